@@ -1,0 +1,24 @@
+'use strict';
+
+/** @type {import('jest').Config} */
+module.exports = {
+  testEnvironment: 'node',
+  testMatch: ['**/*.test.ts'],
+  modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.meridian/'],
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/dist/'],
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        jsc: { parser: { syntax: 'typescript', decorators: true }, target: 'es2022' },
+        module: { type: 'commonjs' },
+        sourceMaps: 'inline',
+      },
+    ],
+  },
+  // Integration tests start real servers; their time is spent waiting for processes, not computing.
+  testTimeout: 60_000,
+  maxWorkers: 2,
+  // No forceExit: a test that leaves a socket or a process behind must show.
+  watchman: false,
+};

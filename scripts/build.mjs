@@ -1,0 +1,101 @@
+// Transpiles every TypeScript source to dist/ (CommonJS, source maps, one file to one file) and copies the assets that
+// the code reads at run time. Types are checked by `npm run typecheck`, not here: that keeps a build under a second.
+import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+const dist = path.join(root, 'dist');
+const fingerprintFile = path.join(dist, '.fingerprint');
+
+const folders = ['model', 'agent', 'controller', 'console', 'local', 'components', 'policies', 'bench'];
+const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js']);
+
+/** Paths below the root, of what a build reads: TypeScript sources and assets. */
+function listInputs() {
+  const sources = fs.existsSync(path.join(root, 'index.ts')) ? ['index.ts'] : [];
+  const copies = [];
+  const walk = (dir) => {
+    for (const entry of fs.readdirSync(path.join(root, dir), { withFileTypes: true })) {
+      const file = path.join(dir, entry.name);
+      if (entry.name.startsWith('.') || entry.name === 'node_modules') continue;
+      if (entry.isDirectory()) walk(file);
+      else if (file.endsWith('.ts')) {
+        if (!file.endsWith('.test.ts') && !file.endsWith('.d.ts')) sources.push(file);
+      } else if (assets.has(path.extname(file))) copies.push(file);
+    }
+  };
+  for (const folder of folders) if (fs.existsSync(path.join(root, folder))) walk(folder);
+  return { sources: sources.sort(), copies: copies.sort() };
+}
+
+/** Changes whenever an input is edited, added or removed, or the build itself changes. */
+function fingerprint({ sources, copies }) {
+  const hash = createHash('sha256');
+  for (const file of [...sources, ...copies, 'scripts/build.mjs', 'package-lock.json']) {
+    const stat = fs.statSync(path.join(root, file));
+    hash.update(`${file}\0${stat.mtimeMs}\0${stat.size}\n`);
+  }
+  return hash.digest('hex');
+}
+
+/** Replaces the file only when its content differs, and atomically: a running stack may load it at any moment. */
+function writeIfChanged(file, contents) {
+  if (fs.existsSync(file) && fs.readFileSync(file).equals(contents)) return;
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  const temporary = `${file}.${process.pid}.tmp`;
+  fs.writeFileSync(temporary, contents);
+  fs.renameSync(temporary, file);
+}
+
+function removeOthers(dir, expected) {
+  for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
+    const file = path.join(dir, entry.name);
+    if (entry.isDirectory()) {
+      removeOthers(file, expected);
+      if (fs.readdirSync(file).length === 0) fs.rmdirSync(file);
+    } else if (!expected.has(file) && !file.endsWith('.tmp')) fs.rmSync(file, { force: true });
+  }
+}
+
+/** Builds dist/ when it is missing or older than its sources. Returns whether it did. */
+export async function build({ force = false } = {}) {
+  const inputs = listInputs();
+  const wanted = fingerprint(inputs);
+  if (!force && fs.existsSync(fingerprintFile) && fs.readFileSync(fingerprintFile, 'utf8') === wanted) return false;
+
+  const esbuild = await import('esbuild');
+  const result = await esbuild.build({
+    absWorkingDir: root,
+    entryPoints: inputs.sources,
+    outdir: dist,
+    outbase: root,
+    bundle: false,
+    write: false,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    sourcemap: 'linked',
+    logLevel: 'error',
+  });
+  const expected = new Set([fingerprintFile]);
+  for (const file of result.outputFiles) {
+    writeIfChanged(file.path, Buffer.from(file.contents));
+    expected.add(file.path);
+  }
+  for (const file of inputs.copies) {
+    const target = path.join(dist, file);
+    writeIfChanged(target, fs.readFileSync(path.join(root, file)));
+    expected.add(target);
+  }
+  removeOthers(dist, expected);
+  writeIfChanged(fingerprintFile, Buffer.from(wanted));
+  return true;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  const started = performance.now();
+  const built = await build({ force: process.argv.includes('--force') });
+  console.log(built ? `built dist/ in ${Math.round(performance.now() - started)} ms` : 'dist/ is up to date');
+}
