@@ -1,0 +1,149 @@
+// What `npm start` and `npm test` run. Node built-ins only, up to the point where the dependencies are installed: on a
+// fresh clone there is nothing else. Each step is skipped when its result is there already.
+//
+//   node scripts/run.mjs start [arguments of `meridian up`]
+//   node scripts/run.mjs test  [arguments of jest]
+//   node scripts/run.mjs bench [arguments of the benchmark]
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import Module, { createRequire } from 'node:module';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
+const require = createRequire(import.meta.url);
+const nodeMajorMin = 20;
+
+/** To stderr, so that `--json` on stdout stays clean. */
+const say = (line) => console.error(`meridian: ${line}`);
+
+function fail(message, status = 1) {
+  say(message);
+  process.exit(status);
+}
+
+const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
+
+/** Runs a program in the checkout, passing on the signals that would stop us; resolves to its exit status. */
+function run(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: 'inherit', ...options });
+    // Ctrl-C reaches the whole process group by itself; what comes from `kill` reaches only us.
+    const forward = { SIGTERM: () => child.kill('SIGTERM'), SIGHUP: () => child.kill('SIGHUP'), SIGINT: () => {} };
+    for (const [signal, handler] of Object.entries(forward)) process.on(signal, handler);
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      for (const [name, handler] of Object.entries(forward)) process.off(name, handler);
+      resolve(code ?? 128 + (signal === 'SIGINT' ? 2 : 15));
+    });
+  });
+}
+
+const readJson = (file) => JSON.parse(fs.readFileSync(path.join(root, file), 'utf8'));
+
+/**
+ * The packages of package-lock.json that node_modules lacks, or has in another version. npm writes
+ * node_modules/.package-lock.json as the last step of an installation, so an interrupted one counts as nothing.
+ */
+function missingPackages() {
+  const wanted = Object.entries(readJson('package-lock.json').packages);
+  let installed = {};
+  try {
+    installed = readJson('node_modules/.package-lock.json').packages;
+  } catch {
+    // Nothing installed yet.
+  }
+  // Optional packages are those for other platforms.
+  return wanted.filter(
+    ([place, p]) => place !== '' && !p.optional && !p.devOptional && installed[place]?.version !== p.version,
+  );
+}
+
+async function installDependencies() {
+  const missing = missingPackages();
+  if (missing.length === 0) return;
+  const started = performance.now();
+  say(`installing dependencies: ${missing.length} packages are missing or stale (npm ci) …`);
+  const places = Object.keys(readJson('package-lock.json').packages).filter((place) => place !== '');
+  const progress = setInterval(() => {
+    const there = places.filter((place) => fs.existsSync(path.join(root, place))).length;
+    say(`  ${there} of about ${places.length} packages, ${seconds(started)}`);
+  }, 3000);
+  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
+  const npm = process.env.npm_execpath; // npm's own path, when npm runs us
+  const status = await (npm?.endsWith('.js') ? run(process.execPath, [npm, ...args]) : run('npm', args)).catch(
+    () => 127,
+  );
+  clearInterval(progress);
+  if (status !== 0) {
+    fail(`installing dependencies failed (npm ci, status ${status}). Is the npm registry reachable from here?`, status);
+  }
+  say(`dependencies installed in ${seconds(started)}`);
+}
+
+async function buildDist() {
+  const started = performance.now();
+  const { build } = await import('./build.mjs');
+  if (await build()) say(`built dist/ in ${seconds(started)}`);
+}
+
+/** Makes sure there is a Redis server, and lets everything we start use the same one. */
+function provideRedis() {
+  const { ensureRedisBinary } = require('../dist/local/redis-binary.js');
+  try {
+    const binary = ensureRedisBinary({ log: say });
+    process.env.MERIDIAN_REDIS_SERVER = binary.path;
+  } catch (error) {
+    if (error.name !== 'RedisBinaryError') throw error;
+    fail(error.message);
+  }
+}
+
+/** Loads a CommonJS program of dist/ as the main module of this very process: nothing to forward, no time lost. */
+function become(program, args) {
+  process.argv = [process.execPath, path.join(root, program), ...args];
+  Module.runMain();
+}
+
+/** Lint, formatting and types, together (each is one process, most of its time cached from the last run). */
+async function check() {
+  const started = performance.now();
+  say('checking types, lint and formatting …');
+  const bin = (file) => path.join(root, 'node_modules', file);
+  const cache = 'node_modules/.cache';
+  const checks = [
+    ['types', [bin('typescript/bin/tsc'), '--noEmit']],
+    ['lint', [bin('eslint/bin/eslint.js'), '--cache', '--cache-location', `${cache}/eslint/`, '.']],
+    ['formatting', [bin('prettier/bin/prettier.cjs'), '--check', '--log-level', 'warn', '--cache', '.']],
+  ];
+  const results = await Promise.all(checks.map(([, args]) => run(process.execPath, args)));
+  const failed = checks.filter((_, i) => results[i] !== 0).map(([name]) => name);
+  if (failed.length > 0)
+    fail(`${failed.join(' and ')} failed (above); the tests were not run. \`npm run format\` may help.`);
+  say(`checked in ${seconds(started)}`);
+}
+
+async function main([task, ...args]) {
+  const major = Number(process.versions.node.split('.')[0]);
+  if (major < nodeMajorMin) fail(`Node.js ${nodeMajorMin} or newer is needed; this is ${process.version}.`);
+  process.chdir(root);
+  await installDependencies();
+  await buildDist();
+  switch (task) {
+    case 'start':
+      if (!args.some((arg) => arg === '--redis-server' || arg.startsWith('--redis-server='))) provideRedis();
+      return become('dist/local/cli.js', ['up', ...args]);
+    case 'bench':
+      provideRedis();
+      return become('dist/bench/index.js', args);
+    case 'test':
+      await check();
+      provideRedis();
+      process.exitCode = await run(process.execPath, [path.join(root, 'node_modules/jest/bin/jest.js'), ...args]);
+      return;
+    default:
+      fail(`unknown task '${task}': start, test or bench`, 2);
+  }
+}
+
+await main(process.argv.slice(2));
