@@ -1,0 +1,26 @@
+/** What a stack is: its config, checked and completed, and what follows from it. Pure: no I/O, no Pulumi. */
+export {
+  type ConfigIssue,
+  type ConfigResult,
+  type FailoverConfig,
+  formatIssues,
+  givesReplicationStream,
+  maxmemoryPolicy,
+  minReplicasToWrite,
+  type MonitoringConfig,
+  parseStackConfig,
+  primaryOf,
+  type RedisConfig,
+  type RegionConfig,
+  type ReplicationConfig,
+  type SecurityConfig,
+  type StackConfig,
+  topologyOf,
+  type TrafficConfig,
+  withRegions,
+} from './config';
+export { type Backend } from './schema';
+export { formatSize, parseSize } from './size';
+export { parseStackFile } from './stackfile';
+export { type Link, links, peersOf, type Topology } from './topology';
+export { apportion } from './weights';
