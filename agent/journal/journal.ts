@@ -1,0 +1,649 @@
+/**
+ * The journal: an append-only log on disk of encoded records of all origins, in the order in which they came. Appending
+ * is synchronous and cheap; writing and flushing to disk happen in groups, one in flight. Readers see only what is
+ * durable: what a peer has been sent, this agent will still have after a crash.
+ *
+ * The directory holds segments (segment.ts), a lock file and one small JSON document for the owner's use.
+ */
+import { EventEmitter } from 'node:events';
+import fs from 'node:fs';
+import path from 'node:path';
+import { peekRecord, RecordKind, recordLength } from '../record';
+import { Deque } from './deque';
+import { errorText, JournalError } from './error';
+import { closeFile, openFile, syncData, syncDir, writeAll } from './files';
+import { lockDir } from './lock';
+import { Meta } from './meta';
+import { JournalReader, type OriginLog, type ReaderSource, replaySegments } from './reader';
+import {
+  encodeHeader,
+  readHeader,
+  RECORD_BYTES_MIN,
+  Scan,
+  type ScannedRecord,
+  Segment,
+  segmentName,
+  segmentSequence,
+} from './segment';
+import { endOf, startOf, Tail } from './tail';
+
+export interface JournalOptions {
+  readonly dir: string;
+  /** Size on disk from which the journal reports that it is full. It still takes records: losing them is worse. */
+  readonly bytesMax: number;
+  /** Size at which a segment is sealed and the next one begun. Space comes back by whole segments. Default 64 MiB. */
+  readonly segmentBytes?: number;
+  /** Newest records kept in memory for readers. Default 8 MiB. */
+  readonly tailBytes?: number;
+  /** Flush to the disk before a record counts as durable. Default true; false only where the machine's crash may lose data. */
+  readonly fsync?: boolean;
+}
+
+/** Bytes that failed their checksum in a place where no write can have been torn. */
+export interface JournalDamage {
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly reason: string;
+}
+
+/** What opening a journal found. */
+export interface JournalRecovery {
+  readonly records: number;
+  /** The torn end of the last segment, removed. Nothing of it was ever reported durable unless the disk lost it. */
+  readonly cut: JournalDamage | null;
+  readonly damage: readonly JournalDamage[];
+  /** Positions that damage has taken out of an origin's chain: readers can start at `to` at the earliest. */
+  readonly holes: readonly { origin: string; from: number; to: number }[];
+  /** The document beside the log failed its checksum; it reads as null. */
+  readonly metaDamaged: boolean;
+}
+
+interface JournalEvents {
+  /** A group has become durable. */
+  durable: [];
+  /** A write or a flush failed. It is tried again until it succeeds; nothing is lost while the process lives. */
+  error: [JournalError];
+  full: [];
+  room: [];
+}
+
+const SEGMENT_BYTES = 64 * 1024 * 1024;
+const TAIL_BYTES = 8 * 1024 * 1024;
+/** One write's size: large enough for the disk's full speed, small enough that readers do not wait for it. */
+const GROUP_BYTES_MAX = 8 * 1024 * 1024;
+const RETRY_MS_MIN = 50;
+const RETRY_MS_MAX = 5_000;
+
+/** What waits to be written: a record, or a place to begin a segment at, because an origin's position was set. */
+interface Queued {
+  readonly log: OriginLog;
+  readonly record: Buffer | null;
+  readonly base: number;
+}
+
+export class Journal extends EventEmitter<JournalEvents> {
+  /** What opening found: what was cut, what is damaged. */
+  readonly recovery: JournalRecovery;
+
+  private readonly logs = new Map<string, OriginLog>();
+  private readonly segmentList: Segment[] = [];
+  private readonly tail: Tail;
+  private readonly queue = new Deque<Queued>();
+  private readonly source: ReaderSource;
+  /** Waiters of origins that are not known yet. */
+  private readonly strangers = new Map<string, (() => void)[]>();
+  private readonly flushWaiters = new Deque<{ until: number; done: (error: Error | null) => void }>();
+  private readonly segmentBytes: number;
+  private readonly fsync: boolean;
+  private fd = -1;
+  private queuedBytes = 0;
+  private diskBytes = 0;
+  private appended = 0;
+  private committed = 0;
+  private running: Promise<void> | null = null;
+  private trimming: Promise<void> = Promise.resolve();
+  private isFull = false;
+  private isClosing = false;
+  private stopPause: (() => void) | null = null;
+  private lastError: JournalError | null = null;
+
+  private constructor(
+    private readonly options: JournalOptions,
+    private readonly meta: Meta,
+    private readonly unlock: () => void,
+  ) {
+    super();
+    this.segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
+    this.fsync = options.fsync ?? true;
+    this.tail = new Tail(options.tailBytes ?? TAIL_BYTES);
+    this.recovery = { records: 0, cut: null, damage: [], holes: [], metaDamaged: !meta.load() };
+    // eslint-disable-next-line @typescript-eslint/no-this-alias -- getters below need both
+    const journal = this;
+    this.source = {
+      log: (origin) => this.logs.get(origin),
+      onDurable: (origin, wake) => this.onDurable(origin, wake),
+      segments: this.segmentList,
+      get closed() {
+        return journal.isClosing;
+      },
+    };
+  }
+
+  /**
+   * Opens the journal in `dir`, which is made when missing. Every checksum is verified; the end of the last segment is
+   * cut where it is torn. See `recovery` for what was found.
+   * @throws JournalError `locked`, `version`
+   */
+  static async open(options: JournalOptions): Promise<Journal> {
+    await fs.promises.mkdir(options.dir, { recursive: true, mode: 0o700 });
+    const unlock = lockDir(options.dir);
+    try {
+      const journal = new Journal(options, new Meta(options.dir, options.fsync ?? true), unlock);
+      await journal.recover();
+      return journal;
+    } catch (error) {
+      unlock();
+      throw error;
+    }
+  }
+
+  /** Bytes on disk. */
+  get bytes(): number {
+    return this.diskBytes;
+  }
+
+  get segments(): number {
+    return this.segmentList.length;
+  }
+
+  get full(): boolean {
+    return this.isFull;
+  }
+
+  /** Bytes appended and not yet durable: they grow while the disk is slow or refuses to write. */
+  get pendingBytes(): number {
+    return this.queuedBytes;
+  }
+
+  origins(): string[] {
+    return [...this.logs.keys()];
+  }
+
+  /** The end of the origin's last record, durable or not. */
+  appendedEnd(origin: string): number | undefined {
+    return position(this.logs.get(origin)?.appendedEnd);
+  }
+
+  durableEnd(origin: string): number | undefined {
+    return position(this.logs.get(origin)?.durableEnd);
+  }
+
+  /** The lowest position from which a reader gets everything up to `durableEnd`. */
+  firstStart(origin: string): number | undefined {
+    return position(this.logs.get(origin)?.chainStart);
+  }
+
+  /**
+   * Takes a record, which its maker or its receiver has verified. The buffer must not change afterwards.
+   * @throws JournalError `gap`, `overlap`, `malformed`, `closed`; the record was then not taken
+   */
+  append(encoded: Buffer): void {
+    if (this.isClosing) throw new JournalError('closed', 'the journal is closed');
+    if (encoded.length < RECORD_BYTES_MIN || recordLength(encoded) !== encoded.length)
+      throw new JournalError('malformed', `${encoded.length} bytes are not one whole record`);
+    const { origin, start, end, kind } = peekRecord(encoded);
+    let log = this.logs.get(origin);
+    if (log === undefined) {
+      if (kind !== RecordKind.birth)
+        throw new JournalError('gap', `${origin} begins at ${start} without a birth record`);
+      log = this.addLog(origin);
+    } else if (kind === RecordKind.birth || start < log.appendedEnd) {
+      throw new JournalError(
+        'overlap',
+        `${origin}: [${start}, ${end}] comes again; the journal ends at ${log.appendedEnd}`,
+      );
+    } else if (start > log.appendedEnd) {
+      throw new JournalError(
+        'gap',
+        `${origin}: [${start}, ${end}] leaves a gap; the journal ends at ${log.appendedEnd}`,
+      );
+    } else if (end === start) {
+      throw new JournalError('malformed', `${origin}: a record at ${start} covers no position`);
+    }
+    log.appendedEnd = end;
+    this.enqueue({ log, record: encoded, base: -1 });
+  }
+
+  /**
+   * Sets an origin's place to a position whose past this journal will not have: after a full sync has delivered what
+   * lies before, or past a hole that no source can fill.
+   * @throws JournalError `overlap` when the journal is further already
+   */
+  skipTo(origin: string, base: number): void {
+    if (this.isClosing) throw new JournalError('closed', 'the journal is closed');
+    const log = this.logs.get(origin) ?? this.addLog(origin);
+    if (base < log.appendedEnd)
+      throw new JournalError('overlap', `${origin}: cannot go back from ${log.appendedEnd} to ${base}`);
+    if (base === log.appendedEnd) return;
+    log.appendedEnd = base;
+    this.enqueue({ log, record: null, base });
+  }
+
+  /** Resolves when everything appended before is durable. */
+  flushed(): Promise<void> {
+    if (this.committed === this.appended) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.flushWaiters.push({ until: this.appended, done: (error) => (error ? reject(error) : resolve()) });
+    });
+  }
+
+  /** @param from the end of the last record that the reader's peer has; -1 when it has none */
+  reader(origin: string, from: number): JournalReader {
+    return new JournalReader(this.source, origin, from);
+  }
+
+  /** Every durable record, oldest first, in order of arrival. Not to be used while trimming. */
+  replay(): AsyncIterable<Buffer> {
+    return replaySegments(this.segmentList.slice());
+  }
+
+  /**
+   * Deletes the oldest segments that hold nothing but records at or below `low`. An origin that `low` does not name is
+   * needed in full; Infinity gives it up altogether.
+   */
+  trim(low: ReadonlyMap<string, number>): Promise<void> {
+    const bounds = new Map(low);
+    this.trimming = this.trimming.then(
+      () => this.trimNow(bounds),
+      () => this.trimNow(bounds),
+    );
+    return this.trimming;
+  }
+
+  /** The document beside the log, as last written; null when there is none. */
+  readMeta<T>(): T | null {
+    return this.meta.read() as T | null;
+  }
+
+  writeMeta(value: unknown): Promise<void> {
+    return this.meta.write(value);
+  }
+
+  /**
+   * Writes what is queued and lets go of the directory.
+   * @throws JournalError `io` when the disk did not take the queue: those records are lost to this journal
+   */
+  async close(): Promise<void> {
+    if (this.isClosing) return;
+    this.isClosing = true;
+    this.stopPause?.();
+    while (this.running !== null) await this.running;
+    await this.trimming.catch(() => undefined);
+    await this.meta.settled();
+    for (const log of this.logs.values()) wakeAll(log.waiters.splice(0));
+    for (const waiters of this.strangers.values()) wakeAll(waiters);
+    this.strangers.clear();
+    if (this.fd >= 0) await closeFile(this.fd);
+    this.fd = -1;
+    this.unlock();
+    if (this.queue.length > 0) {
+      const lost = new JournalError(
+        'io',
+        `the journal in ${this.options.dir} was closed with ${this.queuedBytes} bytes unwritten: ${this.lastError?.message ?? ''}`,
+        { cause: this.lastError },
+      );
+      this.settleFlushes(lost);
+      throw lost;
+    }
+  }
+
+  // ---- writing
+
+  private addLog(origin: string): OriginLog {
+    const log: OriginLog = {
+      origin,
+      appendedEnd: -1,
+      durableEnd: -1,
+      chainStart: -1,
+      born: false,
+      lane: new Deque(),
+      waiters: this.strangers.get(origin) ?? [],
+    };
+    this.strangers.delete(origin);
+    this.logs.set(origin, log);
+    return log;
+  }
+
+  private onDurable(origin: string, wake: () => void): void {
+    const log = this.logs.get(origin);
+    if (log !== undefined) {
+      log.waiters.push(wake);
+      return;
+    }
+    const waiters = this.strangers.get(origin);
+    if (waiters === undefined) this.strangers.set(origin, [wake]);
+    else waiters.push(wake);
+  }
+
+  private enqueue(item: Queued): void {
+    this.queue.push(item);
+    this.queuedBytes += item.record?.length ?? 0;
+    this.appended++;
+    // A promise's turn later: what one event appends becomes one group.
+    this.running ??= Promise.resolve().then(() => this.run());
+  }
+
+  private async run(): Promise<void> {
+    let retryMs = RETRY_MS_MIN;
+    while (this.queue.length > 0) {
+      let committed: { count: number; bytes: number };
+      try {
+        committed = await this.commitNext();
+        retryMs = RETRY_MS_MIN;
+      } catch (error) {
+        const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+        this.lastError = new JournalError(
+          'io',
+          `the journal in ${this.options.dir} cannot be written (${code}): ${errorText(error)}; ` +
+            `${this.queuedBytes} bytes wait in memory` +
+            (code === 'ENOSPC' || code === 'EDQUOT' ? '; make room on its disk' : ''),
+          { cause: error },
+        );
+        // Without a listener an 'error' would be thrown, here where the records are kept for the next attempt.
+        if (this.listenerCount('error') > 0) this.emit('error', this.lastError);
+        if (this.isClosing) break;
+        await this.pause(retryMs);
+        retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
+        continue;
+      }
+      this.finish(committed.count, committed.bytes);
+    }
+    this.running = null;
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.stopPause?.(), ms);
+      this.stopPause = () => {
+        clearTimeout(timer);
+        this.stopPause = null;
+        resolve();
+      };
+    });
+  }
+
+  /** Writes one group. On any error nothing has changed, and the same bytes are written again to the same place. */
+  private async commitNext(): Promise<{ count: number; bytes: number }> {
+    const first = this.queue.at(0);
+    let segment = this.segmentList[this.segmentList.length - 1];
+    if (first.record === null) {
+      await this.beginSegment(first);
+      first.log.durableEnd = first.log.chainStart = first.base;
+      first.log.born = false;
+      return { count: 1, bytes: 0 };
+    }
+    const holdsRecords = segment !== undefined && segment.bytes > segment.headerBytes;
+    if (
+      segment === undefined ||
+      this.fd < 0 ||
+      (holdsRecords && segment.bytes + first.record.length > this.segmentBytes)
+    )
+      segment = await this.beginSegment(null);
+
+    const room = Math.min(this.segmentBytes - segment.bytes, GROUP_BYTES_MAX);
+    const records: Buffer[] = [first.record];
+    let bytes = first.record.length;
+    while (records.length < this.queue.length) {
+      const { record } = this.queue.at(records.length);
+      if (record === null || bytes + record.length > room) break;
+      records.push(record);
+      bytes += record.length;
+    }
+    await writeAll(this.fd, records, segment.bytes);
+    // After a failed flush the system may call the pages clean: only writing them again makes a second flush mean anything.
+    if (this.fsync) await syncData(this.fd);
+
+    for (let i = 0; i < records.length; i++) {
+      const record = records[i] as Buffer;
+      const { log } = this.queue.at(i);
+      this.noteDurable(segment, log, record);
+    }
+    this.diskBytes += bytes;
+    return { count: records.length, bytes };
+  }
+
+  private noteDurable(segment: Segment, log: OriginLog, record: Buffer): void {
+    const start = startOf(record);
+    const end = endOf(record);
+    const kind = record[9] as RecordKind;
+    segment.index(log.origin, start, end, kind, segment.bytes);
+    segment.bytes += record.length;
+    if (kind === RecordKind.birth) {
+      log.chainStart = start;
+      log.born = true;
+    }
+    log.durableEnd = end;
+    this.tail.push(log.lane, record);
+  }
+
+  private finish(count: number, bytes: number): void {
+    const woken: OriginLog[] = [];
+    for (let i = 0; i < count; i++) {
+      const { log } = this.queue.at(i);
+      if (log.waiters.length > 0 && woken[woken.length - 1] !== log) woken.push(log);
+    }
+    this.queue.drop(count);
+    this.queuedBytes -= bytes;
+    this.committed += count;
+    this.lastError = null;
+    for (const log of woken) wakeAll(log.waiters.splice(0));
+    this.settleFlushes(null);
+    this.emit('durable');
+    this.checkFull();
+  }
+
+  private settleFlushes(error: Error | null): void {
+    while (this.flushWaiters.length > 0 && (error !== null || this.flushWaiters.at(0).until <= this.committed)) {
+      const { done } = this.flushWaiters.at(0);
+      this.flushWaiters.drop(1);
+      done(error);
+    }
+  }
+
+  private checkFull(): void {
+    const full = this.diskBytes >= this.options.bytesMax;
+    if (full === this.isFull) return;
+    this.isFull = full;
+    this.emit(full ? 'full' : 'room');
+  }
+
+  /** Seals the last segment and begins the next; with `base`, as the first that knows of an origin's new place. */
+  private async beginSegment(base: Queued | null): Promise<Segment> {
+    const previous = this.segmentList[this.segmentList.length - 1];
+    const sequence = (previous?.sequence ?? 0) + 1;
+    const ends = new Map<string, number>();
+    for (const log of this.logs.values()) if (log.durableEnd >= 0) ends.set(log.origin, log.durableEnd);
+    if (base !== null) ends.set(base.log.origin, base.base);
+    const header = encodeHeader({ sequence, previousBytes: previous?.bytes ?? 0, ends });
+
+    const file = path.join(this.options.dir, segmentName(sequence));
+    const temporary = `${file}.tmp`;
+    const fd = await openFile(temporary, 'w');
+    try {
+      await writeAll(fd, [header], 0);
+      if (this.fsync) await syncData(fd);
+      await fs.promises.rename(temporary, file);
+      if (this.fsync) await syncDir(this.options.dir);
+    } catch (error) {
+      await closeFile(fd);
+      throw error;
+    }
+    if (this.fd >= 0) await closeFile(this.fd);
+    this.fd = fd;
+    const segment = new Segment(this.options.dir, sequence, header.length, header.length);
+    this.segmentList.push(segment);
+    this.diskBytes += header.length;
+    return segment;
+  }
+
+  // ---- trimming
+
+  private async trimNow(low: ReadonlyMap<string, number>): Promise<void> {
+    const gone: Segment[] = [];
+    // The last segment is being written; it is never trimmed.
+    while (this.segmentList.length > 1) {
+      const [oldest] = this.segmentList as [Segment];
+      let disposable = true;
+      for (const [origin, extent] of oldest.extents)
+        if (extent.lastEnd > (low.get(origin) ?? -1)) {
+          disposable = false;
+          break;
+        }
+      if (!disposable) break;
+      this.segmentList.shift();
+      gone.push(oldest);
+    }
+    for (const log of this.logs.values()) this.afterTrim(log, low.get(log.origin) === Infinity);
+    for (const segment of gone) {
+      this.diskBytes -= segment.bytes;
+      await fs.promises.rm(segment.file, { force: true });
+    }
+    if (gone.length > 0 && this.fsync) await syncDir(this.options.dir);
+    this.checkFull();
+  }
+
+  private afterTrim(log: OriginLog, given: boolean): void {
+    const first = this.segmentList.find((s) => s.extents.has(log.origin))?.extents.get(log.origin);
+    if (first === undefined) {
+      if (log.durableEnd < 0) return; // its birth is still queued
+      log.chainStart = log.durableEnd;
+      log.born = false;
+      if (given && log.appendedEnd === log.durableEnd && log.waiters.length === 0) this.logs.delete(log.origin);
+    } else if (first.firstStart >= log.chainStart) {
+      // Otherwise a hole lies behind the first record that is left, and the chain begins after it.
+      log.chainStart = first.firstStart;
+      log.born = first.born;
+    }
+  }
+
+  // ---- recovery
+
+  private async recover(): Promise<void> {
+    const { dir } = this.options;
+    const found: number[] = [];
+    for (const name of await fs.promises.readdir(dir)) {
+      const sequence = segmentSequence(name);
+      if (sequence !== null) found.push(sequence);
+      else if (name.endsWith('.journal.tmp')) await fs.promises.rm(path.join(dir, name), { force: true });
+    }
+    found.sort((a, b) => a - b);
+    for (const [i, sequence] of found.entries()) await this.recoverSegment(sequence, i === found.length - 1);
+    const last = this.segmentList[this.segmentList.length - 1];
+    // A last segment with an unsound header takes no more records: the next write begins another.
+    if (last !== undefined && last.headerBytes > 0) this.fd = await openFile(last.file, 'r+');
+    this.isFull = this.diskBytes >= this.options.bytesMax;
+  }
+
+  private async recoverSegment(sequence: number, isLast: boolean): Promise<void> {
+    const file = path.join(this.options.dir, segmentName(sequence));
+    const previous = this.segmentList[this.segmentList.length - 1];
+    const fd = await openFile(file, isLast ? 'r+' : 'r');
+    try {
+      const size = (await fs.promises.stat(file)).size;
+      const header = await readHeader(fd, file, sequence);
+      const segment = new Segment(this.options.dir, sequence, header?.bytes ?? 0, size);
+      if (previous !== undefined && previous.sequence !== sequence - 1)
+        this.noteDamage(segment, 0, 0, `segments ${previous.sequence + 1} to ${sequence - 1} are missing`);
+      if (header === null) {
+        this.noteDamage(segment, 0, size, 'the header is unsound');
+      } else {
+        if (previous !== undefined && previous.sequence === sequence - 1 && previous.bytes !== header.previousBytes)
+          this.noteDamage(previous, previous.bytes, header.previousBytes - previous.bytes, 'the end is missing');
+        for (const [origin, end] of header.ends) this.noteEnd(origin, end);
+        await this.scan(fd, segment, size, isLast);
+      }
+      this.segmentList.push(segment);
+      this.diskBytes += segment.bytes;
+    } finally {
+      await closeFile(fd);
+    }
+  }
+
+  private async scan(fd: number, segment: Segment, size: number, isLast: boolean): Promise<void> {
+    const scan = new Scan(fd, size);
+    let offset = segment.headerBytes;
+    while (offset < size) {
+      const { record, next } = await scan.at(offset);
+      if (record !== null) {
+        this.noteScanned(segment, record);
+        offset = next;
+        continue;
+      }
+      const reason = next === 0 ? 'no whole record' : 'a record fails its checksum';
+      if (isLast) {
+        await fs.promises.truncate(segment.file, offset);
+        if (this.fsync) await syncData(fd);
+        segment.bytes = offset;
+        Object.assign(this.recovery, { cut: { file: segment.file, offset, bytes: size - offset, reason } });
+        return;
+      }
+      // The damaged record's own length leads on if a sound record follows; otherwise the rest cannot be told apart.
+      const resumes = next > 0 && next < size && (await scan.at(next)).record !== null;
+      const to = resumes ? next : size;
+      segment.damage.push({ from: offset, to });
+      this.noteDamage(segment, offset, to - offset, reason);
+      offset = to;
+    }
+  }
+
+  private noteScanned(segment: Segment, { origin, start, end, kind, offset }: ScannedRecord): void {
+    let log = this.logs.get(origin);
+    if (log === undefined) {
+      log = this.addLog(origin);
+      log.chainStart = start;
+      log.born = kind === RecordKind.birth;
+      if (!log.born) this.noteHole(origin, 0, start);
+    } else if (kind === RecordKind.birth) {
+      log.chainStart = start;
+      log.born = true;
+    } else if (start !== log.durableEnd) {
+      this.noteHole(origin, log.durableEnd, start);
+      log.chainStart = start;
+      log.born = false;
+    }
+    log.durableEnd = log.appendedEnd = end;
+    segment.index(origin, start, end, kind, offset);
+    (this.recovery as { records: number }).records++;
+  }
+
+  /** A segment's header says where the origin stood: further than what was found before it means that something is lost. */
+  private noteEnd(origin: string, end: number): void {
+    let log = this.logs.get(origin);
+    if (log === undefined) {
+      log = this.addLog(origin);
+    } else if (end <= log.durableEnd) {
+      return;
+    } else {
+      this.noteHole(origin, log.durableEnd, end);
+    }
+    log.durableEnd = log.appendedEnd = log.chainStart = end;
+    log.born = false;
+  }
+
+  private noteDamage(segment: Segment, offset: number, bytes: number, reason: string): void {
+    (this.recovery.damage as JournalDamage[]).push({ file: segment.file, offset, bytes, reason });
+  }
+
+  private noteHole(origin: string, from: number, to: number): void {
+    (this.recovery.holes as { origin: string; from: number; to: number }[]).push({ origin, from, to });
+  }
+}
+
+function position(value: number | undefined): number | undefined {
+  return value === undefined || value < 0 ? undefined : value;
+}
+
+function wakeAll(waiters: readonly (() => void)[]): void {
+  for (const wake of waiters) wake();
+}
