@@ -1,0 +1,601 @@
+/**
+ * The merge core: operations in, commands for Redis out. No sockets, no timers, no clock: the agent and the simulator
+ * run the same code.
+ *
+ * It is told of the region's own operations in the order of the own stream (`local`), and of other regions' in causal
+ * order (`plan`). It answers with what Redis must run. Where a client's write reached Redis before a block that had
+ * been planned without it, the two meet again in `local`, which is then behind the block: the key is *raced*, and
+ * `takeRaced` gives the keys to correct.
+ */
+import { CommandScanner, type CommandWriter } from '../resp';
+import type { OpRecord, OriginId } from '../record';
+import { RecordKind } from '../record';
+import { Batch } from './batch';
+import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
+import { argText, decodeEffects, type Effect } from './effects';
+import { OriginTable, seenAt, type Seen } from './origins';
+import { correctKey, isHigher, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
+import type { Element } from './window';
+import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
+
+export interface MergeCoreOptions {
+  region: string;
+  /** All regions of the mesh; an operation folds when all of them have reported it. */
+  members: readonly string[];
+}
+
+export interface Counters {
+  /** Operations that met one they had not seen, by the kind of element. */
+  conflicts: Record<string, number>;
+  corrections: number;
+}
+
+export class MergeCore {
+  readonly origins = new OriginTable();
+  readonly window = new Window(this.origins);
+  readonly counters: Counters = { conflicts: {}, corrections: 0 };
+  /** Highest position of each origin known here: own ones read, others planned. */
+  private readonly known: number[] = [];
+  private readonly raced = new Set<KeyState>();
+  private readonly unsettled = new Set<KeyState>();
+  private readonly reports = new Map<string, number[]>();
+  private flushes: { op: Op; db: number | null }[] = [];
+  private readonly effects: Effect[] = [];
+  private readonly touched: Element[] = [];
+
+  constructor(private readonly options: MergeCoreOptions) {
+    for (const member of options.members) this.reports.set(member, []);
+  }
+
+  /** Position up to which an origin's operations are known here. */
+  knownOf(origin: OriginId): number {
+    return seenAt(this.known, this.origins.index(origin));
+  }
+
+  /** Whether everything that `record` had seen is known here, and its own predecessor too. */
+  isDeliverable(record: OpRecord): boolean {
+    for (const [origin, position] of record.seen) if (this.knownOf(origin) < position) return false;
+    return this.knownOf(record.origin) >= record.start || record.kind === RecordKind.birth;
+  }
+
+  /** Takes it as known that an origin's operations up to `position` are in Redis (from the cursor). */
+  assume(origin: OriginId, position: number): void {
+    this.raiseKnown(this.origins.index(origin), position);
+  }
+
+  private raiseKnown(origin: number, position: number): void {
+    while (this.known.length <= origin) this.known.push(-1);
+    if (this.known[origin]! < position) this.known[origin] = position;
+  }
+
+  // ——— own operations
+
+  /** The region's own operations, as read from its Redis' stream. */
+  local(record: OpRecord): void {
+    this.each(record, -1, (command, scanner, op, db) => {
+      this.effects.length = 0;
+      decodeEffects(command, scanner, this.effects);
+      for (const effect of this.effects) this.localEffect(effect, op, db);
+    });
+    this.raiseKnown(this.origins.index(record.origin), record.end);
+  }
+
+  private localEffect(effect: Effect, op: Op, db: number): void {
+    if (effect.kind === 'flush') return this.flush(op, effect.scope === 'db' ? db : null);
+    if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
+    const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
+    for (const key of keys) {
+      const state = this.stateFor(db, key, op);
+      const quiet = state.isQuietFor(op);
+      if (!quiet) {
+        this.raced.add(state);
+        this.count(effect);
+      }
+      this.insert(state, effect, op);
+      if (!quiet) this.checkSettled(state, effect, op);
+    }
+  }
+
+  /** Keys that clients wrote while a block that had not seen it was on its way. Given once. */
+  takeRaced(): KeyState[] {
+    const raced = [...this.raced];
+    this.raced.clear();
+    return raced;
+  }
+
+  get racedKeys(): number {
+    return this.raced.size;
+  }
+
+  /** Commands that bring a raced key to the rule's value. */
+  correct(states: Iterable<KeyState>, batch: Batch): void {
+    for (const state of states) {
+      if (state.unsettled) continue;
+      const before = batch.writer.commands;
+      correctKey(batch.select(state.db), state, this.origins);
+      if (batch.writer.commands > before) this.counters.corrections++;
+    }
+  }
+
+  // ——— others' operations
+
+  /**
+   * Plans one record. It must be deliverable. Operations at or before `after` are skipped (already in Redis).
+   */
+  plan(record: OpRecord, batch: Batch, after = -1): void {
+    if (record.kind === RecordKind.state) this.planState(record, batch);
+    else
+      this.each(record, after, (command, scanner, op, db) => {
+        this.planCommand(command, scanner, op, db, batch);
+        batch.operations++;
+        batch.stamp = op.stamp;
+      });
+    if (record.stamp > batch.stamp) batch.stamp = record.stamp;
+    this.raiseKnown(this.origins.index(record.origin), record.end);
+  }
+
+  /** Takes over a record that is in Redis already, when the window is rebuilt after a restart. */
+  remember(record: OpRecord): void {
+    if (record.kind === RecordKind.state) this.planState(record, new Batch());
+    else
+      this.each(record, -1, (command, scanner, op, db) => {
+        this.effects.length = 0;
+        decodeEffects(command, scanner, this.effects);
+        for (const effect of this.effects) {
+          if (effect.kind === 'flush') this.flush(op, effect.scope === 'db' ? db : null);
+          else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
+          else
+            for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
+              const state = this.stateFor(db, key, op);
+              const quiet = state.isQuietFor(op);
+              this.insert(state, effect, op);
+              if (!quiet) this.checkSettled(state, effect, op);
+            }
+        }
+      });
+    this.raiseKnown(this.origins.index(record.origin), record.end);
+  }
+
+  private planCommand(command: Command, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
+    const effects = this.effects;
+    effects.length = 0;
+    decodeEffects(command, scanner, effects);
+    const { buf, start, end } = scanner;
+    if (effects.length === 0) {
+      if (command.class === Class.keyless && !isSentinelHello(command, scanner))
+        batch.select(db).raw(buf, start, end, 1);
+      return;
+    }
+    const only = effects[0]!;
+    if (only.kind === 'opaque') return this.planOpaque(command, scanner, only.keys, op, db, batch);
+    if (only.kind === 'flush') return this.planFlush(only.scope === 'db' ? db : null, scanner, op, db, batch);
+    if (only.kind === 'swap') {
+      this.window.swap(only.a, only.b);
+      batch.select(db).raw(buf, start, end, 1);
+      return;
+    }
+    // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
+    for (const effect of effects as KeyEffect[]) {
+      const state = this.stateFor(db, effect.key, op);
+      if (effect.kind === 'expire') this.planExpire(state, effect, op, batch);
+      else if (state.isQuietFor(op) && !state.unsettled) {
+        this.insert(state, effect, op);
+        const out = batch.select(db);
+        if (effects.length === 1 && isUnconditional(command, scanner)) out.raw(buf, start, end, 1);
+        else writeEffect(out, effect);
+      } else this.planConcurrent(state, effect, op, batch);
+    }
+  }
+
+  private planConcurrent(state: KeyState, effect: KeyEffect, op: Op, batch: Batch): void {
+    const quiet = state.isQuietFor(op);
+    if (!quiet) this.count(effect);
+    const out = batch.select(state.db);
+    if (state.unsettled || state.hasOpaqueUnseenBy(op)) {
+      // The settler's state will say what holds; until then the operation is at least not missing.
+      this.insert(state, effect, op);
+      this.unsettle(state, null);
+      writeEffect(out, effect);
+      return;
+    }
+    const typeBefore = visibleType(state, this.origins);
+    this.insert(state, effect, op);
+    this.checkSettled(state, effect, op);
+    if (effect.kind === 'set' || effect.kind === 'delete') {
+      rewriteKey(out, state, this.origins);
+      return;
+    }
+    if (effect.kind === 'ttl') {
+      writeTtl(out, state, this.origins);
+      return;
+    }
+    const type = visibleType(state, this.origins);
+    if (typeBefore !== -1 && type !== typeBefore) {
+      rewriteKey(out, state, this.origins);
+      return;
+    }
+    if (type !== -1 && effectType(effect) !== type) return;
+    if (effect.kind === 'increment') {
+      const put = winner(this.touched[0]!, this.origins);
+      const resolved = resolve(this.touched[0]!, this.origins);
+      // Relative where it can be: a client's write that is under way is then not overwritten, even for a moment.
+      if (put === null && !this.touched[0]!.baseDead) writeEffect(out, effect);
+      else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
+      return;
+    }
+    for (const element of this.touched) writeElement(out, state, element, this.origins);
+    if (state.ttls.length > 0) writeTtl(out, state, this.origins);
+  }
+
+  private planOpaque(command: Command, scanner: CommandScanner, keys: string[], op: Op, db: number, batch: Batch): void {
+    const states = keys.map((key) => this.stateFor(db, key, op));
+    const quiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
+    const { buf, start, end } = scanner;
+    for (const state of states) {
+      state.opaque(op);
+      this.window.note(state, op, null);
+    }
+    batch.select(db);
+    if (quiet) {
+      batch.guarded({ bytes: Buffer.from(buf.subarray(start, end)), op, states, adds: command.adds });
+      return;
+    }
+    this.counters.conflicts['verbatim'] = (this.counters.conflicts['verbatim'] ?? 0) + 1;
+    for (const state of states) this.unsettle(state, null);
+    if (command.adds) batch.writer.raw(buf, start, end, 1);
+  }
+
+  /** Whether a guarded item may still run, now that the own stream has been read up to the watch. */
+  admit(item: { op: Op; states: KeyState[]; adds: boolean }): boolean {
+    if (item.states.every((state) => state.isQuietFor(item.op) && !state.unsettled)) return true;
+    for (const state of item.states) {
+      if (!item.adds || !state.unsettled) this.unsettle(state, state.settler);
+    }
+    return item.adds;
+  }
+
+  private planExpire(state: KeyState, effect: KeyEffect, op: Op, batch: Batch): void {
+    const stands = state.expire(op);
+    this.window.note(state, op, null);
+    if (!stands) {
+      this.unsettle(state, this.ttlRegion(state));
+      return;
+    }
+    if (visibleType(state, this.origins) !== -1) return rewriteKey(batch.select(state.db), state, this.origins);
+    batch.select(state.db);
+    const writer = new Batch().writer;
+    writer.command(['DEL', Buffer.from(effect.key, 'latin1')]);
+    batch.guarded({ bytes: writer.take(), op, states: [state], adds: false });
+  }
+
+  private planFlush(flushed: number | null, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
+    this.flush(op, flushed);
+    const out = batch.select(db);
+    out.raw(scanner.buf, scanner.start, scanner.end, 1);
+    for (const state of this.window.states(flushed ?? undefined))
+      if (visibleType(state, this.origins) !== -1) rewriteKey(batch.select(state.db), state, this.origins);
+  }
+
+  /** A flush removes what it has seen, of all keys. Those that it had not seen are still to come, or in the window. */
+  private flush(op: Op, db: number | null): void {
+    for (const state of this.window.states(db ?? undefined)) {
+      const quiet = state.isQuietFor(op);
+      state.wipe(op);
+      this.window.note(state, op, null);
+      if (!quiet) this.raced.add(state);
+    }
+    const stable = this.window.stable;
+    this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
+    this.flushes.push({ op, db });
+  }
+
+  /** State of a whole key: a delete of all it has seen, and what it holds, as one operation. */
+  private planState(record: OpRecord, batch: Batch): void {
+    const op = new Op(
+      this.origins.index(record.origin),
+      record.end,
+      record.stamp,
+      this.origins.toSeen(record.seen),
+    );
+    const scanner = new CommandScanner();
+    scanner.push(record.payload);
+    const states = new Set<KeyState>();
+    const writer = new Batch().writer;
+    let opaque = false;
+    while (scanner.next()) {
+      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
+      this.effects.length = 0;
+      decodeEffects(command, scanner, this.effects);
+      for (const effect of this.effects) {
+        if (effect.kind === 'flush' || effect.kind === 'swap') continue;
+        for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
+          const state = this.stateFor(record.db, key, op);
+          states.add(state);
+          if (effect.kind === 'opaque') opaque = true;
+          this.apply(state, effect, op);
+        }
+      }
+      writer.raw(scanner.buf, scanner.start, scanner.end, 1);
+    }
+    let quiet = true;
+    for (const state of states) {
+      quiet &&= state.isQuietFor(op);
+      this.window.note(state, op, null);
+    }
+    const commands = writer.commands;
+    const bytes = writer.take();
+    if (quiet || opaque) batch.select(record.db).raw(bytes, 0, bytes.length, commands);
+    for (const state of states) {
+      const concurrent = !state.isQuietFor(op);
+      if (concurrent && !opaque) rewriteKey(batch.select(state.db), state, this.origins);
+      // Settled, unless something that the state had not seen can't be merged with it.
+      if (state.hasOpaqueUnseenBy(op) || (concurrent && opaque)) this.unsettle(state, null);
+      else {
+        this.unsettled.delete(state);
+        this.window.settle(state);
+      }
+    }
+    batch.operations++;
+    batch.stamp = op.stamp;
+  }
+
+  /** The own state put of a key, read at an exact place of the own stream: nothing to apply, all to remember. */
+  localState(record: OpRecord): void {
+    this.planState(record, new Batch());
+    this.raiseKnown(this.origins.index(record.origin), record.end);
+  }
+
+  // ——— keys that only a state can settle
+
+  private unsettle(state: KeyState, settler: string | null): void {
+    state.unsettled = true;
+    if (settler !== null) state.settler = settler;
+    this.unsettled.add(state);
+  }
+
+  /** Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included. */
+  toSettle(live: readonly string[]): KeyState[] {
+    const usual = [...live].sort()[0];
+    return [...this.unsettled].filter((state) => {
+      const settler = state.settler !== null && live.includes(state.settler) ? state.settler : usual;
+      return settler === this.options.region;
+    });
+  }
+
+  get unsettledKeys(): number {
+    return this.unsettled.size;
+  }
+
+  /** Asks for a key's state to be sent, whoever would be its settler: Redis refused what the rule wanted. */
+  demandState(db: number, key: string): void {
+    const state = this.window.find(db, key);
+    if (state !== undefined) this.unsettle(state, null);
+  }
+
+  /** After an operation met ones that it had not seen: is the element-wise rule enough? */
+  private checkSettled(state: KeyState, effect: Effect, op: Op): void {
+    if (effect.kind === 'opaque' || state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
+    else if (effect.kind === 'ttl' && state.contradictsExpiry(op)) this.unsettle(state, this.origins.region(op.origin));
+    else if (effect.kind === 'increment' && typeof effect.delta === 'number' && !Number.isInteger(effect.delta)) {
+      // The order of additions shows in a double's last digit, and what is in the base can't be reordered.
+      const element = state.findElement(effect.type, effect.name);
+      if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
+    } else if (effect.kind === 'expire' && !this.expiryStands(state, op)) this.unsettle(state, this.ttlRegion(state));
+  }
+
+  private expiryStands(state: KeyState, op: Op): boolean {
+    return !state.ttls.some((ttl) => !saw(op, ttl.op));
+  }
+
+  private ttlRegion(state: KeyState): string | null {
+    let best: Op | null = null;
+    for (const ttl of state.ttls) if (best === null || isHigher(ttl.op, best, this.origins)) best = ttl.op;
+    return best === null ? null : this.origins.region(best.origin);
+  }
+
+  // ——— stability
+
+  /**
+   * A member's report of what it had seen, in order with its operations. What all have seen folds.
+   * @param own the member's own origin and the position in it that the report belongs to
+   */
+  report(member: string, seen: Seen, own: { origin: OriginId; position: number }): void {
+    const report = this.reports.get(member);
+    if (report === undefined) return;
+    const raise = (origin: number, position: number): void => {
+      while (report.length <= origin) report.push(-1);
+      if (report[origin]! < position) report[origin] = position;
+    };
+    for (let o = 0; o < seen.length; o++) raise(o, seen[o]!);
+    raise(this.origins.index(own.origin), own.position);
+    for (let o = 0; o < this.origins.size; o++) {
+      let low = Infinity;
+      for (const positions of this.reports.values()) low = Math.min(low, seenAt(positions, o));
+      if (low >= 0) this.window.stabilise(o, low);
+    }
+  }
+
+  /** What all members have reported to have seen. */
+  stable(): Map<OriginId, number> {
+    return this.origins.toVector(this.window.stable);
+  }
+
+  // ——— common
+
+  private each(
+    record: OpRecord,
+    after: number,
+    visit: (command: Command, scanner: CommandScanner, op: Op, db: number) => void,
+  ): void {
+    const scanner = new CommandScanner();
+    scanner.push(record.payload);
+    const origin = this.origins.index(record.origin);
+    const seen = this.origins.toSeen(record.seen);
+    const base = record.end - record.payload.length;
+    let { db, stamp } = record;
+    while (scanner.next()) {
+      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
+      if (command.class === Class.control) {
+        if (command.code === Code.select) db = Number(argText(scanner, 1));
+        continue;
+      }
+      const position = base + scanner.end;
+      if (position > after) visit(command, scanner, new Op(origin, position, stamp, seen), db);
+      stamp++;
+    }
+  }
+
+  private stateFor(db: number, key: string, op: Op): KeyState {
+    if (this.flushes.length > 0) {
+      const known = this.window.find(db, key);
+      const state = this.window.ensure(db, key);
+      // A key that a flush emptied: what it held before is dead even though the key was not in the window then.
+      if (known === undefined)
+        for (const flush of this.flushes)
+          if (!saw(op, flush.op) && (flush.db === null || flush.db === db)) {
+            state.wipe(flush.op);
+            this.window.note(state, flush.op, null);
+          }
+      return state;
+    }
+    return this.window.ensure(db, key);
+  }
+
+  /** Applies an effect to the window and counts it; `touched` then holds its elements. */
+  private insert(state: KeyState, effect: Effect, op: Op): void {
+    this.apply(state, effect, op);
+    if (this.touched.length === 1 && effect.kind !== 'set') this.window.note(state, op, this.touched[0]!);
+    else if (this.touched.length > 1) for (const element of this.touched) this.window.note(state, op, element);
+    else this.window.note(state, op, null);
+  }
+
+  private apply(state: KeyState, effect: Effect, op: Op): void {
+    const touched = this.touched;
+    touched.length = 0;
+    switch (effect.kind) {
+      case 'set':
+        state.wipe(op, effect.keepTtl);
+        touched.push(state.put(op, Type.string, '', effect.value));
+        if (effect.expireAt !== null) state.setTtl(op, effect.expireAt);
+        return;
+      case 'delete':
+        state.wipe(op);
+        return;
+      case 'expire':
+        state.expire(op);
+        return;
+      case 'ttl':
+        state.setTtl(op, effect.expireAt);
+        return;
+      case 'increment': {
+        const element = state.increment(op, effect.type, effect.name, effect.delta);
+        element.compact(this.window.stable);
+        touched.push(element);
+        return;
+      }
+      case 'put':
+        for (let i = 0; i < effect.names.length; i++)
+          touched.push(state.put(op, effect.type, effect.names[i]!, effect.values[i]!));
+        return;
+      case 'remove':
+        for (const name of effect.names) touched.push(state.remove(op, effect.type, name));
+        return;
+      case 'opaque':
+        state.opaque(op);
+        return;
+      case 'flush':
+      case 'swap':
+        return;
+    }
+  }
+
+  private count(effect: Effect): void {
+    const type = 'type' in effect ? TYPE_NAMES[effect.type] : effect.kind === 'set' ? 'string' : effect.kind;
+    this.counters.conflicts[type] = (this.counters.conflicts[type] ?? 0) + 1;
+  }
+}
+
+/** Effects on one key. */
+type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
+
+function effectType(effect: KeyEffect): Type {
+  return 'type' in effect ? effect.type : Type.string;
+}
+
+/** Whether the bytes say what happened without a condition (NX, GT …) which the receiver would judge anew. */
+function isUnconditional(command: Command, scanner: CommandScanner): boolean {
+  switch (command.code) {
+    case Code.set:
+      return scanner.argc === 3 || !hasFlags(scanner, 3);
+    case Code.setnx:
+    case Code.hsetnx:
+    case Code.getset:
+    case Code.mset:
+      return false;
+    case Code.zadd:
+      return scanner.buf[scanner.argStart[2]!]! < 65 || isInfinity(scanner);
+    default:
+      return true;
+  }
+}
+
+function isInfinity(scanner: CommandScanner): boolean {
+  return /^inf/i.test(argText(scanner, 2));
+}
+
+function hasFlags(scanner: CommandScanner, from: number): boolean {
+  for (let i = from; i < scanner.argc; i++) {
+    const length = scanner.argEnd[i]! - scanner.argStart[i]!;
+    if (length <= 3 && /^(?:NX|XX|GET)$/i.test(argText(scanner, i))) return true;
+  }
+  return false;
+}
+
+function isSentinelHello(command: Command, scanner: CommandScanner): boolean {
+  return command.code === Code.publish && scanner.argc > 1 && argText(scanner, 1) === '__sentinel__:hello';
+}
+
+/** The command that has an effect where nothing contradicts it. */
+function writeEffect(out: CommandWriter, effect: KeyEffect): void {
+  const key = Buffer.from(effect.key, 'latin1');
+  const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
+  switch (effect.kind) {
+    case 'set':
+      if (effect.expireAt !== null) out.command(['SET', key, effect.value, 'PXAT', effect.expireAt]);
+      else if (effect.keepTtl) out.command(['SET', key, effect.value, 'KEEPTTL']);
+      else out.command(['SET', key, effect.value]);
+      return;
+    case 'delete':
+    case 'expire':
+      out.command(['DEL', key]);
+      return;
+    case 'ttl':
+      if (effect.expireAt === null) out.command(['PERSIST', key]);
+      else out.command(['PEXPIREAT', key, effect.expireAt]);
+      return;
+    case 'increment': {
+      const by = String(effect.delta);
+      if (effect.type === Type.string) out.command(['INCRBY', key, by]);
+      else if (effect.type === Type.hash) out.command(['HINCRBY', key, latin1(effect.name), by]);
+      else out.command(['ZINCRBY', key, by, latin1(effect.name)]);
+      return;
+    }
+    case 'put':
+      if (effect.type === Type.set) out.command(['SADD', key, ...effect.names.map(latin1)]);
+      else
+        out.command([
+          effect.type === Type.hash ? 'HSET' : 'ZADD',
+          key,
+          ...effect.names.flatMap((name, i) =>
+            effect.type === Type.hash ? [latin1(name), effect.values[i]!] : [effect.values[i]!, latin1(name)],
+          ),
+        ]);
+      return;
+    case 'remove':
+      out.command([
+        effect.type === Type.hash ? 'HDEL' : effect.type === Type.set ? 'SREM' : 'ZREM',
+        key,
+        ...effect.names.map(latin1),
+      ]);
+  }
+}

@@ -1,0 +1,253 @@
+/** What a command of the replication stream does to each key, in the terms of the merge rule. */
+import type { Command } from './commands';
+import { Class, Code } from './commands';
+import { Type } from './window';
+
+/** A command's arguments as byte ranges: the scanner that found it, or anything alike. */
+export interface Args {
+  readonly buf: Buffer;
+  readonly argc: number;
+  readonly argStart: Int32Array;
+  readonly argEnd: Int32Array;
+}
+
+export type Effect =
+  /** The string becomes `value`; everything else of the key that was seen goes, its TTL too unless kept. */
+  | { kind: 'set'; key: string; value: Buffer; keepTtl: boolean; expireAt: number | null }
+  | { kind: 'delete'; key: string }
+  /** Redis removed the key because its time had come. */
+  | { kind: 'expire'; key: string }
+  | { kind: 'ttl'; key: string; expireAt: number | null }
+  /** Integers as bigint, sorted sets' as number. */
+  | { kind: 'increment'; key: string; type: Type; name: string; delta: bigint | number }
+  | { kind: 'put'; key: string; type: Type; names: string[]; values: Buffer[] }
+  | { kind: 'remove'; key: string; type: Type; names: string[] }
+  /** Depends on the state of its keys, or is unknown: all keys read or written. */
+  | { kind: 'opaque'; keys: string[] }
+  | { kind: 'flush'; scope: 'db' | 'all' }
+  | { kind: 'swap'; a: number; b: number };
+
+const NO_VALUE = Buffer.alloc(0);
+
+export function argText(args: Args, i: number): string {
+  return args.buf.toString('latin1', args.argStart[i], args.argEnd[i]);
+}
+
+function argBytes(args: Args, i: number): Buffer {
+  return args.buf.subarray(args.argStart[i], args.argEnd[i]);
+}
+
+/**
+ * Decodes one command. A form that the decoder does not understand (a flag of a newer version, a wrong number of
+ * arguments) is opaque: it travels verbatim, and as a state where that is not safe. Never throws.
+ */
+export function decodeEffects(command: Command, args: Args, out: Effect[]): void {
+  if (command.class === Class.element) {
+    if (decodeElement(command.code, args, out)) return;
+  } else if (command.class === Class.database) {
+    if (command.code === Code.flushdb) out.push({ kind: 'flush', scope: 'db' });
+    else if (command.code === Code.flushall) out.push({ kind: 'flush', scope: 'all' });
+    else if (args.argc >= 3) out.push({ kind: 'swap', a: Number(argText(args, 1)), b: Number(argText(args, 2)) });
+    return;
+  } else if (command.class !== Class.verbatim) return;
+  out.push({ kind: 'opaque', keys: keysOf(command, args) });
+}
+
+function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
+  const { argc } = args;
+  const key = argc > 1 ? argText(args, 1) : '';
+  switch (code) {
+    case Code.set:
+      return argc >= 3 && decodeSet(key, args, out);
+    case Code.setnx:
+    case Code.getset:
+      if (argc !== 3) return false;
+      out.push({ kind: 'set', key, value: argBytes(args, 2), keepTtl: false, expireAt: null });
+      return true;
+    case Code.mset:
+      if (argc < 3 || argc % 2 === 0) return false;
+      for (let i = 1; i < argc; i += 2)
+        out.push({ kind: 'set', key: argText(args, i), value: argBytes(args, i + 1), keepTtl: false, expireAt: null });
+      return true;
+    case Code.incr:
+    case Code.decr:
+      if (argc !== 2) return false;
+      out.push({ kind: 'increment', key, type: Type.string, name: '', delta: code === Code.incr ? 1n : -1n });
+      return true;
+    case Code.incrby:
+    case Code.decrby: {
+      const by = argc === 3 ? parseInteger(argText(args, 2)) : null;
+      if (by === null) return false;
+      out.push({ kind: 'increment', key, type: Type.string, name: '', delta: code === Code.incrby ? by : -by });
+      return true;
+    }
+    case Code.del:
+      if (argc < 2) return false;
+      for (let i = 1; i < argc; i++) out.push({ kind: 'delete', key: argText(args, i) });
+      return true;
+    case Code.unlink:
+      if (argc < 2) return false;
+      // With lazyfree-lazy-expire yes Redis itself emits exactly `UNLINK key` for an expired key.
+      if (argc === 2 && isUpper(args, 0)) out.push({ kind: 'expire', key });
+      else for (let i = 1; i < argc; i++) out.push({ kind: 'delete', key: argText(args, i) });
+      return true;
+    case Code.pexpireat:
+    case Code.expireat: {
+      const at = argc === 3 ? parseInteger(argText(args, 2)) : null;
+      if (at === null) return false;
+      out.push({ kind: 'ttl', key, expireAt: code === Code.expireat ? Number(at) * 1000 : Number(at) });
+      return true;
+    }
+    case Code.persist:
+      if (argc !== 2) return false;
+      out.push({ kind: 'ttl', key, expireAt: null });
+      return true;
+    case Code.hset: {
+      if (argc < 4 || argc % 2 !== 0) return false;
+      const names: string[] = [];
+      const values: Buffer[] = [];
+      for (let i = 2; i < argc; i += 2) {
+        names.push(argText(args, i));
+        values.push(argBytes(args, i + 1));
+      }
+      out.push({ kind: 'put', key, type: Type.hash, names, values });
+      return true;
+    }
+    case Code.hsetnx:
+      if (argc !== 4) return false;
+      out.push({ kind: 'put', key, type: Type.hash, names: [argText(args, 2)], values: [argBytes(args, 3)] });
+      return true;
+    case Code.hincrby: {
+      const by = argc === 4 ? parseInteger(argText(args, 3)) : null;
+      if (by === null) return false;
+      out.push({ kind: 'increment', key, type: Type.hash, name: argText(args, 2), delta: by });
+      return true;
+    }
+    case Code.sadd: {
+      if (argc < 3) return false;
+      const names = argTexts(args, 2);
+      out.push({ kind: 'put', key, type: Type.set, names, values: names.map(() => NO_VALUE) });
+      return true;
+    }
+    case Code.hdel:
+    case Code.srem:
+    case Code.zrem:
+      if (argc < 3) return false;
+      out.push({
+        kind: 'remove',
+        key,
+        type: code === Code.hdel ? Type.hash : code === Code.srem ? Type.set : Type.zset,
+        names: argTexts(args, 2),
+      });
+      return true;
+    case Code.zadd:
+      return argc >= 4 && decodeZadd(key, args, out);
+    case Code.zincrby: {
+      const by = argc === 4 ? parseScore(argText(args, 2)) : null;
+      if (by === null) return false;
+      out.push({ kind: 'increment', key, type: Type.zset, name: argText(args, 3), delta: by });
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+/** SET key value [NX|XX] [GET] [KEEPTTL | PXAT ms | EXAT s]. NX and XX are dropped: at its origin it succeeded. */
+function decodeSet(key: string, args: Args, out: Effect[]): boolean {
+  let keepTtl = false;
+  let expireAt: number | null = null;
+  for (let i = 3; i < args.argc; i++) {
+    const flag = argText(args, i).toUpperCase();
+    if (flag === 'KEEPTTL') keepTtl = true;
+    else if ((flag === 'PXAT' || flag === 'EXAT') && i + 1 < args.argc) {
+      const at = parseInteger(argText(args, ++i));
+      if (at === null) return false;
+      expireAt = flag === 'EXAT' ? Number(at) * 1000 : Number(at);
+    } else if (flag !== 'NX' && flag !== 'XX' && flag !== 'GET') return false;
+  }
+  out.push({ kind: 'set', key, value: argBytes(args, 2), keepTtl, expireAt });
+  return true;
+}
+
+/** ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member …. A condition over several pairs is judged by Redis, per pair. */
+function decodeZadd(key: string, args: Args, out: Effect[]): boolean {
+  let i = 2;
+  let conditional = false;
+  let incr = false;
+  for (; i < args.argc; i++) {
+    const flag = argText(args, i).toUpperCase();
+    if (flag === 'NX' || flag === 'XX' || flag === 'GT' || flag === 'LT') conditional = true;
+    else if (flag === 'INCR') incr = true;
+    else if (flag !== 'CH') break;
+  }
+  const pairs = (args.argc - i) / 2;
+  if (pairs < 1 || !Number.isInteger(pairs) || (conditional && pairs > 1) || (incr && pairs > 1)) return false;
+  if (incr) {
+    const by = parseScore(argText(args, i));
+    if (by === null) return false;
+    out.push({ kind: 'increment', key, type: Type.zset, name: argText(args, i + 1), delta: by });
+    return true;
+  }
+  const names: string[] = [];
+  const values: Buffer[] = [];
+  for (; i < args.argc; i += 2) {
+    if (parseScore(argText(args, i)) === null) return false;
+    values.push(argBytes(args, i));
+    names.push(argText(args, i + 1));
+  }
+  out.push({ kind: 'put', key, type: Type.zset, names, values });
+  return true;
+}
+
+/** The keys that a command reads or writes, as the table says. */
+export function keysOf(command: Command, args: Args): string[] {
+  const { argc } = args;
+  const keys = new Set<string>();
+  if (command.firstKey === 0) return [];
+  if (command.lastKey === 0) {
+    // GEORADIUS … STORE k, SORT k … BY … STORE k: which argument is a key depends on options, so all count.
+    for (let i = 1; i < argc; i++) keys.add(argText(args, i));
+    return [...keys];
+  }
+  if (command.numkeysAt > 0) {
+    const count = argc > command.numkeysAt ? Number(argText(args, command.numkeysAt)) : 0;
+    if (command.numkeysAt === 2 && command.firstKey === 1) keys.add(argText(args, 1));
+    for (let i = 0; i < count && command.numkeysAt + 1 + i < argc; i++)
+      keys.add(argText(args, command.numkeysAt + 1 + i));
+    return [...keys];
+  }
+  const last = command.lastKey < 0 ? argc + command.lastKey : Math.min(command.lastKey, argc - 1);
+  for (let i = command.firstKey; i <= last; i += command.keyStep) keys.add(argText(args, i));
+  return [...keys];
+}
+
+function argTexts(args: Args, from: number): string[] {
+  const texts: string[] = [];
+  for (let i = from; i < args.argc; i++) texts.push(argText(args, i));
+  return texts;
+}
+
+function isUpper(args: Args, i: number): boolean {
+  for (let at = args.argStart[i]!; at < args.argEnd[i]!; at++) if (args.buf[at]! >= 97) return false;
+  return true;
+}
+
+const INTEGER = /^(?:0|-?[1-9][0-9]{0,18})$/;
+export const INT64_MAX = 2n ** 63n - 1n;
+export const INT64_MIN = -(2n ** 63n);
+
+/** A 64-bit integer in Redis' strict form (string2ll): no sign but minus, no leading zeros, no spaces. */
+export function parseInteger(text: string): bigint | null {
+  if (!INTEGER.test(text)) return null;
+  const value = BigInt(text);
+  return value > INT64_MAX || value < INT64_MIN ? null : value;
+}
+
+/** A score as Redis writes and reads it. */
+export function parseScore(text: string): number | null {
+  const lower = text.toLowerCase();
+  if (/^[+-]?inf(?:inity)?$/.test(lower)) return lower.startsWith('-') ? -Infinity : Infinity;
+  if (!/^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?$/.test(lower)) return null;
+  return Number(lower);
+}

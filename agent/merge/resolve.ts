@@ -1,0 +1,180 @@
+/** The rule's value of a key in the window, and the commands that bring Redis to it. */
+import type { CommandWriter } from '../resp/encode';
+import { INT64_MAX, INT64_MIN, parseInteger, parseScore } from './effects';
+import type { OriginTable } from './origins';
+import type { Element, Increment, KeyState, Op, Put } from './window';
+import { saw, Type } from './window';
+
+/** Order among live operations: the higher stamp, then the higher region name. */
+export function isHigher(a: Op, b: Op, origins: OriginTable): boolean {
+  if (a.stamp !== b.stamp) return a.stamp > b.stamp;
+  const [ra, rb] = [origins.region(a.origin), origins.region(b.origin)];
+  return ra === rb ? origins.id(a.origin) > origins.id(b.origin) : ra > rb;
+}
+
+export function winner(element: Element, origins: OriginTable): Put | null {
+  let best: Put | null = null;
+  for (const put of element.puts) if (best === null || isHigher(put.op, best.op, origins)) best = put;
+  return best;
+}
+
+/** The type that stands: that of the highest live operation. −1 when nothing in the window is live. */
+export function visibleType(state: KeyState, origins: OriginTable): Type | -1 {
+  let best: Op | null = null;
+  let type: Type | -1 = -1;
+  const string = state.string !== null && state.string.live;
+  if (string && state.members === null) return Type.string;
+  for (const element of state.elements())
+    for (const part of liveParts(element))
+      if (best === null || isHigher(part.op, best, origins)) {
+        best = part.op;
+        type = element.type;
+      }
+  return type;
+}
+
+function* liveParts(element: Element): IterableIterator<Put | Increment> {
+  yield* element.puts;
+  yield* element.increments;
+}
+
+/**
+ * An element's value by the rule. `known: false`: it depends on the base, which only Redis knows (increments on what
+ * was there before). `value: null`: the element is absent.
+ */
+export type Resolved = { known: false } | { known: true; value: Buffer | null };
+const UNKNOWN: Resolved = { known: false };
+const ABSENT: Resolved = { known: true, value: null };
+
+export function resolve(element: Element, origins: OriginTable): Resolved {
+  const put = winner(element, origins);
+  const { increments } = element;
+  if (put === null) {
+    if (!element.baseDead) return UNKNOWN;
+    if (increments.length === 0) return ABSENT;
+    return { known: true, value: addAll(element.type, element.type === Type.zset ? 0 : 0n, increments, origins) };
+  }
+  if (increments.length === 0) return { known: true, value: put.value };
+  const text = put.value.toString('latin1');
+  const start = element.type === Type.zset ? parseScore(text) : parseInteger(text);
+  // Increments on a winner that is no number are ignored.
+  return { known: true, value: start === null ? put.value : addAll(element.type, start, increments, origins) };
+}
+
+function addAll(type: Type, start: bigint | number, increments: Increment[], origins: OriginTable): Buffer {
+  if (type === Type.zset) {
+    // The order of additions changes a double's last digit: by stamp, everywhere.
+    const ordered = [...increments].sort((a, b) => (isHigher(a.op, b.op, origins) ? 1 : -1));
+    let sum = Number(start);
+    for (const { delta } of ordered) sum += Number(delta);
+    return Buffer.from(formatScore(Number.isNaN(sum) ? 0 : sum));
+  }
+  let sum = BigInt(start);
+  for (const { delta } of increments) sum += BigInt(delta);
+  return Buffer.from(String(sum > INT64_MAX ? INT64_MAX : sum < INT64_MIN ? INT64_MIN : sum));
+}
+
+export function formatScore(score: number): string {
+  if (score === Infinity) return 'inf';
+  if (score === -Infinity) return '-inf';
+  return String(score);
+}
+
+/** The key's expiry by the rule. `known: false`: what Redis has is right (nothing in the window decides it). */
+export type ResolvedTtl = { known: false } | { known: true; at: number | null };
+
+export function resolveTtl(state: KeyState, origins: OriginTable): ResolvedTtl {
+  const type = visibleType(state, origins);
+  let best: { op: Op; at: number | null } | null = null;
+  for (const ttl of state.ttls)
+    if (holds(state, ttl.op, type, origins) && (best === null || isHigher(ttl.op, best.op, origins))) best = ttl;
+  if (best !== null) return { known: true, at: best.at };
+  return state.ttlBaseDead ? { known: true, at: null } : { known: false };
+}
+
+/** Whether a TTL's put had seen (or came with) what now is the value. */
+function holds(state: KeyState, ttl: Op, type: Type | -1, origins: OriginTable): boolean {
+  const with_ = (op: Op): boolean => op === ttl || saw(ttl, op);
+  if (type === -1) return true;
+  if (type === Type.string) {
+    const element = state.string!;
+    const put = winner(element, origins);
+    if (put !== null) return with_(put.op);
+    return !element.baseDead || element.increments.some((i) => with_(i.op));
+  }
+  if (!state.baseDead) return true;
+  for (const element of state.elements())
+    if (element.type === type) for (const part of liveParts(element)) if (with_(part.op)) return true;
+  return false;
+}
+
+/** Writes one element's value, where the rule knows it, over whatever Redis has. */
+export function writeElement(out: CommandWriter, state: KeyState, element: Element, origins: OriginTable): void {
+  const resolved = resolve(element, origins);
+  if (!resolved.known) return;
+  const key = Buffer.from(state.key, 'latin1');
+  const name = Buffer.from(element.name, 'latin1');
+  const { value } = resolved;
+  switch (element.type) {
+    case Type.string:
+      if (value === null) out.command(['DEL', key]);
+      else out.command(['SET', key, value, 'KEEPTTL']);
+      return;
+    case Type.hash:
+      if (value === null) out.command(['HDEL', key, name]);
+      else out.command(['HSET', key, name, value]);
+      return;
+    case Type.set:
+      out.command([value === null ? 'SREM' : 'SADD', key, name]);
+      return;
+    case Type.zset:
+      if (value === null) out.command(['ZREM', key, name]);
+      else out.command(['ZADD', key, value, name]);
+  }
+}
+
+export function writeTtl(out: CommandWriter, state: KeyState, origins: OriginTable): void {
+  const ttl = resolveTtl(state, origins);
+  if (!ttl.known) return;
+  const key = Buffer.from(state.key, 'latin1');
+  if (ttl.at === null) out.command(['PERSIST', key]);
+  else out.command(['PEXPIREAT', key, ttl.at]);
+}
+
+/** Writes the whole key anew: what was in Redis is dead by the rule, all that lives is in the window. */
+export function rewriteKey(out: CommandWriter, state: KeyState, origins: OriginTable): void {
+  const key = Buffer.from(state.key, 'latin1');
+  const type = visibleType(state, origins);
+  if (type === Type.string) {
+    const resolved = resolve(state.string!, origins);
+    if (!resolved.known || resolved.value === null) return;
+    const ttl = resolveTtl(state, origins);
+    if (!ttl.known) out.command(['SET', key, resolved.value, 'KEEPTTL']);
+    else if (ttl.at === null) out.command(['SET', key, resolved.value]);
+    else out.command(['SET', key, resolved.value, 'PXAT', ttl.at]);
+    return;
+  }
+  out.command(['DEL', key]);
+  if (type === -1) return;
+  for (const element of state.elements())
+    if (element.type === type && element.live) writeElement(out, state, element, origins);
+  const ttl = resolveTtl(state, origins);
+  if (ttl.known && ttl.at !== null) out.command(['PEXPIREAT', key, ttl.at]);
+}
+
+/**
+ * Brings Redis to the rule's value of a key whose operations Redis may have run in another order than the rule's.
+ * Only what the window knows is written; the rest commutes with whatever happened.
+ */
+export function correctKey(out: CommandWriter, state: KeyState, origins: OriginTable): void {
+  const type = visibleType(state, origins);
+  let types = 0;
+  for (const element of state.elements()) if (element.live || element.baseDead) types |= 1 << element.type;
+  const mixed = (types & (types - 1)) !== 0;
+  if (type === -1 ? state.baseDead : mixed || (type === Type.string && resolve(state.string!, origins).known)) {
+    rewriteKey(out, state, origins);
+    return;
+  }
+  for (const element of state.elements()) writeElement(out, state, element, origins);
+  if (state.ttls.length > 0 || state.ttlBaseDead) writeTtl(out, state, origins);
+}

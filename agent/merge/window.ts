@@ -1,0 +1,448 @@
+/**
+ * The window: what must be known of recent operations to merge with those still under way.
+ *
+ * The merge rule, per element (a key's string, a hash field, a set member, a sorted set's member):
+ *
+ * - a put, and a delete, removes what it has *seen* of the element; so the live puts have not seen each other;
+ * - among live puts the highest (stamp, region) wins;
+ * - the value is the winner plus every live increment;
+ * - an operation of one type removes what it has seen of the key's other types; where unseen writes of two types meet,
+ *   the type of the highest live operation stands;
+ * - a time to live is a put of its own; it holds only while the winner (for collections: a live element) is one that it
+ *   has seen or that came with it.
+ *
+ * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
+ * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
+ *
+ * Operations leave the window ("fold") when every member has reported to have seen them. What is not in the window is
+ * the *base*: the value in Redis, whose parts every operation still to come has seen.
+ */
+import type { Seen } from './origins';
+import { seenAt, type OriginTable } from './origins';
+
+/** One operation's identity, stamp and *seen*. */
+export class Op {
+  constructor(
+    /** Interned origin. */
+    readonly origin: number,
+    /** Position in the origin's stream. */
+    readonly position: number,
+    readonly stamp: number,
+    readonly seen: Seen,
+  ) {}
+}
+
+/** Whether `later` had seen `earlier`. An operation has not seen itself. */
+export function saw(later: Op, earlier: Op): boolean {
+  return later.origin === earlier.origin
+    ? later.position > earlier.position
+    : seenAt(later.seen, earlier.origin) >= earlier.position;
+}
+
+export const Type = { string: 0, hash: 1, set: 2, zset: 3 } as const;
+export type Type = (typeof Type)[keyof typeof Type];
+export const TYPE_NAMES = ['string', 'hash', 'set', 'zset'] as const;
+
+export interface Put {
+  readonly op: Op;
+  /** The value's bytes (a score's text for sorted sets, empty for sets). */
+  readonly value: Buffer;
+}
+
+export interface Increment {
+  readonly op: Op;
+  /** Integers as bigint; sorted sets' as number. */
+  readonly delta: bigint | number;
+}
+
+export class Element {
+  /** Live puts: none has seen another; at most one per origin. */
+  puts: Put[] = [];
+  increments: Increment[] = [];
+  /** What was in Redis before the window is removed: the live parts are the whole value. */
+  baseDead: boolean;
+  /** Operations on this element not yet seen by all. */
+  unstable = 0;
+  /** Length of `increments` at which those seen by all are added up. */
+  private compactAt = COMPACT_INCREMENTS;
+  constructor(
+    readonly type: Type,
+    /** Field or member in Latin-1; empty for a string. */
+    readonly name: string,
+    baseDead: boolean,
+  ) {
+    this.baseDead = baseDead;
+  }
+  get live(): boolean {
+    return this.puts.length > 0 || this.increments.length > 0;
+  }
+
+  /**
+   * Increments that every member has seen live and die together, for whatever comes has seen them all: they become
+   * one, or part of the base where nothing in the window replaced it. Keeps a hot counter small.
+   */
+  compact(stable: readonly number[]): void {
+    if (this.increments.length < this.compactAt || this.type === Type.zset) return;
+    const rest: Increment[] = [];
+    let sum = 0n;
+    let last: Op | null = null;
+    for (const increment of this.increments)
+      if (seenAt(stable, increment.op.origin) >= increment.op.position) {
+        sum += BigInt(increment.delta);
+        last = increment.op;
+      } else rest.push(increment);
+    if (last !== null) {
+      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta: sum });
+      this.increments = rest;
+    }
+    this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
+  }
+}
+
+const COMPACT_INCREMENTS = 32;
+
+export interface TtlPut {
+  readonly op: Op;
+  /** Unix time in milliseconds at which the key expires; null: the key was made persistent. */
+  readonly at: number | null;
+}
+
+export class KeyState {
+  string: Element | null = null;
+  /** Fields and members, by type digit + name. */
+  members: Map<string, Element> | null = null;
+  ttls: TtlPut[] = [];
+  /** Operations known only as commands (lists, streams, APPEND …), not yet seen by all. */
+  opaques: Op[] = [];
+  /** Expiries not yet seen by all: a renewal that had not seen one of them needs the key's state back. */
+  expiries: Op[] = [];
+  baseDead = false;
+  ttlBaseDead = false;
+  /** Operations not yet seen by all. */
+  unstable = 0;
+  /** Of these, those about the whole key: deletes, TTLs, opaque ones. While there are any, no element folds. */
+  unstableKeyOps = 0;
+  /** The regions' writes can't be merged element by element: the settler will send the key's state. */
+  unsettled = false;
+  /** The region that has to send it, when it isn't the usual one (see core). */
+  settler: string | null = null;
+  /** Bits of the types that `members` has ever held. */
+  private memberTypes = 0;
+  private lastOrigin = -1;
+  private lastPosition = -1;
+  private tops: number[] | null = null;
+
+  constructor(
+    readonly db: number,
+    /** The key in Latin-1. */
+    readonly key: string,
+  ) {}
+
+  /** Whether `op` has seen every operation known on this key (of its own origin it has, by order). */
+  isQuietFor(op: Op): boolean {
+    if (this.tops === null)
+      return (
+        this.lastOrigin === op.origin || this.lastOrigin < 0 || seenAt(op.seen, this.lastOrigin) >= this.lastPosition
+      );
+    for (let o = 0; o < this.tops.length; o++)
+      if (o !== op.origin && this.tops[o]! > seenAt(op.seen, o)) return false;
+    return true;
+  }
+
+  note(op: Op): void {
+    if (this.tops !== null) {
+      while (this.tops.length <= op.origin) this.tops.push(-1);
+      if (this.tops[op.origin]! < op.position) this.tops[op.origin] = op.position;
+    } else if (this.lastOrigin === op.origin || this.lastOrigin < 0) {
+      this.lastOrigin = op.origin;
+      if (this.lastPosition < op.position) this.lastPosition = op.position;
+    } else {
+      this.tops = [];
+      while (this.tops.length <= Math.max(op.origin, this.lastOrigin)) this.tops.push(-1);
+      this.tops[this.lastOrigin] = this.lastPosition;
+      this.tops[op.origin] = op.position;
+    }
+  }
+
+  element(type: Type, name: string): Element {
+    if (type === Type.string) return (this.string ??= new Element(type, '', this.baseDead));
+    this.members ??= new Map();
+    const id = type + name;
+    let element = this.members.get(id);
+    if (element === undefined) {
+      element = new Element(type, name, this.baseDead);
+      this.members.set(id, element);
+      this.memberTypes |= 1 << type;
+    }
+    return element;
+  }
+
+  findElement(type: Type, name: string): Element | undefined {
+    return type === Type.string ? (this.string ?? undefined) : this.members?.get(type + name);
+  }
+
+  *elements(): IterableIterator<Element> {
+    if (this.string !== null) yield this.string;
+    if (this.members !== null) yield* this.members.values();
+  }
+
+  // What operations do. Each removes what it has seen, then adds its own part.
+
+  put(op: Op, type: Type, name: string, value: Buffer): Element {
+    this.removeOtherTypes(op, type);
+    const element = this.element(type, name);
+    removeSeen(element, op);
+    element.puts.push({ op, value });
+    element.baseDead = true;
+    return element;
+  }
+
+  increment(op: Op, type: Type, name: string, delta: bigint | number): Element {
+    this.removeOtherTypes(op, type);
+    const element = this.element(type, name);
+    element.increments.push({ op, delta });
+    return element;
+  }
+
+  /** HDEL, SREM, ZREM of one element. */
+  remove(op: Op, type: Type, name: string): Element {
+    this.removeOtherTypes(op, type);
+    const element = this.element(type, name);
+    removeSeen(element, op);
+    element.baseDead = true;
+    return element;
+  }
+
+  /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
+  wipe(op: Op, keepTtl = false): void {
+    for (const element of this.elements()) {
+      removeSeen(element, op);
+      element.baseDead = true;
+    }
+    if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
+    this.baseDead = true;
+    if (keepTtl) return;
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    this.ttlBaseDead = true;
+  }
+
+  setTtl(op: Op, at: number | null): void {
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
+    this.ttls.push({ op, at });
+    this.ttlBaseDead = true;
+  }
+
+  /** @returns false when a time to live that the expiry had not seen keeps the key: the expiry is void. */
+  expire(op: Op): boolean {
+    if (this.expiries.length > 8) this.expiries = this.expiries.filter((expiry) => !saw(op, expiry));
+    this.expiries.push(op);
+    if (this.ttls.some((ttl) => !saw(op, ttl.op))) return false;
+    this.wipe(op);
+    return true;
+  }
+
+  /** Whether `op`, a renewal, met an expiry that had not seen it: what the expiry removed must come back. */
+  contradictsExpiry(op: Op): boolean {
+    return this.expiries.some((expiry) => !saw(op, expiry) && !saw(expiry, op));
+  }
+
+  /** An operation known only as a command: its result, whatever it had seen included, becomes base. */
+  opaque(op: Op): void {
+    for (const element of this.elements()) {
+      removeSeen(element, op);
+      element.baseDead = false;
+    }
+    if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
+    this.opaques.push(op);
+    this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    this.baseDead = false;
+    this.ttlBaseDead = false;
+  }
+
+  hasOpaqueUnseenBy(op: Op): boolean {
+    for (const opaque of this.opaques) if (opaque !== op && !saw(op, opaque)) return true;
+    return false;
+  }
+
+  private removeOtherTypes(op: Op, type: Type): void {
+    if (this.string !== null && type !== Type.string) {
+      removeSeen(this.string, op);
+      this.string.baseDead = true;
+    }
+    if (this.members !== null && (this.memberTypes & ~(1 << type)) !== 0)
+      for (const element of this.members.values()) {
+        if (element.type === type) continue;
+        removeSeen(element, op);
+        element.baseDead = true;
+      }
+  }
+}
+
+function removeSeen(element: Element, op: Op): void {
+  const { puts, increments } = element;
+  // In place, for the usual case: one put of the same origin, replaced.
+  if (puts.length === 1) {
+    if (puts[0]!.op === op || saw(op, puts[0]!.op)) puts.length = 0;
+  } else if (puts.length > 1) element.puts = puts.filter((put) => put.op !== op && !saw(op, put.op));
+  if (increments.length > 0) element.increments = increments.filter((i) => i.op !== op && !saw(op, i.op));
+}
+
+/** Keys whose operations are not yet seen by all members. */
+export class Window {
+  private readonly byDb: Map<string, KeyState>[] = [];
+  private readonly queues: FoldQueue[] = [];
+  /** Operations not yet seen by all. */
+  operations = 0;
+  /** What every member has reported to have seen, by interned origin. */
+  readonly stable: number[] = [];
+
+  constructor(readonly origins: OriginTable) {}
+
+  get keys(): number {
+    let n = 0;
+    for (const map of this.byDb) n += map?.size ?? 0;
+    return n;
+  }
+
+  find(db: number, key: string): KeyState | undefined {
+    return this.byDb[db]?.get(key);
+  }
+
+  ensure(db: number, key: string): KeyState {
+    let map = this.byDb[db];
+    if (map === undefined) {
+      while (this.byDb.length <= db) this.byDb.push(new Map());
+      map = this.byDb[db]!;
+    }
+    let state = map.get(key);
+    if (state === undefined) {
+      state = new KeyState(db, key);
+      map.set(key, state);
+    }
+    return state;
+  }
+
+  *states(db?: number): IterableIterator<KeyState> {
+    for (let i = 0; i < this.byDb.length; i++) if (db === undefined || db === i) yield* this.byDb[i]!.values();
+  }
+
+  /** Counts `op` as known on the key; `element` is null for what concerns the whole key. */
+  note(state: KeyState, op: Op, element: Element | null): void {
+    state.note(op);
+    state.unstable++;
+    if (element === null) state.unstableKeyOps++;
+    else element.unstable++;
+    this.operations++;
+    let queue = this.queues[op.origin];
+    if (queue === undefined) {
+      while (this.queues.length <= op.origin) this.queues.push(new FoldQueue());
+      queue = this.queues[op.origin]!;
+    }
+    queue.push(state, element, op.position);
+  }
+
+  /** The lowest position per origin that the window still needs; what is before may leave the journal. */
+  lowWater(): Map<number, number> {
+    const low = new Map<number, number>();
+    for (let o = 0; o < this.queues.length; o++) {
+      const first = this.queues[o]!.first();
+      if (first !== undefined) low.set(o, first);
+    }
+    return low;
+  }
+
+  /** Every member has seen the origin's operations up to `position`. */
+  stabilise(origin: number, position: number): void {
+    while (this.stable.length <= origin) this.stable.push(-1);
+    if (this.stable[origin]! >= position) return;
+    this.stable[origin] = position;
+    const queue = this.queues[origin];
+    if (queue === undefined) return;
+    for (;;) {
+      const first = queue.first();
+      if (first === undefined || first > position) return;
+      const { state, element } = queue.shift();
+      this.operations--;
+      state.unstable--;
+      if (element === null) state.unstableKeyOps--;
+      else element.unstable--;
+      if (state.unstable === 0) {
+        // All of the key is seen by all: its value in Redis is the base of whatever comes.
+        if (!state.unsettled) this.byDb[state.db]!.delete(state.key);
+      } else if (element !== null && element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
+    }
+  }
+
+  /**
+   * An element of a key that others keep writing folds by itself, but only while nothing unstable concerns the whole
+   * key: an operation folds when every member, *and every operation of that key in the window*, has seen it.
+   */
+  private foldElement(state: KeyState, element: Element): void {
+    if (state.unstableKeyOps > 0 || state.unsettled || state.string !== null) return;
+    state.members?.delete(element.type + element.name);
+    state.baseDead = false;
+  }
+
+  /** Drops a settled key whose operations everybody has seen. */
+  settle(state: KeyState): void {
+    state.unsettled = false;
+    state.settler = null;
+    if (state.unstable === 0) this.byDb[state.db]?.delete(state.key);
+  }
+
+  /** Forgets a database's keys (after FLUSHDB only what the flush had seen is gone: see core). */
+  swap(a: number, b: number): void {
+    while (this.byDb.length <= Math.max(a, b)) this.byDb.push(new Map());
+    const states = this.byDb[a]!;
+    this.byDb[a] = this.byDb[b]!;
+    this.byDb[b] = states;
+  }
+}
+
+/** A queue of one origin's operations in stream order; a ring without an object per entry. */
+class FoldQueue {
+  private states: (KeyState | null)[] = new Array<KeyState | null>(64).fill(null);
+  private elements: (Element | null)[] = new Array<Element | null>(64).fill(null);
+  private positions = new Float64Array(64);
+  private head = 0;
+  private size = 0;
+
+  first(): number | undefined {
+    return this.size === 0 ? undefined : this.positions[this.head];
+  }
+
+  push(state: KeyState, element: Element | null, position: number): void {
+    if (this.size === this.positions.length) this.grow();
+    const at = (this.head + this.size++) & (this.positions.length - 1);
+    this.states[at] = state;
+    this.elements[at] = element;
+    this.positions[at] = position;
+  }
+
+  shift(): { state: KeyState; element: Element | null } {
+    const at = this.head;
+    const entry = { state: this.states[at]!, element: this.elements[at]! };
+    this.states[at] = null;
+    this.elements[at] = null;
+    this.head = (at + 1) & (this.positions.length - 1);
+    this.size--;
+    return entry;
+  }
+
+  private grow(): void {
+    const old = this.positions.length;
+    const positions = new Float64Array(old * 2);
+    const states = new Array<KeyState | null>(old * 2).fill(null);
+    const elements = new Array<Element | null>(old * 2).fill(null);
+    for (let i = 0; i < this.size; i++) {
+      const from = (this.head + i) & (old - 1);
+      positions[i] = this.positions[from]!;
+      states[i] = this.states[from]!;
+      elements[i] = this.elements[from]!;
+    }
+    this.positions = positions;
+    this.states = states;
+    this.elements = elements;
+    this.head = 0;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * The record: a contiguous run of operations of one origin that share one `seen` vector. It is the unit of the
+ * journal, of transfer between agents and of causal delivery. A record is encoded once, by the agent that captured it;
+ * journals and links pass the same bytes on.
+ *
+ * Layout (little endian):
+ *
+ *     u32 length      bytes after this field
+ *     u32 crc         CRC-32 of everything after this field
+ *     u8  version     1
+ *     u8  kind        see RecordKind
+ *     u16 db          database selected before the first command
+ *     u32 ops         number of operations in the payload
+ *     f64 start       position before the record (the previous record's end)
+ *     f64 end         position after the payload's last byte
+ *     f64 stamp       stamp of the first operation; the i-th has stamp + i
+ *     u16 n           bytes of the origin's id, then the id (ASCII)
+ *     u16 n           entries in `seen`, each: u16 bytes of the id, the id, f64 position
+ *     …               payload: RESP commands, to the record's end
+ */
+import { crc32 } from 'zlib';
+
+/**
+ * Names one writer's uninterrupted history: `region:replication-id` (the ID shortened to 16 hex digits), or
+ * `region:replication-id~diff` for what a full resync found to have changed. A new replication ID is a new origin, so
+ * an offset is never used without the history it belongs to.
+ */
+export type OriginId = string;
+
+/** Per origin the highest position seen (replication offset, in bytes). An absent origin has not been seen at all. */
+export type Vector = ReadonlyMap<OriginId, number>;
+
+export const RecordKind = {
+  /** A verbatim slice of the replication stream: whole commands and whole MULTI … EXEC blocks. */
+  stream: 0,
+  /** States of whole keys, read at an exact place of the stream: DUMP payloads wrapped as commands (see merge/state). */
+  state: 1,
+  /** Opens an origin; carries what its region had seen, and no operation. Always the first record of an origin. */
+  birth: 2,
+} as const;
+export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
+
+export interface OpRecord {
+  readonly kind: RecordKind;
+  readonly origin: OriginId;
+  /** Position before this record = the end of the origin's previous record. Records of an origin form a gapless chain. */
+  readonly start: number;
+  /** Position after the last operation. For a stream record the payload is the bytes [end - payload.length, end). */
+  readonly end: number;
+  /** Stamp of the first operation (see stamp.ts for the unit). */
+  readonly stamp: number;
+  /** Number of operations: commands other than MULTI, EXEC, SELECT, PING and REPLCONF. */
+  readonly ops: number;
+  /** Database selected at the payload's beginning. */
+  readonly db: number;
+  /** What the origin's region had seen before the record's first operation, its own older origins included. */
+  readonly seen: Vector;
+  readonly payload: Buffer;
+}
+
+export class RecordError extends Error {
+  constructor(
+    readonly code: 'truncated' | 'checksum' | 'version' | 'malformed' | 'too-large',
+    message: string,
+  ) {
+    super(message);
+    this.name = 'RecordError';
+  }
+}
+
+/** Bytes before a record's body: length and checksum. */
+export const RECORD_PREFIX_BYTES = 8;
+const FIXED_BYTES = RECORD_PREFIX_BYTES + 1 + 1 + 2 + 4 + 8 + 8 + 8;
+/** The largest record accepted from disk or a peer: one 512 MB value (Redis' default limit) and its header, doubled. */
+export const RECORD_BYTES_MAX = 1024 * 1024 * 1024 + 64 * 1024;
+
+/** The region that an origin belongs to. */
+export function regionOf(origin: OriginId): string {
+  const colon = origin.indexOf(':');
+  return colon < 0 ? origin : origin.slice(0, colon);
+}
+
+/** The origin of a region's stream under a replication ID. */
+export function streamOrigin(region: string, replId: string): OriginId {
+  return `${region}:${replId.slice(0, 16)}`;
+}
+
+export function encodeRecord(record: OpRecord): Buffer {
+  let size = FIXED_BYTES + 2 + record.origin.length + 2 + record.payload.length;
+  for (const id of record.seen.keys()) size += 2 + id.length + 8;
+  const out = Buffer.allocUnsafe(size);
+  out.writeUInt32LE(size - 4, 0);
+  out[8] = 1;
+  out[9] = record.kind;
+  out.writeUInt16LE(record.db, 10);
+  out.writeUInt32LE(record.ops, 12);
+  out.writeDoubleLE(record.start, 16);
+  out.writeDoubleLE(record.end, 24);
+  out.writeDoubleLE(record.stamp, 32);
+  let at = FIXED_BYTES;
+  at = writeId(out, at, record.origin);
+  out.writeUInt16LE(record.seen.size, at);
+  at += 2;
+  for (const [id, position] of record.seen) {
+    at = writeId(out, at, id);
+    out.writeDoubleLE(position, at);
+    at += 8;
+  }
+  record.payload.copy(out, at);
+  out.writeUInt32LE(crc32(out.subarray(8)), 4);
+  return out;
+}
+
+function writeId(out: Buffer, at: number, id: string): number {
+  out.writeUInt16LE(id.length, at);
+  out.write(id, at + 2, 'latin1');
+  return at + 2 + id.length;
+}
+
+/** The whole length in bytes of the record that begins at `at`, or 0 when fewer than four bytes are there. */
+export function recordLength(bytes: Buffer, at = 0): number {
+  return bytes.length - at < 4 ? 0 : bytes.readUInt32LE(at) + 4;
+}
+
+/**
+ * Reads one record. The payload is a view into `bytes`, not a copy.
+ * @throws RecordError when the bytes are not exactly one sound record
+ */
+export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { verify: true }): OpRecord {
+  if (bytes.length < FIXED_BYTES + 4) throw new RecordError('truncated', `record of ${bytes.length} bytes`);
+  const length = recordLength(bytes);
+  if (length > RECORD_BYTES_MAX) throw new RecordError('too-large', `record says it has ${length} bytes`);
+  if (length !== bytes.length) throw new RecordError('truncated', `record says ${length} bytes, has ${bytes.length}`);
+  if (options.verify && crc32(bytes.subarray(8)) !== bytes.readUInt32LE(4))
+    throw new RecordError('checksum', `record of ${length} bytes fails its checksum`);
+  if (bytes[8] !== 1) throw new RecordError('version', `record version ${bytes[8]}; this agent reads version 1`);
+  const kind = bytes[9] as RecordKind;
+  if (kind > RecordKind.birth) throw new RecordError('malformed', `unknown record kind ${kind}`);
+  const db = bytes.readUInt16LE(10);
+  const ops = bytes.readUInt32LE(12);
+  const start = bytes.readDoubleLE(16);
+  const end = bytes.readDoubleLE(24);
+  const stamp = bytes.readDoubleLE(32);
+  if (!(start >= 0 && end >= start && stamp >= 0)) throw new RecordError('malformed', 'record positions out of order');
+  let at = FIXED_BYTES;
+  const need = (n: number): void => {
+    if (at + n > bytes.length) throw new RecordError('malformed', 'record header runs past its end');
+  };
+  const readId = (): string => {
+    need(2);
+    const n = bytes.readUInt16LE(at);
+    need(2 + n);
+    const id = bytes.toString('latin1', at + 2, at + 2 + n);
+    at += 2 + n;
+    return id;
+  };
+  const origin = readId();
+  need(2);
+  const entries = bytes.readUInt16LE(at);
+  at += 2;
+  const seen = new Map<OriginId, number>();
+  for (let i = 0; i < entries; i++) {
+    const id = readId();
+    need(8);
+    seen.set(id, bytes.readDoubleLE(at));
+    at += 8;
+  }
+  return { kind, origin, start, end, stamp, ops, db, seen, payload: bytes.subarray(at) };
+}
+
+/** The header fields that a journal or a link needs to route a record, read without decoding the rest. */
+export function peekRecord(bytes: Buffer, at = 0): { origin: OriginId; start: number; end: number; kind: RecordKind } {
+  const n = bytes.readUInt16LE(at + FIXED_BYTES);
+  return {
+    kind: bytes[at + 9] as RecordKind,
+    start: bytes.readDoubleLE(at + 16),
+    end: bytes.readDoubleLE(at + 24),
+    origin: bytes.toString('latin1', at + FIXED_BYTES + 2, at + FIXED_BYTES + 2 + n),
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * What the agent writes into Redis: two keys per primary, in database 0, and nothing else.
+ *
+ * - the cursor, in the same transaction as the operations it stands for. It is the marker by which the agent knows a
+ *   block of its own stream as applied by an agent, and says what the operations after it have seen;
+ * - the heartbeat, which puts time into the stream.
+ */
+import type { Vector } from '../record';
+import { formatVector, parseVector } from '../vector';
+
+/** No application key should begin with this; agents neither carry nor compare such keys. */
+export const OWN_PREFIX = 'meridian:';
+export const CURSOR_KEY = 'meridian:cursor';
+export const HEARTBEAT_KEY = 'meridian:heartbeat';
+
+export interface Marker {
+  /** Names the block to the agent that sent it: its session's nonce and a number. */
+  readonly block: string;
+  /** The highest stamp of the operations applied so far: own stamps after it are higher. */
+  readonly stamp: number;
+  /** What this Redis holds of every other origin, this block included. */
+  readonly vector: Vector;
+}
+
+export function formatMarker(marker: Marker): string {
+  return `1 ${marker.block} ${marker.stamp} ${formatVector(marker.vector)}`;
+}
+
+/** @returns null when the text is not a marker of this version */
+export function parseMarker(text: string): Marker | null {
+  const [version, block, stampText, vectorText] = text.split(' ');
+  const stamp = Number(stampText);
+  const vector = vectorText === undefined ? null : parseVector(vectorText);
+  if (version !== '1' || block === undefined || vector === null || !Number.isSafeInteger(stamp)) return null;
+  return { block, stamp, vector };
+}
+
+/** Stamps are hybrid logical clocks: milliseconds since 1970 × 1024, plus a counter; exact as a double until 2248. */
+export const STAMPS_PER_MS = 1024;
+
+export function stampOf(timeMs: number): number {
+  return timeMs * STAMPS_PER_MS;
+}
+
+export function timeOfStamp(stamp: number): number {
+  return Math.floor(stamp / STAMPS_PER_MS);
+}
