@@ -10,6 +10,7 @@
 import { CommandScanner, type CommandWriter } from '../resp';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
+import { OWN_PREFIX } from '../stream/keys';
 import { Batch } from './batch';
 import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { argText, decodeEffects, type Effect } from './effects';
@@ -227,7 +228,14 @@ export class MergeCore {
     if (state.ttls.length > 0) writeTtl(out, state, this.origins);
   }
 
-  private planOpaque(command: Command, scanner: CommandScanner, keys: string[], op: Op, db: number, batch: Batch): void {
+  private planOpaque(
+    command: Command,
+    scanner: CommandScanner,
+    keys: string[],
+    op: Op,
+    db: number,
+    batch: Batch,
+  ): void {
     const states = keys.map((key) => this.stateFor(db, key, op));
     const quiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
     const { buf, start, end } = scanner;
@@ -291,12 +299,7 @@ export class MergeCore {
 
   /** State of a whole key: a delete of all it has seen, and what it holds, as one operation. */
   private planState(record: OpRecord, batch: Batch): void {
-    const op = new Op(
-      this.origins.index(record.origin),
-      record.end,
-      record.stamp,
-      this.origins.toSeen(record.seen),
-    );
+    const op = new Op(this.origins.index(record.origin), record.end, record.stamp, this.origins.toSeen(record.seen));
     const scanner = new CommandScanner();
     scanner.push(record.payload);
     const states = new Set<KeyState>();
@@ -440,7 +443,8 @@ export class MergeCore {
         continue;
       }
       const position = base + scanner.end;
-      if (position > after) visit(command, scanner, new Op(origin, position, stamp, seen), db);
+      if (position > after && !isOwnKey(command, scanner))
+        visit(command, scanner, new Op(origin, position, stamp, seen), db);
       stamp++;
     }
   }
@@ -549,6 +553,17 @@ function hasFlags(scanner: CommandScanner, from: number): boolean {
     if (length <= 3 && /^(?:NX|XX|GET)$/i.test(argText(scanner, i))) return true;
   }
   return false;
+}
+
+/** A client's hand on an agent's key stays in its region. */
+function isOwnKey(command: Command, scanner: CommandScanner): boolean {
+  if (command.firstKey !== 1 || scanner.argc < 2) return false;
+  const start = scanner.argStart[1]!;
+  return (
+    scanner.buf[start] === 109 &&
+    scanner.argEnd[1]! - start >= OWN_PREFIX.length &&
+    scanner.buf.toString('latin1', start, start + OWN_PREFIX.length) === OWN_PREFIX
+  );
 }
 
 function isSentinelHello(command: Command, scanner: CommandScanner): boolean {

@@ -144,8 +144,7 @@ export class KeyState {
       return (
         this.lastOrigin === op.origin || this.lastOrigin < 0 || seenAt(op.seen, this.lastOrigin) >= this.lastPosition
       );
-    for (let o = 0; o < this.tops.length; o++)
-      if (o !== op.origin && this.tops[o]! > seenAt(op.seen, o)) return false;
+    for (let o = 0; o < this.tops.length; o++) if (o !== op.origin && this.tops[o]! > seenAt(op.seen, o)) return false;
     return true;
   }
 
@@ -369,7 +368,8 @@ export class Window {
       if (state.unstable === 0) {
         // All of the key is seen by all: its value in Redis is the base of whatever comes.
         if (!state.unsettled) this.byDb[state.db]!.delete(state.key);
-      } else if (element !== null && element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
+      } else if (element !== null && element.unstable === 0 && element.type !== Type.string)
+        this.foldElement(state, element);
     }
   }
 

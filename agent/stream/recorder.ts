@@ -51,8 +51,14 @@ export class Recorder {
   private ops = 0;
   private firstDb: number;
   /** An open MULTI: its bytes so far, and what was found in it. */
-  private block: { chunks: Buffer[]; ops: number; marker: Marker | null; heartbeatMs: number; expiries: Expiry[]; db: number } | null =
-    null;
+  private block: {
+    chunks: Buffer[];
+    ops: number;
+    marker: Marker | null;
+    heartbeatMs: number;
+    expiries: Expiry[];
+    db: number;
+  } | null = null;
 
   constructor(
     readonly state: RecorderState,
@@ -101,7 +107,8 @@ export class Recorder {
       }
       if (own !== null && this.block !== null) {
         if (own.marker !== null) this.block.marker = own.marker;
-        else this.block.heartbeatMs = own.heartbeatMs;
+        else if (own.heartbeatMs > 0) this.block.heartbeatMs = own.heartbeatMs;
+        else this.block.ops++; // a client's hand on an agent's key: counted as the merge core will count it
       }
       if (runStart < 0) runStart = scanner.start;
       runEnd = scanner.end;
@@ -120,7 +127,11 @@ export class Recorder {
         else {
           this.block.ops++;
           if (command?.code === Code.unlink && scanner.argc === 2)
-            this.block.expiries.push({ bytes: Buffer.from(scanner.buf.subarray(scanner.start, scanner.end)), end, db: state.db });
+            this.block.expiries.push({
+              bytes: Buffer.from(scanner.buf.subarray(scanner.start, scanner.end)),
+              end,
+              db: state.db,
+            });
         }
       }
       if (this.block === null && runStart >= 0 && runEnd - runStart >= RECORD_BYTES) {
