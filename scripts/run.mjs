@@ -66,7 +66,7 @@ async function installDependencies() {
   say(`installing dependencies: ${missing.length} packages are missing or stale (npm ci) …`);
   const places = Object.keys(readJson('package-lock.json').packages).filter((place) => place !== '');
   const progress = setInterval(() => {
-    const there = places.filter((place) => fs.existsSync(path.join(root, place))).length;
+    const there = places.filter((place) => fs.existsSync(path.join(root, place, 'package.json'))).length;
     say(`  ${there} of about ${places.length} packages, ${seconds(started)}`);
   }, 3000);
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
