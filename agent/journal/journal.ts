@@ -15,16 +15,7 @@ import { closeFile, openFile, syncData, syncDir, writeAll } from './files';
 import { lockDir } from './lock';
 import { Meta } from './meta';
 import { JournalReader, type OriginLog, type ReaderSource, replaySegments } from './reader';
-import {
-  encodeHeader,
-  readHeader,
-  RECORD_BYTES_MIN,
-  Scan,
-  type ScannedRecord,
-  Segment,
-  segmentName,
-  segmentSequence,
-} from './segment';
+import { encodeHeader, readHeader, RECORD_BYTES_MIN, Scan, Segment, segmentName, segmentSequence } from './segment';
 import { endOf, startOf, Tail } from './tail';
 
 export interface JournalOptions {
@@ -184,6 +175,12 @@ export class Journal extends EventEmitter<JournalEvents> {
     return position(this.logs.get(origin)?.chainStart);
   }
 
+  /** Whether a reader from `from` on gets everything; otherwise its reads fail with `trimmed`. */
+  reaches(origin: string, from: number): boolean {
+    const log = this.logs.get(origin);
+    return log !== undefined && log.durableEnd >= 0 && (log.born || from >= log.chainStart);
+  }
+
   /**
    * Takes a record, which its maker or its receiver has verified. The buffer must not change afterwards.
    * @throws JournalError `gap`, `overlap`, `malformed`, `closed`; the record was then not taken
@@ -254,11 +251,17 @@ export class Journal extends EventEmitter<JournalEvents> {
    */
   trim(low: ReadonlyMap<string, number>): Promise<void> {
     const bounds = new Map(low);
-    this.trimming = this.trimming.then(
-      () => this.trimNow(bounds),
-      () => this.trimNow(bounds),
-    );
-    return this.trimming;
+    return this.trimNext(() => bounds);
+  }
+
+  /** Deletes the oldest segment, needed or not: for an owner who rather compares a region in full than runs out of disk. */
+  dropOldest(): Promise<void> {
+    return this.trimNext(() => {
+      const bounds = new Map<string, number>();
+      if (this.segmentList.length > 1)
+        for (const [origin, extent] of this.segmentList[0]?.extents ?? []) bounds.set(origin, extent.lastEnd);
+      return bounds;
+    });
   }
 
   /** The document beside the log, as last written; null when there is none. */
@@ -489,6 +492,11 @@ export class Journal extends EventEmitter<JournalEvents> {
 
   // ---- trimming
 
+  private trimNext(bounds: () => ReadonlyMap<string, number>): Promise<void> {
+    const trim = (): Promise<void> => this.trimNow(bounds());
+    return (this.trimming = this.trimming.then(trim, trim));
+  }
+
   private async trimNow(low: ReadonlyMap<string, number>): Promise<void> {
     const gone: Segment[] = [];
     // The last segment is being written; it is never trimmed.
@@ -574,9 +582,10 @@ export class Journal extends EventEmitter<JournalEvents> {
     const scan = new Scan(fd, size);
     let offset = segment.headerBytes;
     while (offset < size) {
-      const { record, next } = await scan.at(offset);
+      const scanned = scan.at(offset);
+      const { record, next } = 'next' in scanned ? scanned : await scanned;
       if (record !== null) {
-        this.noteScanned(segment, record);
+        this.noteScanned(segment, record, offset);
         offset = next;
         continue;
       }
@@ -597,7 +606,11 @@ export class Journal extends EventEmitter<JournalEvents> {
     }
   }
 
-  private noteScanned(segment: Segment, { origin, start, end, kind, offset }: ScannedRecord): void {
+  private noteScanned(
+    segment: Segment,
+    { origin, start, end, kind }: ReturnType<typeof peekRecord>,
+    offset: number,
+  ): void {
     let log = this.logs.get(origin);
     if (log === undefined) {
       log = this.addLog(origin);

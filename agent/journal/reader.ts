@@ -151,7 +151,8 @@ export class JournalReader {
         cursor.skip(hole.to - hole.from);
         continue;
       }
-      const length = await cursor.head(limit);
+      const head = cursor.head(limit);
+      const length = typeof head === 'number' ? head : await head;
       if (length === 0) throw this.damaged(segment, cursor.offset, 'holds no record where one should be');
       const { origin, start, end, kind } = peekRecord(cursor.chunk, cursor.at);
       if (origin !== this.origin || end <= this.from) {
@@ -194,7 +195,8 @@ export async function* replaySegments(segments: readonly Segment[]): AsyncGenera
           cursor.skip(hole.to - hole.from);
           continue;
         }
-        const length = await cursor.head(limit);
+        const head = cursor.head(limit);
+        const length = typeof head === 'number' ? head : await head;
         const whole = length > 0 && (cursor.has(length) || (await cursor.fill(length, limit)));
         const record = cursor.chunk.subarray(cursor.at, cursor.at + length);
         if (!whole || crc32(record.subarray(8)) !== record.readUInt32LE(4))

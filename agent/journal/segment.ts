@@ -186,28 +186,42 @@ export class Cursor {
   }
 
   /**
-   * Brings the head of the record at `offset` into reach: enough for peekRecord.
+   * Brings the head of the record at `offset` into reach: enough for peekRecord. Without a promise when it is at hand,
+   * as it is for nearly all: a turn of the event loop per record would cost more than the record.
    * @returns the record's length, or 0 when no sound record can stand there
    */
-  async head(limit: number): Promise<number> {
-    if (!this.has(RECORD_BYTES_MIN) && !(await this.fill(RECORD_BYTES_MIN, limit))) return 0;
+  head(limit: number): number | Promise<number> {
+    const length = this.headNow(limit);
+    return length >= 0 ? length : this.fillHead(limit);
+  }
+
+  /** As `head`, but -1 where it would have to read. */
+  private headNow(limit: number): number {
+    if (!this.has(RECORD_BYTES_MIN)) return this.offset + RECORD_BYTES_MIN > limit ? 0 : -1;
     const length = recordLength(this.chunk, this.at);
     if (length < RECORD_BYTES_MIN || length > RECORD_BYTES_MAX || this.offset + length > limit) return 0;
     const peek = ORIGIN_AT + 2 + this.chunk.readUInt16LE(this.at + ORIGIN_AT);
     if (peek > length) return 0;
-    if (!this.has(peek) && !(await this.fill(peek, limit))) return 0;
-    return length;
+    return this.has(peek) ? length : -1;
+  }
+
+  private async fillHead(limit: number): Promise<number> {
+    // At most a head's largest size is not yet at hand, so one read is enough whatever the record says of itself.
+    await this.fill(Math.min(PEEK_BYTES_MAX, limit - this.offset), limit);
+    return Math.max(0, this.headNow(limit));
   }
 }
 
-/** Whether the record at the cursor, whose head is in reach, matches its checksum. Long records are read in pieces. */
-async function verify(cursor: Cursor, length: number, limit: number, chunkBytes: number): Promise<boolean> {
+const SCAN_CHUNK_BYTES = 4 * 1024 * 1024;
+
+/** Whether the record at the cursor, whose head is in reach, matches its checksum. Long ones are read in pieces. */
+async function verifyLong(cursor: Cursor, length: number, limit: number): Promise<boolean> {
   const expected = cursor.chunk.readUInt32LE(cursor.at + 4);
   let crc = 0;
   cursor.skip(RECORD_PREFIX_BYTES);
   let left = length - RECORD_PREFIX_BYTES;
   while (left > 0) {
-    const wanted = cursor.has(left) ? left : Math.min(left, chunkBytes);
+    const wanted = cursor.has(left) ? left : Math.min(left, SCAN_CHUNK_BYTES);
     if (!cursor.has(wanted) && !(await cursor.fill(wanted, limit))) return false;
     crc = crc32(cursor.chunk.subarray(cursor.at, cursor.at + wanted), crc);
     cursor.skip(wanted);
@@ -216,15 +230,10 @@ async function verify(cursor: Cursor, length: number, limit: number, chunkBytes:
   return crc === expected;
 }
 
-export interface ScannedRecord {
-  readonly origin: string;
-  readonly start: number;
-  readonly end: number;
-  readonly kind: RecordKind;
-  readonly offset: number;
+export interface Scanned {
+  readonly record: ReturnType<typeof peekRecord> | null;
+  readonly next: number;
 }
-
-const SCAN_CHUNK_BYTES = 4 * 1024 * 1024;
 
 /** Verifies a segment record by record. Where one is unsound the caller decides, and may call `next` at another place. */
 export class Scan {
@@ -234,21 +243,32 @@ export class Scan {
     fd: number,
     private readonly limit: number,
   ) {
-    this.cursor = new Cursor(fd, 0, Math.max(SCAN_CHUNK_BYTES, PEEK_BYTES_MAX), true);
+    this.cursor = new Cursor(fd, 0, SCAN_CHUNK_BYTES, true);
   }
 
   /** The sound record at `offset` and where it ends; otherwise where it would end by its own word, or 0. */
-  async at(offset: number): Promise<{ record: ScannedRecord | null; next: number }> {
+  at(offset: number): Scanned | Promise<Scanned> {
     const { cursor, limit } = this;
     if (offset !== cursor.offset) {
       cursor.offset = offset;
       cursor.chunk = cursor.chunk.subarray(0, 0);
       cursor.at = 0;
     }
-    const length = await cursor.head(limit);
+    const length = cursor.head(limit);
+    if (typeof length !== 'number') return length.then((n) => this.verify(n));
+    return this.verify(length);
+  }
+
+  private verify(length: number): Scanned | Promise<Scanned> {
+    const { cursor, limit } = this;
     if (length === 0) return { record: null, next: 0 };
-    const record = { ...peekRecord(cursor.chunk, cursor.at), offset };
-    const sound = await verify(cursor, length, limit, SCAN_CHUNK_BYTES);
-    return { record: sound ? record : null, next: offset + length };
+    const { chunk, at, offset } = cursor;
+    const next = offset + length;
+    const record = peekRecord(chunk, at);
+    if (!cursor.has(length))
+      return verifyLong(cursor, length, limit).then((sound) => ({ record: sound ? record : null, next }));
+    cursor.skip(length);
+    const sound = crc32(chunk.subarray(at + RECORD_PREFIX_BYTES, at + length)) === chunk.readUInt32LE(at + 4);
+    return { record: sound ? record : null, next };
   }
 }
