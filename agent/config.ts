@@ -1,0 +1,326 @@
+/**
+ * The config of one agent: a JSON file, written by what deploys the agent (the local stack, the Pulumi components) from
+ * the stack's config. It holds no secret: passwords come from files or from MERIDIAN_REDIS_PASSWORD.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import { type ConfigIssue, formatIssues } from '../model';
+import { nearest } from '../model/nearest';
+import { LOG_LEVELS } from './log';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+// What a value may be is said once, in words, as the message of its schema; an error then reads "found …; allowed: …".
+
+/** A mapping that knows its keys. */
+function section<Shape extends z.ZodRawShape>(shape: Shape) {
+  const keys = Object.keys(shape);
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? keys.join(', ') : `a mapping with ${keys.join(', ')}`),
+  });
+}
+
+function whole(min: number, max: number, unit: string) {
+  const error = `a whole number from ${min} to ${max} (${unit})`;
+  return z.number(error).int(error).min(min, error).max(max, error);
+}
+
+function text(allowed: string) {
+  return z.string(allowed).min(1, allowed);
+}
+
+function choice<const Values extends readonly [string, ...string[]]>(values: Values) {
+  return z.enum(values, values.join(', '));
+}
+
+const host = text('a host name or an address');
+const port = whole(1, 65_535, 'a TCP port');
+const listenPort = whole(0, 65_535, 'a TCP port; 0 takes a free one');
+const file = text('the path of a file');
+const listener = section({ host: host.default('127.0.0.1'), port: listenPort });
+
+const regionName = z
+  .string('the name of a region')
+  .regex(/^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$/, 'the name of a region: lower-case letters, digits and hyphens');
+
+/** TLS towards Redis. */
+const redisTls = section({
+  /** PEM of the CA that signed the server's certificate. */
+  caFile: file,
+  /** PEM of the agent's own certificate and key, where the server asks for one (`tls-auth-clients yes`). */
+  certFile: file.optional(),
+  keyFile: file.optional(),
+  /** The name in the server's certificate. Default: the host. */
+  serverName: text('the name in the certificate').optional(),
+});
+
+const schema = section({
+  /** The stack's name; agents of different stacks refuse each other. */
+  stack: text('the name of a stack'),
+  /** The region of this agent, one of `members`. */
+  region: regionName,
+  /** Every region whose agreement counts: an operation is forgotten only when all of them have seen it. */
+  members: z
+    .array(
+      section({
+        name: regionName,
+        weight: whole(0, 100, 'percent').default(0),
+        primary: z.boolean('true or false').default(false),
+      }),
+      'a list of regions, each a mapping with name, weight, primary',
+    )
+    .min(1, 'a list of one region or more')
+    .max(64, 'at most 64 regions'),
+  redis: section({
+    /** Where the primary is, or, with Sentinels, was when the agent was deployed. */
+    host: host.default('127.0.0.1'),
+    port,
+    /** ACL user. Default: the user `default`. */
+    username: text("a user's name").optional(),
+    /** File with the password, white space around it ignored. Default: MERIDIAN_REDIS_PASSWORD, else none. */
+    passwordFile: file.optional(),
+    tls: redisTls.optional(),
+    /** Sentinels to ask where the primary is. */
+    sentinels: z
+      .array(section({ host, port }), 'a list of Sentinels, each a mapping with host, port')
+      .min(1, 'one Sentinel or more')
+      .optional(),
+    /** The name under which the Sentinels know the primary. */
+    sentinelName: text("the primary's name at its Sentinels").optional(),
+    /** Number of databases, as in the server's config. Default: 16. */
+    databases: whole(1, 10_000, 'databases').default(16),
+  }),
+  listen: section({
+    /** For other agents. */
+    peer: listener,
+    /** For /healthz, /status, /metrics. Only for operators: it has no password. */
+    admin: listener,
+    /** Where Redis, Sentinel and FAILOVER find the agent in its role as a replica. Default: nowhere. */
+    replica: listener.optional(),
+  }),
+  /** Whom this agent dials, by the topology. Others may dial it. */
+  peers: z
+    .array(section({ region: regionName, host, port }), 'a list of peers, each a mapping with region, host, port')
+    .default([]),
+  /** Mutual TLS between agents: PEM files. */
+  tls: section({ caFile: file, certFile: file, keyFile: file }),
+  /** Where the journal and the external copy of the cursor are. One agent each. */
+  stateDir: text('the path of a directory'),
+  replication: section({
+    /** See `meridian:replication.mode`. Default: semi-sync. */
+    mode: choice(['async', 'semi-sync']).default('semi-sync'),
+    /** How many other regions must have journalled a change before it is acknowledged. Default: 1. */
+    semiSyncRegions: whole(1, 63, 'regions').default(1),
+    /** Beyond this lag a region counts as behind, and semi-sync stops acknowledging. Default: 1000. */
+    maxLagMs: whole(10, 600_000, 'milliseconds').default(1000),
+    /** Between two heartbeats. Default: 25. */
+    heartbeatMs: whole(5, 1000, 'milliseconds').default(25),
+    /** Of what travels between agents. Default: auto. */
+    compression: choice(['auto', 'none', 'deflate']).default('auto'),
+  }).prefault({}),
+  journal: section({
+    /** Size from which the journal counts as full. Default: 8 GiB. */
+    bytesMax: whole(MIB, 64 * 1024 * GIB, 'bytes').default(8 * GIB),
+    /** Size of one file; space comes back file by file. Default: 64 MiB. */
+    segmentBytes: whole(64 * KIB, GIB, 'bytes').default(64 * MIB),
+    /** Newest records kept in memory for links that keep up. Default: 8 MiB. */
+    tailBytes: whole(0, GIB, 'bytes').default(8 * MIB),
+    /** Flush before a record counts as durable. Turn off only where losing the machine may lose data. Default: true. */
+    fsync: z.boolean('true or false').default(true),
+  }).prefault({}),
+  limits: section({
+    /** The largest MULTI … EXEC by which foreign changes are applied: Redis serves nobody else meanwhile. Default: 512 KiB. */
+    applyBatchBytes: whole(KIB, 64 * MIB, 'bytes').default(512 * KIB),
+    /** The most commands in it. Default: 2000. */
+    applyBatchOps: whole(1, 100_000, 'operations').default(2000),
+    /** Received and not yet applied, over all peers; beyond, the links are held back. Default: 32 MiB. */
+    inboxBytes: whole(MIB, 4 * GIB, 'bytes').default(32 * MIB),
+    /** Bytes of the replication stream that wait in memory; more go to a temporary file. Default: 16 MiB. */
+    spoolBytes: whole(MIB, 4 * GIB, 'bytes').default(16 * MIB),
+  }).prefault({}),
+  log: section({
+    /** Default: MERIDIAN_LOG_LEVEL, else info. */
+    level: choice(LOG_LEVELS).optional(),
+  }).prefault({}),
+});
+
+/** An agent's config, checked, every default filled in, every path absolute. */
+export type AgentConfig = z.output<typeof schema>;
+/** What may be written into the file. */
+export type AgentConfigInput = z.input<typeof schema>;
+
+export class AgentConfigError extends Error {
+  constructor(
+    readonly source: string,
+    readonly issues: readonly ConfigIssue[],
+  ) {
+    super(`${source}:\n${formatIssues(issues)}`);
+    this.name = 'AgentConfigError';
+  }
+}
+
+/**
+ * Checks an agent's config.
+ * @param source what the error calls it
+ * @param baseDir what relative paths in it are relative to
+ * @throws AgentConfigError with everything that is wrong
+ */
+export function parseAgentConfig(raw: unknown, source = 'agent config', baseDir = process.cwd()): AgentConfig {
+  const result = schema.safeParse(raw);
+  if (!result.success)
+    throw new AgentConfigError(
+      source,
+      result.error.issues.flatMap((issue) => explain(raw, issue)),
+    );
+  const issues = check(result.data);
+  if (issues.length > 0) throw new AgentConfigError(source, issues);
+  return withAbsolutePaths(result.data, baseDir);
+}
+
+/** @throws AgentConfigError */
+export function loadAgentConfig(configFile: string): AgentConfig {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(fs.readFileSync(configFile, 'utf8'));
+  } catch (error) {
+    // JSON.parse quotes what it stumbled upon, which may be a password in the wrong place: only say where.
+    const missing = (error as NodeJS.ErrnoException).code;
+    const found = missing === undefined ? 'text that is not JSON' : `no readable file (${missing})`;
+    throw new AgentConfigError(configFile, [{ path: 'the file', found, allowed: "an agent's config as JSON" }]);
+  }
+  return parseAgentConfig(raw, configFile, path.dirname(path.resolve(configFile)));
+}
+
+/**
+ * The password for Redis: of `passwordFile` if there is one, else of MERIDIAN_REDIS_PASSWORD.
+ * @returns undefined when there is none
+ * @throws AgentConfigError when the file cannot be read or is empty
+ */
+export function readRedisPassword(config: AgentConfig, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const { passwordFile } = config.redis;
+  if (passwordFile === undefined) return env['MERIDIAN_REDIS_PASSWORD'] || undefined;
+  const refuse = (found: string): never => {
+    throw new AgentConfigError('agent config', [
+      { path: 'redis.passwordFile', found: `${passwordFile}, ${found}`, allowed: 'a readable file with the password' },
+    ]);
+  };
+  let content = '';
+  try {
+    content = fs.readFileSync(passwordFile, 'utf8').trim();
+  } catch (error) {
+    refuse(`which cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown'})`);
+  }
+  return content === '' ? refuse('which is empty') : content;
+}
+
+/** What must fit together. */
+function check(config: AgentConfig): ConfigIssue[] {
+  const issues: ConfigIssue[] = [];
+  const names = config.members.map((member) => member.name);
+  const known = names.join(', ');
+  const add = (at: string, found: string, allowed: string): void => void issues.push({ path: at, found, allowed });
+
+  names.forEach((name, i) => {
+    if (names.indexOf(name) < i)
+      add(`members[${i}].name`, `"${name}", the name of members[${names.indexOf(name)}] too`, 'a name of its own');
+  });
+  if (config.members.filter((member) => member.primary).length > 1)
+    add('members', 'more than one with primary: true', 'primary: true at one region at most');
+  if (!names.includes(config.region)) add('region', `"${config.region}"`, `a name in members: ${known}`);
+  const dialled = config.peers.map((peer) => peer.region);
+  dialled.forEach((name, i) => {
+    if (name === config.region) add(`peers[${i}].region`, `"${name}", this very region`, 'another region');
+    else if (!names.includes(name)) add(`peers[${i}].region`, `"${name}"`, `a name in members: ${known}`);
+    else if (dialled.indexOf(name) < i)
+      add(`peers[${i}].region`, `"${name}", as at peers[${dialled.indexOf(name)}] too`, 'each region once');
+  });
+  const { sentinels, sentinelName, tls } = config.redis;
+  if ((sentinels === undefined) !== (sentinelName === undefined))
+    add(
+      'redis',
+      sentinels === undefined ? 'sentinelName without sentinels' : 'sentinels without sentinelName',
+      'both or none',
+    );
+  if (tls !== undefined && (tls.certFile === undefined) !== (tls.keyFile === undefined))
+    add(
+      'redis.tls',
+      tls.certFile === undefined ? 'keyFile without certFile' : 'certFile without keyFile',
+      'both or none',
+    );
+  if (config.journal.segmentBytes * 4 > config.journal.bytesMax)
+    add(
+      'journal.segmentBytes',
+      String(config.journal.segmentBytes),
+      `a quarter of bytesMax (${config.journal.bytesMax}) or less`,
+    );
+  if (config.replication.maxLagMs < config.replication.heartbeatMs * 2)
+    add(
+      'replication.maxLagMs',
+      String(config.replication.maxLagMs),
+      `twice heartbeatMs (${config.replication.heartbeatMs}) or more: lag is measured by heartbeats`,
+    );
+  return issues;
+}
+
+function withAbsolutePaths(config: AgentConfig, baseDir: string): AgentConfig {
+  const absolute = (name: string): string => path.resolve(baseDir, name);
+  const optional = (name: string | undefined): string | undefined => (name === undefined ? undefined : absolute(name));
+  const { redis, tls } = config;
+  return {
+    ...config,
+    stateDir: absolute(config.stateDir),
+    tls: { caFile: absolute(tls.caFile), certFile: absolute(tls.certFile), keyFile: absolute(tls.keyFile) },
+    redis: {
+      ...redis,
+      passwordFile: optional(redis.passwordFile),
+      tls: redis.tls && {
+        ...redis.tls,
+        caFile: absolute(redis.tls.caFile),
+        certFile: optional(redis.tls.certFile),
+        keyFile: optional(redis.tls.keyFile),
+      },
+    },
+  };
+}
+
+function explain(raw: unknown, issue: z.core.$ZodIssue): ConfigIssue[] {
+  if (issue.code === 'unrecognized_keys') {
+    const known = issue.message.split(', ');
+    return issue.keys.map((key) => ({
+      path: pathOf([...issue.path, key]),
+      found: 'an unknown key',
+      allowed: /pass(word)?$/i.test(key)
+        ? 'passwordFile, or the environment variable MERIDIAN_REDIS_PASSWORD: no secret stands in the config'
+        : suggest(key, known),
+    }));
+  }
+  const value = issue.path.reduce<unknown>(
+    (at, key) => (typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined),
+    raw,
+  );
+  return [{ path: pathOf(issue.path), found: show(value), allowed: issue.message }];
+}
+
+function suggest(word: string, known: readonly string[]): string {
+  const meant = nearest(word, known);
+  return meant === undefined ? known.join(', ') : `${known.join(', ')} (did you mean '${meant}'?)`;
+}
+
+function pathOf(keys: readonly PropertyKey[]): string {
+  if (keys.length === 0) return 'the whole';
+  return keys
+    .map((key, i) => (typeof key === 'number' ? `[${key}]` : i === 0 ? String(key) : `.${String(key)}`))
+    .join('');
+}
+
+/** What was found; of mappings and lists only the kind, for something secret may have been put there. */
+function show(value: unknown): string {
+  if (value === undefined || value === null) return 'nothing';
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (typeof value === 'object') return 'a mapping';
+  const shown = JSON.stringify(value) ?? typeof value;
+  return shown.length > 60 ? `${shown.slice(0, 57)}...` : shown;
+}

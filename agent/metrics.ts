@@ -1,0 +1,167 @@
+/**
+ * The agent's metrics for Prometheus. Every series carries the label `region`. Counters are raised once per batch;
+ * gauges that somebody else knows (sizes of the journal and the window) are asked for when they are scraped.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+
+/** A gauge with a source that is asked at every scrape. */
+export interface SampledGauge {
+  /** Replaces the source. */
+  from(read: () => number): void;
+}
+
+/** A counter's child: its labels are bound already. */
+export interface Tally {
+  inc(n?: number): void;
+}
+
+export interface LinkMetrics {
+  /** Milliseconds of data by which this region is behind the peer, measured by heartbeats. */
+  lagMs(ms: number): void;
+  /** What the peer has and this region has not applied yet. */
+  pending(operations: number, bytes: number): void;
+  up(isUp: boolean): void;
+  /** Once per batch. */
+  received(operations: number, bytes: number): void;
+  error(): void;
+  /** Removes the link's series: the peer is no member any more. */
+  remove(): void;
+}
+
+export interface AgentMetrics {
+  readonly registry: Registry;
+  /** The metrics of the link from a peer; made at its first use. */
+  link(peer: string): LinkMetrics;
+  readonly captured: Tally;
+  readonly applied: Tally;
+  readonly corrections: Tally;
+  /** By type of the key. */
+  conflict(type: string, n?: number): void;
+  /** By code of the error. */
+  deadLetter(code: string, n?: number): void;
+  /** By kind: `load`, `diff`, … */
+  fullSync(kind: string): void;
+  /** 1 at this state, 0 at every state that was there before. */
+  state(state: string): void;
+  readonly windowKeys: SampledGauge;
+  readonly windowOperations: SampledGauge;
+  readonly journalBytes: SampledGauge;
+  readonly journalSegments: SampledGauge;
+}
+
+/** @param o.processMetrics also those of the process and of Node (default true); they keep timers and observers */
+export function createMetrics(region: string, o: { processMetrics?: boolean } = {}): AgentMetrics {
+  const registry = new Registry();
+  registry.setDefaultLabels({ region });
+  if (o.processMetrics ?? true) collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+
+  const counter = <L extends string = never>(name: string, help: string, labelNames: L[] = []): Counter<L> =>
+    new Counter({ name, help, labelNames, registers });
+  const gauge = <L extends string = never>(name: string, help: string, labelNames: L[] = []): Gauge<L> =>
+    new Gauge({ name, help, labelNames, registers });
+  const sampled = (name: string, help: string): SampledGauge => {
+    let source: (() => number) | null = null;
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        if (source !== null) this.set(source());
+      },
+    });
+    return { from: (read) => (source = read) };
+  };
+
+  const lagMs = gauge('meridian_link_lag_ms', 'Milliseconds of data by which this region is behind the peer.', [
+    'peer',
+  ]);
+  const pendingOperations = gauge(
+    'meridian_link_pending_operations',
+    'Operations of the peer that were not applied here yet.',
+    ['peer'],
+  );
+  const pendingBytes = gauge('meridian_link_pending_bytes', 'Bytes of the peer that were not applied here yet.', [
+    'peer',
+  ]);
+  const up = gauge('meridian_link_up', '1 while records can arrive from the peer.', ['peer']);
+  const receivedOperations = counter(
+    'meridian_link_received_operations_total',
+    'Operations received from the peer, its own and forwarded ones.',
+    ['peer'],
+  );
+  const receivedBytes = counter('meridian_link_received_bytes_total', 'Bytes of records received from the peer.', [
+    'peer',
+  ]);
+  const errors = counter('meridian_link_errors_total', 'Errors that broke the link or were answered on it.', ['peer']);
+  const perLink = [lagMs, pendingOperations, pendingBytes, up, receivedOperations, receivedBytes, errors];
+
+  const links = new Map<string, LinkMetrics>();
+  const makeLink = (peer: string): LinkMetrics => {
+    const of = {
+      lagMs: lagMs.labels(peer),
+      pendingOperations: pendingOperations.labels(peer),
+      pendingBytes: pendingBytes.labels(peer),
+      up: up.labels(peer),
+      receivedOperations: receivedOperations.labels(peer),
+      receivedBytes: receivedBytes.labels(peer),
+      errors: errors.labels(peer),
+    };
+    // A series that is there from the start can be alerted on: 0 is not "absent".
+    of.up.set(0);
+    of.receivedOperations.inc(0);
+    of.receivedBytes.inc(0);
+    of.errors.inc(0);
+    return {
+      lagMs: (ms) => of.lagMs.set(ms),
+      pending(operations, bytes) {
+        of.pendingOperations.set(operations);
+        of.pendingBytes.set(bytes);
+      },
+      up: (isUp) => of.up.set(isUp ? 1 : 0),
+      received(operations, bytes) {
+        of.receivedOperations.inc(operations);
+        of.receivedBytes.inc(bytes);
+      },
+      error: () => of.errors.inc(),
+      remove() {
+        links.delete(peer);
+        for (const metric of perLink) metric.remove(peer);
+      },
+    };
+  };
+
+  const conflicts = counter('meridian_conflicts_total', 'Keys that two regions wrote without having seen each other.', [
+    'type',
+  ]);
+  const deadLetters = counter('meridian_dead_letters_total', 'Commands that could not be applied and were set aside.', [
+    'code',
+  ]);
+  const fullSyncs = counter('meridian_full_syncs_total', 'Full syncs: of the own Redis, or from a peer.', ['kind']);
+  const states = gauge('meridian_agent_state', '1 at the state that the agent is in.', ['state']);
+  let current: string | null = null;
+
+  return {
+    registry,
+    link(peer) {
+      let link = links.get(peer);
+      if (link === undefined) links.set(peer, (link = makeLink(peer)));
+      return link;
+    },
+    captured: counter('meridian_captured_operations_total', 'Operations of clients, read from the own Redis.'),
+    applied: counter('meridian_applied_operations_total', 'Foreign operations applied to the own Redis.'),
+    corrections: counter('meridian_corrections_total', 'Keys corrected after a client wrote beside a foreign change.'),
+    conflict: (type, n = 1) => conflicts.inc({ type }, n),
+    deadLetter: (code, n = 1) => deadLetters.inc({ code }, n),
+    fullSync: (kind) => fullSyncs.inc({ kind }),
+    state(state) {
+      if (current !== null) states.set({ state: current }, 0);
+      states.set({ state }, 1);
+      current = state;
+    },
+    windowKeys: sampled('meridian_window_keys', 'Keys with operations that not every region has seen.'),
+    windowOperations: sampled('meridian_window_operations', 'Operations that not every region has seen.'),
+    journalBytes: sampled('meridian_journal_bytes', 'Bytes of the journal on disk.'),
+    journalSegments: sampled('meridian_journal_segments', 'Files of the journal.'),
+  };
+}
