@@ -128,7 +128,13 @@ describe('CommandScanner', () => {
   ])('%j is %s', (text, code) => {
     const scanner = new CommandScanner();
     scanner.push(Buffer.from(text, 'latin1'));
-    expect(() => scanner.next()).toThrow(expect.objectContaining({ code }));
+    let error: unknown;
+    try {
+      scanner.next();
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toMatchObject({ name: 'ProtocolError', code });
   });
 
   test('an announced length allocates nothing before its bytes come', () => {
