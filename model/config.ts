@@ -162,13 +162,15 @@ export function withRegions(config: StackConfig, wanted: number | readonly strin
   const model = config.regions[0];
   const shareNew = 100 / config.regions.length;
   const weights = apportion(chosen.map((region) => region?.weight ?? shareNew));
-  const hasPrimary = chosen.some((region) => region?.primary);
+  const primaryAt = Math.max(
+    0,
+    chosen.findIndex((region) => region?.primary),
+  );
   const regions = names.map((name, i) => ({
     ...(chosen[i] ?? { backend: model?.backend, replicas: model?.replicas, replicasMax: model?.replicasMax }),
     name,
     weight: weights[i],
-    primary: chosen[i]?.primary ?? (!hasPrimary && i === 0),
-    ...(!hasPrimary && i === 0 ? { primary: true } : {}),
+    primary: i === primaryAt,
   }));
 
   const { hub, ...replication } = config.replication;
