@@ -1,0 +1,202 @@
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+
+import type * as Cli from './commands/cli';
+import { type CommonOptions } from './commands/common';
+import type * as Down from './commands/down';
+import type * as Fault from './commands/fault';
+import type * as Logs from './commands/logs';
+import type * as Status from './commands/status';
+import type * as Up from './commands/up';
+import type * as Verify from './commands/verify';
+import { LocalError, errorText } from './errors';
+
+// The `meridian` command. Each subcommand's code is loaded when it is called: `status` needn't wait for what only `up` uses.
+
+/* eslint-disable @typescript-eslint/no-require-imports */
+const load = {
+  up: () => (require('./commands/up') as typeof Up).up,
+  down: () => (require('./commands/down') as typeof Down).down,
+  status: () => (require('./commands/status') as typeof Status).status,
+  verify: () => (require('./commands/verify') as typeof Verify).verify,
+  cli: () => (require('./commands/cli') as typeof Cli).cli,
+  logs: () => (require('./commands/logs') as typeof Logs).logs,
+  fault: () => require('./commands/fault') as typeof Fault,
+};
+/* eslint-enable @typescript-eslint/no-require-imports */
+
+function whole(min: number, max: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max) {
+      throw new InvalidArgumentError(`A whole number from ${min} to ${max} is needed.`);
+    }
+    return value;
+  };
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value >= 0 && value <= 86_400))
+    throw new InvalidArgumentError('Seconds are needed, from 0 to 86400.');
+  return value;
+}
+
+const stateDirHelp = 'where its data, logs and passwords are (default: ".meridian/<stack>")';
+const agentOrRedis = (required: boolean): Argument =>
+  new Argument(required ? '<what>' : '[what]', 'which of its processes').choices(['agent', 'redis']);
+
+export function buildProgram(): Command {
+  const program = new Command('meridian')
+    .description('Runs a multi-region, active-active Redis stack as real processes on this machine.')
+    .enablePositionalOptions()
+    .showHelpAfterError('(--help shows how)')
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'meridian:')) })
+    .addHelpText(
+      'after',
+      `
+Examples:
+  meridian up                                 three regions, in the foreground, with a live table
+  meridian up --regions 5 --replicas 1 -d     five regions with a replica each, in the background
+  meridian cli us-west-2 SET greeting hello   write in one region …
+  meridian cli eu-central-1 GET greeting      … and read in another
+  meridian fault partition us-west-2          cut a region off, write on both sides,
+  meridian fault heal                         … heal,
+  meridian verify --wait 10                   … and see that all regions are equal again
+  meridian down                               stop; the data stays (--purge removes it)`,
+    );
+
+  const command = (name: string, summary: string, examples: string, parent = program): Command => {
+    const made = parent
+      .command(name)
+      .summary(summary)
+      .description(summary)
+      .option('--stack <name>', 'whose config Pulumi.<name>.yaml is, here or in the package', 'local')
+      .option('--state-dir <dir>', stateDirHelp)
+      .option('--json', 'for programs: one JSON text on stdout');
+    return examples === '' ? made : made.addHelpText('after', `\nExamples:\n${examples}`);
+  };
+
+  command(
+    'up',
+    'start a stack and keep it running; Ctrl-C stops it',
+    `  meridian up
+  meridian up --regions paris,tokyo --base-port 9000
+  meridian up --detach && meridian status --watch
+
+Each region has ten ports on 127.0.0.1, from the base port on: +0 Redis, +1 … +6 its replicas, +7 the agent as Redis
+sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second region starts at base port + 10.`,
+  )
+    .option('--regions <regions>', 'names a,b,c, or a number, in place of those of the config')
+    .option('--replicas <n>', 'replicas of each region', whole(0, 5))
+    .option('--base-port <port>', 'the first of the ports (default: 7500)', whole(1, 65_535))
+    .option('--redis-server <path>', 'a redis-server or valkey-server for all regions')
+    .option('-d, --detach', 'in the background; returns when all regions are ready')
+    .option('--no-agents', 'Redis only: nothing is carried between the regions')
+    .addOption(new Option('--background').hideHelp())
+    .action((options: Up.UpOptions) => load.up()(options));
+
+  command('down', 'stop a stack; its data stays', '  meridian down\n  meridian down --purge')
+    .option('--purge', 'remove its data, passwords, certificates and logs too')
+    .action((options: Down.DownOptions) => load.down()(options));
+
+  command(
+    'status',
+    'show regions, lag, pending changes and what is broken',
+    '  meridian status --watch\n  meridian status --json | jq .converged',
+  )
+    .option('-w, --watch', 'again each second, until Ctrl-C')
+    .action((options: Status.StatusOptions) => load.status()(options));
+
+  command(
+    'verify',
+    'compare every key of every region',
+    `  meridian verify                 exit status 0: equal, 1: different, 2: could not compare
+  meridian verify --wait 10       look again at what differs, up to 10 seconds long`,
+  )
+    .option('--wait <seconds>', 'look again at keys that differ, until they are equal or the time is over', seconds, 0)
+    .option('--tolerance <ms>', 'by which times to live may differ', whole(0, 3_600_000), 1000)
+    .option('--limit <n>', 'list at most so many keys', whole(0, 100_000), 20)
+    .option('--values', 'show the values too, shortened')
+    .action((options: CommonOptions) => load.verify()(options));
+
+  command('cli', "talk to a region's Redis", '  meridian cli us-west-2\n  meridian cli us-west-2 HGETALL cart:7')
+    .argument('<region>')
+    .argument('[args...]', 'a command; none: ask for commands')
+    .passThroughOptions()
+    .action((region: string, args: string[], options: CommonOptions) => load.cli()(options, region, args));
+
+  command('logs', "show a region's logs", '  meridian logs us-west-2 agent --follow')
+    .argument('<region>')
+    .addArgument(agentOrRedis(false))
+    .option('-f, --follow', 'go on with what is added')
+    .option('-n, --lines <n>', 'the last so many lines of each', whole(0, 1_000_000), 50)
+    .action((region: string, which: Logs.LogName | undefined, options: Logs.LogsOptions) =>
+      load.logs()(options, region, which),
+    );
+
+  const fault = program
+    .command('fault')
+    .summary('break a running stack on purpose, and heal it')
+    .description('Break a running stack on purpose, and heal it.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  meridian fault partition us-west-2 eu-central-1
+  meridian fault delay us-west-2 eu-central-1 80
+  meridian fault kill ap-northeast-1 redis
+  meridian fault heal`,
+    );
+  command('partition', 'cut the link of two regions, or of one with all others', '', fault)
+    .argument('<a>')
+    .argument('[b]')
+    .action((a: string, b: string | undefined, options: CommonOptions) =>
+      load.fault().fault(options, { action: 'partition', a, b }),
+    );
+  command('delay', 'let everything between two regions arrive later, each way; 0 ends it', '', fault)
+    .argument('<a>')
+    .argument('<b>')
+    .argument('<ms>', 'milliseconds', whole(0, 600_000))
+    .action((a: string, b: string, ms: number, options: CommonOptions) =>
+      load.fault().fault(options, { action: 'delay', a, b, ms }),
+    );
+  command('kill', 'kill a process of a region (SIGKILL); the supervisor starts it again', '', fault)
+    .argument('<region>')
+    .addArgument(agentOrRedis(true))
+    .action((region: string, what: Logs.LogName, options: CommonOptions) =>
+      load.fault().fault(options, { action: 'kill', region, what }),
+    );
+  command('pause', 'stop a region in its tracks (SIGSTOP), or one of its processes', '', fault)
+    .argument('<region>')
+    .addArgument(agentOrRedis(false))
+    .action((region: string, what: Logs.LogName | undefined, options: CommonOptions) =>
+      load.fault().fault(options, { action: 'pause', region, what }),
+    );
+  command('heal', 'undo all of it', '', fault).action((options: CommonOptions) =>
+    load.fault().fault(options, { action: 'heal' }),
+  );
+  command('list', 'what is broken at the moment', '', fault).action((options: CommonOptions) =>
+    load.fault().listFaults(options),
+  );
+
+  return program;
+}
+
+/** Runs one command line; a failure is one sentence on stderr, and JSON on stdout where JSON was asked for. */
+export async function main(argv: readonly string[]): Promise<void> {
+  try {
+    await buildProgram().parseAsync(argv);
+  } catch (error) {
+    const known = error instanceof LocalError;
+    process.exitCode = known ? error.exitCode : 1;
+    const message = known
+      ? error.message
+      : `unexpected failure: ${error instanceof Error ? (error.stack ?? error.message) : errorText(error)}`;
+    process.stderr.write(`meridian: ${message}\n`);
+    if (argv.includes('--json')) {
+      process.stdout.write(`${JSON.stringify({ error: { code: known ? error.code : 'UNEXPECTED', message } })}\n`);
+    }
+  }
+}
+
+if (require.main === module) void main(process.argv);

@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs';
+
+import { LocalError } from '../errors';
+import { type StateDir } from '../layout';
+import { type ProcessIdentity, signal, waitForEnd } from '../process';
+import { livingOf, purge, readState, supervisorOf, writeState } from '../state';
+import { endAll } from '../supervisor';
+import { type CommonOptions, dirOf, print } from './common';
+
+export interface DownOptions extends CommonOptions {
+  readonly purge?: boolean;
+}
+
+const supervisorGraceMs = 30_000;
+
+/** Stops a stack; with `--purge` also forgets its data. Stopping what isn't running is no failure. */
+export async function down(options: DownOptions): Promise<void> {
+  const dir = dirOf(options);
+  const known = readState(dir);
+  if (known !== undefined && known.stack !== options.stack) {
+    throw new LocalError(
+      'STATE_DIR',
+      `${dir.root} belongs to stack '${known.stack}', not '${options.stack}': say --stack ${known.stack} to stop that one.`,
+    );
+  }
+  const done: string[] = [];
+  const supervisor = supervisorOf(dir);
+  if (supervisor !== undefined) done.push(await stopSupervisor(dir, supervisor));
+
+  // What a supervisor that was killed has left, or one that had to be.
+  const state = readState(dir);
+  const orphans = state === undefined ? [] : livingOf(state);
+  if (state !== undefined && orphans.length > 0) {
+    const killed = await endAll(orphans);
+    writeState(dir, { ...state, processes: {} });
+    const names = orphans.map(([name]) => name);
+    done.push(`its supervisor had been killed; stopped what it left behind: ${names.join(', ')}`);
+    if (killed.length > 0) done.push(`had to be killed: ${killed.join(', ')}`);
+  }
+  const stopped = done.length > 0;
+  const purged = options.purge === true && existsSync(dir.root);
+  if (purged) purge(dir);
+  const lines = [
+    `Stack ${options.stack}: ${stopped ? done.join('; ') : 'was not running'}.`,
+    ...(purged ? [`Its data, passwords and certificates in ${dir.root} are removed.`] : []),
+  ];
+  print(options, { stack: options.stack, stopped, purged, notes: done }, lines);
+}
+
+async function stopSupervisor(dir: StateDir, supervisor: ProcessIdentity): Promise<string> {
+  signal(supervisor, 'SIGTERM');
+  signal(supervisor, 'SIGCONT');
+  if (await waitForEnd(supervisor, supervisorGraceMs)) return 'stopped';
+  signal(supervisor, 'SIGKILL');
+  if (await waitForEnd(supervisor, 5000))
+    return `its supervisor did not end within ${supervisorGraceMs / 1000} s and was killed`;
+  throw new LocalError(
+    'STOP_FAILED',
+    `Supervisor ${supervisor.pid} of ${dir.root} can't be ended: see ${dir.supervisorLog}.`,
+  );
+}

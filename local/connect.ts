@@ -1,0 +1,37 @@
+import path from 'node:path';
+
+import { type StateDir, type StackLayout } from './layout';
+import { packageRoot } from './stack';
+
+/** How the reader of a message can call this program: from a checkout it is on nobody's PATH. */
+export function programName(): string {
+  return process.cwd() === packageRoot() ? 'npx meridian' : 'meridian';
+}
+
+/** A path as short as it can be said from the current folder. */
+export function shortPath(file: string): string {
+  const relative = path.relative(process.cwd(), file);
+  return relative !== '' && !relative.startsWith('..') ? relative : file;
+}
+
+/** How to reach a stack's regions, for a person. The password itself is never printed. */
+export function renderConnect(layout: StackLayout): string[] {
+  const password = shortPath(layout.dir.password);
+  const [first] = layout.regions;
+  const ports = layout.regions.map((region) => `${region.name} ${region.redis.port}`).join(', ');
+  return [
+    `  Connect   ${programName()} cli${stackOptions(layout.stack, layout.dir)} ${first?.name}`,
+    `            REDISCLI_AUTH=$(cat ${quoteForShell(password)}) redis-cli -p ${first?.redis.port}   (ports: ${ports})`,
+    `            redis://default:PASSWORD@127.0.0.1:${first?.redis.port}, with the password in ${password}`,
+  ];
+}
+
+/** The options by which another command finds the same stack. */
+export function stackOptions(stack: string, dir: StateDir): string {
+  const isUsual = dir.root === path.resolve('.meridian', stack);
+  return `${stack === 'local' ? '' : ` --stack ${stack}`}${isUsual ? '' : ` --state-dir ${quoteForShell(shortPath(dir.root))}`}`;
+}
+
+function quoteForShell(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}

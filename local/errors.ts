@@ -1,0 +1,36 @@
+/** What went wrong, so that a script can tell. Each is raised with one sentence that says what to do. */
+export type LocalErrorCode =
+  | 'ALREADY_RUNNING'
+  | 'BAD_ARGUMENT'
+  | 'BAD_CONFIG'
+  | 'BINARY'
+  | 'COULD_NOT_COMPARE'
+  | 'NOT_RUNNING'
+  | 'PORT_IN_USE'
+  | 'START_FAILED'
+  | 'STATE_DIR'
+  | 'STOP_FAILED'
+  | 'UNKNOWN_REGION';
+
+/** A failure that a person can act on: the command prints the message and ends with `exitCode`. */
+export class LocalError extends Error {
+  constructor(
+    readonly code: LocalErrorCode,
+    message: string,
+    readonly exitCode = 1,
+  ) {
+    super(message);
+    this.name = 'LocalError';
+  }
+}
+
+/** The text of whatever was thrown. */
+export function errorText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.message === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message;
+}
+
+/** The `code` of a system error (`ENOENT`, …), if it is one. */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+}

@@ -1,0 +1,36 @@
+import { createHash, randomBytes } from 'node:crypto';
+
+import { readIfThere, writeAtomically } from './files';
+import { type StateDir } from './layout';
+
+export interface Secrets {
+  /** Of the user `default`, who may do everything, and of the users of the config. */
+  readonly password: string;
+  /** Of the user that agents and replicas log in as. */
+  readonly agentPassword: string;
+}
+
+/** The passwords of a stack, made at its first start and kept in files that only their owner can read. */
+export function provideSecrets(dir: StateDir): Secrets {
+  return { password: provide(dir.password), agentPassword: provide(dir.agentPassword) };
+}
+
+/** The passwords of a stack that was started before; undefined when they are gone. */
+export function readSecrets(dir: StateDir): Secrets | undefined {
+  const [password, agentPassword] = [readIfThere(dir.password), readIfThere(dir.agentPassword)];
+  if (password === undefined || agentPassword === undefined) return undefined;
+  return { password: password.trim(), agentPassword: agentPassword.trim() };
+}
+
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function provide(file: string): string {
+  const there = readIfThere(file)?.trim();
+  if (there !== undefined && there !== '') return there;
+  // base64url: nothing that a shell, a URL or redis.conf would read as anything else.
+  const secret = randomBytes(24).toString('base64url');
+  writeAtomically(file, `${secret}\n`);
+  return secret;
+}

@@ -1,0 +1,115 @@
+import { type AgentStatus } from './agent-status';
+import { describeFault } from './faults';
+import { type LinkStatus, type RegionStatus, type StackReport } from './status';
+
+/** Columns are as wide as their widest cell; numbers stand at the right. */
+export interface Column {
+  readonly title: string;
+  readonly right?: boolean;
+}
+
+export function renderTable(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
+  const widths = columns.map(({ title }, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const line = (cells: readonly string[]): string =>
+    columns
+      .map(({ right }, i) =>
+        right ? (cells[i] ?? '').padStart(widths[i] ?? 0) : (cells[i] ?? '').padEnd(widths[i] ?? 0),
+      )
+      .join('  ')
+      .trimEnd();
+  return [line(columns.map(({ title }) => title)), ...rows.map(line)].map((text) => `  ${text}`);
+}
+
+/** A stack for a person: its regions, the lag between them, and what is broken on purpose. */
+export function renderReport(report: StackReport): string[] {
+  const { status, agents, view } = report;
+  const lines = [headline(report), '', ...regionTable(report)];
+  if (status.regions.some((region) => region.links.length > 0)) lines.push('', ...lagTable(status.regions));
+  const starting = view?.services.filter(({ state }) => state !== 'ready') ?? [];
+  for (const { name, state, detail } of starting)
+    lines.push('', `  ${name}: ${state}${detail === '' ? '' : `, ${detail}`}`);
+  const troubles = [...agents].flatMap(([region, agent]) =>
+    agent.reason === undefined ? [] : [`${region}: ${agent.reason}`],
+  );
+  for (const trouble of troubles) lines.push('', `  ${trouble}`);
+  const faults = view?.faults ?? [];
+  if (faults.length > 0)
+    lines.push(
+      '',
+      '  Broken on purpose (`meridian fault heal` undoes it):',
+      ...faults.map((fault) => `    ${describeFault(fault)}`),
+    );
+  return lines;
+}
+
+function headline({ status, view }: StackReport): string {
+  const count = `${status.regions.length} regions`;
+  const agentsOff = status.regions.every((region) => region.agent.state === 'off');
+  const state = agentsOff ? 'without agents' : status.converged ? 'all equal' : 'not all equal at this moment';
+  return `Stack ${status.stack}: ${count}, ${state}${view === undefined ? '; its supervisor does not answer' : ''}`;
+}
+
+function regionTable({ status, agents, primary }: StackReport): string[] {
+  const columns = [
+    { title: 'REGION' },
+    { title: 'WEIGHT', right: true },
+    { title: 'REDIS' },
+    { title: 'VERSION' },
+    { title: 'REPLICAS', right: true },
+    { title: 'AGENT' },
+    { title: 'WRITES/S', right: true },
+    { title: 'APPLIED/S', right: true },
+    { title: 'PENDING', right: true },
+    { title: 'CONFLICTS', right: true },
+    { title: 'JOURNAL', right: true },
+  ];
+  const rows = status.regions.map((region) => {
+    const agent = agents.get(region.name);
+    const running = region.replicas.filter((replica) => replica.pid !== null).length;
+    return [
+      region.name === primary ? `${region.name} *` : region.name,
+      String(region.weight),
+      `${region.redis.host}:${region.redis.port}${region.redis.pid === null ? ' down' : ''}`,
+      agent?.redis.version ?? '',
+      `${running}/${region.replicas.length}`,
+      region.agent.state,
+      agent === undefined ? '' : number(agent.captured.opsPerSecond),
+      agent === undefined ? '' : number(agent.applied.opsPerSecond),
+      number(region.links.reduce((sum, link) => sum + link.pendingOps, 0)),
+      agent === undefined ? '' : number(conflictsOf(agent)),
+      agent === undefined ? '' : bytes(agent.journal.bytes),
+    ];
+  });
+  return renderTable(columns, rows);
+}
+
+/** Rows are who is behind, columns whose changes it is behind with. */
+function lagTable(regions: readonly RegionStatus[]): string[] {
+  const names = regions.map((region) => region.name);
+  const columns = [{ title: 'LAG' }, ...names.map((name) => ({ title: `of ${name}`, right: true }))];
+  const rows = regions.map((region) => [
+    region.name,
+    ...names.map((peer) => (peer === region.name ? '-' : linkCell(region.links.find((link) => link.peer === peer)))),
+  ]);
+  return renderTable(columns, rows);
+}
+
+function linkCell(link: LinkStatus | undefined): string {
+  if (link === undefined) return '';
+  return link.state === 'up' ? (link.lagMs === null ? 'up' : `${number(link.lagMs)} ms`) : link.state;
+}
+
+function conflictsOf(agent: AgentStatus): number {
+  return Object.values(agent.conflicts.byType).reduce((a, b) => a + b, 0);
+}
+
+function number(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+export function bytes(value: number): string {
+  if (value < 1024) return `${value} B`;
+  const units = ['kB', 'MB', 'GB', 'TB'];
+  const power = Math.min(Math.floor(Math.log2(value) / 10), units.length);
+  return `${(value / 1024 ** power).toFixed(1)} ${units[power - 1]}`;
+}
