@@ -136,14 +136,14 @@ export class TestServer {
 
 /** Waits until `check` gives something truthy. */
 export async function until<T>(
-  check: () => Promise<T> | T,
+  check: () => Promise<T | null | undefined | false> | T | null | undefined | false,
   timeoutMs = 20_000,
   what = 'what was waited for',
-): Promise<NonNullable<T>> {
+): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const value = await check();
-    if (value) return value as NonNullable<T>;
+    if (value) return value;
     if (Date.now() > deadline) throw new Error(`${what} did not come within ${timeoutMs} ms`);
     await new Promise((r) => setTimeout(r, 10));
   }
