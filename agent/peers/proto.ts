@@ -1,0 +1,101 @@
+/** mesh.proto as loaded at run time: the service's definition, and its messages as TypeScript sees them. */
+import path from 'path';
+import { loadPackageDefinition, type MethodDefinition } from '@grpc/grpc-js';
+import { loadSync } from '@grpc/proto-loader';
+import type { Hello } from './hello';
+
+export interface Subscribe {
+  readonly id: number;
+  readonly origin: string;
+  readonly from: number;
+}
+
+export interface Progress {
+  readonly origin: string;
+  readonly have: number;
+  readonly durable: number;
+}
+
+export interface Offer {
+  readonly holdings: readonly { readonly origin: string; readonly end: number }[];
+  readonly routes: readonly { readonly region: string; readonly path: readonly string[] }[];
+}
+
+export interface FrameMessage {
+  readonly subscription: number;
+  readonly payload: Buffer;
+  readonly inflated: number;
+}
+
+export interface ChunkMessage extends FrameMessage {
+  readonly offset: number;
+  readonly total: number;
+}
+
+export interface BeatMessage {
+  readonly subscription: number;
+  readonly region: string;
+  readonly origin: string;
+  readonly position: number;
+  readonly after: number;
+  readonly timeMs: number;
+  readonly stamp: number;
+  readonly seen: readonly { readonly origin: string; readonly position: number }[];
+  readonly durable: readonly { readonly origin: string; readonly position: number }[];
+  readonly paths: readonly { readonly region: string; readonly path: readonly string[] }[];
+}
+
+export interface MissingMessage {
+  readonly subscription: number;
+  readonly firstStart: number;
+}
+
+/** With no field set, a message from a later version or from nobody we know. */
+export interface Upward {
+  readonly hello?: Hello;
+  readonly subscribe?: Subscribe;
+  readonly unsubscribe?: { readonly id: number };
+  readonly ack?: { readonly progress: readonly Progress[] };
+}
+
+export interface Downward {
+  readonly hello?: Hello;
+  readonly offer?: Offer;
+  readonly frame?: FrameMessage;
+  readonly chunk?: ChunkMessage;
+  readonly beat?: BeatMessage;
+  readonly missing?: MissingMessage;
+}
+
+export interface Ping {
+  readonly id: number;
+  readonly rttMs: number;
+}
+
+export interface Part {
+  readonly name: string;
+  readonly data: Buffer;
+  readonly last: boolean;
+}
+
+/** A type, not an interface: gRPC wants an index signature. */
+export type MeshMethods = {
+  readonly Follow: MethodDefinition<Upward, Downward>;
+  readonly Pulse: MethodDefinition<Ping, Ping>;
+  readonly Ask: MethodDefinition<Part, Part>;
+};
+
+let methods: MeshMethods | undefined;
+
+/** The service's methods. Loaded on first use: a few milliseconds that a process without peers need not pay. */
+export function meshMethods(): MeshMethods {
+  if (!methods) {
+    // Beside this file both in the sources and in dist/, where the build copies it.
+    const definition = loadSync(path.join(__dirname, 'mesh.proto'), { longs: Number, defaults: true, arrays: true });
+    const loaded = loadPackageDefinition(definition) as unknown as {
+      meridian: { mesh: { Mesh: { service: MeshMethods } } };
+    };
+    methods = loaded.meridian.mesh.Mesh.service;
+  }
+  return methods;
+}

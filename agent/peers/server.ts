@@ -1,0 +1,309 @@
+/** The server: what this region's agent offers to those who dial it. One session per region. */
+import {
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type handleBidiStreamingCall,
+} from '@grpc/grpc-js';
+import type { Logger } from 'pino';
+import type { OriginId } from '../record';
+import type { PlacedBeat } from './beat';
+import { messageOf, PeerError } from './error';
+import { Deflater, MESSAGE_BYTES_MAX } from './frame';
+import { checkHello, regionOfCertificate, type Hello } from './hello';
+import type { RecordSource, Timing, TlsFiles } from './options';
+import { Outlet } from './outlet';
+import { meshMethods, type Downward, type Part, type Ping, type Progress, type Upward } from './proto';
+import { answer, drained, refuse, type RequestHandler } from './request';
+
+/** Messages that a receiver may send in a second: acknowledgements, and a subscription per origin. */
+const MESSAGES_PER_SECOND_MAX = 10_000;
+/** Requests of one region that are answered at a time. */
+const REQUESTS_MAX = 32;
+/** Streams of one connection: Follow, Pulse and requests. */
+const STREAMS_MAX = 64;
+
+/** What was sent to a region, over all its sessions. */
+export interface SentCounters {
+  bytes: number;
+  wireBytes: number;
+  records: number;
+}
+
+export interface ServerHost {
+  readonly hello: Hello;
+  readonly listen: { host: string; port: number };
+  readonly tls: TlsFiles;
+  readonly timing: Timing;
+  readonly source: RecordSource;
+  readonly compression: 'auto' | 'none' | 'deflate';
+  readonly handlers: Readonly<Record<string, RequestHandler>>;
+  readonly log: Logger;
+  /** What is offered now. */
+  offer(): Downward;
+  lastBeat(origin: OriginId): PlacedBeat | undefined;
+  sentTo(region: string): SentCounters;
+  acknowledged(region: string, progress: readonly Progress[]): void;
+  /** A session ended by an error, or could not begin. */
+  failed(region: string, error: PeerError): void;
+}
+
+/** A receiver that follows this region. */
+class Session {
+  readonly outlet: Outlet;
+  heardAt = performance.now();
+  rttMs = 0;
+  #second = 0;
+  #messages = 0;
+  #ended = false;
+
+  constructor(
+    readonly region: string,
+    readonly instance: string,
+    private readonly call: ServerDuplexStream<Upward, Downward>,
+    private readonly host: ServerHost,
+    private readonly closed: (session: Session) => void,
+  ) {
+    const counters = host.sentTo(region);
+    this.outlet = new Outlet({
+      source: host.source,
+      deflater: new Deflater(host.compression, () => this.rttMs),
+      write: (message) => {
+        if (this.#ended || call.write(message)) return;
+        return drained(call);
+      },
+      lastBeat: (origin) => host.lastBeat(origin),
+      sent: (records, bytes, wireBytes) => {
+        counters.records += records;
+        counters.bytes += bytes;
+        counters.wireBytes += wireBytes;
+      },
+      fail: (error) => this.fail(error),
+    });
+  }
+
+  take(message: Upward): void {
+    const second = Math.floor(performance.now() / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#messages = 0;
+    }
+    if (++this.#messages > MESSAGES_PER_SECOND_MAX)
+      throw new PeerError('flood', `more than ${MESSAGES_PER_SECOND_MAX} messages in a second`);
+    if (message.subscribe) {
+      const { origin, from } = message.subscribe;
+      if (!Number.isFinite(from) || from < -1) throw new PeerError('malformed', `subscription from ${from}`);
+      if (origin.length === 0 || origin.length > 1024) throw new PeerError('malformed', 'subscription to no origin');
+      this.outlet.subscribe(message.subscribe);
+    } else if (message.unsubscribe) this.outlet.unsubscribe(message.unsubscribe.id);
+    else if (message.ack) {
+      for (const { have, durable } of message.ack.progress)
+        if (!Number.isFinite(have) || !Number.isFinite(durable))
+          throw new PeerError('malformed', 'acknowledgement of a position that is no number');
+      // Only of what it takes from here: the rest it acknowledges elsewhere, and it can't make this map grow.
+      const known = message.ack.progress.filter(({ origin }) => this.outlet.sentTo(origin) !== undefined);
+      if (known.length > 0) this.host.acknowledged(this.region, known);
+    } else throw new PeerError('malformed', 'message of an unknown kind');
+  }
+
+  fail(error: PeerError): void {
+    if (this.#ended) return;
+    this.end();
+    this.host.failed(this.region, error);
+    refuse(this.call, error);
+  }
+
+  /** Sends what is durable, then ends the stream. */
+  async drain(): Promise<void> {
+    await this.outlet.drain();
+    if (this.#ended) return;
+    this.end();
+    this.call.end();
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.outlet.close();
+    this.closed(this);
+  }
+}
+
+export class PeerServer {
+  readonly #server: Server;
+  readonly #sessions = new Map<string, Session>();
+  readonly #requests = new Map<string, number>();
+  #timer: NodeJS.Timeout | undefined;
+  #stopping = false;
+
+  constructor(private readonly host: ServerHost) {
+    this.#server = new Server({
+      'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
+      'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
+      'grpc.max_concurrent_streams': STREAMS_MAX,
+    });
+    const follow: handleBidiStreamingCall<Upward, Downward> = (call) => this.#follow(call);
+    const pulse: handleBidiStreamingCall<Ping, Ping> = (call) => this.#pulse(call);
+    const asked: handleBidiStreamingCall<Part, Part> = (call) => void this.#ask(call);
+    this.#server.addService(meshMethods(), {
+      Follow: follow,
+      Pulse: pulse,
+      Ask: asked,
+    });
+  }
+
+  /** @returns the port, for port 0 is a free one */
+  async start(): Promise<number> {
+    const { host, port } = this.host.listen;
+    const { ca, cert, key } = this.host.tls;
+    const credentials = ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], true);
+    const bound = await new Promise<number>((resolve, reject) =>
+      this.#server.bindAsync(address(host, port), credentials, (error, actual) =>
+        error
+          ? reject(new PeerError('unavailable', `can't listen on ${host}:${port}: ${error.message}`))
+          : resolve(actual),
+      ),
+    );
+    this.#timer = setInterval(() => this.#reap(), this.host.timing.pingMs);
+    return bound;
+  }
+
+  get sessions(): ReadonlyMap<string, { readonly outlet: Outlet }> {
+    return this.#sessions;
+  }
+
+  notify(): void {
+    for (const session of this.#sessions.values()) session.outlet.notify();
+  }
+
+  beat(placed: PlacedBeat): void {
+    for (const session of this.#sessions.values()) session.outlet.beat(placed);
+  }
+
+  offer(offer: Downward): void {
+    for (const session of this.#sessions.values()) session.outlet.offer(offer);
+  }
+
+  /** Sends what is left, for `ms` at most, and closes everything. */
+  async stop(ms: number): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#timer);
+    const closed = (async () => {
+      await Promise.all([...this.#sessions.values()].map((session) => session.drain()));
+      await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    })();
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([closed, new Promise((resolve) => (timer = setTimeout(resolve, ms)))]);
+    clearTimeout(timer);
+    for (const session of [...this.#sessions.values()]) session.end();
+    this.#server.forceShutdown();
+  }
+
+  #follow(call: ServerDuplexStream<Upward, Downward>): void {
+    let session: Session | undefined;
+    let region = '';
+    const over = (): void => {
+      clearTimeout(greeting);
+      session?.end();
+    };
+    const fail = (error: unknown): void => {
+      const cause = error instanceof PeerError ? error : new PeerError('malformed', messageOf(error));
+      clearTimeout(greeting);
+      if (session) return session.fail(cause);
+      this.host.failed(region, cause);
+      refuse(call, cause);
+    };
+    const greeting = setTimeout(() => fail(new PeerError('timeout', 'no Hello came')), this.host.timing.helloMs);
+    for (const event of ['cancelled', 'close', 'error']) call.on(event, over);
+    call.on('end', () => {
+      over();
+      call.end();
+    });
+    try {
+      region = this.#identify(call);
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    call.on('data', (message: Upward) => {
+      try {
+        if (session) session.take(message);
+        else {
+          clearTimeout(greeting);
+          session = this.#greet(call, message, region);
+        }
+      } catch (error) {
+        fail(error);
+      }
+    });
+  }
+
+  #greet(call: ServerDuplexStream<Upward, Downward>, { hello }: Upward, region: string): Session {
+    if (this.#stopping) throw new PeerError('stopped', 'this agent is stopping');
+    if (!hello) throw new PeerError('malformed', 'the first message is no Hello');
+    checkHello(this.host.hello, hello, region);
+    this.#sessions.get(region)?.fail(new PeerError('replaced', `a newer stream of region ${region} took its place`));
+    const session = new Session(hello.region, hello.instance, call, this.host, (ended) => {
+      if (this.#sessions.get(region) === ended) this.#sessions.delete(region);
+    });
+    this.#sessions.set(region, session);
+    call.write({ hello: this.host.hello });
+    session.outlet.offer(this.host.offer());
+    return session;
+  }
+
+  #pulse(call: ServerDuplexStream<Ping, Ping>): void {
+    call.on('error', () => undefined);
+    let region: string;
+    try {
+      region = this.#identify(call);
+    } catch (error) {
+      refuse(call, error as PeerError);
+      return;
+    }
+    call.on('data', (ping: Ping) => {
+      const session = this.#sessions.get(region);
+      if (session) {
+        session.heardAt = performance.now();
+        if (ping.rttMs >= 0) session.rttMs = ping.rttMs;
+      }
+      if (!call.writableNeedDrain) call.write(ping);
+    });
+    call.on('end', () => call.end());
+  }
+
+  async #ask(call: ServerDuplexStream<Part, Part>): Promise<void> {
+    call.on('error', () => undefined);
+    let region: string;
+    try {
+      region = this.#identify(call);
+      const busy = this.#requests.get(region) ?? 0;
+      if (busy >= REQUESTS_MAX) throw new PeerError('flood', `more than ${REQUESTS_MAX} requests at a time`);
+      this.#requests.set(region, busy + 1);
+    } catch (error) {
+      refuse(call, error as PeerError);
+      return;
+    }
+    await answer(call, region, this.host.handlers);
+    this.#requests.set(region, this.#requests.get(region)! - 1);
+  }
+
+  /** The region that the caller's certificate proves. */
+  #identify(call: { getAuthContext(): { sslPeerCertificate?: { subjectaltname?: string } } }): string {
+    const certificate = call.getAuthContext().sslPeerCertificate;
+    if (!certificate) throw new PeerError('identity', 'no certificate of the mesh');
+    return regionOfCertificate(certificate, this.host.hello.stack);
+  }
+
+  /** A receiver that vanished without a word leaves its stream behind. */
+  #reap(): void {
+    const { deadMs } = this.host.timing;
+    for (const session of [...this.#sessions.values()])
+      if (performance.now() - session.heardAt > deadMs)
+        session.fail(new PeerError('timeout', `no ping for ${deadMs} ms`));
+  }
+}
+
+export function address(host: string, port: number): string {
+  return host.includes(':') && !host.startsWith('[') ? `[${host}]:${port}` : `${host}:${port}`;
+}
