@@ -69,9 +69,10 @@ export class JournalReader {
           `the journal holds ${this.origin} from ${log.chainStart} on, not from ${this.from}`,
         );
       if (laneCovers(log.lane, this.from)) {
-        await this.leave();
+        // Taken before anything is awaited: the tail moves on meanwhile.
         const records = laneRead(log.lane, this.from, bytesMax);
         this.from = endOf(records[records.length - 1] as Buffer);
+        await this.leave();
         return records;
       }
       return await this.readDisk(bytesMax);
