@@ -107,7 +107,7 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
       receivedBytes: receivedBytes.labels(peer),
       errors: errors.labels(peer),
     };
-    // A series that is there from the start can be alerted on: 0 is not "absent".
+    // Counters and `up` begin at 0, so that alerts can tell 0 from absent. A lag that nobody has measured is not 0.
     of.up.set(0);
     of.receivedOperations.inc(0);
     of.receivedBytes.inc(0);
