@@ -30,7 +30,7 @@ export function parseVector(text: string): Map<OriginId, number> | null {
   for (const part of text.split(',')) {
     const at = part.lastIndexOf('=');
     const position = Number(part.slice(at + 1));
-    if (at <= 0 || at === part.length - 1 || !Number.isSafeInteger(position) || position < 0) return null;
+    if (at <= 0 || at === part.length - 1 || !Number.isFinite(position) || position < 0) return null;
     vector.set(part.slice(0, at), position);
   }
   return vector;

@@ -369,10 +369,22 @@ export class MergeCore {
     return this.unsettled.size;
   }
 
-  /** Asks for a key's state to be sent, whoever would be its settler: Redis refused what the rule wanted. */
-  demandState(db: number, key: string): void {
+  /** Asks for a key's state to be sent by a region, though nothing is known to be wrong with it here. */
+  demandState(db: number, key: string, settler: string): void {
+    this.unsettle(this.window.ensure(db, key), settler);
+  }
+
+  /**
+   * Redis refused a command on the key (WRONGTYPE, a counter that is no number). The first time the rule's value is
+   * written; where that is refused too, a state is asked for.
+   * @returns false when the key is not in the window, so that nothing can be said of it
+   */
+  refused(db: number, key: string): boolean {
     const state = this.window.find(db, key);
-    if (state !== undefined) this.unsettle(state, null);
+    if (state === undefined) return false;
+    if (state.refusals++ === 0) this.raced.add(state);
+    else this.unsettle(state, null);
+    return true;
   }
 
   /** After an operation met ones that it had not seen: is the element-wise rule enough? */

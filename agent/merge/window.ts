@@ -126,6 +126,8 @@ export class KeyState {
   unsettled = false;
   /** The region that has to send it, when it isn't the usual one (see core). */
   settler: string | null = null;
+  /** How often Redis refused a command on it. */
+  refusals = 0;
   /** Bits of the types that `members` has ever held. */
   private memberTypes = 0;
   private lastOrigin = -1;
@@ -146,6 +148,12 @@ export class KeyState {
       );
     for (let o = 0; o < this.tops.length; o++) if (o !== op.origin && this.tops[o]! > seenAt(op.seen, o)) return false;
     return true;
+  }
+
+  /** The highest position known of an origin's operations on this key, −1 for none. */
+  positionOf(origin: number): number {
+    if (this.tops !== null) return seenAt(this.tops, origin);
+    return this.lastOrigin === origin ? this.lastPosition : -1;
   }
 
   note(op: Op): void {
@@ -387,6 +395,7 @@ export class Window {
   settle(state: KeyState): void {
     state.unsettled = false;
     state.settler = null;
+    state.refusals = 0;
     if (state.unstable === 0) this.byDb[state.db]?.delete(state.key);
   }
 

@@ -68,6 +68,11 @@ export class Recorder {
     this.firstDb = state.db;
   }
 
+  /** Whether the stream was read into the middle of a MULTI … EXEC block. */
+  get inBlock(): boolean {
+    return this.block !== null;
+  }
+
   /** @throws ProtocolError when the bytes are not a replication stream */
   push(chunk: Buffer): void {
     const { scanner, state } = this;

@@ -1,0 +1,334 @@
+/** The agent: journal, links and admin endpoint for its whole life; sessions beside whatever Redis is the primary. */
+import fs from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Admin, startAdmin } from './admin';
+import { ApplyError } from './apply/applier';
+import { Backoff } from './capture';
+import { type AgentConfig, readRedisPassword } from './config';
+import { Journal } from './journal';
+import { createLogger, type Logger } from './log';
+import { createMetrics, type AgentMetrics } from './metrics';
+import { type Beat, PeerMesh } from './peers';
+import { decodeRecord, type OriginId, regionOf } from './record';
+import type { RedisConnectionOptions } from './resp';
+import type { AgentContext, AgentState, RedisAddress } from './session/context';
+import { type Donor, type KeyName, serveDigests, serveNames, serveValues } from './session/donor';
+import { serveSnapshot, takeOffer } from './session/join';
+import { readMeta } from './session/position';
+import { SessionError } from './session/context';
+import { Session } from './session/session';
+
+/** Version of what records and markers mean: agents of different versions refuse each other. */
+const MESH_VERSION = 1;
+const RETRY_MS_MIN = 50;
+const RETRY_MS_MAX = 2000;
+
+export class Agent {
+  private session: Session | null = null;
+  private state: AgentState = 'starting';
+  private reason: string | undefined;
+  private stopping = false;
+  private wakeLoop: (() => void) | null = null;
+  private admin: Admin | null = null;
+  private loop: Promise<void> = Promise.resolve();
+  private readonly context: AgentContext;
+  private received = new Map<string, { operations: number; bytes: number }>();
+
+  private constructor(
+    private readonly config: AgentConfig,
+    private readonly journal: Journal,
+    private readonly log: Logger,
+    private readonly metrics: AgentMetrics,
+  ) {
+    const password = readRedisPassword(config);
+    const { redis } = config;
+    const tls =
+      redis.tls === undefined
+        ? undefined
+        : {
+            ca: fs.readFileSync(redis.tls.caFile),
+            ...(redis.tls.certFile === undefined ? {} : { cert: fs.readFileSync(redis.tls.certFile) }),
+            ...(redis.tls.keyFile === undefined ? {} : { key: fs.readFileSync(redis.tls.keyFile) }),
+            ...(redis.tls.serverName === undefined ? {} : { servername: redis.tls.serverName }),
+          };
+    const mesh = new PeerMesh({
+      region: config.region,
+      stack: config.stack,
+      meshVersion: MESH_VERSION,
+      listen: config.listen.peer,
+      peers: config.peers,
+      tls: {
+        ca: fs.readFileSync(config.tls.caFile),
+        cert: fs.readFileSync(config.tls.certFile),
+        key: fs.readFileSync(config.tls.keyFile),
+      },
+      source: {
+        origins: () => {
+          const origins: { origin: OriginId; end: number }[] = [];
+          for (const origin of journal.origins()) {
+            const end = journal.durableEnd(origin);
+            if (end !== undefined && this.isPublished(origin)) origins.push({ origin, end });
+          }
+          return origins;
+        },
+        reader: (origin, from) => {
+          const first = journal.firstStart(origin);
+          if (first !== undefined && from >= 0 && from < first) return { missing: true, firstStart: first };
+          return journal.reader(origin, from);
+        },
+      },
+      have: (origin) => journal.appendedEnd(origin) ?? -1,
+      wants: (origin) => this.wants(origin),
+      onRecords: (records, from) => this.onRecords(records, from),
+      onBeat: (beat) => this.onBeat(beat),
+      onMissing: (origin, firstStart, from) =>
+        log.error({ origin, firstStart, peer: from }, 'no peer holds the next records of this origin any more'),
+      onAck: (peer, durable) => this.session?.acknowledged(peer, durable),
+      handlers: {
+        mesh: () =>
+          Promise.resolve(
+            Buffer.from(JSON.stringify({ established: this.session?.donor() !== null && this.session !== null })),
+          ),
+        snapshot: () => serveSnapshot(this.donor()),
+        digests: () => serveDigests(this.donor()),
+        values: (payload) => serveValues(this.donor(), payload),
+        names: (payload) => serveNames(this.donor(), payload),
+        offer: (payload) => takeOffer(this.donor().connection, payload),
+        settle: (payload) => {
+          this.donor();
+          this.session?.demandStates((JSON.parse(payload.toString('utf8')) as { keys: KeyName[] }).keys);
+          return Promise.resolve(Buffer.alloc(0));
+        },
+      },
+      compression: config.replication.compression,
+      log,
+    });
+    this.context = {
+      config,
+      journal,
+      mesh,
+      metrics,
+      log,
+      redisOptions: (address: RedisAddress): RedisConnectionOptions => ({
+        host: address.host,
+        port: address.port,
+        ...(redis.username === undefined ? {} : { username: redis.username }),
+        ...(password === undefined ? {} : { password }),
+        ...(tls === undefined ? {} : { tls }),
+      }),
+      setState: (state, reason) => this.setState(state, reason),
+    };
+    journal.on('durable', () => {
+      mesh.notify();
+      this.session?.durable();
+    });
+    journal.on('error', (error) => log.error({ err: error }, 'journal'));
+    journal.on('full', () => log.error('the journal has reached its size: a region must be far behind'));
+    metrics.journalBytes.from(() => journal.bytes);
+    metrics.journalSegments.from(() => journal.segments);
+    metrics.windowKeys.from(() => this.session?.core.window.keys ?? 0);
+    metrics.windowOperations.from(() => this.session?.core.window.operations ?? 0);
+    for (const peer of config.peers) metrics.link(peer.region);
+  }
+
+  /** Opens the journal, listens, and begins to look for Redis and for peers. */
+  static async start(config: AgentConfig): Promise<Agent> {
+    const log = createLogger({ region: config.region, level: config.log.level });
+    const journal = await Journal.open({
+      dir: `${config.stateDir}/journal`,
+      bytesMax: config.journal.bytesMax,
+      segmentBytes: config.journal.segmentBytes,
+      tailBytes: config.journal.tailBytes,
+      fsync: config.journal.fsync,
+    });
+    if (journal.recovery.cut !== null || journal.recovery.damage.length > 0)
+      log.warn({ recovery: journal.recovery }, 'the journal was repaired at start');
+    const agent = new Agent(config, journal, log, createMetrics(config.region));
+    try {
+      await agent.context.mesh.start();
+      agent.admin = await startAdmin({
+        ...config.listen.admin,
+        status: () => agent.status(),
+        ready: () => agent.readiness(),
+        metrics: agent.metrics.registry,
+      });
+    } catch (error) {
+      await agent.stop();
+      throw error;
+    }
+    agent.loop = agent.run();
+    return agent;
+  }
+
+  /** Stops taking part, sends what peers have not got yet, and keeps the position. */
+  async stop(): Promise<void> {
+    if (this.stopping) return;
+    this.stopping = true;
+    this.session?.stop();
+    this.wakeLoop?.();
+    await this.loop;
+    await this.context.mesh.stop();
+    await this.journal.close().catch((error: unknown) => this.log.error({ err: error }, 'journal'));
+    this.setState('stopped');
+    await this.admin?.close();
+  }
+
+  private async run(): Promise<void> {
+    const backoff = new Backoff(RETRY_MS_MIN, RETRY_MS_MAX);
+    while (!this.stopping) {
+      const session = new Session(this.context, { host: this.config.redis.host, port: this.config.redis.port });
+      this.session = session;
+      const started = Date.now();
+      try {
+        await session.run();
+      } catch (error) {
+        this.report(error);
+      }
+      if (this.session === session) this.session = null;
+      if (this.stopping) return;
+      if (Date.now() - started > 10_000) backoff.reset();
+      await Promise.race([sleep(backoff.next()), new Promise<void>((resolve) => (this.wakeLoop = resolve))]);
+    }
+  }
+
+  private report(error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    const code = (error as { code?: unknown }).code;
+    const standby =
+      (error instanceof SessionError && error.code === 'replica') ||
+      (error instanceof ApplyError && error.code === 'not-primary');
+    this.setState(standby ? 'standby' : 'starting', reason);
+    this.log.warn({ code, err: error }, 'session ended');
+  }
+
+  private setState(state: AgentState, reason?: string): void {
+    if (this.state === state && this.reason === reason) return;
+    this.state = state;
+    this.reason = reason;
+    this.metrics.state(state);
+    this.log.info({ state, ...(reason === undefined ? {} : { reason }) }, 'state');
+  }
+
+  // ——— what links ask
+
+  private donor(): Donor {
+    const donor = this.session?.donor() ?? null;
+    if (donor === null)
+      throw new SessionError('no-donor', `region ${this.config.region} has no data to give at the moment`);
+    return donor;
+  }
+
+  private isPublished(origin: OriginId): boolean {
+    return this.session?.isPublished(origin) ?? readMeta(this.journal)?.established === true;
+  }
+
+  private wants(origin: OriginId): boolean {
+    if (this.session !== null) return this.session.wants(origin);
+    return readMeta(this.journal)?.established === true && regionOf(origin) !== this.config.region;
+  }
+
+  private onRecords(records: Buffer[], from: string): void {
+    let operations = 0;
+    let bytes = 0;
+    for (const encoded of records) {
+      const record = decodeRecord(encoded, { verify: false });
+      const end = this.journal.appendedEnd(record.origin);
+      if (end !== undefined && (record.end < end || (record.end === end && record.start < record.end))) continue;
+      if (end !== undefined && record.kind === 2) continue;
+      if (end !== undefined && record.start < end) this.journal.append(encoded);
+      else this.journal.append(encoded);
+      this.session?.offer(record);
+      operations += record.ops;
+      bytes += encoded.length;
+    }
+    this.metrics.link(from).received(operations, bytes);
+    const sum = this.received.get(from) ?? { operations: 0, bytes: 0 };
+    this.received.set(from, { operations: sum.operations + operations, bytes: sum.bytes + bytes });
+  }
+
+  private onBeat(beat: Beat): void {
+    this.session?.noteDurable(beat);
+    this.session?.beat(beat);
+  }
+
+  // ——— status
+
+  private readiness(): { ready: boolean; reason?: string } {
+    if (this.state === 'active' || this.state === 'standby') return { ready: true };
+    return { ready: false, reason: this.reason ?? this.state };
+  }
+
+  status(): unknown {
+    const { session, config, journal, metrics } = this;
+    const meshLinks = this.context.mesh.links();
+    const members = config.members.filter((member) => member.name !== config.region);
+    const now = Date.now();
+    const links = members.map((member) => {
+      const link = meshLinks.find((candidate) => candidate.peer === member.name);
+      const via = meshLinks.find((candidate) => candidate.state === 'up' && candidate.routes.includes(member.name));
+      const state = link?.state ?? (via === undefined ? 'down' : 'up');
+      const { operations, bytes } = session?.pending((origin) => regionOf(origin) === member.name) ?? {
+        operations: 0,
+        bytes: 0,
+      };
+      const beat = session?.heartbeats.get(member.name);
+      const lagMs = beat === undefined ? null : Math.max(0, now - beat.timeMs);
+      const series = metrics.link(member.name);
+      series.up(state === 'up');
+      series.pending(operations, bytes);
+      if (lagMs !== null) series.lagMs(lagMs);
+      return {
+        peer: member.name,
+        state,
+        lagMs,
+        pendingOps: operations,
+        pendingBytes: bytes,
+        toSendBytes: link?.pendingBytes ?? 0,
+        rttMs: link?.rttMs ?? null,
+        ...(via !== undefined && via.peer !== member.name ? { via: via.peer } : {}),
+        received: this.received.get(member.name) ?? { operations: 0, bytes: 0 },
+        ...(link?.error === undefined ? {} : { error: link.error }),
+      };
+    });
+    const core = session?.core;
+    return {
+      region: config.region,
+      stack: config.stack,
+      state: this.state,
+      ...(this.reason === undefined ? {} : { reason: this.reason }),
+      redis: {
+        host: config.redis.host,
+        port: config.redis.port,
+        connected: session?.server !== null && session !== null,
+        version: session?.server?.version ?? null,
+        role: session?.server?.role ?? null,
+      },
+      origin: session?.origin ?? null,
+      position: session?.position ?? null,
+      captured: { operations: session?.captured.operations ?? 0, opsPerSecond: session?.captured.perSecond ?? 0 },
+      applied: { operations: session?.applied.operations ?? 0, opsPerSecond: session?.applied.perSecond ?? 0 },
+      corrections: core?.counters.corrections ?? 0,
+      conflicts: { byType: core?.counters.conflicts ?? {} },
+      deadLetters: session?.deadLetters ?? 0,
+      window: {
+        keys: core?.window.keys ?? 0,
+        operations: core?.window.operations ?? 0,
+        unsettled: core?.unsettledKeys ?? 0,
+      },
+      journal: { bytes: journal.bytes, segments: journal.segments, full: journal.full },
+      links,
+      vector: session === null ? {} : Object.fromEntries(session.vector),
+      ends: Object.fromEntries(journal.origins().map((origin) => [origin, journal.appendedEnd(origin)])),
+      caughtUp: this.isCaughtUp(),
+      memory: process.memoryUsage.rss(),
+    };
+  }
+
+  /** Nothing received is waiting, every link is up, and nothing known is left to correct. */
+  private isCaughtUp(): boolean {
+    const { session } = this;
+    if (session === null || this.state !== 'active') return false;
+    const { operations } = session.pending(() => true);
+    return operations === 0 && session.core.racedKeys === 0 && session.core.unsettledKeys === 0;
+  }
+}

@@ -1,0 +1,274 @@
+/**
+ * Brings batches into Redis: one MULTI … EXEC each, with the cursor in it, so that data and position move together.
+ *
+ * One block is in flight at a time: the next is decided knowing that this one is in. The cursor is watched from one
+ * block to the next, so that another agent's hand on this Redis is noticed before anything is applied twice.
+ */
+import { type Batch, type BatchItem, type GuardedItem } from '../merge/batch';
+import { findCommand } from '../merge/commands';
+import type { KeyState } from '../merge/window';
+import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
+import { CURSOR_KEY } from '../stream/keys';
+
+export type ApplyErrorCode =
+  /** The server is no primary (any more). */
+  | 'not-primary'
+  /** Another agent moved the cursor. */
+  | 'cursor-moved'
+  /** A reply that makes no sense here. */
+  | 'unexpected';
+
+export class ApplyError extends Error {
+  constructor(
+    readonly code: ApplyErrorCode,
+    message: string,
+  ) {
+    super(message);
+    this.name = 'ApplyError';
+  }
+}
+
+/** What the applier asks of its owner. */
+export interface ApplyHooks {
+  /** Resolves when the own stream has been read, and merged, up to this replication offset. */
+  readUpTo(offset: number): Promise<void>;
+  /** Whether a guarded item may still run. */
+  admit(item: GuardedItem): boolean;
+  /** A command was refused for what it is or for what its key holds. */
+  refused(refusal: Refusal): void;
+  /** Redis cannot take writes just now (OOM, LOADING …); called at each attempt. */
+  paused(code: string): void;
+}
+
+export interface Refusal {
+  db: number;
+  /** The command's name. */
+  command: string;
+  /** Latin-1; undefined for a command without key. */
+  key: string | undefined;
+  /** The reply's code, WRONGTYPE say. */
+  code: string;
+  bytes: Buffer;
+}
+
+/** Replies after which the same block is sent again, later. They never become a dead letter. */
+const PAUSING = new Set([
+  'OOM',
+  'LOADING',
+  'BUSY',
+  'NOREPLICAS',
+  'MISCONF',
+  'EXECABORT',
+  'TRYAGAIN',
+  'CLUSTERDOWN',
+  'MASTERDOWN',
+]);
+const PAUSE_MS_MIN = 10;
+const PAUSE_MS_MAX = 1000;
+
+export class Applier {
+  private stopped = false;
+  private armed = false;
+
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly hooks: ApplyHooks,
+    /** The cursor's text as it is in Redis, null for none. */
+    private cursor: string | null,
+  ) {}
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /**
+   * Applies a batch together with the cursor.
+   * @param amend keys that must hold still while `build` decides about them, and what it adds (corrections, reads)
+   * @returns EXEC's replies to what `amend` added
+   * @throws ApplyError, ConnectionError: then nobody knows whether the block ran; the cursor in Redis tells
+   */
+  async apply(
+    batch: Batch,
+    cursorText: () => string,
+    amend?: { states: KeyState[]; build: (batch: Batch) => number },
+  ): Promise<Reply[]> {
+    const fixed = batch.finish().slice();
+    const guarded = fixed.filter((item): item is GuardedItem => item.kind === 'guarded');
+    const watched = new Set<KeyState>(amend?.states);
+    for (const item of guarded) for (const state of item.states) watched.add(state);
+    let pauseMs = PAUSE_MS_MIN;
+    for (;;) {
+      if (this.stopped) throw new ApplyError('unexpected', 'stopped');
+      let items: BatchItem[] = fixed;
+      let asked = 0;
+      if (watched.size > 0) {
+        await this.hooks.readUpTo(await this.watch(watched));
+        items = fixed.filter((item) => item.kind === 'plain' || this.hooks.admit(item));
+        if (amend !== undefined) {
+          batch.items.length = 0;
+          asked = amend.build(batch);
+          items = [...items, ...batch.finish()];
+        }
+      } else if (!this.armed) await this.watch(watched);
+      const text = cursorText();
+      const block = new CommandWriter(batchBytes(items) + 1024);
+      block.command(['MULTI']);
+      for (const item of items) block.raw(item.bytes, 0, item.bytes.length, item.kind === 'plain' ? item.commands : 1);
+      const commands = block.commands - 1;
+      block.command(['SELECT', 0]).command(['SET', CURSOR_KEY, text]).command(['EXEC']);
+      this.armed = false;
+      const sent = this.connection.transaction(block.take(), commands + 2);
+      const rearm = new CommandWriter(128).command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]).take();
+      const watching = this.connection.pipeline(rearm, 2);
+      const [{ queueErrors, result }, [, found]] = await Promise.all([sent, watching]);
+      if (Array.isArray(result)) {
+        this.cursor = text;
+        this.expectCursor(found);
+        this.armed = true;
+        this.report(items, result);
+        return asked > 0 ? result.slice(commands - asked, commands) : [];
+      }
+      this.expectCursor(found);
+      this.armed = true;
+      if (result === null) continue; // a watched key changed: look again
+      const first = [...queueErrors.values()][0] ?? (result instanceof ReplyError ? result : undefined);
+      if (first === undefined) throw new ApplyError('unexpected', 'EXEC answered neither replies nor an error');
+      if (first.code === 'READONLY' || first.code === 'MOVED')
+        throw new ApplyError('not-primary', `Redis refuses writes: ${first.code}`);
+      if (!PAUSING.has(first.code)) {
+        // Refused when queued: unknown here, wrong number of arguments, forbidden. Without it the block can go.
+        this.drop(fixed, queueErrors, items);
+        continue;
+      }
+      this.hooks.paused(first.code);
+      await sleep(pauseMs);
+      pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
+    }
+  }
+
+  /** Watches the cursor and the keys. @returns the replication offset at a moment when all of them are watched */
+  private async watch(states: Set<KeyState>): Promise<number> {
+    const writer = new CommandWriter(1024);
+    writer.command(['SELECT', 0]).command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
+    let db = 0;
+    for (const state of states) {
+      if (state.db !== db) writer.command(['SELECT', (db = state.db)]);
+      writer.command(['WATCH', Buffer.from(state.key, 'latin1')]);
+    }
+    if (db !== 0) writer.command(['SELECT', 0]);
+    writer.command(['INFO', 'replication']);
+    const count = writer.commands;
+    const replies = await this.connection.pipeline(writer.take(), count);
+    this.expectCursor(replies[2]);
+    this.armed = true;
+    const info = replies[count - 1];
+    const text = Buffer.isBuffer(info) ? info.toString('latin1') : '';
+    if (!/^role:master/m.test(text)) throw new ApplyError('not-primary', 'Redis is no primary any more');
+    return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? NaN);
+  }
+
+  private expectCursor(found: Reply | undefined): void {
+    const text = Buffer.isBuffer(found) ? found.toString('latin1') : null;
+    // A cursor that is gone was flushed by a client: it is written anew with the next block.
+    if (text !== this.cursor && text !== null)
+      throw new ApplyError('cursor-moved', 'the cursor in Redis was moved by another agent');
+  }
+
+  /** Looks at every reply inside EXEC. */
+  private report(items: readonly BatchItem[], replies: readonly Reply[]): void {
+    let at = 0;
+    let db = 0;
+    for (const item of items) {
+      const count = item.kind === 'plain' ? item.commands : 1;
+      let failed = false;
+      for (let i = 0; i < count; i++) if (replies[at + i] instanceof ReplyError) failed = true;
+      db = this.eachCommand(
+        item,
+        db,
+        (scanner, index, commandDb) => {
+          const reply = failed ? replies[at + index] : undefined;
+          if (reply instanceof ReplyError) this.hooks.refused(refusalOf(scanner, commandDb, reply));
+        },
+        failed,
+      );
+      at += count;
+    }
+  }
+
+  /** Takes commands that could not even be queued out of the batch. */
+  private drop(fixed: BatchItem[], errors: ReadonlyMap<number, ReplyError>, sent: readonly BatchItem[]): void {
+    let at = 0;
+    let db = 0;
+    let dropped = 0;
+    for (const item of sent) {
+      const kept = new CommandWriter(item.bytes.length);
+      let touched = false;
+      db = this.eachCommand(
+        item,
+        db,
+        (scanner, index, commandDb) => {
+          const error = errors.get(at + index);
+          if (error === undefined) kept.raw(scanner.buf, scanner.start, scanner.end, 1);
+          else {
+            touched = true;
+            dropped++;
+            this.hooks.refused(refusalOf(scanner, commandDb, error));
+          }
+        },
+        true,
+      );
+      at += item.kind === 'plain' ? item.commands : 1;
+      const place = fixed.indexOf(item);
+      if (!touched || place < 0) continue;
+      const commands = kept.commands;
+      if (item.kind === 'guarded' || commands === 0) fixed.splice(place, 1);
+      else fixed[place] = { kind: 'plain', bytes: kept.take(), commands };
+    }
+    if (dropped === 0) {
+      const first = [...errors.values()][0];
+      throw new ApplyError('unexpected', `Redis refuses the agent's own commands: ${first?.code ?? '?'}`);
+    }
+  }
+
+  /** Visits an item's commands; returns the database selected after it. `full` false: only tracks SELECT cheaply. */
+  private eachCommand(
+    item: BatchItem,
+    db: number,
+    visit: (scanner: CommandScanner, index: number, db: number) => void,
+    full: boolean,
+  ): number {
+    if (!full && item.kind === 'guarded') return db;
+    if (!full && !item.bytes.includes('SELECT')) return db;
+    const scanner = new CommandScanner();
+    scanner.push(item.bytes);
+    let index = 0;
+    while (scanner.next()) {
+      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!);
+      if (command?.name === 'SELECT')
+        db = Number(scanner.buf.toString('latin1', scanner.argStart[1], scanner.argEnd[1]));
+      visit(scanner, index++, db);
+    }
+    return db;
+  }
+}
+
+function refusalOf(scanner: CommandScanner, db: number, error: ReplyError): Refusal {
+  const text = (i: number): string => scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]);
+  return {
+    db,
+    command: text(0).toUpperCase(),
+    key: scanner.argc > 1 ? text(1) : undefined,
+    code: error.code,
+    bytes: Buffer.from(scanner.buf.subarray(scanner.start, scanner.end)),
+  };
+}
+
+function batchBytes(items: readonly BatchItem[]): number {
+  let bytes = 0;
+  for (const item of items) bytes += item.bytes.length;
+  return bytes;
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

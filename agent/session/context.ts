@@ -1,0 +1,37 @@
+/** What an agent's parts share. */
+import type { AgentConfig } from '../config';
+import type { Journal } from '../journal';
+import type { Logger } from '../log';
+import type { AgentMetrics } from '../metrics';
+import type { PeerMesh } from '../peers';
+import type { RedisConnectionOptions } from '../resp';
+
+export interface AgentContext {
+  readonly config: AgentConfig;
+  readonly journal: Journal;
+  readonly mesh: PeerMesh;
+  readonly metrics: AgentMetrics;
+  readonly log: Logger;
+  /** How to log in at the Redis at `address`. */
+  redisOptions(address: RedisAddress): RedisConnectionOptions;
+  /** Where the process is in its life; shown by /status. */
+  setState(state: AgentState, reason?: string): void;
+}
+
+export interface RedisAddress {
+  host: string;
+  port: number;
+}
+
+export type AgentState = 'starting' | 'syncing' | 'active' | 'standby' | 'stopped';
+
+export class SessionError extends Error {
+  constructor(
+    readonly code: 'replica' | 'loading' | 'redis' | 'no-donor' | 'lost',
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+    this.name = 'SessionError';
+  }
+}

@@ -1,0 +1,144 @@
+/** What a region gives to others on request: its data, digests of it, single values. */
+import { ReplicaLink, type RdbEntry } from '../capture';
+import { type OriginId, streamOrigin } from '../record';
+import { CommandWriter, type RedisConnection } from '../resp';
+import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
+import type { AgentContext, RedisAddress } from './context';
+import { SessionError } from './context';
+import { Digester, type KeyDigest, writeDigests } from './digest';
+
+/** What serving needs of the session. */
+export interface Donor {
+  context: AgentContext;
+  address: RedisAddress;
+  replicationId: string;
+  connection: RedisConnection;
+  vector: ReadonlyMap<OriginId, number>;
+  /** Resolves when the own stream has been read up to the offset and is in the journal. */
+  journalled(offset: number): Promise<void>;
+  currentOffset(): Promise<number>;
+}
+
+export function isOwnKey(key: Buffer): boolean {
+  return key.length >= OWN_PREFIX.length && key.toString('latin1', 0, OWN_PREFIX.length) === OWN_PREFIX;
+}
+
+/** The entries of a fresh snapshot of the own Redis without the agents' keys; returns the positions that it stands at. */
+export async function* ownSnapshot(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, number>> {
+  const { context, address } = donor;
+  const options = context.redisOptions(address);
+  const link = new ReplicaLink({
+    host: options.host,
+    port: options.port,
+    ...(options.username === undefined ? {} : { username: options.username }),
+    ...(options.password === undefined ? {} : { password: options.password }),
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
+    spoolMemoryBytes: context.config.limits.spoolBytes,
+    spoolDir: context.config.stateDir,
+  });
+  link.on('close', () => undefined);
+  try {
+    const outcome = await link.connect(null);
+    if (outcome.replId !== donor.replicationId)
+      throw new SessionError('lost', 'the history of this Redis has just changed; ask again');
+    let vector: Map<OriginId, number> | null = null;
+    for await (const entries of link.snapshotBatches()) {
+      const kept: RdbEntry[] = [];
+      for (const entry of entries)
+        if (entry.kind !== 'key' || !isOwnKey(entry.key)) kept.push(entry);
+        else if (entry.key.toString('latin1') === CURSOR_KEY && Buffer.isBuffer(entry.value)) {
+          const marker = parseMarker(entry.value.toString('latin1'));
+          if (marker !== null) vector = new Map(marker.vector);
+        }
+      yield kept;
+    }
+    if (vector === null) throw new SessionError('lost', 'the cursor is not in the snapshot; ask again');
+    vector.set(streamOrigin(context.config.region, outcome.replId), outcome.offset);
+    await donor.journalled(outcome.offset);
+    return vector;
+  } finally {
+    link.close();
+  }
+}
+
+const DIGESTS_PER_FRAME = 8192;
+
+/** Frames of digests, then one that begins with '{': the positions of the snapshot. */
+export async function* serveDigests(donor: Donor): AsyncGenerator<Buffer> {
+  const digester = new Digester();
+  let digests: KeyDigest[] = [];
+  const entries = ownSnapshot(donor);
+  for (;;) {
+    const { done, value } = await entries.next();
+    if (done) {
+      if (digests.length > 0) yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
+      yield Buffer.from(JSON.stringify({ vector: [...value] }));
+      return;
+    }
+    for (const entry of value) {
+      if (entry.kind !== 'key') continue;
+      const digest = digester.add(entry);
+      if (digest !== null) digests.push(digest);
+    }
+    if (digests.length >= DIGESTS_PER_FRAME) {
+      yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
+      digests = [];
+    }
+  }
+}
+
+export const DIGEST_MARK = Buffer.from('D');
+
+export interface KeyName {
+  db: number;
+  /** Latin-1. */
+  key: string;
+}
+
+/** DUMP payloads (base64) and TTLs of keys, and positions which they do not go beyond. */
+export interface ValuesAnswer {
+  values: { dump: string | null; ttlMs: number }[];
+  vector: [OriginId, number][];
+}
+
+export async function serveValues(donor: Donor, payload: Buffer): Promise<Buffer> {
+  const { keys } = JSON.parse(payload.toString('utf8')) as { keys: KeyName[] };
+  const writer = new CommandWriter(4096).command(['MULTI']);
+  for (const { db, key } of keys) {
+    const bytes = Buffer.from(key, 'latin1');
+    writer.command(['SELECT', db]).command(['DUMP', bytes]).command(['PTTL', bytes]);
+  }
+  writer.command(['SELECT', 0]).command(['EXEC']);
+  const { result } = await donor.connection.transaction(writer.take(), keys.length * 3 + 1);
+  if (!Array.isArray(result)) throw new SessionError('lost', 'reading values failed');
+  const vector = new Map(donor.vector);
+  const offset = await donor.currentOffset();
+  vector.set(streamOrigin(donor.context.config.region, donor.replicationId), offset);
+  await donor.journalled(offset);
+  const answer: ValuesAnswer = {
+    values: keys.map((_, i) => {
+      const dump = result[i * 3 + 1];
+      return { dump: Buffer.isBuffer(dump) ? dump.toString('base64') : null, ttlMs: Number(result[i * 3 + 2]) };
+    }),
+    vector: [...vector],
+  };
+  return Buffer.from(JSON.stringify(answer));
+}
+
+/** Names of the keys with these hashes, found by reading the whole Redis once more. */
+export async function serveNames(donor: Donor, payload: Buffer): Promise<Buffer> {
+  const { hashes } = JSON.parse(payload.toString('utf8')) as { hashes: [number, number][] };
+  const wanted = new Set(hashes.map(([high, low]) => high * 2 ** 32 + low));
+  const exact = new Set(hashes.map(([high, low]) => `${high}:${low}`));
+  const names: KeyName[] = [];
+  const digester = new Digester();
+  for await (const entries of ownSnapshot(donor))
+    for (const entry of entries) {
+      if (entry.kind !== 'key') continue;
+      const digest = digester.add(entry);
+      if (digest === null || !wanted.has(digest.hashHigh * 2 ** 32 + digest.hashLow)) continue;
+      if (exact.has(`${digest.hashHigh}:${digest.hashLow}`))
+        names.push({ db: entry.db, key: entry.key.toString('latin1') });
+    }
+  return Buffer.from(JSON.stringify({ names }));
+}

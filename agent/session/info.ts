@@ -1,0 +1,63 @@
+/** What a session asks of its Redis before it begins: role, history, cursors. */
+import type { RedisConnection, Reply } from '../resp';
+import { CURSOR_KEY, type Marker, parseMarker } from '../stream/keys';
+import { covers } from '../vector';
+
+export interface ServerInfo {
+  version: string;
+  role: 'primary' | 'replica';
+  /** A replica's primary, if it is connected to one. */
+  replId: string;
+  /** The history before the last failover, up to `secondOffset`; all zeros for none. */
+  replId2: string;
+  /** The last offset that both histories share; −1 for none. */
+  forkOffset: number;
+  offset: number;
+  loading: boolean;
+  databases: number[];
+}
+
+export async function readServerInfo(connection: RedisConnection): Promise<ServerInfo> {
+  const reply = await connection.call('INFO');
+  if (!Buffer.isBuffer(reply)) throw new Error(`INFO was refused: ${describe(reply)}`);
+  const text = reply.toString('latin1');
+  const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1] ?? '';
+  const second = Number(field('second_repl_offset'));
+  return {
+    version: field('valkey_version') || field('redis_version'),
+    role: field('role') === 'master' ? 'primary' : 'replica',
+    replId: field('master_replid'),
+    replId2: field('master_replid2'),
+    forkOffset: second > 0 ? second - 1 : -1,
+    offset: Number(field('master_repl_offset')),
+    loading: field('loading') === '1' || field('async_loading') === '1',
+    databases: [...text.matchAll(/^db(\d+):/gm)].map((match) => Number(match[1])),
+  };
+}
+
+/**
+ * The cursor. SWAPDB may have moved it, so that every database is looked at; of several, the one that has seen the
+ * others counts, else the one in the lowest database.
+ */
+export async function readCursor(
+  connection: RedisConnection,
+  databases: readonly number[],
+): Promise<{ text: string | null; marker: Marker | null }> {
+  let best: { text: string; marker: Marker } | null = null;
+  let inZero: string | null = null;
+  for (const db of new Set([0, ...databases])) {
+    await connection.call('SELECT', db);
+    const value = await connection.call('GET', CURSOR_KEY);
+    const text = Buffer.isBuffer(value) ? value.toString('latin1') : null;
+    if (db === 0) inZero = text;
+    const marker = text === null ? null : parseMarker(text);
+    if (text !== null && marker !== null && (best === null || covers(marker.vector, best.marker.vector)))
+      best = { text, marker };
+  }
+  await connection.call('SELECT', 0);
+  return { text: inZero, marker: best?.marker ?? null };
+}
+
+function describe(reply: Reply): string {
+  return reply instanceof Error ? reply.message : typeof reply;
+}

@@ -1,0 +1,100 @@
+/** Where the own stream stands, as kept beside the journal, and how a session goes on from there. */
+import type { Journal } from '../journal';
+import { Code, findCommand } from '../merge/commands';
+import { decodeRecord, type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import { CommandScanner } from '../resp';
+import { formatVector, parseVector } from '../vector';
+import type { RecorderState } from '../stream/recorder';
+
+/** The journal's document. Written about once a second, and when a session begins or ends. */
+export interface Meta {
+  version: 1;
+  /** Whether this region has its place in the mesh: it began it, or was given the mesh's data. */
+  established: boolean;
+  replId: string;
+  origin: OriginId;
+  offset: number;
+  end: number;
+  stamp: number;
+  db: number;
+  seen: string;
+  heartbeatMs: number;
+  /** What was in Redis of other origins: the copy outside, for when a client flushes the cursor away. */
+  applied: string;
+  /** Every member has seen so far: what is before need not be read again at start. */
+  low: string;
+}
+
+export function readMeta(journal: Journal): Meta | null {
+  const meta = journal.readMeta<Meta>();
+  return meta !== null && meta.version === 1 && typeof meta.origin === 'string' ? meta : null;
+}
+
+export interface ResumePoint {
+  replId: string;
+  state: RecorderState;
+}
+
+/**
+ * The place up to which the own stream is journalled: the document's when nothing came after it, else behind the last
+ * own record.
+ */
+export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumePoint | null> {
+  const seen = parseVector(meta.seen);
+  const end = journal.appendedEnd(meta.origin);
+  if (seen === null || end === undefined) return null;
+  const { replId, origin, offset, stamp, db, heartbeatMs } = meta;
+  if (end <= meta.end) return { replId, state: { origin, offset, end: meta.end, stamp, seen, db, heartbeatMs } };
+  let last: OpRecord | null = null;
+  const reader = journal.reader(origin, meta.end);
+  try {
+    for (;;) {
+      const records = await reader.read(4 * 1024 * 1024);
+      if (records.length === 0) break;
+      last = decodeRecord(records[records.length - 1]!, { verify: false });
+    }
+  } finally {
+    reader.close();
+  }
+  if (last === null) return null;
+  return {
+    replId,
+    state: {
+      origin,
+      offset: Math.floor(last.end),
+      end: last.end,
+      stamp: last.stamp + last.ops,
+      seen: last.seen,
+      db: last.kind === RecordKind.stream ? dbAfter(last) : 0,
+      heartbeatMs,
+    },
+  };
+}
+
+/** The database selected after a record. */
+export function dbAfter(record: OpRecord): number {
+  let { db } = record;
+  const scanner = new CommandScanner();
+  scanner.push(record.payload);
+  while (scanner.next())
+    if (findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!)?.code === Code.select)
+      db = Number(scanner.buf.toString('latin1', scanner.argStart[1], scanner.argEnd[1]));
+  return db;
+}
+
+export function metaOf(established: boolean, replId: string, state: RecorderState, applied: Vector, low: Vector): Meta {
+  return {
+    version: 1,
+    established,
+    replId,
+    origin: state.origin,
+    offset: state.offset,
+    end: state.end,
+    stamp: state.stamp,
+    db: state.db,
+    seen: formatVector(state.seen),
+    heartbeatMs: state.heartbeatMs,
+    applied: formatVector(applied),
+    low: formatVector(low),
+  };
+}

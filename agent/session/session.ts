@@ -1,0 +1,885 @@
+/**
+ * One stay beside a primary: from finding where its stream goes on, to the loss of either connection.
+ *
+ * There is one way to recover from whatever breaks, and every start takes it: read what Redis holds (the cursor), put
+ * the window together again from the journal, go on. A crash of the agent, a restart of Redis and a failover differ
+ * only in where the stream goes on (`open`).
+ */
+import { randomBytes } from 'node:crypto';
+import { Applier } from '../apply/applier';
+import { Inbox } from '../apply/inbox';
+import { ReplicaLink, type SyncOutcome } from '../capture';
+import { Batch } from '../merge/batch';
+import { MergeCore } from '../merge/core';
+import type { Beat } from '../peers';
+import {
+  decodeRecord,
+  encodeRecord,
+  type OpRecord,
+  type OriginId,
+  RecordKind,
+  regionOf,
+  streamOrigin,
+  type Vector,
+} from '../record';
+import { RedisConnection } from '../resp';
+import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
+import { Recorder, type RecorderState } from '../stream/recorder';
+import { parseVector, raise } from '../vector';
+import { AckPolicy } from './ack';
+import { type AgentContext, type RedisAddress, SessionError } from './context';
+import { readCursor, readServerInfo, type ServerInfo } from './info';
+import { Join, type JoinHost } from './join';
+import { metaOf, readMeta, type Meta, type ResumePoint, resumePoint } from './position';
+import { Settler, statePayload } from './settle';
+import { findDifferences } from './difference';
+import type { Donor } from './donor';
+import { Throughput } from './throughput';
+
+const META_MS = 1000;
+/** Stamps that an operation found by a full resync may take before the stream's own. */
+const POSITION_STEP = 1 / 2 ** 20;
+const IDLE_MS = 1000;
+
+export class Session {
+  readonly core: MergeCore;
+  readonly captured = new Throughput();
+  readonly applied = new Throughput();
+  /** Positions in Redis, by origin: what the cursor says, and own older origins. */
+  readonly vector = new Map<OriginId, number>();
+  /** Milliseconds by which each region's data here is behind, by its last heartbeat that has been applied. */
+  readonly heartbeats = new Map<string, { timeMs: number; receivedMs: number }>();
+  deadLetters = 0;
+  server: ServerInfo | null = null;
+
+  private readonly nonce = randomBytes(4).toString('hex');
+  private readonly inbox: Inbox;
+  private readonly region: string;
+  private link: ReplicaLink | null = null;
+  private connection: RedisConnection | null = null;
+  private control: RedisConnection | null = null;
+  private applier: Applier | null = null;
+  private recorder: Recorder | null = null;
+  private settler: Settler | null = null;
+  private replId = '';
+  private blocks = 0;
+  private maxStamp = 0;
+  private ended: Error | null = null;
+  private endWaiters: ((error: Error) => void)[] = [];
+  private readonly readWaiters: { offset: number; done: () => void; fail: (error: Error) => void }[] = [];
+  private wakePump: (() => void) | null = null;
+  private pumpAwake = false;
+  private readonly beats: { beat: Beat; after: number }[] = [];
+  private readonly ownBeats: { beat: Beat; after: number }[] = [];
+  private readonly timers: NodeJS.Timeout[] = [];
+  private readonly ack: AckPolicy;
+  private established = false;
+  /** The journal has been read; what comes from peers goes to the inbox at once. */
+  private rebuilt = false;
+  /** The last of the own blocks read back. */
+  private landed = { block: '', offset: 0 };
+  private landedWaiter: { block: string; done: () => void } | null = null;
+  private countedConflicts: Record<string, number> = {};
+  private countedCorrections = 0;
+  private pumping: Promise<void> = Promise.resolve();
+  /** Set while the mesh's data is being loaded; those operations fold as soon as they are in. */
+  private join: Join | null = null;
+
+  constructor(
+    private readonly context: AgentContext,
+    private readonly address: RedisAddress,
+  ) {
+    const { config, journal } = context;
+    this.region = config.region;
+    this.core = new MergeCore({ region: config.region, members: config.members.map((member) => member.name) });
+    this.inbox = new Inbox(
+      {
+        read: async (origin, from, bytesMax) => {
+          const reader = journal.reader(origin, from);
+          try {
+            return (await reader.read(bytesMax)).map((bytes) => decodeRecord(bytes, { verify: false }));
+          } finally {
+            reader.close();
+          }
+        },
+      },
+      config.limits.inboxBytes / 4,
+      () => this.wake(),
+    );
+    this.ack = new AckPolicy(config.replication);
+  }
+
+  // ——— life
+
+  /** Runs until a connection is lost or `stop` is called. @throws SessionError, ConnectionError, LinkError, ApplyError … */
+  async run(): Promise<void> {
+    try {
+      await this.open();
+      await new Promise<never>((_, reject) => {
+        if (this.ended !== null) reject(this.ended);
+        else this.endWaiters.push(reject);
+      });
+    } catch (error) {
+      this.end(error instanceof Error ? error : new Error(String(error)));
+      if (!(error instanceof Stopped)) throw error;
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Ends the session; the position is kept. */
+  stop(): void {
+    this.end(new Stopped());
+  }
+
+  private end(error: Error): void {
+    if (this.ended !== null) return;
+    this.ended = error;
+    for (const waiter of this.endWaiters.splice(0)) waiter(error);
+    for (const waiter of this.readWaiters.splice(0)) waiter.fail(error);
+    this.applier?.stop();
+    this.landedWaiter?.done();
+    this.wake();
+  }
+
+  private async close(): Promise<void> {
+    for (const timer of this.timers) clearInterval(timer);
+    this.link?.close();
+    this.connection?.close();
+    this.control?.close();
+    await this.pumping.catch(() => undefined);
+    await this.context.journal.flushed().catch(() => undefined);
+    if (this.recorder !== null) await this.writeMeta().catch(() => undefined);
+  }
+
+  /** Ready when it takes part: own changes go out, others' come in. */
+  get isLive(): boolean {
+    return this.ended === null && this.recorder !== null && this.join === null;
+  }
+
+  get isEstablished(): boolean {
+    return this.established;
+  }
+
+  get origin(): OriginId | null {
+    return this.recorder?.state.origin ?? null;
+  }
+
+  get position(): number {
+    return this.recorder?.state.offset ?? 0;
+  }
+
+  get replicationId(): string {
+    return this.replId;
+  }
+
+  /** Whether an origin's records are wanted from peers. */
+  wants(origin: OriginId): boolean {
+    if (this.join !== null || !this.established) return false;
+    return this.recorder === null ? regionOf(origin) !== this.region : origin !== this.recorder.state.origin;
+  }
+
+  /** Whether an own origin may be offered to peers: not before this region has its place in the mesh. */
+  isPublished(origin: OriginId): boolean {
+    return regionOf(origin) !== this.region || this.join === null;
+  }
+
+  pending(matches: (origin: OriginId) => boolean): { operations: number; bytes: number } {
+    return this.inbox.pending(matches);
+  }
+
+  // ——— opening
+
+  private async open(): Promise<void> {
+    const { context } = this;
+    const { journal, log, config } = context;
+    context.setState('starting', 'connecting to Redis');
+    const options = context.redisOptions(this.address);
+    this.connection = await RedisConnection.connect({ ...options, name: `meridian-agent-${this.region}` });
+    this.connection.on('close', (error) => this.end(error ?? new SessionError('redis', 'connection closed')));
+    this.control = await RedisConnection.connect({ ...options, name: `meridian-heartbeat-${this.region}` });
+    this.control.on('close', (error) => this.end(error ?? new SessionError('redis', 'connection closed')));
+    const server = await readServerInfo(this.connection);
+    this.server = server;
+    if (server.loading) throw new SessionError('loading', 'Redis is loading its data');
+    if (server.role !== 'primary') throw new SessionError('replica', 'this Redis is a replica');
+
+    const meta = readMeta(journal);
+    const cursor = await readCursor(this.connection, server.databases);
+    const applied = cursor.marker?.vector ?? null;
+    // The copy outside counts only where the cursor was flushed away under a history that goes on.
+    const flushed = applied === null && meta !== null && meta.replId === server.replId;
+    const held: Vector = applied ?? (flushed ? (parseVector(meta.applied) ?? new Map()) : new Map());
+    this.maxStamp = cursor.marker?.stamp ?? 0;
+    this.established = applied !== null || flushed;
+
+    context.setState('syncing', 'asking Redis for its replication stream');
+    const resume = meta === null || !this.established ? null : await resumePoint(journal, meta);
+    const chunks: Buffer[] = [];
+    let push = (chunk: Buffer): void => void chunks.push(chunk);
+    const { link, outcome, forked } = await this.openLink(server, resume, (chunk) => push(chunk));
+    this.link = link;
+    this.replId = outcome.replId;
+
+    for (const [origin, position] of held) this.vector.set(origin, position);
+    const sameOrigin = resume !== null && outcome.kind === 'continue' && outcome.replId === resume.replId;
+    if (meta !== null && !sameOrigin && journal.appendedEnd(meta.origin) !== undefined) {
+      // The old history is complete in this Redis, but for what a failover lost: that comes back as others' operations do.
+      this.vector.set(meta.origin, forked ? outcome.offset : journal.appendedEnd(meta.origin)!);
+    }
+    for (const origin of journal.origins())
+      if (regionOf(origin) === this.region && origin !== meta?.origin && !this.vector.has(origin))
+        this.vector.set(origin, journal.appendedEnd(origin)!);
+
+    let state: RecorderState;
+    if (sameOrigin) state = resume.state;
+    else {
+      const origin = streamOrigin(this.region, outcome.replId);
+      const known = journal.appendedEnd(origin);
+      const { offset } = outcome;
+      state = {
+        origin,
+        offset,
+        end: known ?? offset,
+        stamp: Math.max(resume?.state.stamp ?? 0, meta?.stamp ?? 0, this.maxStamp + 1),
+        seen: new Map(this.vector),
+        db: 0,
+        heartbeatMs: meta?.heartbeatMs ?? 0,
+      };
+      if (known === undefined)
+        this.append({ ...this.recordAt(state), kind: RecordKind.birth, start: offset, end: offset });
+      else if (known < offset) journal.skipTo(origin, (state.end = offset));
+    }
+
+    log.info(
+      {
+        sync: outcome.kind,
+        replId: outcome.replId.slice(0, 16),
+        offset: outcome.offset,
+        forked,
+        established: this.established,
+      },
+      'replication stream open',
+    );
+    await this.rebuild(state.origin, meta);
+
+    let join: Join | null = null;
+    if (outcome.kind === 'full') {
+      context.metrics.fullSync(this.established ? 'diff' : 'load');
+      if (this.established) await this.takeDifferences(link, state, meta);
+      else {
+        join = new Join(this.joinHost());
+        this.join = join;
+        await join.offerOwnData(link.snapshotBatches());
+      }
+    }
+    const applier = new Applier(
+      this.connection,
+      {
+        readUpTo: (offset) => this.readUpTo(offset),
+        admit: (item) => this.core.admit(item),
+        refused: (refusal) => this.refused(refusal),
+        paused: (code) => context.log.warn({ code }, 'Redis takes no writes at the moment; the block waits'),
+      },
+      cursor.text,
+    );
+    this.applier = applier;
+    this.recorder = new Recorder(state, {
+      record: (record) => this.ownRecord(record),
+      marker: (marker, offset) => this.ownMarker(marker, offset),
+      heartbeat: (timeMs, offset) => this.ownHeartbeat(timeMs, offset),
+      getAck: () => this.sendAck(true),
+    });
+    this.settler = new Settler();
+    push = (chunk) => this.receive(chunk);
+    for (const chunk of chunks.splice(0)) this.receive(chunk);
+    await this.writeMeta();
+    this.startTimers();
+
+    if (join !== null) {
+      context.setState('syncing', 'loading the data of the mesh');
+      await join.load(this.connection);
+      this.established = true;
+      this.join = null;
+      await this.applyCursor();
+      await this.writeMeta();
+    }
+    context.mesh.refresh();
+    context.setState('active');
+    this.pumping = this.pump();
+    this.pumping.catch((error: unknown) => this.end(error instanceof Error ? error : new Error(String(error))));
+    log.info({ config: config.members.length, window: this.core.window.operations }, 'active');
+  }
+
+  /** Attaches to the stream where it was left, or, after a failover that lost our last part, where the histories part. */
+  private async openLink(
+    server: ServerInfo,
+    resume: ResumePoint | null,
+    onData: (chunk: Buffer) => void,
+  ): Promise<{ link: ReplicaLink; outcome: SyncOutcome; forked: boolean }> {
+    const { config } = this.context;
+    const options = this.context.redisOptions(this.address);
+    let from = resume === null ? null : { replId: resume.replId, offset: resume.state.offset };
+    let forked = false;
+    if (from !== null && from.replId === server.replId2 && from.offset > server.forkOffset) {
+      from = { replId: from.replId, offset: server.forkOffset };
+      forked = true;
+    }
+    const link = new ReplicaLink({
+      host: options.host,
+      port: options.port,
+      ...(options.username === undefined ? {} : { username: options.username }),
+      ...(options.password === undefined ? {} : { password: options.password }),
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...(config.listen.replica === undefined
+        ? {}
+        : { announcePort: config.listen.replica.port, announceHost: config.listen.replica.host }),
+      spoolMemoryBytes: config.limits.spoolBytes,
+      spoolDir: config.stateDir,
+    });
+    link.on('data', onData);
+    link.on('close', (error) => this.end(error ?? new SessionError('redis', 'replication link closed')));
+    const outcome = await link.connect(from);
+    return { link, outcome, forked: forked && outcome.kind === 'continue' };
+  }
+
+  /** Puts the window together again from the journal. What is not in Redis yet goes to the inbox. */
+  private async rebuild(origin: OriginId, meta: Meta | null): Promise<void> {
+    const { core, vector } = this;
+    const { journal } = this.context;
+    const low = meta === null ? new Map<OriginId, number>() : (parseVector(meta.low) ?? new Map<OriginId, number>());
+    for (const known of journal.origins())
+      core.assume(known, Math.max(low.get(known) ?? -1, journal.firstStart(known) ?? -1));
+    for (const [known, position] of vector) if (journal.appendedEnd(known) === undefined) core.assume(known, position);
+    let waiting: OpRecord[] = [];
+    const feed = (record: OpRecord): void => {
+      if (record.origin === origin) {
+        if (record.kind === RecordKind.state) core.localState(record);
+        else core.local(record);
+      } else core.remember(record);
+    };
+    for await (const bytes of journal.replay()) {
+      const record = decodeRecord(bytes, { verify: false });
+      if (record.end <= (low.get(record.origin) ?? -1) || record.kind === RecordKind.birth) {
+        core.assume(record.origin, record.end);
+        if (record.origin !== origin) this.inbox.offer(record);
+        continue;
+      }
+      if (record.origin !== origin && record.end > (vector.get(record.origin) ?? -1)) {
+        this.inbox.offer(record);
+        continue;
+      }
+      waiting.push(record);
+      for (let progress = true; progress;) {
+        const rest = waiting.filter((candidate) => !(core.isDeliverable(candidate) && (feed(candidate), true)));
+        progress = rest.length < waiting.length && rest.length > 0;
+        waiting = rest;
+      }
+    }
+    for (const record of waiting) feed(record);
+    for (const [known, position] of vector) core.assume(known, position);
+    this.rebuilt = true;
+    // What peers sent meanwhile is in the journal.
+    for (const known of journal.origins())
+      if (known !== origin) {
+        const from = Math.max(this.inbox.endOf(known), vector.get(known) ?? -1, core.knownOf(known));
+        this.inbox.catchUp(known, from, journal.appendedEnd(known) ?? -1);
+      }
+  }
+
+  /**
+   * A full resync of a Redis that has its place in the mesh: what clients did while no agent was reading is the
+   * difference between the snapshot and what the mesh holds. It becomes operations, before those of the stream.
+   */
+  private async takeDifferences(link: ReplicaLink, state: RecorderState, meta: Meta | null): Promise<void> {
+    const { context } = this;
+    context.setState('syncing', 'comparing the full sync with the mesh');
+    const found = await findDifferences({
+      context,
+      snapshot: link.snapshotBatches(),
+      held: this.vector,
+      lastHeartbeatMs: meta?.heartbeatMs ?? 0,
+    });
+    const offset = state.offset;
+    let step = 0;
+    for (const { db, payload } of found.operations) {
+      const record: OpRecord = {
+        ...this.recordAt(state),
+        kind: RecordKind.state,
+        db,
+        payload,
+        ops: 1,
+        end: offset + ++step * POSITION_STEP,
+      };
+      state.end = record.end;
+      state.stamp++;
+      this.append(record);
+      this.core.localState(record);
+    }
+    if (found.unsettled.length > 0) {
+      const keys = Buffer.from(JSON.stringify({ keys: found.unsettled }));
+      await context.mesh.request(found.donor, 'settle', keys, { timeoutMs: 60_000 });
+    }
+  }
+
+  private joinHost(): JoinHost {
+    return {
+      context: this.context,
+      plan: async (record) => {
+        const { core } = this;
+        const batch = new Batch();
+        core.plan(record, batch);
+        await this.applyBatch(batch, false);
+        // What clients wrote before the block is read, and corrected, before these operations fold. Nobody else reports
+        // them as seen: they are the mesh's own base.
+        await this.readUpTo(await this.currentOffset());
+        if (core.racedKeys > 0) await this.applyBatch(new Batch(), true);
+        core.window.stabilise(core.origins.index(record.origin), record.end);
+      },
+      take: (vector, from) => {
+        const { journal } = this.context;
+        for (const [origin, position] of from) if (regionOf(origin) !== this.region) journal.skipTo(origin, position);
+        for (const [origin, position] of vector) {
+          if (origin === this.recorder?.state.origin) continue;
+          this.vector.set(origin, position);
+          this.core.assume(origin, position);
+        }
+      },
+      hasLocal: (db, key) => this.core.window.find(db, key) !== undefined,
+    };
+  }
+
+  // ——— the own stream
+
+  private receive(chunk: Buffer): void {
+    if (this.ended !== null) return;
+    try {
+      this.recorder!.push(chunk);
+    } catch (error) {
+      this.end(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    const offset = this.recorder!.state.offset;
+    while (this.readWaiters.length > 0 && this.readWaiters[0]!.offset <= offset) this.readWaiters.shift()!.done();
+    if (this.core.racedKeys > 0) this.wake();
+  }
+
+  private ownRecord(record: OpRecord): void {
+    this.append(record);
+    this.core.local(record);
+    this.captured.add(record.ops);
+    this.context.metrics.captured.inc(record.ops);
+  }
+
+  private append(record: OpRecord): void {
+    this.context.journal.append(encodeRecord(record));
+  }
+
+  private recordAt(state: RecorderState): OpRecord {
+    const { origin, stamp, seen } = state;
+    return {
+      kind: RecordKind.stream,
+      origin,
+      start: state.end,
+      end: state.end,
+      stamp,
+      ops: 0,
+      db: 0,
+      seen,
+      payload: EMPTY,
+    };
+  }
+
+  private ownMarker(marker: Marker, offset: number): void {
+    const state = this.recorder!.state;
+    const { core } = this;
+    core.report(this.region, core.origins.toSeen(marker.vector), { origin: state.origin, position: offset });
+    this.landed = { block: marker.block, offset };
+    if (this.landedWaiter?.block === marker.block) this.landedWaiter.done();
+  }
+
+  private ownHeartbeat(timeMs: number, offset: number): void {
+    const { journal } = this.context;
+    const state = this.recorder!.state;
+    const { core } = this;
+    core.report(this.region, core.origins.toSeen(state.seen), { origin: state.origin, position: offset });
+    const durable = new Map<OriginId, number>();
+    for (const origin of journal.origins()) {
+      const end = journal.durableEnd(origin);
+      if (end !== undefined) durable.set(origin, end);
+    }
+    const beat: Beat = {
+      region: this.region,
+      origin: state.origin,
+      position: offset,
+      timeMs,
+      stamp: state.stamp,
+      seen: new Map(state.seen),
+      durable,
+      paths: new Map(),
+    };
+    // Peers take a beat for "all of mine up to here has been sent": it waits for the records before it.
+    this.ownBeats.push({ beat, after: state.end });
+    this.publishBeats();
+  }
+
+  /** New records are durable. */
+  durable(): void {
+    this.publishBeats();
+    this.sendAck(false);
+  }
+
+  private publishBeats(): void {
+    if (this.join !== null || this.recorder === null) {
+      this.ownBeats.length = 0;
+      return;
+    }
+    const end = this.context.journal.durableEnd(this.recorder.state.origin) ?? -1;
+    let due: Beat | null = null;
+    while (this.ownBeats.length > 0 && this.ownBeats[0]!.after <= end) due = this.ownBeats.shift()!.beat;
+    if (due !== null) this.context.mesh.publish(due);
+  }
+
+  private async currentOffset(): Promise<number> {
+    const info = await this.control!.call('INFO', 'replication');
+    const text = Buffer.isBuffer(info) ? info.toString('latin1') : '';
+    return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? 0);
+  }
+
+  /** Asks for the state of keys to be sent from here. */
+  demandStates(keys: readonly { db: number; key: string }[]): void {
+    for (const { db, key } of keys) this.core.demandState(db, key, this.region);
+    this.wake();
+  }
+
+  /** What this region can give to others; null while it has nothing to give. */
+  donor(): Donor | null {
+    const { control, context, address, replId, vector } = this;
+    if (!this.isLive || !this.established || control === null) return null;
+    return {
+      context,
+      address,
+      replicationId: replId,
+      connection: control,
+      vector,
+      journalled: (offset) => this.journalled(offset),
+      currentOffset: () => this.currentOffset(),
+    };
+  }
+
+  /** Resolves when the own stream is journalled up to there. */
+  async journalled(offset: number): Promise<void> {
+    await this.readUpTo(offset);
+    await this.context.journal.flushed();
+  }
+
+  private readUpTo(offset: number): Promise<void> {
+    if (this.ended !== null) return Promise.reject(this.ended);
+    if (this.recorder!.state.offset >= offset) return Promise.resolve();
+    return new Promise((done, fail) => this.readWaiters.push({ offset, done, fail }));
+  }
+
+  private sendAck(asked: boolean): void {
+    const { recorder, link } = this;
+    if (recorder === null || link === null) return;
+    const { origin, offset, end } = recorder.state;
+    const durable = this.context.journal.durableEnd(origin) ?? 0;
+    const own = durable >= end ? offset : Math.floor(durable);
+    const ack = this.ack.next(own, origin, Date.now(), asked);
+    if (ack !== null) link.ack(ack);
+  }
+
+  /** A peer has journalled own records up to there. */
+  acknowledged(peer: string, durable: ReadonlyMap<OriginId, number>): void {
+    const { recorder } = this;
+    if (recorder === null) return;
+    const { origin, offset, end } = recorder.state;
+    const position = durable.get(origin);
+    if (position !== undefined)
+      this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position), Date.now());
+    this.sendAck(false);
+  }
+
+  // ——— others' operations
+
+  /** Records from a peer, journalled already. */
+  offer(record: OpRecord): void {
+    if (!this.rebuilt) return;
+    if (record.kind === RecordKind.birth) {
+      this.core.assume(record.origin, record.end);
+      // The first record of an origin says where its region's stream began: everything before is its older origins'.
+    }
+    this.inbox.offer(record);
+    this.wake();
+  }
+
+  /** A region's heartbeat, after its records up to there were offered. */
+  beat(beat: Beat): void {
+    this.beats.push({ beat, after: this.inbox.endOf(beat.origin) });
+    this.takeBeats();
+  }
+
+  private takeBeats(): void {
+    const rest: typeof this.beats = [];
+    for (const entry of this.beats) {
+      const { beat, after } = entry;
+      if ((this.vector.get(beat.origin) ?? -1) < after && this.core.knownOf(beat.origin) < after) {
+        rest.push(entry);
+        continue;
+      }
+      this.heartbeats.set(beat.region, { timeMs: beat.timeMs, receivedMs: Date.now() });
+      this.core.report(beat.region, this.core.origins.toSeen(beat.seen), {
+        origin: beat.origin,
+        position: beat.position,
+      });
+    }
+    this.beats.length = 0;
+    // A region far behind: the newest of many beats says all that the older ones said, but each is due at another time.
+    this.beats.push(...(rest.length > 256 ? rest.filter((_, i) => i % 2 === 1 || i === rest.length - 1) : rest));
+  }
+
+  private wake(): void {
+    this.pumpAwake = true;
+    this.wakePump?.();
+  }
+
+  private async idle(): Promise<void> {
+    if (this.pumpAwake) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, this.core.unsettledKeys > 0 ? 50 : IDLE_MS);
+      this.wakePump = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.wakePump = null;
+  }
+
+  /** Applies what is deliverable, corrects what clients raced, settles what can't be merged. */
+  private async pump(): Promise<void> {
+    while (this.ended === null) {
+      this.pumpAwake = false;
+      const batch = this.collect();
+      const raced = this.core.racedKeys > 0;
+      if (batch !== null || raced) {
+        await this.applyBatch(batch ?? new Batch(), true);
+        continue;
+      }
+      if (this.core.unsettledKeys > 0 && (await this.settleOne())) continue;
+      await this.idle();
+    }
+  }
+
+  private collect(): Batch | null {
+    const { core, inbox } = this;
+    const { applyBatchBytes, applyBatchOps } = this.context.config.limits;
+    let batch: Batch | null = null;
+    let bytes = 0;
+    for (let progress = true; progress;) {
+      progress = false;
+      for (const origin of inbox.origins()) {
+        for (let record = inbox.peek(origin); record !== undefined; record = inbox.peek(origin)) {
+          const after = this.vector.get(origin) ?? -1;
+          if (record.end <= after || record.kind === RecordKind.birth) {
+            inbox.take(origin);
+            core.assume(origin, record.end);
+            progress = true;
+            continue;
+          }
+          if (!core.isDeliverable(record)) break;
+          if (batch !== null && (bytes + record.payload.length > applyBatchBytes || batch.operations >= applyBatchOps))
+            return batch;
+          batch ??= new Batch();
+          inbox.take(origin);
+          core.plan(record, batch, after);
+          bytes += record.payload.length;
+          this.vector.set(origin, record.end);
+          progress = true;
+        }
+      }
+    }
+    return batch;
+  }
+
+  private async applyBatch(batch: Batch, corrects: boolean): Promise<void> {
+    const { core } = this;
+    const operations = batch.operations;
+    this.maxStamp = Math.max(this.maxStamp, batch.stamp);
+    const raced = corrects ? core.takeRaced() : [];
+    const amend =
+      raced.length === 0
+        ? undefined
+        : {
+            states: raced,
+            build: (extra: Batch): number => {
+              core.correct(raced, extra);
+              return 0;
+            },
+          };
+    await this.applier!.apply(batch, () => this.markerText(), amend);
+    this.applied.add(operations);
+    const { metrics } = this.context;
+    metrics.applied.inc(operations);
+    this.countConflicts();
+    this.takeBeats();
+  }
+
+  /** Writes the cursor alone. */
+  private applyCursor(): Promise<void> {
+    return this.applyBatch(new Batch(), false);
+  }
+
+  private markerText(block = `${this.nonce}:${++this.blocks}`): string {
+    return formatMarker({ block, stamp: this.maxStamp, vector: this.vector });
+  }
+
+  private async settleOne(): Promise<boolean> {
+    const live = [
+      this.region,
+      ...this.context.mesh
+        .links()
+        .filter((l) => l.state === 'up')
+        .map((l) => l.peer),
+    ];
+    const state = this.settler!.choose(this.core.toSettle(live), Date.now());
+    if (state === null) return false;
+    const block = `${this.nonce}:s${++this.blocks}`;
+    const replies = await this.applier!.apply(new Batch(), () => this.markerText(block), {
+      states: [state],
+      build: (batch) => this.settler!.read(batch, state),
+    });
+    const payload = statePayload(state.key, replies, Date.now());
+    const marker = await this.whenLanded(block);
+    const { core } = this;
+    const { recorder } = this;
+    const at = recorder!.state;
+    // The state is the key's at its marker, and is told of at the place read up to now: nobody wrote the key in between.
+    if (recorder!.inBlock || state.positionOf(core.origins.index(at.origin)) > marker || core.racedKeys > 0) {
+      this.settler!.retry(state, Date.now());
+      return true;
+    }
+    const record: OpRecord = {
+      ...this.recordAt(at),
+      kind: RecordKind.state,
+      db: state.db,
+      payload,
+      ops: 1,
+      end: at.offset,
+    };
+    at.end = at.offset;
+    at.stamp++;
+    this.append(record);
+    core.localState(record);
+    return true;
+  }
+
+  /** The position of an own block, once it has been read back. */
+  private async whenLanded(block: string): Promise<number> {
+    if (this.landed.block !== block) {
+      await new Promise<void>((done) => {
+        this.landedWaiter = { block, done };
+        if (this.ended !== null) done();
+      });
+      this.landedWaiter = null;
+      if (this.ended !== null) throw this.ended;
+    }
+    return this.landed.offset;
+  }
+
+  private refused(refusal: { db: number; command: string; key: string | undefined; code: string }): void {
+    const { log, metrics } = this.context;
+    if (refusal.key !== undefined && !refusal.key.startsWith(OWN_PREFIX)) {
+      // Types that met, or increments on what is no number: the rule decides, or the key's state does.
+      const settled = this.core.refused(refusal.db, refusal.key);
+      if (settled) return;
+    }
+    this.deadLetters++;
+    metrics.deadLetter(refusal.code);
+    log.warn({ command: refusal.command, code: refusal.code, key: refusal.key }, 'a command could not be applied');
+  }
+
+  private countConflicts(): void {
+    const { conflicts, corrections } = this.core.counters;
+    const { metrics } = this.context;
+    for (const [type, n] of Object.entries(conflicts)) {
+      const before = this.countedConflicts[type] ?? 0;
+      if (n > before) metrics.conflict(type, n - before);
+      this.countedConflicts[type] = n;
+    }
+    if (corrections > this.countedCorrections) metrics.corrections.inc(corrections - this.countedCorrections);
+    this.countedCorrections = corrections;
+  }
+
+  // ——— time
+
+  private startTimers(): void {
+    const { heartbeatMs } = this.context.config.replication;
+    const every = (ms: number, run: () => void): void => {
+      this.timers.push(setInterval(run, ms));
+    };
+    let inFlight = false;
+    const heartbeat = (): void => {
+      if (inFlight || this.control === null || !this.control.open) return;
+      inFlight = true;
+      this.control
+        .call('SET', HEARTBEAT_KEY, String(Date.now()))
+        .then(() => (inFlight = false))
+        .catch(() => undefined);
+    };
+    heartbeat();
+    every(heartbeatMs, heartbeat);
+    every(500, () => this.sendAck(false));
+    every(META_MS, () => {
+      void this.writeMeta().catch((error: unknown) =>
+        this.context.log.error({ err: error }, 'cannot keep the position'),
+      );
+      void this.trim();
+    });
+  }
+
+  private writeMeta(): Promise<void> {
+    const { journal } = this.context;
+    const { state } = this.recorder!;
+    const meta = metaOf(this.established, this.replId, { ...state }, new Map(this.vector), this.lowWater());
+    // The document must not be ahead of the journal: what it says was read has to be durable first.
+    return journal.flushed().then(() => journal.writeMeta(meta));
+  }
+
+  /** Per origin the position before which no operation is needed any more. */
+  private lowWater(): Map<OriginId, number> {
+    const { core } = this;
+    const low = core.stable();
+    for (const [origin, position] of core.window.lowWater()) {
+      const id = core.origins.id(origin);
+      // Positions are ends of operations: what ends before the first needed one may go.
+      if ((low.get(id) ?? -1) >= position) low.set(id, position - 1);
+    }
+    return low;
+  }
+
+  private async trim(): Promise<void> {
+    const { journal, mesh, config } = this.context;
+    const low = this.lowWater();
+    // Kept for every member that has not journalled it, reachable or not.
+    for (const member of config.members) {
+      if (member.name === this.region) continue;
+      const durable = this.durableOf.get(member.name);
+      for (const [origin, position] of low)
+        low.set(origin, Math.min(position, regionOf(origin) === member.name ? position : (durable?.get(origin) ?? -1)));
+    }
+    void mesh;
+    if (low.size > 0) await journal.trim(low).catch(() => undefined);
+  }
+
+  /** What each region has reported to have journalled. */
+  private readonly durableOf = new Map<string, Map<OriginId, number>>();
+
+  noteDurable(beat: Beat): void {
+    let durable = this.durableOf.get(beat.region);
+    if (durable === undefined) this.durableOf.set(beat.region, (durable = new Map()));
+    raise(durable, beat.durable);
+  }
+}
+
+class Stopped extends Error {}
+const EMPTY = Buffer.alloc(0);

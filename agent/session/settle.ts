@@ -1,0 +1,59 @@
+/** Which unsettled key to send the state of, when, and how it is read. */
+import { decodeDump, toCommands, type RdbKey } from '../capture';
+import type { Batch } from '../merge/batch';
+import type { KeyState } from '../merge/window';
+import { CommandWriter, type Reply } from '../resp';
+
+/** A key's writers get this long to come to rest before its state is read, and so long until it is sent again. */
+const REST_MS = 30;
+const AGAIN_MS = 1000;
+
+export class Settler {
+  private readonly due = new WeakMap<KeyState, number>();
+
+  choose(states: readonly KeyState[], nowMs: number): KeyState | null {
+    for (const state of states) {
+      const due = this.due.get(state);
+      if (due === undefined) this.due.set(state, nowMs + REST_MS);
+      else if (due <= nowMs) {
+        this.due.set(state, nowMs + AGAIN_MS);
+        return state;
+      }
+    }
+    return null;
+  }
+
+  /** A client wrote while the state was read: soon again. */
+  retry(state: KeyState, nowMs: number): void {
+    this.due.set(state, nowMs + REST_MS);
+  }
+
+  /** Adds the commands that read the key; their two replies make its state. */
+  read(batch: Batch, state: KeyState): number {
+    const key = Buffer.from(state.key, 'latin1');
+    batch.select(state.db).command(['DUMP', key]).command(['PTTL', key]);
+    return 2;
+  }
+}
+
+/**
+ * The state as commands: a delete of all that was seen, and what builds the key anew.
+ * @param nowMs when Redis answered PTTL
+ */
+export function statePayload(key: string, [dump, ttl]: readonly Reply[], nowMs: number): Buffer {
+  const bytes = Buffer.from(key, 'latin1');
+  const writer = new CommandWriter(256);
+  writer.command(['DEL', bytes]);
+  if (Buffer.isBuffer(dump)) {
+    const expireAtMs = typeof ttl === 'number' && ttl >= 0 ? nowMs + ttl : null;
+    writeValue(writer, bytes, dump, expireAtMs);
+  }
+  return writer.take();
+}
+
+/** What builds a key from its DUMP. */
+export function writeValue(writer: CommandWriter, key: Buffer, dump: Buffer, expireAtMs: number | null): void {
+  const { type, value, rdbType, rdbVersion, raw } = decodeDump(dump);
+  const entry = { kind: 'key', db: 0, key, type, value, rdbType, rdbVersion, raw, expireAtMs, part: 0, last: true };
+  toCommands(entry as RdbKey, writer);
+}
