@@ -117,7 +117,7 @@ sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second r
     .option('--tolerance <ms>', 'by which times to live may differ', whole(0, 3_600_000), 1000)
     .option('--limit <n>', 'list at most so many keys', whole(0, 100_000), 20)
     .option('--values', 'show the values too, shortened')
-    .action((options: CommonOptions) => load.verify()(options));
+    .action((options: Verify.VerifyCommandOptions) => load.verify()(options));
 
   command('cli', "talk to a region's Redis", '  meridian cli us-west-2\n  meridian cli us-west-2 HGETALL cart:7')
     .argument('<region>')

@@ -2,6 +2,7 @@ import readline from 'node:readline/promises';
 
 import Redis from 'ioredis';
 
+import { escapeBytes } from './bytes';
 import { errorText } from './errors';
 
 export interface ClientOptions {
@@ -96,17 +97,6 @@ export function formatReply(reply: unknown, indent = ''): string {
       return `${i === 0 ? '' : indent}${label}${formatReply(item, `${indent}${' '.repeat(label.length)}`)}`;
     })
     .join('\n');
-}
-
-/** Bytes in quotes, those that aren't printable ASCII as \xHH. */
-export function escapeBytes(bytes: Buffer): string {
-  const names: Record<number, string> = { 7: '\\a', 8: '\\b', 9: '\\t', 10: '\\n', 13: '\\r', 34: '\\"', 92: '\\\\' };
-  const text = [...bytes].map(
-    (byte) =>
-      names[byte] ??
-      (byte < 0x20 || byte > 0x7e ? `\\x${byte.toString(16).padStart(2, '0')}` : String.fromCharCode(byte)),
-  );
-  return `"${text.join('')}"`;
 }
 
 function plain(reply: unknown): unknown {

@@ -18,6 +18,7 @@ const stateSchema = z.object({
   basePort: z.number().int(),
   /** False with `up --no-agents`. */
   agents: z.boolean(),
+  use: z.enum(['data', 'cache']),
   regions: z.array(
     z.object({
       name: z.string(),
@@ -47,6 +48,7 @@ export function stateOf(layout: StackLayout, agents: boolean): StackState {
     stack: layout.stack,
     basePort: layout.basePort,
     agents,
+    use: layout.config.redis.use,
     regions: layout.regions.map((region) => ({
       name: region.name,
       weight: region.weight,

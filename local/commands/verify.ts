@@ -1,6 +1,117 @@
-import { LocalError } from '../errors';
-import { type CommonOptions } from './common';
+import { escapeBytes } from '../bytes';
+import { LocalError, errorText } from '../errors';
+import { readSecrets } from '../secrets';
+import { requireRunning } from '../status';
+import { renderTable } from '../table';
+import { type Comparison, type Difference, compareRegions } from '../verify';
+import { type CommonOptions, dirOf, print } from './common';
 
-export async function verify(_options: CommonOptions): Promise<void> {
-  throw new LocalError('COULD_NOT_COMPARE', 'verify is not here yet', 2);
+export interface VerifyCommandOptions extends CommonOptions {
+  /** Seconds. */
+  readonly wait: number;
+  /** Milliseconds. */
+  readonly tolerance: number;
+  readonly limit: number;
+  readonly values?: boolean;
+}
+
+/** Exit status: 0 when all regions are equal, 1 when keys differ, 2 when they could not be compared. */
+export async function verify(options: VerifyCommandOptions): Promise<void> {
+  try {
+    await compare(options);
+  } catch (error) {
+    if (error instanceof LocalError) throw new LocalError(error.code, error.message, 2);
+    throw new LocalError('COULD_NOT_COMPARE', `The regions can't be compared: ${errorText(error)}.`, 2);
+  }
+}
+
+async function compare(options: VerifyCommandOptions): Promise<void> {
+  const dir = dirOf(options);
+  const state = requireRunning(dir, options.stack);
+  const password = readSecrets(dir)?.password;
+  const endpoints = state.regions.map(({ name, redis }) => ({ name, host: redis.host, port: redis.port, password }));
+  const startedAt = performance.now();
+  const comparison = await compareRegions(endpoints, {
+    waitMs: options.wait * 1000,
+    toleranceMs: options.tolerance,
+    missingIsEqual: state.use === 'cache',
+    limit: options.limit,
+    values: options.values === true,
+    ...(process.stderr.isTTY ? { onProgress: showProgress() } : {}),
+  });
+  if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
+  const seconds = (performance.now() - startedAt) / 1000;
+  const names = endpoints.map(({ name }) => name);
+  print(options, jsonOf(names, comparison, seconds), linesOf(names, comparison, seconds));
+  process.exitCode = comparison.equal ? 0 : 1;
+}
+
+function showProgress(): (progress: { keys: number; differing: number }) => void {
+  let shownAt = 0;
+  return ({ keys, differing }) => {
+    if (performance.now() - shownAt < 200) return;
+    shownAt = performance.now();
+    process.stderr.write(`\r\x1b[K${keys.toLocaleString('en-US')} keys compared, ${differing} to look at again`);
+  };
+}
+
+function linesOf(names: readonly string[], comparison: Comparison, seconds: number): string[] {
+  const { keys, differing, differencesAreMore, differences } = comparison;
+  const compared = `${keys.toLocaleString('en-US')} keys in ${names.length} regions compared in ${seconds.toFixed(1)} s`;
+  if (comparison.equal) return [`Equal: ${compared}.`];
+  const count = `${differencesAreMore ? 'more than ' : ''}${differing.toLocaleString('en-US')}`;
+  const rest = differing - differences.length;
+  return [
+    `Different: ${count} of ${compared}.`,
+    ...differences.flatMap((difference) => ['', ...describe(difference)]),
+    ...(rest > 0 ? ['', `and ${rest.toLocaleString('en-US')} more (--limit shows more of them).`] : []),
+  ];
+}
+
+function describe({ db, key, regions }: Difference): string[] {
+  const now = Date.now();
+  const hasPreview = regions.some(({ preview }) => preview !== undefined);
+  const columns = [
+    { title: 'REGION' },
+    { title: 'TYPE' },
+    { title: 'SIZE', right: true },
+    { title: 'EXPIRES IN', right: true },
+    { title: 'DIGEST' },
+    ...(hasPreview ? [{ title: 'VALUE' }] : []),
+  ];
+  const rows = regions.map(({ name, type, size, expiresAtMs, digest, fieldsExpireAtMs, preview }) => {
+    if (type === 'none') return [name, 'missing'];
+    const fields =
+      fieldsExpireAtMs === undefined || fieldsExpireAtMs.size === 0 ? '' : ` (${fieldsExpireAtMs.size} fields expire)`;
+    return [
+      name,
+      `${type}${fields}`,
+      size.toLocaleString('en-US'),
+      expiresAtMs === null ? 'never' : `${(expiresAtMs - now).toLocaleString('en-US')} ms`,
+      digest.slice(0, 16),
+      preview ?? '',
+    ];
+  });
+  return [`${escapeBytes(key)} in database ${db}`, ...renderTable(columns, rows)];
+}
+
+function jsonOf(names: readonly string[], comparison: Comparison, seconds: number): unknown {
+  return {
+    equal: comparison.equal,
+    regions: names,
+    keys: comparison.keys,
+    differing: comparison.differing,
+    differencesAreMore: comparison.differencesAreMore,
+    seconds: Number(seconds.toFixed(3)),
+    differences: comparison.differences.map(({ db, key, regions }) => ({
+      db,
+      // As text where it is one; the bytes are in keyBase64 always.
+      key: key.toString('utf8'),
+      keyBase64: key.toString('base64'),
+      regions: regions.map(({ fieldsExpireAtMs, ...region }) => ({
+        ...region,
+        ...(fieldsExpireAtMs === undefined ? {} : { fieldsExpiring: fieldsExpireAtMs.size }),
+      })),
+    })),
+  };
 }
