@@ -1,4 +1,4 @@
-/** RDB, the snapshot format of Redis 2.6 – 8 and Valkey 7.2 – 9: read it while it arrives, rebuild keys from it. */
+/** RDB, the snapshot format of Redis and Valkey: read it while it arrives, rebuild keys from it. */
 export { toCommands, type ToCommandsOptions } from './commands';
 export { Crc64 } from './crc64';
 export { type DecodedDump, decodeDump, encodeDump } from './dump';

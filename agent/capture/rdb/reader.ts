@@ -231,7 +231,8 @@ export class RdbReader {
     if (match === null) throw c.error('CORRUPT', 'it does not begin as an RDB');
     this.valkey = match[2] !== undefined;
     this.version = Number(match[1] ?? match[2]);
-    if (this.version < 1 || (this.valkey && this.version < VALKEY_RDB_VERSION)) {
+    // Before version 5 (Redis 2.6) there is no checksum; and no server that knows PSYNC2 writes it.
+    if (this.version < 5 || (this.valkey && this.version < VALKEY_RDB_VERSION)) {
       throw c.error('UNSUPPORTED', `RDB version ${this.version}`);
     }
     this.state = 'opcode';
@@ -243,7 +244,6 @@ export class RdbReader {
     const op = c.byte();
     if (op < RdbOpcode.KEY_META_OR_SLOT_IMPORT) {
       const key = c.string();
-      // A small string whose bytes are all here, the commonest thing of all, is done in one step.
       this.value.begin(c, op, this.version);
       this.key = key;
       this.rdbType = op;
@@ -325,12 +325,9 @@ export class RdbReader {
 
   private checksum(): RdbEntry {
     const { c } = this;
-    let checksumOk = true;
-    if (this.version >= 5) {
-      const at = c.skip(8);
-      const none = c.buf.readInt32LE(at) === 0 && c.buf.readInt32LE(at + 4) === 0;
-      checksumOk = none || this.crc === null || this.crc.matches(c.buf, at);
-    }
+    const at = c.skip(8);
+    const none = c.buf.readInt32LE(at) === 0 && c.buf.readInt32LE(at + 4) === 0;
+    const checksumOk = none || this.crc === null || this.crc.matches(c.buf, at);
     c.mark = c.pos;
     this.state = 'done';
     return { kind: 'end', checksumOk, rdbVersion: this.version };

@@ -311,8 +311,9 @@ export class ValueReader {
       if (this.entries.length >= limits.elements || this.bytes >= limits.bytes) return false;
     }
     if (this.stream === null) {
-      this.stream = this.streamMeta(c);
+      const meta = this.streamMeta(c);
       this.groupsLeft = c.count();
+      this.stream = meta; // only now: the step may be taken again
       c.mark = c.pos;
     }
     this.bulkStep = true;
@@ -411,6 +412,10 @@ function skipProducers(c: Cursor): void {
   c.number(); // duplicates
 }
 
+function isSmall(n: number): boolean {
+  return n >= 0 && n <= Number.MAX_SAFE_INTEGER;
+}
+
 const DELETED = 1;
 const SAME_FIELDS = 2;
 
@@ -447,7 +452,7 @@ function streamNode(c: Cursor, nodeKey: Buffer, node: Buffer, out: StreamItem[],
     }
     pack.nextInt(); // elements of this entry
     if ((flags & DELETED) !== 0) continue;
-    if (small && typeof ms === 'number' && typeof seq === 'number' && seq0 + seq >= 0) {
+    if (small && typeof ms === 'number' && typeof seq === 'number' && isSmall(ms0 + ms) && isSmall(seq0 + seq)) {
       out.push([id(ms0 + ms, seq0 + seq), fields]);
     } else {
       // Differences of unsigned 64-bit numbers, written as signed ones.
