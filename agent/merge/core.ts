@@ -88,12 +88,21 @@ export class MergeCore {
     for (const key of keys) {
       const state = this.stateFor(db, key, op);
       const quiet = state.isQuietFor(op);
-      if (!quiet) {
-        this.raced.add(state);
-        this.count(effect);
-      }
       this.insert(state, effect, op);
-      if (!quiet) this.checkSettled(state, effect, op);
+      if (quiet) continue;
+      this.count(effect);
+      this.race(state, effect.kind === 'set' ? null : this.touched);
+      this.checkSettled(state, effect, op);
+    }
+  }
+
+  /** Notes what of a key has to be looked at again; no elements: all of it. */
+  private race(state: KeyState, elements: readonly Element[] | null): void {
+    this.raced.add(state);
+    if (elements === null || elements.length === 0) state.raced = 'all';
+    else if (state.raced !== 'all') {
+      state.raced ??= new Set();
+      for (const element of elements) state.raced.add(element);
     }
   }
 
@@ -113,7 +122,10 @@ export class MergeCore {
     for (const state of states) {
       if (state.unsettled) continue;
       const before = batch.writer.commands;
-      correctKey(batch.select(state.db), state, this.origins);
+      const raced = state.raced;
+      state.raced = null;
+      const elements = raced === null || raced === 'all' ? state.elements() : raced;
+      correctKey(batch.select(state.db), state, elements, this.origins);
       if (batch.writer.commands > before) this.counters.corrections++;
     }
   }
@@ -199,7 +211,8 @@ export class MergeCore {
       writeEffect(out, effect);
       return;
     }
-    const typeBefore = visibleType(state, this.origins);
+    // One type only, the usual case: then it can't change.
+    const typeBefore = state.onlyType ?? visibleType(state, this.origins);
     this.insert(state, effect, op);
     this.checkSettled(state, effect, op);
     if (effect.kind === 'set' || effect.kind === 'delete') {
@@ -210,7 +223,7 @@ export class MergeCore {
       writeTtl(out, state, this.origins);
       return;
     }
-    const type = visibleType(state, this.origins);
+    const type = state.onlyType ?? visibleType(state, this.origins);
     if (typeBefore !== -1 && type !== typeBefore) {
       rewriteKey(out, state, this.origins);
       return;
@@ -290,7 +303,7 @@ export class MergeCore {
       const quiet = state.isQuietFor(op);
       state.wipe(op);
       this.window.note(state, op, null);
-      if (!quiet) this.raced.add(state);
+      if (!quiet) this.race(state, null);
     }
     const stable = this.window.stable;
     this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
@@ -382,7 +395,7 @@ export class MergeCore {
   refused(db: number, key: string): boolean {
     const state = this.window.find(db, key);
     if (state === undefined) return false;
-    if (state.refusals++ === 0) this.raced.add(state);
+    if (state.refusals++ === 0) this.race(state, null);
     else this.unsettle(state, null);
     return true;
   }

@@ -22,8 +22,13 @@ export function winner(element: Element, origins: OriginTable): Put | null {
 export function visibleType(state: KeyState, origins: OriginTable): Type | -1 {
   let best: Op | null = null;
   let type: Type | -1 = -1;
-  const string = state.string !== null && state.string.live;
-  if (string && state.members === null) return Type.string;
+  const only = state.onlyType;
+  if (only === -1) return -1;
+  if (only !== null) {
+    // One type, the usual case: it stands if anything is live.
+    for (const element of state.elements()) if (element.live) return only;
+    return -1;
+  }
   for (const element of state.elements())
     for (const part of liveParts(element))
       if (best === null || isHigher(part.op, best, origins)) {
@@ -166,15 +171,24 @@ export function rewriteKey(out: CommandWriter, state: KeyState, origins: OriginT
  * Brings Redis to the rule's value of a key whose operations Redis may have run in another order than the rule's.
  * Only what the window knows is written; the rest commutes with whatever happened.
  */
-export function correctKey(out: CommandWriter, state: KeyState, origins: OriginTable): void {
-  const type = visibleType(state, origins);
-  let types = 0;
-  for (const element of state.elements()) if (element.live || element.baseDead) types |= 1 << element.type;
-  const mixed = (types & (types - 1)) !== 0;
-  if (type === -1 ? state.baseDead : mixed || (type === Type.string && resolve(state.string!, origins).known)) {
-    rewriteKey(out, state, origins);
-    return;
+export function correctKey(
+  out: CommandWriter,
+  state: KeyState,
+  elements: Iterable<Element>,
+  origins: OriginTable,
+): void {
+  const only = state.onlyType;
+  if (only === null || only === Type.string || only === -1) {
+    const type = visibleType(state, origins);
+    if (
+      type === -1
+        ? state.baseDead && only !== -1
+        : only === null || (type === Type.string && resolve(state.string!, origins).known)
+    ) {
+      rewriteKey(out, state, origins);
+      return;
+    }
   }
-  for (const element of state.elements()) writeElement(out, state, element, origins);
+  for (const element of elements) writeElement(out, state, element, origins);
   if (state.ttls.length > 0 || state.ttlBaseDead) writeTtl(out, state, origins);
 }

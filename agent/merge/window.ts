@@ -128,6 +128,8 @@ export class KeyState {
   settler: string | null = null;
   /** How often Redis refused a command on it. */
   refusals = 0;
+  /** Elements that clients wrote beside a block that had not seen it; 'all' when it concerned the whole key. */
+  raced: Set<Element> | 'all' | null = null;
   /** Bits of the types that `members` has ever held. */
   private memberTypes = 0;
   private lastOrigin = -1;
@@ -169,6 +171,13 @@ export class KeyState {
       this.tops[this.lastOrigin] = this.lastPosition;
       this.tops[op.origin] = op.position;
     }
+  }
+
+  /** The one type that elements of this key have had since it came into the window; −1 for none, null for several. */
+  get onlyType(): Type | -1 | null {
+    const types = this.memberTypes | (this.string === null ? 0 : 1 << Type.string);
+    if ((types & (types - 1)) !== 0) return null;
+    return types === 0 ? -1 : ((31 - Math.clz32(types)) as Type);
   }
 
   element(type: Type, name: string): Element {

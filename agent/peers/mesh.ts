@@ -172,7 +172,8 @@ export class PeerMesh {
   links(): LinkStatus[] {
     this.#endsStale = true;
     return [...this.#peers].map(([peer, { link, sent, errors, error, ...rest }]) => {
-      const serving = this.#server.sessions.has(peer.toLowerCase());
+      const session = this.#server.sessions.get(peer.toLowerCase());
+      const serving = session !== undefined;
       const shown = link ? link.error : serving ? null : error;
       const all = { ...errors };
       for (const [code, n] of Object.entries(link?.errors ?? {}) as [PeerErrorCode, number][])
@@ -181,7 +182,7 @@ export class PeerMesh {
         peer,
         state: link?.state ?? (serving ? 'up' : 'down'),
         since: link?.since ?? rest.failedAt,
-        rttMs: link?.rttMs ?? null,
+        rttMs: link?.rttMs ?? (session?.rttMs || null),
         serving,
         sentBytes: sent.bytes,
         sentWireBytes: sent.wireBytes,

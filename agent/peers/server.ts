@@ -1,10 +1,5 @@
 /** The server: what this region's agent offers to those who dial it. One session per region. */
-import {
-  Server,
-  ServerCredentials,
-  type ServerDuplexStream,
-  type handleBidiStreamingCall,
-} from '@grpc/grpc-js';
+import { Server, ServerCredentials, type ServerDuplexStream, type handleBidiStreamingCall } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { OriginId } from '../record';
 import type { PlacedBeat } from './beat';
@@ -16,8 +11,9 @@ import { Outlet } from './outlet';
 import { meshMethods, type Downward, type Part, type Ping, type Progress, type Upward } from './proto';
 import { answer, drained, refuse, type RequestHandler } from './request';
 
-/** Messages that a receiver may send in a second: acknowledgements, and a subscription per origin. */
-const MESSAGES_PER_SECOND_MAX = 10_000;
+/** Messages that a receiver may send at once (a subscription per origin), and per second for long (acknowledgements). */
+const MESSAGES_BURST_MAX = 10_000;
+const MESSAGES_PER_SECOND_MAX = 1000;
 /** Requests of one region that are answered at a time. */
 const REQUESTS_MAX = 32;
 /** Streams of one connection: Follow, Pulse and requests. */
@@ -53,8 +49,8 @@ class Session {
   readonly outlet: Outlet;
   heardAt = performance.now();
   rttMs = 0;
-  #second = 0;
-  #messages = 0;
+  #allowance = MESSAGES_BURST_MAX;
+  #countedAt = performance.now();
   #ended = false;
 
   constructor(
@@ -83,13 +79,12 @@ class Session {
   }
 
   take(message: Upward): void {
-    const second = Math.floor(performance.now() / 1000);
-    if (second !== this.#second) {
-      this.#second = second;
-      this.#messages = 0;
-    }
-    if (++this.#messages > MESSAGES_PER_SECOND_MAX)
-      throw new PeerError('flood', `more than ${MESSAGES_PER_SECOND_MAX} messages in a second`);
+    const now = performance.now();
+    const earned = ((now - this.#countedAt) / 1000) * MESSAGES_PER_SECOND_MAX;
+    this.#allowance = Math.min(MESSAGES_BURST_MAX, this.#allowance + earned) - 1;
+    this.#countedAt = now;
+    if (this.#allowance < 0)
+      throw new PeerError('flood', `more than ${MESSAGES_PER_SECOND_MAX} messages a second, for too long`);
     if (message.subscribe) {
       const { origin, from } = message.subscribe;
       if (!Number.isFinite(from) || from < -1) throw new PeerError('malformed', `subscription from ${from}`);
@@ -168,7 +163,7 @@ export class PeerServer {
     return bound;
   }
 
-  get sessions(): ReadonlyMap<string, { readonly outlet: Outlet }> {
+  get sessions(): ReadonlyMap<string, { readonly outlet: Outlet; readonly rttMs: number }> {
     return this.#sessions;
   }
 
