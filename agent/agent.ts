@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admin, startAdmin } from './admin';
 import { ApplyError } from './apply/applier';
-import { Backoff } from './capture';
+import { Backoff, type Located, Locator, ReplicaPort } from './capture';
 import { type AgentConfig, readRedisPassword } from './config';
 import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
@@ -22,6 +22,8 @@ import { Session } from './session/session';
 const MESH_VERSION = 1;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
+/** Between two looks at the Redis beside the agent. */
+const POLL_MS = 500;
 
 export class Agent {
   private session: Session | null = null;
@@ -30,6 +32,8 @@ export class Agent {
   private stopping = false;
   private wakeLoop: (() => void) | null = null;
   private admin: Admin | null = null;
+  private readonly locator: Locator;
+  private readonly replicaPort: ReplicaPort | null;
   private loop: Promise<void> = Promise.resolve();
   private readonly context: AgentContext;
   private received = new Map<string, { operations: number; bytes: number }>();
@@ -103,6 +107,27 @@ export class Agent {
       compression: config.replication.compression,
       log,
     });
+    const login = {
+      ...(redis.username === undefined ? {} : { username: redis.username }),
+      ...(password === undefined ? {} : { password }),
+      ...(tls === undefined ? {} : { tls }),
+    };
+    const address = { host: redis.host, port: redis.port };
+    this.locator = new Locator(
+      redis.sentinels === undefined || redis.sentinelName === undefined
+        ? { kind: 'fixed', address, redis: login, pollMs: POLL_MS }
+        : { kind: 'sentinel', sentinels: redis.sentinels, masterName: redis.sentinelName, redis: login },
+    );
+    const { replica } = config.listen;
+    this.replicaPort =
+      replica === undefined
+        ? null
+        : new ReplicaPort(
+            { host: replica.host, port: replica.port, ...(password === undefined ? {} : { password }) },
+            { primaryHost: redis.host, primaryPort: redis.port, linkUp: false, offset: 0 },
+          );
+    // Sentinel tells its replicas whom to follow: look at once.
+    this.replicaPort?.on('replicaof', () => void this.locator.look());
     this.context = {
       config,
       journal,
@@ -112,15 +137,14 @@ export class Agent {
       redisOptions: (address: RedisAddress): RedisConnectionOptions => ({
         host: address.host,
         port: address.port,
-        ...(redis.username === undefined ? {} : { username: redis.username }),
-        ...(password === undefined ? {} : { password }),
-        ...(tls === undefined ? {} : { tls }),
+        ...login,
       }),
       setState: (state, reason) => this.setState(state, reason),
     };
     journal.on('durable', () => {
       mesh.notify();
       this.session?.durable();
+      if (this.session !== null) this.replicaPort?.update({ offset: this.session.position });
     });
     journal.on('error', (error) => log.error({ err: error }, 'journal'));
     journal.on('full', () => log.error('the journal has reached its size: a region must be far behind'));
@@ -146,6 +170,7 @@ export class Agent {
     const agent = new Agent(config, journal, log, createMetrics(config.region));
     try {
       await agent.context.mesh.start();
+      await agent.replicaPort?.listen();
       agent.admin = await startAdmin({
         ...config.listen.admin,
         status: () => agent.status(),
@@ -164,9 +189,11 @@ export class Agent {
   async stop(): Promise<void> {
     if (this.stopping) return;
     this.stopping = true;
+    this.locator.stop();
     this.session?.stop();
     this.wakeLoop?.();
     await this.loop;
+    await this.replicaPort?.close();
     await this.context.mesh.stop();
     await this.journal.close().catch((error: unknown) => this.log.error({ err: error }, 'journal'));
     this.setState('stopped');
@@ -174,9 +201,23 @@ export class Agent {
   }
 
   private async run(): Promise<void> {
+    const { locator } = this;
     const backoff = new Backoff(RETRY_MS_MIN, RETRY_MS_MAX);
+    // A failover: the session beside the old primary ends, the next one begins beside the new.
+    locator.on('primary', (address) => {
+      this.replicaPort?.update({ primaryHost: address.host, primaryPort: address.port });
+      if (this.session !== null && !sameAddress(this.session.address, address)) this.session.stop();
+      this.wakeLoop?.();
+    });
+    locator.on('state', (located) => this.located(located));
+    locator.start();
     while (!this.stopping) {
-      const session = new Session(this.context, { host: this.config.redis.host, port: this.config.redis.port });
+      const { located } = locator;
+      if (located?.state !== 'FOUND') {
+        await this.pause(RETRY_MS_MAX);
+        continue;
+      }
+      const session = new Session(this.context, located.address);
       this.session = session;
       const started = Date.now();
       try {
@@ -185,10 +226,28 @@ export class Agent {
         this.report(error);
       }
       if (this.session === session) this.session = null;
+      this.replicaPort?.update({ linkUp: false, linkDownSinceMs: Date.now() });
       if (this.stopping) return;
       if (Date.now() - started > 10_000) backoff.reset();
-      await Promise.race([sleep(backoff.next()), new Promise<void>((resolve) => (this.wakeLoop = resolve))]);
+      await this.pause(backoff.next());
+      await locator.look();
     }
+  }
+
+  /** Waits, or until something is known to have changed. */
+  private async pause(ms: number): Promise<void> {
+    await Promise.race([sleep(ms), new Promise<void>((resolve) => (this.wakeLoop = resolve))]);
+    this.wakeLoop = null;
+  }
+
+  private located(located: Located): void {
+    if (this.session !== null && located.state === 'NOT_PRIMARY' && sameAddress(this.session.address, located.address))
+      this.session.stop();
+    if (located.state === 'FOUND') this.wakeLoop?.();
+    if (this.session !== null || located.state === 'FOUND') return;
+    if (located.state === 'NOT_PRIMARY') this.setState('standby', 'the Redis beside this agent is a replica');
+    else if (located.state === 'UNREACHABLE') this.setState('starting', located.reason);
+    else this.setState('starting', `${located.answered} of ${located.of} Sentinels answered: no majority`);
   }
 
   private report(error: unknown): void {
@@ -206,6 +265,7 @@ export class Agent {
     this.state = state;
     this.reason = reason;
     this.metrics.state(state);
+    if (state === 'active') this.replicaPort?.update({ linkUp: true });
     this.log.info({ state, ...(reason === undefined ? {} : { reason }) }, 'state');
   }
 
@@ -297,8 +357,8 @@ export class Agent {
       state: this.state,
       ...(this.reason === undefined ? {} : { reason: this.reason }),
       redis: {
-        host: config.redis.host,
-        port: config.redis.port,
+        host: session?.address.host ?? config.redis.host,
+        port: session?.address.port ?? config.redis.port,
         connected: session?.server !== null && session !== null,
         version: session?.server?.version ?? null,
         role: session?.server?.role ?? null,
@@ -331,4 +391,8 @@ export class Agent {
     const { operations } = session.pending(() => true);
     return operations === 0 && session.core.racedKeys === 0 && session.core.unsettledKeys === 0;
   }
+}
+
+function sameAddress(a: RedisAddress, b: RedisAddress): boolean {
+  return a.host === b.host && a.port === b.port;
 }

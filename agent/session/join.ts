@@ -43,8 +43,8 @@ export class Join {
 
   /** Finds the donor and offers it what this Redis held before. */
   async offerOwnData(batches: AsyncIterable<RdbEntry[]>): Promise<void> {
-    const { mesh, log, setState } = this.host.context;
-    setState('syncing', 'looking for the mesh');
+    const { mesh, log } = this.host.context;
+    this.host.context.setState('syncing', 'looking for the mesh');
     this.donor = await this.findDonor();
     let frame = new OfferFrame();
     const send = async (): Promise<void> => {

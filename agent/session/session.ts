@@ -22,7 +22,7 @@ import {
   streamOrigin,
   type Vector,
 } from '../record';
-import { RedisConnection } from '../resp';
+import { RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
 import { Recorder, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
@@ -87,7 +87,7 @@ export class Session {
 
   constructor(
     private readonly context: AgentContext,
-    private readonly address: RedisAddress,
+    readonly address: RedisAddress,
   ) {
     const { config, journal } = context;
     this.region = config.region;
@@ -823,7 +823,11 @@ export class Session {
       inFlight = true;
       this.control
         .call('SET', HEARTBEAT_KEY, String(Date.now()))
-        .then(() => (inFlight = false))
+        .then((reply) => {
+          inFlight = false;
+          if (reply instanceof ReplyError && reply.code === 'READONLY')
+            this.end(new SessionError('replica', 'this Redis has become a replica'));
+        })
         .catch(() => undefined);
     };
     heartbeat();
