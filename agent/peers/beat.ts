@@ -80,19 +80,33 @@ const BEATS_MAX = 64;
  */
 export class BeatQueue {
   #beats: PlacedBeat[] = [];
+  /** One in so many is kept; the newest always, until the next comes. */
+  #stride = 1;
+  #count = 0;
+  #provisional = false;
 
   push(placed: PlacedBeat): void {
     const last = this.#beats[this.#beats.length - 1];
     if (last && placed.beat.position < last.beat.position) return;
+    if (this.#provisional) this.#beats.pop();
     this.#beats.push(placed);
-    if (this.#beats.length > BEATS_MAX)
-      this.#beats = this.#beats.filter((_, i) => i % 2 === 1 || i === this.#beats.length - 1);
+    this.#provisional = ++this.#count % this.#stride !== 0;
+    if (this.#beats.length <= BEATS_MAX) return;
+    this.#beats = this.#beats.filter((_, i) => i % 2 === 0);
+    this.#stride *= 2;
   }
 
   /** The newest beat whose records were sent, and nothing older: what it says includes what they said. */
   take(sent: number): PlacedBeat | undefined {
     let n = 0;
     while (n < this.#beats.length && this.#beats[n]!.after <= sent) n++;
-    return n === 0 ? undefined : this.#beats.splice(0, n)[n - 1];
+    if (n === 0) return undefined;
+    const newest = this.#beats.splice(0, n)[n - 1];
+    if (this.#beats.length === 0) {
+      this.#stride = 1;
+      this.#count = 0;
+      this.#provisional = false;
+    }
+    return newest;
   }
 }

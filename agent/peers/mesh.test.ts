@@ -722,7 +722,7 @@ describe('mesh', () => {
 
   test('garbage from a receiver ends its stream with a reason', async () => {
     const a = new Region('a');
-    await open(a, [], { timing: { pingMs: 100, deadMs: 3000 } }).start();
+    await open(a, [], { timing: { pingMs: 100, deadMs: 20_000 } }).start();
     a.write(Buffer.from('x'));
     const hello = { hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i' } };
     const bad: [Upward, RegExp][] = [
@@ -746,15 +746,22 @@ describe('mesh', () => {
     expect((await flood.ended).details).toMatch(/flood/);
     const status = a.mesh.links().find(({ peer }) => peer === 'b')!;
     expect(status.errors).toMatchObject({ malformed: 5, flood: 1 });
-    const silent = dial(a.mesh.port, tls.get('b')!, 'a');
-    silent.call.write(hello);
-    expect((await silent.ended).details).toMatch(/timeout.*no ping/);
     // And a good one is served as ever.
     const good = dial(a.mesh.port, tls.get('b')!, 'a');
     good.call.write(hello);
     good.call.write({ subscribe: { id: 1, origin: a.origin, from: -1 } });
     await until('served', () => good.received.some(({ frame }) => frame));
     good.call.cancel();
+  });
+
+  test('a receiver that says nothing more is given up', async () => {
+    const a = new Region('a');
+    await open(a, [], { timing: { pingMs: 50, deadMs: 300, helloMs: 300 } }).start();
+    const mute = dial(a.mesh.port, tls.get('b')!, 'a');
+    const silent = dial(a.mesh.port, tls.get('b')!, 'a');
+    silent.call.write({ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i' } });
+    expect((await silent.ended).details).toMatch(/timeout.*no ping/);
+    expect((await mute.ended).details).toMatch(/timeout.*no Hello/);
   });
 
   describe('garbage from a sender', () => {

@@ -12,7 +12,7 @@ import { meshMethods, type Downward, type Part, type Ping, type Progress, type U
 import { answer, drained, refuse, type RequestHandler } from './request';
 
 /** Messages that a receiver may send at once (a subscription per origin), and per second for long (acknowledgements). */
-const MESSAGES_BURST_MAX = 10_000;
+const MESSAGES_BURST_MAX = 5000;
 const MESSAGES_PER_SECOND_MAX = 1000;
 /** Requests of one region that are answered at a time. */
 const REQUESTS_MAX = 32;
