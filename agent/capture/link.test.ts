@@ -3,7 +3,7 @@ import { CommandScanner, CommandWriter, RedisConnection } from '../resp';
 import { LinkError } from './errors';
 import { type RdbEntry, type RdbKey } from './rdb';
 import { ReplicaLink, type ReplicaLinkOptions, type SyncOutcome } from './replica-link';
-import { freePort, TestServer, until } from './testserver';
+import { freePort, serverVersion, TestServer, until } from './testserver';
 
 interface Attached {
   link: ReplicaLink;
@@ -105,7 +105,8 @@ describe.each(['no', 'yes'])('repl-diskless-sync %s', (diskless) => {
   });
 
   test('writes made during a slow reading of the snapshot come after it, from the spool', async () => {
-    const server = await start({ args: ['--repl-diskless-sync', diskless, '--enable-debug-command', 'yes'] });
+    const debug = serverVersion() >= 7 ? ['--enable-debug-command', 'yes'] : [];
+    const server = await start({ args: ['--repl-diskless-sync', diskless, ...debug] });
     await server.run(['DEBUG', 'POPULATE', 30_000, 'key', 100]);
     const at = { host: '127.0.0.1', port: server.port, spoolMemoryBytes: 64 * 1024 };
     const { link, commands } = await attach(at, null, false);

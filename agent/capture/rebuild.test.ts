@@ -6,10 +6,13 @@ import { join } from 'path';
 import { CommandWriter, RedisConnection, ReplyError } from '../resp';
 import { decodeDump, encodeDump, type RdbEntry, type RdbKey, RdbReader, toCommands } from './rdb';
 import { ReplicaLink } from './replica-link';
-import { freePort, TestServer } from './testserver';
+import { freePort, serverVersion, TestServer } from './testserver';
 
 const folder = join(__dirname, 'testdata');
 const snapshots = readdirSync(folder).filter((f) => f.endsWith('.rdb'));
+
+/** Redis 6.2: streams without counters. */
+const legacyStreams = serverVersion() < 7;
 
 const servers: TestServer[] = [];
 const links: ReplicaLink[] = [];
@@ -42,7 +45,7 @@ async function build(server: TestServer, entries: RdbEntry[], chunk: number): Pr
   let db = 0;
   for (const entry of entries) {
     if (entry.kind === 'key' && entry.db !== db) writer.command(['SELECT', (db = entry.db)]);
-    toCommands(entry, writer, { chunk });
+    toCommands(entry, writer, { chunk, legacyStreams });
   }
   const count = writer.commands;
   for (const reply of await client.pipeline(writer.take(), count)) {
@@ -64,6 +67,7 @@ const sorted = (key: RdbKey): unknown => {
       const exists = new Set(value.entries.map(([id]) => id));
       return {
         ...value,
+        ...(legacyStreams ? { entriesAdded: 0, maxDeletedId: '' } : {}),
         entries: show(value.entries),
         // What is not rebuilt (see toCommands): pending entries of deleted ones, times of consumers, unknown counters.
         groups: value.groups.map((g) => ({
@@ -132,20 +136,21 @@ test('big collections come in parts, with bounded parts, and rebuild exactly', a
   servers.push(source, target);
   const client = await source.client();
   const writer = new CommandWriter();
-  const n = 150_000;
+  const n = 40_000;
+  let seq = 0;
   for (let from = 0; from < n; from += 1000) {
     const items = Array.from({ length: 1000 }, (_, i) => `item-${from + i}`);
     writer.command(['RPUSH', 'list', ...items]).command(['SADD', 'set', ...items]);
     writer.command(['HSET', 'hash', ...items.flatMap((i) => [i, `v-${i}`])]);
     writer.command(['ZADD', 'zset', ...items.flatMap((i, at) => [(from + at) / 7, i])]);
-    for (const i of items.slice(0, 50)) writer.command(['XADD', 'stream', `${from + 1}-*`, 'f', i]);
+    for (const i of items.slice(0, 50)) writer.command(['XADD', 'stream', `${from + 1}-${++seq}`, 'f', i]);
   }
   const count = writer.commands;
   for (const r of await client.pipeline(writer.take(), count)) if (r instanceof ReplyError) throw r;
-  const entries = await sync(source, { rdb: { partElements: 10_000 } });
+  const entries = await sync(source, { rdb: { partElements: 4_000 } });
   const most = Math.max(...entries.map((e) => (Array.isArray(e.value) ? e.value.length : 0)));
-  expect(most).toBeLessThan(11_000); // and what one packed node has more
-  expect(entries.filter((e) => e.type === 'hash').length).toBe(15);
+  expect(most).toBeLessThan(5_000); // and what one packed node has more
+  expect(entries.filter((e) => e.type === 'hash').length).toBe(10);
   await build(target, entries, 512);
   for (const key of ['list', 'set', 'hash', 'zset', 'stream']) {
     const digest = async (s: TestServer): Promise<unknown> => (await s.run(['OBJECT', 'ENCODING', key]))[0];

@@ -53,6 +53,9 @@ interface ReplicaLinkEvents {
   close: [error?: LinkError];
 }
 
+/** The Valkey whose snapshots (RDB version 80) are read here. */
+const VALKEY_VERSION_READ = '9.0.0';
+
 const LF = 10;
 const CR = 13;
 const EOF_MARK_BYTES = 40;
@@ -261,6 +264,9 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
       const reply = await this.ask(['REPLCONF', ...args]);
       if (reply.startsWith('-')) throw this.refused(`REPLCONF ${args[0]}`, reply);
     }
+    // Valkey writes the snapshot in a version that the replica can read, and to one that names none the oldest: with fields that expire in it
+    // the save then fails and the link is closed (seen on 9.1). Redis does not know the option; that is no fault.
+    await this.ask(['REPLCONF', 'version', VALKEY_VERSION_READ]);
   }
 
   private async psync(from: StreamPosition | null, deadline: NodeJS.Timeout): Promise<SyncOutcome> {

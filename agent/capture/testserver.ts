@@ -20,6 +20,12 @@ export function serverBinary(): string {
   throw new Error('these tests need redis-server or valkey-server on PATH, or MERIDIAN_REDIS_SERVER');
 }
 
+/** Major and minor version of that binary, as 7.4. */
+export function serverVersion(): number {
+  const text = execFileSync(serverBinary(), ['--version'], { encoding: 'utf8' });
+  return Number(/v=(\d+\.\d+)/.exec(text)?.[1] ?? 0);
+}
+
 export async function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = net.createServer();
