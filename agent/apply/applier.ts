@@ -4,7 +4,7 @@
  * One block is in flight at a time: the next is decided knowing that this one is in. The cursor is watched from one
  * block to the next, so that another agent's hand on this Redis is noticed before anything is applied twice.
  */
-import { type Batch, type BatchItem, type GuardedItem } from '../merge/batch';
+import { Batch, type BatchItem, type GuardedItem } from '../merge/batch';
 import { findCommand } from '../merge/commands';
 import type { KeyState } from '../merge/window';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
@@ -105,9 +105,10 @@ export class Applier {
         await this.hooks.readUpTo(await this.watch(watched));
         items = fixed.filter((item) => item.kind === 'plain' || this.hooks.admit(item));
         if (amend !== undefined) {
-          batch.items.length = 0;
-          asked = amend.build(batch);
-          items = [...items, ...batch.finish()];
+          // A new one at each attempt: it selects its databases itself, wherever the items before it ended.
+          const extra = new Batch();
+          asked = amend.build(extra);
+          items = [...items, ...extra.finish()];
         }
       } else if (!this.armed) await this.watch(watched);
       const text = cursorText();
