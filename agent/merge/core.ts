@@ -141,7 +141,7 @@ export class MergeCore {
       this.each(record, after, (command, scanner, op, db) => {
         this.planCommand(command, scanner, op, db, batch);
         batch.operations++;
-        batch.stamp = op.stamp;
+        if (op.stamp > batch.stamp) batch.stamp = op.stamp;
       });
     if (record.stamp > batch.stamp) batch.stamp = record.stamp;
     this.raiseKnown(this.origins.index(record.origin), record.end);
@@ -352,7 +352,7 @@ export class MergeCore {
       }
     }
     batch.operations++;
-    batch.stamp = op.stamp;
+    if (op.stamp > batch.stamp) batch.stamp = op.stamp;
   }
 
   /** The own state put of a key, read at an exact place of the own stream: nothing to apply, all to remember. */

@@ -131,7 +131,7 @@ export class Recorder {
         if (this.block === null) this.ops++;
         else {
           this.block.ops++;
-          if (command?.code === Code.unlink && scanner.argc === 2)
+          if (command?.code === Code.unlink && scanner.argc === 2 && isUpperCase(scanner))
             this.block.expiries.push({
               bytes: Buffer.from(scanner.buf.subarray(scanner.start, scanner.end)),
               end,
@@ -227,6 +227,12 @@ export class Recorder {
   private selectedDb(): number {
     return Number(this.scanner.buf.toString('latin1', this.scanner.argStart[1], this.scanner.argEnd[1]));
   }
+}
+
+/** Redis writes its own expiries in upper case; `unlink k` in an agent's block is what some client once said. */
+function isUpperCase({ buf, argStart, argEnd }: CommandScanner): boolean {
+  for (let at = argStart[0]!; at < argEnd[0]!; at++) if (buf[at]! >= 97) return false;
+  return true;
 }
 
 interface Own {
