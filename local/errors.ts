@@ -26,11 +26,17 @@ export class LocalError extends Error {
 
 /** The text of whatever was thrown. */
 export function errorText(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.message === '' ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message;
+  // By its form, not by its class: Node's own errors are of another realm's class under jest.
+  const message = property(error, 'message');
+  return typeof message === 'string' && message !== '' ? message : (errorCode(error) ?? String(error));
 }
 
 /** The `code` of a system error (`ENOENT`, …), if it is one. */
 export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
+  const code = property(error, 'code');
+  return typeof code === 'string' ? code : undefined;
+}
+
+function property(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? (Reflect.get(value, name) as unknown) : undefined;
 }

@@ -14,14 +14,18 @@ export interface RedisConfOptions {
   /** The server that will read it. */
   readonly binary: RedisBinary;
   readonly secrets: Secrets;
+  /** Whether an agent will be among the replicas. */
+  readonly agents: boolean;
 }
 
 /**
  * The redis.conf of a primary or replica: directives that Redis 6.2 to 8 and Valkey 8 to 9 all know, unless the version
  * is looked at. It holds a password where Redis takes no hash (masterauth), so the file is for its owner only.
  */
-export function renderRedisConf({ config, region, node, binary, secrets }: RedisConfOptions): string {
+export function renderRedisConf({ config, region, node, binary, secrets, agents }: RedisConfOptions): string {
   const { redis, security } = config;
+  // In semi-sync the agent is one of those that must be there.
+  const minReplicas = minReplicasToWrite(agents ? config : withoutSemiSync(config), region.config);
   const isReplica = node !== region.redis;
   const password = `#${sha256(secrets.password)}`;
   const { outputBuffer: buffer, backlog, disklessSync } = redis;
@@ -60,7 +64,7 @@ export function renderRedisConf({ config, region, node, binary, secrets }: Redis
     '# On one machine nothing is gained by a file in between, or by waiting for more replicas to share a transfer.',
     'repl-diskless-sync yes',
     `repl-diskless-sync-delay ${disklessSync.enabled ? disklessSync.delaySeconds : 0}`,
-    `min-replicas-to-write ${isReplica ? 0 : minReplicasToWrite(config, region.config)}`,
+    `min-replicas-to-write ${isReplica ? 0 : minReplicas}`,
     `min-replicas-max-lag ${redis.minReplicas.maxLagSeconds}`,
     // Redis 7 waits at shutdown for replicas that lag; ours are stopped first, except one that someone paused.
     ...(atLeast(binary.version, 7, 0) ? ['shutdown-timeout 2'] : []),
@@ -87,6 +91,10 @@ export function quote(text: string): string {
     return byte < 0x20 || byte > 0x7e ? `\\x${byte.toString(16).padStart(2, '0')}` : char;
   });
   return `"${escaped.join('')}"`;
+}
+
+function withoutSemiSync(config: StackConfig): StackConfig {
+  return { ...config, replication: { ...config.replication, mode: 'async' } };
 }
 
 function atLeast(version: string, major: number, minor: number): boolean {

@@ -159,7 +159,14 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return new Map(
       regions.flatMap((region) =>
         [region.redis, ...region.replicas].map((node) => {
-          const text = renderRedisConf({ config, region, node, binary: this.binaryOf(region), secrets });
+          const text = renderRedisConf({
+            config,
+            region,
+            node,
+            binary: this.binaryOf(region),
+            secrets,
+            agents: this.options.agents,
+          });
           return [node.service, { region, node, text }] as const;
         }),
       ),
