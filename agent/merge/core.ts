@@ -363,7 +363,9 @@ export class MergeCore {
 
   // ——— keys that only a state can settle
 
-  private unsettle(state: KeyState, settler: string | null): void {
+  private unsettle(given: KeyState, settler: string | null): void {
+    // It may have left the window while the batch that it was planned in waited.
+    const state = this.window.ensure(given.db, given.key);
     state.unsettled = true;
     if (settler !== null) state.settler = settler;
     this.unsettled.add(state);
@@ -371,11 +373,25 @@ export class MergeCore {
 
   /** Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included. */
   toSettle(live: readonly string[]): KeyState[] {
-    const usual = [...live].sort()[0];
-    return [...this.unsettled].filter((state) => {
-      const settler = state.settler !== null && live.includes(state.settler) ? state.settler : usual;
-      return settler === this.options.region;
-    });
+    return [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.options.region);
+  }
+
+  /** Keys that wait for a state from another region, by region. */
+  awaited(live: readonly string[]): Map<string, KeyState[]> {
+    const awaited = new Map<string, KeyState[]>();
+    for (const state of this.unsettled) {
+      const settler = this.settlerOf(state, live);
+      if (settler === this.options.region) continue;
+      const states = awaited.get(settler);
+      if (states === undefined) awaited.set(settler, [state]);
+      else states.push(state);
+    }
+    return awaited;
+  }
+
+  private settlerOf(state: KeyState, live: readonly string[]): string {
+    if (state.settler !== null && live.includes(state.settler)) return state.settler;
+    return live.reduce((lowest, region) => (region < lowest ? region : lowest));
   }
 
   get unsettledKeys(): number {

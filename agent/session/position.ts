@@ -46,12 +46,16 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   const { replId, origin, offset, stamp, db, heartbeatMs } = meta;
   if (end <= meta.end) return { replId, state: { origin, offset, end: meta.end, stamp, seen, db, heartbeatMs } };
   let last: OpRecord | null = null;
+  let lastOfStream: OpRecord | null = null;
   const reader = journal.reader(origin, meta.end);
   try {
     for (;;) {
       const records = await reader.read(4 * 1024 * 1024);
       if (records.length === 0) break;
-      last = decodeRecord(records[records.length - 1]!, { verify: false });
+      for (const bytes of records) {
+        last = decodeRecord(bytes, { verify: false });
+        if (last.kind === RecordKind.stream) lastOfStream = last;
+      }
     }
   } finally {
     reader.close();
@@ -61,14 +65,27 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
     replId,
     state: {
       origin,
-      offset: Math.floor(last.end),
+      // A state stands between two commands of the stream, at no byte of its own: the stream goes on behind the last bytes.
+      offset: lastOfStream === null ? offset : lastOfStream.end,
       end: last.end,
-      stamp: last.stamp + last.ops,
+      stamp: Math.max(stamp, last.stamp + last.ops),
       seen: last.seen,
-      db: last.kind === RecordKind.stream ? dbAfter(last) : 0,
+      db: lastOfStream === null ? db : dbAfter(lastOfStream),
       heartbeatMs,
     },
   };
+}
+
+/**
+ * The next position for an operation that is no part of the stream: behind `end`, and before the next byte. As small a
+ * step as a double can tell at this place, but no smaller than a millionth.
+ * @returns null when there is no room any more before the next byte
+ */
+export function positionAfter(end: number): number | null {
+  let step = 2 ** -20;
+  while (end + step - end !== step) step *= 2;
+  const next = end + step;
+  return next < Math.floor(end) + 1 ? next : null;
 }
 
 /** The database selected after a record. */

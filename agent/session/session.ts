@@ -11,6 +11,7 @@ import { Inbox } from '../apply/inbox';
 import { ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
 import { MergeCore } from '../merge/core';
+import type { KeyState } from '../merge/window';
 import type { Beat } from '../peers';
 import {
   decodeRecord,
@@ -30,15 +31,16 @@ import { AckPolicy } from './ack';
 import { type AgentContext, type RedisAddress, SessionError } from './context';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost } from './join';
-import { metaOf, readMeta, type Meta, type ResumePoint, resumePoint } from './position';
+import { metaOf, positionAfter, readMeta, type Meta, type ResumePoint, resumePoint } from './position';
 import { Settler, statePayload } from './settle';
 import { findDifferences } from './difference';
 import type { Donor } from './donor';
 import { Throughput } from './throughput';
 
 const META_MS = 1000;
-/** Stamps that an operation found by a full resync may take before the stream's own. */
-const POSITION_STEP = 1 / 2 ** 20;
+/** Between two looks at the keys whose state another region has to send, and how long they wait before it is asked. */
+const AWAIT_MS = 1000;
+const AWAITED_KEYS_MAX = 1000;
 const IDLE_MS = 1000;
 
 export class Session {
@@ -82,6 +84,7 @@ export class Session {
   private countedConflicts: Record<string, number> = {};
   private countedCorrections = 0;
   private pumping: Promise<void> = Promise.resolve();
+  private readonly awaitedSince = new WeakMap<KeyState, number>();
   /** Set while the mesh's data is being loaded; those operations fold as soon as they are in. */
   private join: Join | null = null;
 
@@ -400,16 +403,23 @@ export class Session {
       held: this.vector,
       lastHeartbeatMs: meta?.heartbeatMs ?? 0,
     });
-    const offset = state.offset;
-    let step = 0;
-    for (const { db, payload } of found.operations) {
+    const next = positionAfter(state.end) ?? state.end + 1;
+    // Far into a stream there is room for few positions between two bytes: then more goes into one operation.
+    const perOperation = Math.ceil(found.operations.length * (next - state.end) * 2);
+    for (let i = 0; i < found.operations.length;) {
+      const { db } = found.operations[i]!;
+      const payloads: Buffer[] = [];
+      do payloads.push(found.operations[i++]!.payload);
+      while (payloads.length < perOperation && found.operations[i]?.db === db);
+      const end = positionAfter(state.end);
+      if (end === null) throw new SessionError('lost', 'more differences than there are positions before the stream');
       const record: OpRecord = {
         ...this.recordAt(state),
         kind: RecordKind.state,
         db,
-        payload,
+        payload: payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads),
         ops: 1,
-        end: offset + ++step * POSITION_STEP,
+        end,
       };
       state.end = record.end;
       state.stamp++;
@@ -717,6 +727,7 @@ export class Session {
             },
           };
     await this.applier!.apply(batch, () => this.markerText(), amend);
+    core.corrected(raced);
     this.applied.add(operations);
     const { metrics } = this.context;
     metrics.applied.inc(operations);
@@ -733,15 +744,37 @@ export class Session {
     return formatMarker({ block, stamp: this.maxStamp, vector: this.vector });
   }
 
+  /** The regions that can be reached directly, this one included. */
+  private live(): string[] {
+    const links = this.context.mesh.links().filter((link) => link.state === 'up');
+    return [this.region, ...links.map((link) => link.peer)];
+  }
+
+  /**
+   * Asks for the states that other regions have to send. Usually they know by themselves: not after a crash, nor where
+   * they have seen no conflict.
+   */
+  private askForStates(): void {
+    const { mesh, log } = this.context;
+    const now = Date.now();
+    for (const [region, states] of this.core.awaited(this.live())) {
+      const late: KeyState[] = [];
+      for (const state of states) {
+        const since = this.awaitedSince.get(state);
+        if (since === undefined) this.awaitedSince.set(state, now);
+        else if (now - since >= AWAIT_MS && late.length < AWAITED_KEYS_MAX) late.push(state);
+      }
+      if (late.length === 0) continue;
+      for (const state of late) this.awaitedSince.set(state, now);
+      const keys = late.map(({ db, key }) => ({ db, key }));
+      mesh
+        .request(region, 'settle', Buffer.from(JSON.stringify({ keys })), { timeoutMs: 5000 })
+        .catch((error: unknown) => log.debug({ err: error, peer: region }, 'asking for states failed'));
+    }
+  }
+
   private async settleOne(): Promise<boolean> {
-    const live = [
-      this.region,
-      ...this.context.mesh
-        .links()
-        .filter((l) => l.state === 'up')
-        .map((l) => l.peer),
-    ];
-    const state = this.settler!.choose(this.core.toSettle(live), Date.now());
+    const state = this.settler!.choose(this.core.toSettle(this.live()), Date.now());
     if (state === null) return false;
     const block = `${this.nonce}:s${++this.blocks}`;
     const replies = await this.applier!.apply(new Batch(), () => this.markerText(block), {
@@ -754,7 +787,13 @@ export class Session {
     const { recorder } = this;
     const at = recorder!.state;
     // The state is the key's at its marker, and is told of at the place read up to now: nobody wrote the key in between.
-    if (recorder!.inBlock || state.positionOf(core.origins.index(at.origin)) > marker || core.racedKeys > 0) {
+    const end = positionAfter(at.end);
+    if (
+      end === null ||
+      recorder!.inBlock ||
+      state.positionOf(core.origins.index(at.origin)) > marker ||
+      core.racedKeys > 0
+    ) {
       this.settler!.retry(state, Date.now());
       return true;
     }
@@ -764,9 +803,9 @@ export class Session {
       db: state.db,
       payload,
       ops: 1,
-      end: at.offset,
+      end,
     };
-    at.end = at.offset;
+    at.end = end;
     at.stamp++;
     this.append(record);
     core.localState(record);
@@ -833,6 +872,7 @@ export class Session {
     heartbeat();
     every(heartbeatMs, heartbeat);
     every(500, () => this.sendAck(false));
+    every(AWAIT_MS, () => this.askForStates());
     every(META_MS, () => {
       void this.writeMeta().catch((error: unknown) =>
         this.context.log.error({ err: error }, 'cannot keep the position'),
