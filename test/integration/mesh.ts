@@ -1,0 +1,577 @@
+/**
+ * A mesh of real processes for tests: per region a redis-server and an agent, as `meridian up` would start them, and a
+ * proxy in every dialled link. Everything is on free ports of the loopback and below one temporary directory, and is
+ * gone after `stop`, or when the test's process ends.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Redis, { type RedisOptions } from 'ioredis';
+import { type AgentConfigInput } from '../../agent/config';
+import { renderAgentConfig } from '../../local/agent-config';
+import { provideCertificates } from '../../local/certificates';
+import {
+  layoutOf,
+  type NodeLayout,
+  portsOf,
+  type RegionLayout,
+  type StackLayout,
+  stateDirOf,
+} from '../../local/layout';
+import { checkPortsFree, loopback } from '../../local/ports';
+import { LinkProxy } from '../../local/proxy';
+import { findRedisBinary, type RedisBinary } from '../../local/redis-binary';
+import { renderRedisConf } from '../../local/redis-conf';
+import { provideSecrets, type Secrets } from '../../local/secrets';
+import { compareRegions, type Comparison } from '../../local/verify';
+import { parseStackConfig, formatIssues } from '../../model';
+
+const root = path.join(__dirname, '..', '..');
+const agentProgram = path.join(root, 'dist', 'agent', 'main.js');
+
+/** Below the ephemeral ports, so that no outgoing connection of anybody takes one between the check and the start. */
+const portRange = { first: 10_000, last: 32_000 } as const;
+const startMs = 30_000;
+/** Two regions may round a remaining time to live differently. */
+const ttlToleranceMs = 100;
+
+export interface MeshOptions {
+  /** Names; the first one is the primary. Default: alpha, beta, gamma. */
+  regions?: readonly string[];
+  /** Which regions are linked. Default: all with all. */
+  links?: readonly (readonly [string, string])[];
+  /** Regions whose processes start. Default: all. */
+  only?: readonly string[];
+  /** Whether agents start, too. Default: true. */
+  agents?: boolean;
+  /** Local replicas of each region; they are started by the test. Default: 0. */
+  replicas?: number;
+  /** Changes an agent's config before it is written. */
+  configure?: (config: AgentConfigInput) => void;
+  /** More lines of redis.conf. */
+  redisConf?: readonly string[];
+}
+
+/** A child process that is ended by its pid, and about whose end one can ask. */
+class Program {
+  private child: ChildProcess | null = null;
+  private ended: Promise<string> = Promise.resolve('not started');
+
+  constructor(
+    private readonly command: string,
+    private readonly args: readonly string[],
+    readonly log: string,
+  ) {}
+
+  get pid(): number | null {
+    return this.child?.pid ?? null;
+  }
+
+  get runs(): boolean {
+    return this.child !== null;
+  }
+
+  /** Resolves with how it ended. */
+  get end(): Promise<string> {
+    return this.ended;
+  }
+
+  start(): void {
+    if (this.child !== null) throw new Error(`${this.command} runs already`);
+    const fd = openSync(this.log, 'a', 0o600);
+    const env = { ...process.env };
+    for (const name of Object.keys(env)) if (name.startsWith('MERIDIAN_')) delete env[name];
+    const child = spawn(this.command, this.args, { stdio: ['ignore', fd, fd], env, cwd: path.dirname(this.log) });
+    closeSync(fd);
+    this.child = child;
+    living.add(child);
+    this.ended = new Promise((resolve) => {
+      const over = (how: string): void => {
+        living.delete(child);
+        this.child = null;
+        resolve(how);
+      };
+      child.once('error', (error) => over(error.message));
+      child.once('exit', (code, signal) => over(signal ?? `status ${code}`));
+    });
+  }
+
+  /** Sends the signal, and waits for the end if it is one that ends. SIGKILL follows when SIGTERM doesn't within 15 s. */
+  async signal(name: NodeJS.Signals): Promise<void> {
+    const { child } = this;
+    if (child === null) return;
+    child.kill(name);
+    if (name !== 'SIGKILL' && name !== 'SIGTERM') return;
+    const late = setTimeout(() => child.kill('SIGKILL'), 15_000);
+    await this.ended;
+    clearTimeout(late);
+  }
+}
+
+/** What must not outlive this process, whatever happens in it. */
+const living = new Set<ChildProcess>();
+const directories = new Set<string>();
+process.once('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+  for (const dir of directories) remove(dir);
+});
+
+function remove(dir: string): void {
+  if (process.env['MERIDIAN_TEST_KEEP'] === undefined) rmSync(dir, { recursive: true, force: true });
+}
+
+/** What /status says, as far as tests look at it. */
+export interface AgentStatus {
+  region: string;
+  state: string;
+  reason?: string;
+  origin: string | null;
+  caughtUp: boolean;
+  corrections: number;
+  deadLetters: number;
+  conflicts: { byType: Record<string, number> };
+  window: { keys: number; operations: number; unsettled: number };
+  links: { peer: string; state: string; lagMs: number | null; via?: string }[];
+  vector: Record<string, number>;
+  ends: Record<string, number>;
+  [other: string]: unknown;
+}
+
+export class Region {
+  readonly redis: Program;
+  readonly agent: Program;
+  private readonly clients = new Set<Redis>();
+  /** Where its clients connect; changes when another node takes over. */
+  port: number;
+
+  constructor(
+    readonly mesh: Mesh,
+    readonly name: string,
+    readonly layout: RegionLayout,
+  ) {
+    this.port = layout.redis.port;
+    this.redis = new Program(mesh.binary.path, [layout.redis.conf], layout.redis.log);
+    this.agent = new Program(
+      process.execPath,
+      ['--enable-source-maps', agentProgram, '--config', layout.agent.config],
+      layout.agent.log,
+    );
+  }
+
+  // ——— processes
+
+  async startRedis(): Promise<void> {
+    this.redis.start();
+    await answers(this.layout.redis.port, this.mesh.secrets.password, this.redis);
+  }
+
+  /** Starts another node of the region, a replica by its configuration file. */
+  async startReplica(index = 0): Promise<Program> {
+    const node = this.layout.replicas[index]!;
+    const replica = new Program(this.mesh.binary.path, [node.conf], node.log);
+    this.mesh.extra.push(replica);
+    replica.start();
+    await answers(node.port, this.mesh.secrets.password, replica);
+    return replica;
+  }
+
+  startAgent(): void {
+    this.agent.start();
+  }
+
+  async restartAgent(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await this.agent.signal(signal);
+    this.startAgent();
+  }
+
+  /** Changes the agent's config file; it takes effect when the agent starts the next time. */
+  configure(change: (config: AgentConfigInput) => void): void {
+    const file = this.layout.agent.config;
+    const config = JSON.parse(readFileSync(file, 'utf8')) as AgentConfigInput;
+    change(config);
+    writeFileSync(file, JSON.stringify(config));
+  }
+
+  // ——— what it says
+
+  async http(route: string): Promise<{ status: number; text: string }> {
+    const response = await fetch(`http://${loopback}:${this.layout.agent.adminPort}${route}`, {
+      signal: AbortSignal.timeout(5000),
+    });
+    return { status: response.status, text: await response.text() };
+  }
+
+  async status(): Promise<AgentStatus> {
+    return JSON.parse((await this.http('/status')).text) as AgentStatus;
+  }
+
+  /** Waits until the agent takes part. */
+  async ready(timeoutMs = startMs): Promise<void> {
+    let last = 'nothing';
+    await until(
+      async () => {
+        if (!this.agent.runs)
+          throw new Error(`the agent of ${this.name} ended: ${await this.agent.end}\n${this.tail()}`);
+        try {
+          const { state, reason } = await this.status();
+          last = `${state} ${reason ?? ''}`;
+          return state === 'active';
+        } catch (error) {
+          last = String(error);
+          return false;
+        }
+      },
+      timeoutMs,
+      () => `the agent of ${this.name} is not active but: ${last}\n${this.tail()}`,
+    );
+  }
+
+  /** The end of the agent's log, for a failure's message. */
+  tail(lines = 12): string {
+    if (!existsSync(this.layout.agent.log)) return '';
+    return readFileSync(this.layout.agent.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
+  }
+
+  // ——— clients
+
+  /** A client that is closed with the mesh. */
+  client(options: RedisOptions = {}): Redis {
+    const client = new Redis({
+      host: loopback,
+      port: this.port,
+      password: this.mesh.secrets.password,
+      retryStrategy: () => 50,
+      maxRetriesPerRequest: null,
+      ...options,
+    });
+    client.on('error', () => undefined);
+    this.clients.add(client);
+    client.once('end', () => this.clients.delete(client));
+    return client;
+  }
+
+  async stop(signal: NodeJS.Signals): Promise<void> {
+    for (const client of this.clients) client.disconnect();
+    await this.agent.signal(signal);
+    await this.redis.signal('SIGKILL');
+  }
+}
+
+export class Mesh {
+  readonly regions: Region[];
+  readonly proxies: LinkProxy[] = [];
+  /** Nodes that tests started beside the regions' primaries. */
+  readonly extra: Program[] = [];
+  private barriers = 0;
+
+  private constructor(
+    readonly dir: string,
+    readonly layout: StackLayout,
+    readonly binary: RedisBinary,
+    readonly secrets: Secrets,
+    private readonly options: MeshOptions,
+  ) {
+    this.regions = layout.regions.map((region) => new Region(this, region.name, region));
+  }
+
+  static async start(options: MeshOptions = {}): Promise<Mesh> {
+    build();
+    const binary = findRedisBinary();
+    if (binary === undefined) throw new Error('these tests need redis-server on PATH, or MERIDIAN_REDIS_SERVER');
+    const dir = mkdtempSync(path.join(tmpdir(), 'meridian-mesh-'));
+    directories.add(dir);
+    const stateDir = stateDirOf(dir);
+    const layout = await layOut(options, stateDir);
+    const mesh = new Mesh(dir, layout, binary, provideSecrets(stateDir), options);
+    try {
+      await provideCertificates(layout);
+      await mesh.writeConfigs();
+      const only = options.only ?? layout.regions.map(({ name }) => name);
+      await Promise.all(only.map((name) => mesh.region(name).startRedis()));
+      if (options.agents ?? true) await mesh.startAgents(only);
+      return mesh;
+    } catch (error) {
+      await mesh.stop();
+      throw error;
+    }
+  }
+
+  region(name: string): Region {
+    const region = this.regions.find((candidate) => candidate.name === name);
+    if (region === undefined) throw new Error(`no region ${name}`);
+    return region;
+  }
+
+  /** Regions whose Redis runs. */
+  get running(): Region[] {
+    return this.regions.filter((region) => region.redis.runs || region.port !== region.layout.redis.port);
+  }
+
+  async startAgents(names: readonly string[] = this.regions.map(({ name }) => name)): Promise<void> {
+    for (const name of names) this.region(name).startAgent();
+    await this.ready(names);
+  }
+
+  async ready(names: readonly string[] = this.regions.map(({ name }) => name)): Promise<void> {
+    await Promise.all(names.map((name) => this.region(name).ready()));
+  }
+
+  /** Ends everything and removes it. */
+  async stop(): Promise<void> {
+    try {
+      // At once: what a graceful stop does has its own test.
+      await Promise.all(this.regions.map((region) => region.stop('SIGKILL')));
+      await Promise.all(this.extra.map((program) => program.signal('SIGKILL')));
+      await Promise.all(this.proxies.map((proxy) => proxy.close()));
+    } finally {
+      remove(this.dir);
+      directories.delete(this.dir);
+    }
+  }
+
+  // ——— faults
+
+  /** Cuts the links between two regions, or between one and all others. */
+  partition(a: string, b?: string): void {
+    for (const proxy of this.between(a, b)) proxy.set({ cut: true });
+  }
+
+  delay(a: string, b: string, delayMs: number): void {
+    for (const proxy of this.between(a, b)) proxy.set({ delayMs });
+  }
+
+  heal(): void {
+    for (const proxy of this.proxies) proxy.set({ cut: false, delayMs: 0 });
+  }
+
+  private between(a: string, b?: string): LinkProxy[] {
+    return this.proxies.filter(
+      ({ from, to }) => (from === a && (b === undefined || to === b)) || (to === a && (b === undefined || from === b)),
+    );
+  }
+
+  // ——— equality
+
+  /**
+   * Waits until every region has what all others wrote before, nothing is left to correct, and every key of every
+   * database is the same everywhere. @returns the number of keys
+   */
+  async waitEqual(timeoutMs = 30_000): Promise<number> {
+    const deadline = Date.now() + timeoutMs;
+    await this.barrier(deadline);
+    await this.caughtUp(deadline);
+    const left = (): number => Math.max(0, deadline - Date.now());
+    const first = await this.compare(left());
+    if (!first.equal) throw new Error(`the regions differ:\n${describe(first)}\n${await this.describe()}`);
+    // Equal at one moment each is not yet equal: nothing may move any more.
+    const second = await this.compare(0);
+    if (!second.equal) throw new Error(`the regions were equal, and differ again:\n${describe(second)}`);
+    return second.keys;
+  }
+
+  /** Each region writes a key of its own, which every other one then has: so has it all that was written before. */
+  async barrier(deadline: number): Promise<void> {
+    const n = String(++this.barriers);
+    const clients = this.running.map((region) => ({ name: region.name, client: region.client() }));
+    try {
+      await Promise.all(clients.map(({ name, client }) => client.set(`barrier:${name}`, n)));
+      let missing: string[] = [];
+      await until(
+        async () => {
+          missing = [];
+          for (const { name, client } of clients) {
+            const values = await client.mget(clients.map((other) => `barrier:${other.name}`));
+            clients.forEach((other, i) => {
+              if (values[i] !== n) missing.push(`${other.name}'s at ${name}`);
+            });
+          }
+          return missing.length === 0;
+        },
+        Math.max(0, deadline - Date.now()),
+        async () => `writes did not arrive: ${missing.join(', ')}\n${await this.describe()}`,
+      );
+    } finally {
+      for (const { client } of clients) client.disconnect();
+    }
+  }
+
+  async caughtUp(deadline: number): Promise<void> {
+    await until(
+      async () => {
+        const all = await Promise.all(this.running.map((region) => region.status()));
+        return all.every((status) => status.caughtUp);
+      },
+      Math.max(0, deadline - Date.now()),
+      async () => `the agents have not caught up\n${await this.describe()}`,
+    );
+  }
+
+  compare(waitMs: number): Promise<Comparison> {
+    const { password } = this.secrets;
+    const endpoints = this.running.map(({ name, port }) => ({ name, host: loopback, port, password }));
+    return compareRegions(endpoints, {
+      waitMs,
+      toleranceMs: ttlToleranceMs,
+      missingIsEqual: false,
+      limit: 10,
+      values: true,
+    });
+  }
+
+  /** Every agent's state and the end of its log, for a failure's message. */
+  async describe(): Promise<string> {
+    const parts = await Promise.all(
+      this.running.map(async (region) => {
+        const status = await region.status().then(
+          (found) => JSON.stringify(found),
+          (error: unknown) => String(error),
+        );
+        return `--- ${region.name}\n${status}\n${region.tail()}`;
+      }),
+    );
+    return parts.join('\n');
+  }
+
+  // ——— files
+
+  private async writeConfigs(): Promise<void> {
+    const { layout, options } = this;
+    const names = layout.regions.map(({ name }) => name);
+    const links = options.links ?? names.flatMap((a, i) => names.slice(i + 1).map((b) => [a, b] as const));
+    for (const region of layout.regions) {
+      for (const node of [region.redis, ...region.replicas]) this.writeRedisConf(region, node);
+      mkdirSync(region.agent.data, { recursive: true });
+      const peers = [];
+      for (const other of layout.regions) {
+        if (!links.some((pair) => pair.includes(region.name) && pair.includes(other.name))) continue;
+        if (other === region) continue;
+        const proxy = new LinkProxy(region.name, other.name, other.agent.peerPort);
+        this.proxies.push(proxy);
+        peers.push({ region: other.name, host: loopback, port: await proxy.listen() });
+      }
+      const config = JSON.parse(renderAgentConfig({ layout, region, peers })) as AgentConfigInput;
+      options.configure?.(config);
+      writeFileSync(region.agent.config, JSON.stringify(config));
+    }
+  }
+
+  private writeRedisConf(region: RegionLayout, node: NodeLayout): void {
+    mkdirSync(node.dir, { recursive: true });
+    const { binary, secrets, options } = this;
+    const conf = renderRedisConf({ config: this.layout.config, region, node, binary, secrets, agents: true });
+    writeFileSync(node.conf, conf + (options.redisConf ?? []).map((line) => `${line}\n`).join(''), { mode: 0o600 });
+  }
+}
+
+/** A layout at a base port from which on all ports are free. */
+async function layOut(options: MeshOptions, dir: ReturnType<typeof stateDirOf>): Promise<StackLayout> {
+  const names = options.regions ?? ['alpha', 'beta', 'gamma'];
+  const share = Math.floor(100 / names.length);
+  const parsed = parseStackConfig({
+    regions: names.map((name, i) => ({
+      name,
+      weight: i === 0 ? 100 - share * (names.length - 1) : share,
+      primary: i === 0,
+      backend: 'local',
+      replicas: options.replicas ?? 0,
+    })),
+    replication: { mode: 'async' },
+    redis: { maxmemory: '1gb', appendfsync: 'everysec', minReplicas: { toWrite: 0 } },
+    security: { tls: false },
+  });
+  if (!parsed.ok) throw new Error(formatIssues(parsed.issues));
+  const ports = names.length * 10;
+  let at = portRange.first + Math.floor(Math.random() * (portRange.last - portRange.first - ports));
+  for (let attempt = 0; ; attempt++) {
+    const layout = layoutOf('test', parsed.config, at, dir);
+    try {
+      await checkPortsFree(layout.regions.flatMap(portsOf));
+      return layout;
+    } catch (error) {
+      if (attempt === 20) throw error;
+      at = portRange.first + ((at - portRange.first + 997) % (portRange.last - portRange.first - ports));
+    }
+  }
+}
+
+let built = false;
+
+/** The agents run from dist/: `npm test` has built it, a single test started by hand may not have. */
+function build(): void {
+  if (built) return;
+  const run = spawnSync(process.execPath, [path.join(root, 'scripts', 'build.mjs')], { cwd: root, encoding: 'utf8' });
+  if (run.status !== 0) throw new Error(`dist/ cannot be built:\n${run.stdout}${run.stderr}`);
+  built = true;
+}
+
+async function answers(port: number, password: string, program: Program): Promise<void> {
+  const probe = new Redis({ host: loopback, port, password, retryStrategy: () => 30, maxRetriesPerRequest: null });
+  probe.on('error', () => undefined);
+  try {
+    await Promise.race([
+      probe.ping(),
+      program.end.then((how) => {
+        throw new Error(`Redis ended (${how}):\n${readFileSync(program.log, 'utf8').slice(-2000)}`);
+      }),
+      sleep(startMs, undefined, { ref: false }).then(() => {
+        throw new Error(`Redis at ${port} does not answer`);
+      }),
+    ]);
+  } finally {
+    probe.disconnect();
+  }
+}
+
+/** Waits until `check` holds. */
+export async function until(
+  check: () => Promise<boolean> | boolean,
+  timeoutMs: number,
+  what: string | (() => string | Promise<string>),
+): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (let pause = 10; ; pause = Math.min(pause * 1.5, 200)) {
+    if (await check()) return;
+    if (Date.now() > deadline)
+      throw new Error(`${typeof what === 'string' ? what : await what()}\n(within ${timeoutMs} ms)`);
+    await sleep(pause);
+  }
+}
+
+function describe(comparison: Comparison): string {
+  const lines = comparison.differences.map(({ db, key, regions }) => {
+    const each = regions.map(
+      ({ name, type, size, expiresAtMs, preview }) =>
+        `    ${name}: ${type} of ${size}, ${expiresAtMs ?? 'no'} expiry, ${preview ?? ''}`,
+    );
+    return `  ${JSON.stringify(key.toString('latin1'))} in ${db}\n${each.join('\n')}`;
+  });
+  return `${comparison.differing} of ${comparison.keys} keys\n${lines.join('\n')}`;
+}
+
+/** Numbers that look random and are the same in every run. */
+export class Dice {
+  constructor(private state: number) {}
+
+  /** From 0 up to, not including, `n`. */
+  below(n: number): number {
+    this.state = (this.state + 0x6d2b79f5) | 0;
+    let t = Math.imul(this.state ^ (this.state >>> 15), 1 | this.state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % n;
+  }
+
+  bytes(n: number): Buffer {
+    const out = Buffer.allocUnsafe(n);
+    for (let i = 0; i < n; i++) out[i] = this.below(256);
+    return out;
+  }
+
+  pick<T>(items: readonly T[]): T {
+    return items[this.below(items.length)]!;
+  }
+}
+
+/** Longer versions of the tests: MERIDIAN_LONG=1. */
+export const isLong = process.env['MERIDIAN_LONG'] === '1';
