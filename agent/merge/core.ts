@@ -73,7 +73,7 @@ export class MergeCore {
 
   /** The region's own operations, as read from its Redis' stream. */
   local(record: OpRecord): void {
-    this.each(record, -1, (command, scanner, op, db) => {
+    this.each(record, -1, null, (command, scanner, op, db) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects);
       for (const effect of this.effects) this.localEffect(effect, op, db);
@@ -98,7 +98,10 @@ export class MergeCore {
 
   /** Notes what of a key has to be looked at again; no elements: all of it. */
   private race(state: KeyState, elements: readonly Element[] | null): void {
-    this.raced.add(state);
+    if (!this.raced.has(state)) {
+      this.raced.add(state);
+      state.corrections++;
+    }
     if (elements === null || elements.length === 0) state.raced = 'all';
     else if (state.raced !== 'all') {
       state.raced ??= new Set();
@@ -106,7 +109,10 @@ export class MergeCore {
     }
   }
 
-  /** Keys that clients wrote while a block that had not seen it was on its way. Given once. */
+  /**
+   * Keys that clients wrote while a block that had not seen it was on its way. Given once; `corrected` says when their
+   * correction is in Redis.
+   */
   takeRaced(): KeyState[] {
     const raced = [...this.raced];
     this.raced.clear();
@@ -130,6 +136,14 @@ export class MergeCore {
     }
   }
 
+  /** The corrections of these keys are in Redis. */
+  corrected(states: Iterable<KeyState>): void {
+    for (const state of states) {
+      state.corrections--;
+      this.window.release(state);
+    }
+  }
+
   // ——— others' operations
 
   /**
@@ -138,12 +152,12 @@ export class MergeCore {
   plan(record: OpRecord, batch: Batch, after = -1): void {
     if (record.kind === RecordKind.state) this.planState(record, batch);
     else
-      this.each(record, after, (command, scanner, op, db) => {
+      this.each(record, after, batch, (command, scanner, op, db) => {
         this.planCommand(command, scanner, op, db, batch);
         batch.operations++;
-        if (op.stamp > batch.stamp) batch.stamp = op.stamp;
       });
-    if (record.stamp > batch.stamp) batch.stamp = record.stamp;
+    const last = record.stamp + Math.max(0, record.ops - 1);
+    if (last > batch.stamp) batch.stamp = last;
     this.raiseKnown(this.origins.index(record.origin), record.end);
   }
 
@@ -151,7 +165,7 @@ export class MergeCore {
   remember(record: OpRecord): void {
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
-      this.each(record, -1, (command, scanner, op, db) => {
+      this.each(record, -1, null, (command, scanner, op, db) => {
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects);
         for (const effect of this.effects) {
@@ -466,9 +480,14 @@ export class MergeCore {
 
   // ——— common
 
+  /**
+   * Visits a record's operations after a position. A plain SET of a key that nothing else is known of, the usual case,
+   * is noted here at once, and passed to `batch` as it came.
+   */
   private each(
     record: OpRecord,
     after: number,
+    batch: Batch | null,
     visit: (command: Command, scanner: CommandScanner, op: Op, db: number) => void,
   ): void {
     const scanner = new CommandScanner();
@@ -476,16 +495,32 @@ export class MergeCore {
     const origin = this.origins.index(record.origin);
     const seen = this.origins.toSeen(record.seen);
     const base = record.end - record.payload.length;
+    const value = { buf: record.payload, start: 0, end: 0 };
+    const { argStart, argEnd } = scanner;
     let { db, stamp } = record;
     while (scanner.next()) {
-      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
+      const { buf } = scanner;
+      const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
       if (command.class === Class.control) {
         if (command.code === Code.select) db = Number(argText(scanner, 1));
         continue;
       }
       const position = base + scanner.end;
-      if (position > after && !isOwnKey(command, scanner))
-        visit(command, scanner, new Op(origin, position, stamp, seen), db);
+      if (position > after && !isOwnKey(command, scanner)) {
+        value.start = argStart[2]!;
+        value.end = argEnd[2]!;
+        if (
+          command.code === Code.set &&
+          scanner.argc === 3 &&
+          this.flushes.length === 0 &&
+          this.window.set(db, argText(scanner, 1), origin, position, stamp, seen, value)
+        ) {
+          if (batch !== null) {
+            batch.pass(db, buf, scanner.start, scanner.end);
+            batch.operations++;
+          }
+        } else visit(command, scanner, new Op(origin, position, stamp, seen), db);
+      }
       stamp++;
     }
   }

@@ -53,6 +53,8 @@ export interface Increment {
   readonly op: Op;
   /** Integers as bigint; sorted sets' as number. */
   readonly delta: bigint | number;
+  /** For several added up: the lowest position of each origin among them. */
+  readonly floors?: readonly number[];
 }
 
 export class Element {
@@ -86,13 +88,19 @@ export class Element {
     const rest: Increment[] = [];
     let sum = 0n;
     let last: Op | null = null;
+    const floors: number[] = [];
+    const lower = (position: number, origin: number): void => {
+      if (floors[origin] === undefined || floors[origin] > position) floors[origin] = position;
+    };
     for (const increment of this.increments)
       if (seenAt(stable, increment.op.origin) >= increment.op.position) {
         sum += BigInt(increment.delta);
         last = increment.op;
+        lower(last.position, last.origin);
+        increment.floors?.forEach(lower);
       } else rest.push(increment);
     if (last !== null) {
-      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta: sum });
+      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta: sum, floors });
       this.increments = rest;
     }
     this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
@@ -130,6 +138,10 @@ export class KeyState {
   refusals = 0;
   /** Elements that clients wrote beside a block that had not seen it; 'all' when it concerned the whole key. */
   raced: Set<Element> | 'all' | null = null;
+  /** Corrections that have not reached Redis yet. Until then the key can't fold: its value in Redis is not the rule's. */
+  corrections = 0;
+  /** Some of its operations are seen by all, but it can't leave the window yet. */
+  lagging = false;
   /** Bits of the types that `members` has ever held. */
   private memberTypes = 0;
   private lastOrigin = -1;
@@ -200,6 +212,26 @@ export class KeyState {
   *elements(): IterableIterator<Element> {
     if (this.string !== null) yield this.string;
     if (this.members !== null) yield* this.members.values();
+  }
+
+  /** Whether something keeps the key in the window beyond its last operation that not all have seen. */
+  get isHeld(): boolean {
+    return this.unsettled || this.corrections > 0;
+  }
+
+  /** Calls `visit` for each operation that the window holds something of. */
+  eachHeld(visit: (origin: number, position: number) => void): void {
+    const op = ({ origin, position }: Op): void => visit(origin, position);
+    for (const element of this.elements()) {
+      for (const put of element.puts) op(put.op);
+      for (const increment of element.increments) {
+        op(increment.op);
+        increment.floors?.forEach((position, origin) => visit(origin, position));
+      }
+    }
+    for (const ttl of this.ttls) op(ttl.op);
+    this.opaques.forEach(op);
+    this.expiries.forEach(op);
   }
 
   // What operations do. Each removes what it has seen, then adds its own part.
@@ -294,6 +326,37 @@ export class KeyState {
   }
 }
 
+/**
+ * A key of which the window knows one thing: its last `SET key value`, which had seen whatever was before. Most keys in
+ * the window are such; it becomes a KeyState when anything else meets it.
+ */
+export class SingleSet {
+  unstable = 1;
+  expanded: KeyState | null = null;
+  constructor(
+    readonly db: number,
+    readonly key: string,
+    public origin: number,
+    public position: number,
+    public stamp: number,
+    public seen: Seen,
+    public buf: Buffer,
+    public start: number,
+    public end: number,
+  ) {}
+
+  expand(): KeyState {
+    const state = new KeyState(this.db, this.key);
+    const op = new Op(this.origin, this.position, this.stamp, this.seen);
+    state.wipe(op);
+    state.put(op, Type.string, '', this.buf.subarray(this.start, this.end));
+    state.note(op);
+    state.unstable = state.unstableKeyOps = this.unstable;
+    this.expanded = state;
+    return state;
+  }
+}
+
 function removeSeen(element: Element, op: Op): void {
   const { puts, increments } = element;
   // In place, for the usual case: one put of the same origin, replaced.
@@ -305,8 +368,10 @@ function removeSeen(element: Element, op: Op): void {
 
 /** Keys whose operations are not yet seen by all members. */
 export class Window {
-  private readonly byDb: Map<string, KeyState>[] = [];
+  private readonly byDb: Map<string, KeyState | SingleSet>[] = [];
   private readonly queues: FoldQueue[] = [];
+  /** Keys that some operations of which are seen by all, but not those that they met. */
+  private readonly lagging = new Set<KeyState>();
   /** Operations not yet seen by all. */
   operations = 0;
   /** What every member has reported to have seen, by interned origin. */
@@ -321,25 +386,72 @@ export class Window {
   }
 
   find(db: number, key: string): KeyState | undefined {
-    return this.byDb[db]?.get(key);
+    const map = this.byDb[db];
+    const state = map?.get(key);
+    if (!(state instanceof SingleSet)) return state;
+    const expanded = state.expand();
+    map!.set(key, expanded);
+    return expanded;
   }
 
   ensure(db: number, key: string): KeyState {
-    let map = this.byDb[db];
-    if (map === undefined) {
-      while (this.byDb.length <= db) this.byDb.push(new Map());
-      map = this.byDb[db]!;
-    }
-    let state = map.get(key);
+    let state = this.find(db, key);
     if (state === undefined) {
       state = new KeyState(db, key);
-      map.set(key, state);
+      this.map(db).set(key, state);
     }
     return state;
   }
 
+  private map(db: number): Map<string, KeyState | SingleSet> {
+    while (this.byDb.length <= db) this.byDb.push(new Map());
+    return this.byDb[db]!;
+  }
+
   *states(db?: number): IterableIterator<KeyState> {
-    for (let i = 0; i < this.byDb.length; i++) if (db === undefined || db === i) yield* this.byDb[i]!.values();
+    for (let i = 0; i < this.byDb.length; i++)
+      if (db === undefined || db === i)
+        for (const [key, state] of this.byDb[i]!) yield state instanceof SingleSet ? this.find(i, key)! : state;
+  }
+
+  /**
+   * Notes a plain `SET key value` where nothing else is known of the key but what it had seen.
+   * @returns false when there is more to it; nothing was noted then
+   */
+  set(
+    db: number,
+    key: string,
+    origin: number,
+    position: number,
+    stamp: number,
+    seen: Seen,
+    value: { buf: Buffer; start: number; end: number },
+  ): boolean {
+    const map = this.map(db);
+    let state = map.get(key);
+    if (state === undefined) {
+      state = new SingleSet(db, key, origin, position, stamp, seen, value.buf, value.start, value.end);
+      map.set(key, state);
+    } else {
+      if (!(state instanceof SingleSet)) return false;
+      if (state.origin !== origin && seenAt(seen, state.origin) < state.position) return false;
+      state.origin = origin;
+      state.position = position;
+      state.stamp = stamp;
+      state.seen = seen;
+      state.buf = value.buf;
+      state.start = value.start;
+      state.end = value.end;
+      state.unstable++;
+    }
+    this.operations++;
+    this.queue(origin).push(state, null, position);
+    return true;
+  }
+
+  private queue(origin: number): FoldQueue {
+    while (this.queues.length <= origin) this.queues.push(new FoldQueue());
+    return this.queues[origin]!;
   }
 
   /** Counts `op` as known on the key; `element` is null for what concerns the whole key. */
@@ -349,12 +461,7 @@ export class Window {
     if (element === null) state.unstableKeyOps++;
     else element.unstable++;
     this.operations++;
-    let queue = this.queues[op.origin];
-    if (queue === undefined) {
-      while (this.queues.length <= op.origin) this.queues.push(new FoldQueue());
-      queue = this.queues[op.origin]!;
-    }
-    queue.push(state, element, op.position);
+    this.queue(op.origin).push(state, element, op.position);
   }
 
   /** The lowest position per origin that the window still needs; what is before may leave the journal. */
@@ -364,6 +471,11 @@ export class Window {
       const first = this.queues[o]!.first();
       if (first !== undefined) low.set(o, first);
     }
+    // Seen by all, and still needed: what is under way has not seen it, and is to be compared with it.
+    for (const state of this.lagging)
+      state.eachHeld((origin, position) => {
+        if ((low.get(origin) ?? Infinity) > position) low.set(origin, position);
+      });
     return low;
   }
 
@@ -377,17 +489,34 @@ export class Window {
     for (;;) {
       const first = queue.first();
       if (first === undefined || first > position) return;
-      const { state, element } = queue.shift();
+      const { state: queued, element } = queue.shift();
       this.operations--;
+      let state: KeyState;
+      if (queued instanceof SingleSet) {
+        if (queued.expanded === null) {
+          if (--queued.unstable === 0) this.byDb[queued.db]!.delete(queued.key);
+          continue;
+        }
+        state = queued.expanded;
+      } else state = queued;
       state.unstable--;
       if (element === null) state.unstableKeyOps--;
       else element.unstable--;
-      if (state.unstable === 0) {
-        // All of the key is seen by all: its value in Redis is the base of whatever comes.
-        if (!state.unsettled) this.byDb[state.db]!.delete(state.key);
-      } else if (element !== null && element.unstable === 0 && element.type !== Type.string)
-        this.foldElement(state, element);
+      if (this.release(state)) continue;
+      if (!state.lagging) {
+        state.lagging = true;
+        this.lagging.add(state);
+      }
+      if (element !== null && element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
     }
+  }
+
+  /** Lets a key go of which all is seen by all: its value in Redis is then the base of whatever comes. */
+  release(state: KeyState): boolean {
+    if (state.unstable > 0 || state.isHeld) return false;
+    this.byDb[state.db]?.delete(state.key);
+    if (state.lagging) this.lagging.delete(state);
+    return true;
   }
 
   /**
@@ -395,7 +524,7 @@ export class Window {
    * key: an operation folds when every member, *and every operation of that key in the window*, has seen it.
    */
   private foldElement(state: KeyState, element: Element): void {
-    if (state.unstableKeyOps > 0 || state.unsettled || state.string !== null) return;
+    if (state.unstableKeyOps > 0 || state.isHeld || state.string !== null) return;
     state.members?.delete(element.type + element.name);
     state.baseDead = false;
   }
@@ -405,7 +534,7 @@ export class Window {
     state.unsettled = false;
     state.settler = null;
     state.refusals = 0;
-    if (state.unstable === 0) this.byDb[state.db]?.delete(state.key);
+    this.release(state);
   }
 
   /** Forgets a database's keys (after FLUSHDB only what the flush had seen is gone: see core). */
@@ -419,7 +548,7 @@ export class Window {
 
 /** A queue of one origin's operations in stream order; a ring without an object per entry. */
 class FoldQueue {
-  private states: (KeyState | null)[] = new Array<KeyState | null>(64).fill(null);
+  private states: (KeyState | SingleSet | null)[] = new Array<KeyState | SingleSet | null>(64).fill(null);
   private elements: (Element | null)[] = new Array<Element | null>(64).fill(null);
   private positions = new Float64Array(64);
   private head = 0;
@@ -429,7 +558,7 @@ class FoldQueue {
     return this.size === 0 ? undefined : this.positions[this.head];
   }
 
-  push(state: KeyState, element: Element | null, position: number): void {
+  push(state: KeyState | SingleSet, element: Element | null, position: number): void {
     if (this.size === this.positions.length) this.grow();
     const at = (this.head + this.size++) & (this.positions.length - 1);
     this.states[at] = state;
@@ -437,7 +566,7 @@ class FoldQueue {
     this.positions[at] = position;
   }
 
-  shift(): { state: KeyState; element: Element | null } {
+  shift(): { state: KeyState | SingleSet; element: Element | null } {
     const at = this.head;
     const entry = { state: this.states[at]!, element: this.elements[at]! };
     this.states[at] = null;
@@ -450,7 +579,7 @@ class FoldQueue {
   private grow(): void {
     const old = this.positions.length;
     const positions = new Float64Array(old * 2);
-    const states = new Array<KeyState | null>(old * 2).fill(null);
+    const states = new Array<KeyState | SingleSet | null>(old * 2).fill(null);
     const elements = new Array<Element | null>(old * 2).fill(null);
     for (let i = 0; i < this.size; i++) {
       const from = (this.head + i) & (old - 1);
