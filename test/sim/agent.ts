@@ -1,0 +1,537 @@
+/**
+ * A model of the sync agent around the real recorder and the real merge core: journal, links, applier and settler of
+ * agent/session and agent/apply, cut into steps between which anything may happen.
+ */
+import { Batch, type BatchItem, type GuardedItem } from '../../agent/merge/batch';
+import { MergeCore } from '../../agent/merge/core';
+import type { KeyState } from '../../agent/merge/window';
+import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
+import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
+import { Recorder, type RecorderState } from '../../agent/stream/recorder';
+import { SimJournal } from './journal';
+import { type Argv, CommandFailed, encode, parseCommands, type Redis } from './redis';
+
+/** A region's report of what it has seen, in order with its records. */
+export interface SimBeat {
+  /** Grows with every beat of a region. */
+  readonly seq: number;
+  readonly region: string;
+  readonly origin: OriginId;
+  readonly position: number;
+  readonly seen: ReadonlyMap<OriginId, number>;
+  /** End of the origin's last record before the beat. */
+  readonly after: number;
+}
+
+export interface SimAgentHost {
+  readonly region: string;
+  readonly members: readonly string[];
+  redis(): Redis;
+  /** The agent's clock, ms. */
+  now(): number;
+  /** A clock that only goes forward, ms. */
+  uptime(): number;
+  /** Regions that this one can talk to, itself included. */
+  live(): string[];
+  /** What a failover can't take back: offset of the own stream that is safe. */
+  safeOffset(): number;
+  nextSeq(): number;
+  /** Which of `n`. */
+  pick(n: number): number;
+  trace(text: string): void;
+  /** An own record is on disk. */
+  durable(record: OpRecord): void;
+}
+
+/** A block was found in the stream that this agent did not send: it starts anew. */
+export class ForeignHand extends Error {}
+
+const SETTLE_REST_MS = 30;
+const SETTLE_AGAIN_MS = 1000;
+const BATCH_RECORDS = 4;
+
+export class SimAgent {
+  readonly journal: SimJournal;
+  core!: MergeCore;
+  recorder!: Recorder;
+  alive = false;
+  /** The newest beat known of each region. */
+  readonly beats = new Map<string, SimBeat>();
+  /** What a crash may leave to run in Redis. */
+  sent: (() => void) | null = null;
+  waitingFor = '';
+  private life = 0;
+  private blocks = 0;
+  private vector = new Map<OriginId, number>();
+  private maxStamp = 0;
+  /** Bytes of the stream given to the recorder, whole commands or not. */
+  private readPosition = 0;
+  private cursor: string | null = null;
+  private inbox = new Map<OriginId, OpRecord[]>();
+  private pendingBeats: SimBeat[] = [];
+  private ownBeats: SimBeat[] = [];
+  private pumping!: Generator<void>;
+  private landed = '';
+  private landedOffset = 0;
+  private settleDue = new WeakMap<KeyState, number>();
+  settlements = 0;
+  refusals = 0;
+
+  constructor(private readonly host: SimAgentHost) {
+    this.journal = new SimJournal((record) => {
+      if (regionOf(record.origin) === host.region) host.durable(record);
+    });
+  }
+
+  get unsynced(): number {
+    return this.journal.unsynced;
+  }
+
+  get region(): string {
+    return this.host.region;
+  }
+
+  get origin(): OriginId {
+    return this.recorder.state.origin;
+  }
+
+  // ——— life
+
+  /** @param survivors how many of the records that were not fsynced are on disk nevertheless */
+  crash(survivors: number, late: boolean): void {
+    this.alive = false;
+    if (late) this.sent?.();
+    this.sent = null;
+    this.journal.crash(survivors);
+  }
+
+  /** Whatever broke, the way back is one: read the cursor, rebuild the window from the journal, go on reading. */
+  start(): void {
+    const { host, journal } = this;
+    const redis = host.redis();
+    this.life++;
+    this.alive = true;
+    this.sent = null;
+    this.core = new MergeCore({ region: host.region, members: host.members });
+    this.inbox = new Map();
+    this.pendingBeats = [];
+    this.ownBeats = [];
+    this.landed = '';
+    this.settleDue = new WeakMap();
+    this.cursor = redis.get(0, CURSOR_KEY);
+    const marker = this.cursor === null ? null : parseMarker(this.cursor);
+    this.vector = new Map(marker?.vector);
+    this.maxStamp = marker?.stamp ?? 0;
+
+    const origin = streamOrigin(host.region, redis.replId);
+    if (journal.end(origin) === undefined) this.open(origin, redis);
+    const birth = journal.birthOf(origin);
+    for (const [old, position] of birth.seen)
+      if (regionOf(old) === host.region && !this.vector.has(old)) this.vector.set(old, position);
+    const state = resume(journal.lastOf(origin)!);
+    this.readPosition = state.offset;
+    this.recorder = new Recorder(state, {
+      record: (record) => this.ownRecord(record),
+      marker: (found, offset) => this.ownMarker(found, offset),
+      heartbeat: (_, offset) => this.ownBeat(offset),
+      getAck: () => undefined,
+    });
+    this.rebuild(origin);
+    this.pumping = this.pump();
+  }
+
+  /** A new history. Of the older ones this Redis holds all, but for what a failover lost. */
+  private open(origin: OriginId, redis: Redis): void {
+    const { journal, vector } = this;
+    let stamp = this.maxStamp + 1;
+    const { previous } = redis;
+    if (previous !== null) {
+      const old = streamOrigin(this.region, previous.redis.replId);
+      const state = resume(journal.lastOf(old)!);
+      if (state.offset < previous.end)
+        new Recorder(state, {
+          record: (record) => void journal.append(record),
+          marker: () => undefined,
+          heartbeat: () => undefined,
+          getAck: () => undefined,
+        }).push(previous.redis.read(state.offset, previous.end - state.offset));
+      for (const [older, position] of journal.birthOf(old).seen) if (!vector.has(older)) vector.set(older, position);
+      vector.set(old, Math.min(previous.end, journal.end(old)!));
+      const last = journal.lastOf(old)!;
+      stamp = Math.max(stamp, last.stamp + last.ops);
+    }
+    const at = redis.start;
+    journal.append({
+      kind: RecordKind.birth,
+      origin,
+      start: at,
+      end: at,
+      stamp,
+      ops: 0,
+      db: 0,
+      seen: new Map(vector),
+      payload: Buffer.alloc(0),
+    });
+    journal.fsync();
+  }
+
+  private rebuild(origin: OriginId): void {
+    const { core, journal, vector } = this;
+    for (const [known, end] of journal.trimmed) core.assume(known, end);
+    let waiting: OpRecord[] = [];
+    const feed = (record: OpRecord): void => {
+      // Own older histories too: where a block met a client's write, it did so in the stream that they are a part of.
+      if (regionOf(record.origin) === this.region) {
+        if (record.kind === RecordKind.state) core.localState(record);
+        else core.local(record);
+      } else core.remember(record);
+    };
+    for (const whole of journal.all()) {
+      let record = whole;
+      const applied = vector.get(record.origin) ?? -1;
+      if (record.origin !== origin && record.end > applied) {
+        if (record.start >= applied || record.kind !== RecordKind.stream) {
+          this.offer(record);
+          continue;
+        }
+        const [before, after] = splitRecord(record, applied);
+        this.offer(after);
+        if (before.ops === 0) {
+          core.assume(record.origin, applied);
+          continue;
+        }
+        record = before;
+      }
+      waiting.push(record);
+      for (let progress = true; progress;) {
+        const rest = waiting.filter((candidate) => !(core.isDeliverable(candidate) && (feed(candidate), true)));
+        progress = rest.length < waiting.length && rest.length > 0;
+        waiting = rest;
+      }
+    }
+    if (waiting.length > 0)
+      throw new Error(
+        `${this.region}: records of the journal can't be replayed in causal order: ` +
+          waiting
+            .map(({ origin: o, start, end, seen }) => `${o} ${start}–${end} saw [${[...seen].join('; ')}]`)
+            .join(', '),
+      );
+    for (const [known, position] of vector) core.assume(known, position);
+  }
+
+  // ——— the own stream
+
+  readStream(maxBytes: number): boolean {
+    const bytes = this.host.redis().read(this.readPosition, maxBytes);
+    this.readPosition += bytes.length;
+    this.recorder.push(bytes);
+    return bytes.length > 0;
+  }
+
+  get unread(): number {
+    return this.host.redis().offset - this.readPosition;
+  }
+
+  private ownRecord(record: OpRecord): void {
+    this.core.local(this.journal.append(record));
+  }
+
+  private ownMarker(marker: Marker, offset: number): void {
+    this.landed = marker.block;
+    this.landedOffset = offset;
+    this.ownBeat(offset);
+  }
+
+  private ownBeat(position: number): void {
+    const { origin, seen, end } = this.recorder.state;
+    const { region } = this;
+    this.ownBeats.push({ seq: this.host.nextSeq(), region, origin, position, seen: new Map(seen), after: end });
+    this.publishBeats();
+  }
+
+  /** A report goes out when no crash and no failover can take it back. */
+  publishBeats(): void {
+    while (this.ownBeats.length > 0) {
+      const beat = this.ownBeats[0]!;
+      if (beat.position > this.host.safeOffset() || beat.after > (this.journal.durableEnd(beat.origin) ?? -1)) return;
+      // Own operations that a failover lost have to be here again first.
+      for (const old of this.journal.origins())
+        if (regionOf(old) === this.region && old !== this.origin)
+          if ((beat.seen.get(old) ?? -1) < this.journal.end(old)!) {
+            this.ownBeats.shift();
+            return;
+          }
+      this.ownBeats.shift();
+      this.beats.set(beat.region, beat);
+      this.report(beat);
+    }
+  }
+
+  fsync(): void {
+    this.journal.fsync();
+    this.publishBeats();
+  }
+
+  heartbeat(): void {
+    this.host.redis().run(0, [['SET', HEARTBEAT_KEY, String(this.host.now())]]);
+  }
+
+  // ——— others' operations
+
+  /** The next record of an origin, from a peer. @returns false when it was not wanted */
+  receive(record: OpRecord): boolean {
+    if (record.origin === this.origin || regionOf(record.origin) === this.region) return false;
+    const end = this.journal.end(record.origin);
+    if (end === undefined ? record.kind !== RecordKind.birth : record.end <= end) return false;
+    if (end !== undefined && record.start !== end) throw new Error(`a gap in ${record.origin} at ${end}`);
+    const kept = this.journal.append(record);
+    this.offer(kept);
+    return true;
+  }
+
+  receiveBeat(beat: SimBeat): void {
+    if ((this.beats.get(beat.region)?.seq ?? -1) >= beat.seq) return;
+    this.beats.set(beat.region, beat);
+    this.pendingBeats.push(beat);
+    this.takeBeats();
+  }
+
+  private takeBeats(): void {
+    this.pendingBeats = this.pendingBeats.filter((beat) => {
+      let known = this.core.knownOf(beat.origin) >= beat.after;
+      for (const [origin, position] of beat.seen) if (this.core.knownOf(origin) < position) known = false;
+      if (known) this.report(beat);
+      return !known;
+    });
+  }
+
+  private report(beat: SimBeat): void {
+    const { core } = this;
+    core.report(beat.region, core.origins.toSeen(beat.seen), { origin: beat.origin, position: beat.position });
+  }
+
+  private offer(record: OpRecord): void {
+    const lane = this.inbox.get(record.origin);
+    if (lane === undefined) this.inbox.set(record.origin, [record]);
+    else lane.push(record);
+  }
+
+  get pending(): number {
+    let n = 0;
+    for (const lane of this.inbox.values()) n += lane.length;
+    return n;
+  }
+
+  trim(): number {
+    const { core } = this;
+    const low = core.stable();
+    for (const [origin, position] of core.window.lowWater()) {
+      const id = core.origins.id(origin);
+      if ((low.get(id) ?? -1) >= position) low.set(id, position - 1);
+    }
+    return this.journal.trim(low);
+  }
+
+  // ——— applying
+
+  /** One step of the applier, up to the next place where something may come between. */
+  step(): void {
+    this.pumping.next();
+  }
+
+  private *pump(): Generator<void> {
+    for (;;) {
+      const batch = this.collect();
+      if (batch !== null || this.core.racedKeys > 0) {
+        yield* this.applyBatch(batch ?? new Batch());
+        this.takeBeats();
+        continue;
+      }
+      if (this.core.unsettledKeys > 0) yield* this.settleOne();
+      this.waitingFor = 'work';
+      yield;
+    }
+  }
+
+  private collect(): Batch | null {
+    const { core } = this;
+    let batch: Batch | null = null;
+    let records = 0;
+    const max = 1 + this.host.pick(BATCH_RECORDS);
+    for (let progress = true; progress && records < max;) {
+      progress = false;
+      for (const [origin, lane] of this.inbox) {
+        const record = lane[0];
+        if (record === undefined || records >= max) continue;
+        // Applied only once it is durable here: what Redis holds must be in the journal after a crash.
+        if (record.end > (this.journal.durableEnd(origin) ?? -1)) continue;
+        if (!core.isDeliverable(record)) continue;
+        batch ??= new Batch();
+        lane.shift();
+        core.plan(record, batch, this.vector.get(origin) ?? -1);
+        this.vector.set(origin, record.end);
+        records++;
+        progress = true;
+      }
+    }
+    return batch;
+  }
+
+  private *applyBatch(batch: Batch): Generator<void> {
+    this.maxStamp = Math.max(this.maxStamp, batch.stamp);
+    const raced = this.core.takeRaced();
+    yield* this.apply(
+      batch,
+      `${this.life}:${++this.blocks}`,
+      raced,
+      raced.length === 0 ? null : (extra) => this.core.correct(raced, extra),
+    );
+    this.core.corrected(raced);
+  }
+
+  private *apply(
+    batch: Batch,
+    block: string,
+    states: readonly KeyState[],
+    amend: ((batch: Batch) => void) | null,
+    read?: () => void,
+  ): Generator<void> {
+    const redis = this.host.redis();
+    const fixed = [...batch.finish()];
+    const watchedStates = new Set(states);
+    for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watchedStates.add(state);
+    for (;;) {
+      const keys = [{ db: 0, key: CURSOR_KEY }, ...watchedStates];
+      const watched = redis.watch(keys);
+      if (redis.get(0, CURSOR_KEY) !== this.cursor) throw new ForeignHand();
+      let items: BatchItem[] = fixed;
+      if (watchedStates.size > 0) {
+        const fence = redis.offset;
+        this.waitingFor = `own stream up to ${fence}`;
+        while (this.recorder.state.offset < fence) yield;
+        items = fixed.filter((item) => item.kind === 'plain' || this.core.admit(item));
+        if (amend !== null) {
+          const extra = new Batch();
+          amend(extra);
+          items = [...items, ...extra.finish()];
+        }
+      }
+      const commands: Argv[] = [];
+      for (const item of items) commands.push(...parseCommands(item.bytes).map(({ argv }) => argv));
+      const text = formatMarker({ block, stamp: this.maxStamp, vector: this.vector });
+      const send = (): ReturnType<Redis['exec']> =>
+        redis.exec(watched, 0, [...commands, ['SELECT', '0'], ['SET', CURSOR_KEY, text]]);
+      this.sent = () => void send();
+      this.waitingFor = 'the block to reach Redis';
+      yield;
+      this.sent = null;
+      const replies = send();
+      this.host.trace(
+        `${this.region} EXEC ${block} ${replies === null ? 'nil' : 'ok'} ${commands.map((argv) => argv.join(' ')).join('; ')}` +
+          ` [${[...this.vector].map(([o, p]) => `${o}=${p}`).join(',')}]`,
+      );
+      if (replies === null) continue;
+      this.cursor = text;
+      read?.();
+      this.refused(commands, replies);
+      return;
+    }
+  }
+
+  private refused(commands: readonly Argv[], replies: readonly unknown[]): void {
+    let db = 0;
+    commands.forEach((argv, i) => {
+      if (argv[0] === 'SELECT') db = Number(argv[1]);
+      if (!(replies[i] instanceof CommandFailed)) return;
+      this.refusals++;
+      this.host.trace(`${this.region} refused ${argv.join(' ')}`);
+      this.core.refused(db, argv[1]!);
+    });
+  }
+
+  private *settleOne(): Generator<void> {
+    const { core } = this;
+    const now = this.host.uptime();
+    let chosen: KeyState | null = null;
+    for (const state of core.toSettle(this.host.live())) {
+      const due = this.settleDue.get(state);
+      if (due === undefined) this.settleDue.set(state, now + SETTLE_REST_MS);
+      else if (due <= now) {
+        this.settleDue.set(state, now + SETTLE_AGAIN_MS);
+        chosen = state;
+        break;
+      }
+    }
+    if (chosen === null) return;
+    const state = chosen;
+    const block = `${this.life}:s${++this.blocks}`;
+    let payload = Buffer.alloc(0);
+    yield* this.apply(new Batch(), block, [state], null, () => {
+      payload = Buffer.concat(this.host.redis().dump(state.db, state.key).map(encode));
+    });
+    this.waitingFor = `block ${block} to be read back`;
+    while (this.landed !== block) yield;
+    const at = this.recorder.state;
+    if (
+      this.recorder.inBlock ||
+      state.positionOf(core.origins.index(at.origin)) > this.landedOffset ||
+      core.racedKeys > 0
+    ) {
+      this.settleDue.set(state, now + SETTLE_REST_MS);
+      return;
+    }
+    const { origin, stamp, seen } = at;
+    const record: OpRecord = {
+      kind: RecordKind.state,
+      origin,
+      start: at.end,
+      end: at.offset,
+      stamp,
+      ops: 1,
+      db: state.db,
+      seen,
+      payload,
+    };
+    at.end = at.offset;
+    at.stamp++;
+    this.settlements++;
+    this.host.trace(
+      `${this.region} settles ${state.db} ${state.key}: ${parseCommands(payload)
+        .map((c) => c.argv.join(' '))
+        .join('; ')}`,
+    );
+    core.localState(this.journal.append(record));
+  }
+}
+
+/** Where the stream goes on behind an own record. */
+function resume(record: OpRecord): RecorderState {
+  const { origin, end, seen } = record;
+  let { db } = record;
+  if (record.kind === RecordKind.stream)
+    for (const { argv } of parseCommands(record.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
+  return { origin, offset: end, end, stamp: record.stamp + record.ops, seen, db, heartbeatMs: 0 };
+}
+
+/** A record in two, at a position inside it: what is in Redis, and what is not. */
+function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] {
+  const base = record.end - record.payload.length;
+  let ops = 0;
+  let { db } = record;
+  for (const { argv, end } of parseCommands(record.payload)) {
+    if (base + end > at) break;
+    if (argv[0] === 'SELECT') db = Number(argv[1]);
+    if (!['SELECT', 'MULTI', 'EXEC', 'PING', 'REPLCONF'].includes(argv[0]!)) ops++;
+  }
+  const cut = Math.max(0, at - base);
+  const before = { ...record, end: at, ops, payload: record.payload.subarray(0, cut) };
+  const after = {
+    ...record,
+    start: at,
+    ops: record.ops - ops,
+    stamp: record.stamp + ops,
+    db,
+    payload: record.payload.subarray(cut),
+  };
+  return [before, after];
+}

@@ -1,0 +1,158 @@
+/** What clients do: few keys, so that they meet. */
+import type { Random } from './random';
+import type { Argv } from './redis';
+
+/** Which commands take part; a seed uses some of them. */
+export interface Mix {
+  keysPerType: number;
+  strings: boolean;
+  counters: boolean;
+  hashes: boolean;
+  sets: boolean;
+  zsets: boolean;
+  lists: boolean;
+  ttl: boolean;
+  deletes: boolean;
+  transactions: boolean;
+  /** Commands on keys that are of another type, or become it. */
+  otherTypes: boolean;
+  appends: boolean;
+  otherDbs: boolean;
+}
+
+type Kind = 'string' | 'counter' | 'hash' | 'set' | 'zset' | 'list';
+
+export class Clients {
+  private serial = 0;
+  private readonly kinds: Kind[];
+
+  constructor(
+    private readonly random: Random,
+    private readonly mix: Mix,
+  ) {
+    const kinds: [Kind, boolean][] = [
+      ['string', mix.strings],
+      ['counter', mix.counters],
+      ['hash', mix.hashes],
+      ['set', mix.sets],
+      ['zset', mix.zsets],
+      ['list', mix.lists],
+    ];
+    this.kinds = kinds.filter(([, on]) => on).map(([kind]) => kind);
+    if (this.kinds.length === 0) this.kinds = ['string'];
+  }
+
+  db(): number {
+    return this.mix.otherDbs && this.random.chance(0.4) ? 1 : 0;
+  }
+
+  listKeys(): string[] {
+    return this.keysOf('list');
+  }
+
+  /** One command, or a transaction of several. */
+  commands(region: string): Argv[] {
+    const count = this.mix.transactions && this.random.chance(0.2) ? this.random.between(2, 4) : 1;
+    return Array.from({ length: count }, () => this.command(region));
+  }
+
+  private keysOf(kind: Kind): string[] {
+    return Array.from({ length: this.mix.keysPerType }, (_, i) => `${kind}${i}`);
+  }
+
+  private command(region: string): Argv {
+    const { random, mix } = this;
+    const kind = random.pick(this.kinds);
+    const key = random.pick(this.keysOf(mix.otherTypes && random.chance(0.15) ? random.pick(this.kinds) : kind));
+    if (mix.deletes && random.chance(0.1)) return this.deletion(key);
+    if (mix.ttl && random.chance(0.2)) return this.ttl(key);
+    return this.write(kind, key, `${region[0]}${++this.serial}`);
+  }
+
+  private deletion(key: string): Argv {
+    const { random } = this;
+    const other = random.pick(this.keysOf(random.pick(this.kinds)));
+    return random.pick<Argv>([
+      ['DEL', key],
+      ['DEL', key],
+      ['DEL', key, other],
+      ['unlink', key],
+      ['UNLINK', key, other],
+    ]);
+  }
+
+  private ttl(key: string): Argv {
+    const { random } = this;
+    return random.pick<Argv>([
+      ['PEXPIRE', key, String(random.between(1, 300))],
+      ['PEXPIRE', key, String(random.between(100, 5000))],
+      ['EXPIRE', key, '10000'],
+      ['EXPIRE', key, String(random.between(10_000, 20_000))],
+      ['PERSIST', key],
+    ]);
+  }
+
+  private write(kind: Kind, key: string, value: string): Argv {
+    const { random, mix } = this;
+    const field = `f${random.below(3)}`;
+    const by = String(random.between(-9, 9));
+    switch (kind) {
+      case 'string': {
+        const flags: Argv[] = [[], [], [], ['KEEPTTL'], ['NX'], ['XX']];
+        if (mix.ttl) flags.push(['PX', String(random.between(1, 400))], ['EX', String(random.between(10_000, 20_000))]);
+        if (mix.appends && random.chance(0.4)) return ['APPEND', key, value];
+        if (random.chance(0.1)) return ['GETSET', key, value];
+        if (random.chance(0.1)) return ['MSET', key, value, random.pick(this.keysOf('string')), `${value}b`];
+        return ['SET', key, value, ...random.pick(flags)];
+      }
+      case 'counter':
+        return random.pick<Argv>([
+          ['INCR', key],
+          ['DECR', key],
+          ['INCRBY', key, by],
+          ['INCRBY', key, by],
+          ['DECRBY', key, by],
+          ['SET', key, String(random.below(100)), ...(random.chance(0.3) ? ['KEEPTTL'] : [])],
+        ]);
+      case 'hash':
+        return random.pick<Argv>([
+          ['HSET', key, field, value],
+          ['HSET', key, field, value],
+          ['HSET', key, field, value, `f${random.below(3)}`, `${value}b`],
+          ['HSETNX', key, field, value],
+          ['HDEL', key, field],
+          ['HDEL', key, field, `f${random.below(3)}`],
+          ['HINCRBY', key, 'n', by],
+          ['HINCRBY', key, 'n', by],
+          ['HSET', key, 'n', String(random.below(100))],
+          ['HDEL', key, 'n'],
+        ]);
+      case 'set':
+        return random.pick<Argv>([
+          ['SADD', key, field],
+          ['SADD', key, field, `f${random.below(3)}`],
+          ['SREM', key, field],
+          ['SREM', key, field, `f${random.below(3)}`],
+        ]);
+      case 'zset':
+        return random.pick<Argv>([
+          ['ZADD', key, by, field],
+          ['ZADD', key, by, field, String(random.below(9)), `f${random.below(3)}`],
+          ['ZADD', key, 'GT', by, field],
+          ['ZADD', key, 'NX', by, field],
+          ['ZADD', key, 'INCR', by, field],
+          ['ZINCRBY', key, by, field],
+          ['ZINCRBY', key, by, field],
+          ['ZREM', key, field],
+        ]);
+      case 'list':
+        return random.pick<Argv>([
+          ['RPUSH', key, value],
+          ['RPUSH', key, value],
+          ['LPUSH', key, value],
+          ['LPOP', key],
+          ['RPOP', key],
+        ]);
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/** A model of the agent's journal: records in order of arrival, durable up to the last fsync. */
+import { decodeRecord, encodeRecord, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
+
+export class SimJournal {
+  private records: OpRecord[] = [];
+  private durable = 0;
+  private readonly ends = new Map<OriginId, number>();
+  private readonly durableEnds = new Map<OriginId, number>();
+  /** Per origin the end of what was trimmed. */
+  readonly trimmed = new Map<OriginId, number>();
+
+  constructor(private readonly onDurable: (record: OpRecord) => void) {}
+
+  /** Encoded and decoded once, as on disk. */
+  append(record: OpRecord): OpRecord {
+    const kept = decodeRecord(encodeRecord(record));
+    this.records.push(kept);
+    this.ends.set(kept.origin, kept.end);
+    return kept;
+  }
+
+  fsync(): void {
+    for (; this.durable < this.records.length; this.durable++) {
+      const record = this.records[this.durable]!;
+      this.durableEnds.set(record.origin, record.end);
+      this.onDurable(record);
+    }
+  }
+
+  get hasUnsynced(): boolean {
+    return this.durable < this.records.length;
+  }
+
+  /** A crash: of what was not fsynced, `survivors` records happen to be on disk. */
+  crash(survivors: number): void {
+    this.records.length = Math.min(this.records.length, this.durable + survivors);
+    this.fsync();
+    this.ends.clear();
+    for (const [origin, end] of this.trimmed) this.ends.set(origin, end);
+    for (const record of this.records) this.ends.set(record.origin, record.end);
+  }
+
+  get unsynced(): number {
+    return this.records.length - this.durable;
+  }
+
+  all(): readonly OpRecord[] {
+    return this.records;
+  }
+
+  origins(): OriginId[] {
+    return [...this.ends.keys()];
+  }
+
+  end(origin: OriginId): number | undefined {
+    return this.ends.get(origin);
+  }
+
+  durableEnd(origin: OriginId): number | undefined {
+    return this.durableEnds.get(origin);
+  }
+
+  /** The durable record of an origin that follows a position; `position` undefined: the first one. */
+  after(origin: OriginId, position: number | undefined): OpRecord | undefined {
+    for (let i = 0; i < this.durable; i++) {
+      const record = this.records[i]!;
+      if (record.origin === origin && (position === undefined || record.end > position)) return record;
+    }
+    return undefined;
+  }
+
+  birthOf(origin: OriginId): OpRecord {
+    return this.records.find((record) => record.origin === origin && record.kind === RecordKind.birth)!;
+  }
+
+  lastOf(origin: OriginId): OpRecord | undefined {
+    for (let i = this.records.length - 1; i >= 0; i--) if (this.records[i]!.origin === origin) return this.records[i]!;
+    return undefined;
+  }
+
+  /** Drops durable records that end at or before their origin's position in `low`, but for each origin's last. */
+  trim(low: ReadonlyMap<OriginId, number>): number {
+    const before = this.records.length;
+    let dropped = 0;
+    this.records = this.records.filter((record, i) => {
+      const keep =
+        i >= this.durable ||
+        record.kind === RecordKind.birth ||
+        record.end > (low.get(record.origin) ?? -1) ||
+        record.end === this.ends.get(record.origin);
+      if (!keep) {
+        dropped++;
+        this.trimmed.set(record.origin, record.end);
+      }
+      return keep;
+    });
+    this.durable -= dropped;
+    return before - this.records.length;
+  }
+}

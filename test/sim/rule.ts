@@ -1,0 +1,304 @@
+/**
+ * The merge rule, once more and naively: over the complete set of operations, quadratic, without a window, without
+ * folding, without the agent's code. What every region must end up with.
+ */
+import type { OpRecord } from '../../agent/record';
+import { type Argv, parseCommands, type Value } from './redis';
+
+export interface RuleOp {
+  readonly origin: string;
+  readonly region: string;
+  readonly position: number;
+  readonly stamp: number;
+  readonly seen: ReadonlyMap<string, number>;
+  readonly commands: { readonly db: number; readonly argv: Argv }[];
+}
+
+type ElementType = 'string' | 'hash' | 'set' | 'zset';
+
+/** What one operation does to one key; `index` orders the effects of one operation. */
+type Part = { op: RuleOp; index: number } & (
+  | { kind: 'put'; type: ElementType; name: string; value: string; whole: boolean; keepTtl: boolean; at: number | null }
+  | { kind: 'increment'; type: ElementType; name: string; by: string }
+  | { kind: 'remove'; type: ElementType; name: string }
+  | { kind: 'delete' }
+  | { kind: 'ttl'; at: number | null }
+  | { kind: 'verbatim' }
+);
+
+/** `verbatim`: the rule says only that all regions are equal. */
+export type RuleValue = { value: Value; expireAt: number | null } | null | 'verbatim';
+
+const CONTROL = new Set(['MULTI', 'EXEC', 'SELECT', 'PING', 'REPLCONF']);
+
+export function operationsOf(record: OpRecord): RuleOp[] {
+  const region = record.origin.slice(0, record.origin.indexOf(':'));
+  const { origin, seen } = record;
+  const commands = parseCommands(record.payload);
+  if (record.kind === 1)
+    return [
+      {
+        origin,
+        region,
+        position: record.end,
+        stamp: record.stamp,
+        seen,
+        commands: commands.map(({ argv }) => ({ db: record.db, argv })),
+      },
+    ];
+  const ops: RuleOp[] = [];
+  let db = record.db;
+  for (const { argv, end } of commands) {
+    const name = argv[0]!.toUpperCase();
+    if (name === 'SELECT') db = Number(argv[1]);
+    if (CONTROL.has(name)) continue;
+    ops.push({
+      origin,
+      region,
+      position: record.end - record.payload.length + end,
+      stamp: record.stamp + ops.length,
+      seen,
+      commands: [{ db, argv }],
+    });
+  }
+  return ops;
+}
+
+/** Whether a had seen b. */
+function saw(a: RuleOp, b: RuleOp): boolean {
+  return a.origin === b.origin ? a.position > b.position : (a.seen.get(b.origin) ?? -1) >= b.position;
+}
+
+function after(a: Part, b: Part): boolean {
+  return a.op === b.op ? a.index > b.index : saw(a.op, b.op);
+}
+
+function higher(a: RuleOp, b: RuleOp): boolean {
+  if (a.stamp !== b.stamp) return a.stamp > b.stamp;
+  return a.region !== b.region ? a.region > b.region : a.origin > b.origin;
+}
+
+export class Rule {
+  private readonly parts = new Map<string, Part[]>();
+
+  add(op: RuleOp): void {
+    for (const { db, argv } of op.commands)
+      for (const [key, part] of partsOf(argv)) {
+        const id = `${db} ${key}`;
+        const parts = this.parts.get(id) ?? [];
+        parts.push({ op, index: parts.length, ...part });
+        this.parts.set(id, parts);
+      }
+  }
+
+  ids(): IterableIterator<string> {
+    return this.parts.keys();
+  }
+
+  value(id: string): RuleValue {
+    const parts = this.parts.get(id) ?? [];
+    if (parts.some((part) => part.kind === 'verbatim')) return 'verbatim';
+    return valueOf(parts);
+  }
+
+  /** The operations of a key, for a trace. */
+  describe(id: string): string[] {
+    return [...(this.parts.get(id) ?? [])]
+      .sort((a, b) => a.op.stamp - b.op.stamp || a.index - b.index)
+      .map((part) => {
+        const { op, index: _, ...rest } = part;
+        const seen = [...op.seen].map(([o, p]) => `${o}=${p}`).join(',');
+        return `${op.origin}@${op.position} stamp ${op.stamp} saw [${seen}] ${JSON.stringify(rest)}`;
+      });
+  }
+}
+
+type Live = Extract<Part, { kind: 'put' | 'increment' }>;
+
+function valueOf(parts: readonly Part[]): RuleValue {
+  const live = liveOf(parts);
+  if (live.length === 0) return null;
+  let highest = live[0]!;
+  for (const part of live) if (higher(part.op, highest.op)) highest = part;
+  const { type } = highest;
+  const names = new Set(live.filter((part) => part.type === type).map((part) => part.name));
+  const values = new Map<string, string>();
+  for (const name of names) values.set(name, elementOf(live.filter((p) => p.type === type && p.name === name)));
+  const expireAt = ttlOf(parts, live, type);
+  switch (type) {
+    case 'string':
+      return { value: { type, string: values.get('')! }, expireAt };
+    case 'hash':
+      return { value: { type, hash: values }, expireAt };
+    case 'set':
+      return { value: { type, set: new Set(values.keys()) }, expireAt };
+    case 'zset':
+      return {
+        value: { type, zset: new Map([...values].map(([name, score]) => [name, scoreOf(score)!])) },
+        expireAt,
+      };
+  }
+}
+
+/** Puts and increments that nothing has removed. */
+function liveOf(parts: readonly Part[]): Live[] {
+  return parts.filter(
+    (part): part is Live =>
+      (part.kind === 'put' || part.kind === 'increment') &&
+      !parts.some((other) => other !== part && after(other, part) && removes(other, part)),
+  );
+}
+
+function removes(by: Part, part: Live): boolean {
+  switch (by.kind) {
+    case 'delete':
+      return true;
+    case 'put':
+    case 'remove':
+      return (by.kind === 'put' && by.whole) || by.type !== part.type || by.name === part.name;
+    case 'increment':
+      return by.type !== part.type;
+    case 'ttl':
+    case 'verbatim':
+      return false;
+  }
+}
+
+function elementOf(live: readonly Live[]): string {
+  let winner: Extract<Live, { kind: 'put' }> | null = null;
+  for (const part of live) if (part.kind === 'put' && (winner === null || higher(part.op, winner.op))) winner = part;
+  const increments = live.filter((part) => part.kind === 'increment').sort((a, b) => (higher(a.op, b.op) ? 1 : -1));
+  const zset = live[0]!.type === 'zset';
+  if (increments.length === 0) return winner!.value;
+  if (zset) {
+    let sum = winner === null ? 0 : scoreOf(winner.value)!;
+    for (const { by } of increments) sum += scoreOf(by)!;
+    return String(Number.isNaN(sum) ? 0 : sum);
+  }
+  const start = winner === null ? '0' : winner.value;
+  if (!/^(?:0|-?[1-9][0-9]*)$/.test(start)) return start;
+  let sum = BigInt(start);
+  for (const { by } of increments) sum += BigInt(by);
+  const [low, high] = [-(2n ** 63n), 2n ** 63n - 1n];
+  return String(sum < low ? low : sum > high ? high : sum);
+}
+
+function scoreOf(text: string): number | null {
+  if (/^[+-]?inf$/i.test(text)) return text.startsWith('-') ? -Infinity : Infinity;
+  return Number(text);
+}
+
+/**
+ * A time to live is a put of its own. What deletes the key removes those it has seen; so does the removal of the last
+ * element that its region had: Redis then deletes the key.
+ */
+function ttlOf(parts: readonly Part[], live: readonly Live[], type: ElementType): number | null {
+  const ttls = parts.filter((part) => part.kind === 'ttl' || (part.kind === 'put' && part.at !== null));
+  const standing = ttls.filter(
+    (ttl) => !parts.some((other) => other !== ttl && after(other, ttl) && removesTtl(other, parts)),
+  );
+  const value = live.filter((part) => part.type === type);
+  let winners: Live[] = value;
+  if (type === 'string') {
+    const puts = value.filter((part) => part.kind === 'put');
+    if (puts.length > 0) winners = [puts.reduce((a, b) => (higher(b.op, a.op) ? b : a))];
+  }
+  let best: Part | null = null;
+  for (const ttl of standing)
+    if (winners.some((part) => part.op === ttl.op || saw(ttl.op, part.op) || saw(part.op, ttl.op)))
+      if (best === null || higher(ttl.op, best.op)) best = ttl;
+  return best === null ? null : (best as Extract<Part, { at: number | null }>).at;
+}
+
+function removesTtl(by: Part, parts: readonly Part[]): boolean {
+  switch (by.kind) {
+    case 'delete':
+    case 'ttl':
+      return true;
+    case 'put':
+      return by.whole && (!by.keepTtl || by.at !== null);
+    case 'remove':
+      return liveOf(parts.filter((part) => part === by || after(by, part))).length === 0;
+    case 'increment':
+    case 'verbatim':
+      return false;
+  }
+}
+
+type Shape<P> = P extends unknown ? Omit<P, 'op' | 'index'> : never;
+
+function partsOf(argv: Argv): [key: string, part: Shape<Part>][] {
+  const name = argv[0]!.toUpperCase();
+  const key = argv[1]!;
+  const element = (type: ElementType, field: string, value: string): [string, Shape<Part>] => [
+    key,
+    { kind: 'put', type, name: field, value, whole: false, keepTtl: true, at: null },
+  ];
+  const pairs = (from: number): [string, string][] => {
+    const out: [string, string][] = [];
+    for (let i = from; i + 1 < argv.length; i += 2) out.push([argv[i]!, argv[i + 1]!]);
+    return out;
+  };
+  const whole = (k: string, value: string, keepTtl = false, at: number | null = null): [string, Shape<Part>] => [
+    k,
+    { kind: 'put', type: 'string', name: '', value, whole: true, keepTtl, at },
+  ];
+  const increment = (type: ElementType, field: string, by: string): [string, Shape<Part>][] => [
+    [key, { kind: 'increment', type, name: field, by }],
+  ];
+  const removal = (type: ElementType): [string, Shape<Part>][] =>
+    argv.slice(2).map((field) => [key, { kind: 'remove', type, name: field }]);
+  switch (name) {
+    case 'SET': {
+      const flags = argv.slice(3).map((flag) => flag.toUpperCase());
+      const at = flags.indexOf('PXAT');
+      return [whole(key, argv[2]!, flags.includes('KEEPTTL'), at < 0 ? null : Number(flags[at + 1]))];
+    }
+    case 'SETNX':
+    case 'GETSET':
+      return [whole(key, argv[2]!)];
+    case 'MSET':
+      return pairs(1).map(([k, value]) => whole(k, value));
+    case 'INCR':
+    case 'DECR':
+      return increment('string', '', name === 'INCR' ? '1' : '-1');
+    case 'INCRBY':
+      return increment('string', '', argv[2]!);
+    case 'DECRBY':
+      return increment('string', '', String(-BigInt(argv[2]!)));
+    case 'DEL':
+    case 'UNLINK':
+      return argv.slice(1).map((k) => [k, { kind: 'delete' }]);
+    case 'PEXPIREAT':
+      return [[key, { kind: 'ttl', at: Number(argv[2]) }]];
+    case 'PERSIST':
+      return [[key, { kind: 'ttl', at: null }]];
+    case 'HSET':
+      return pairs(2).map(([field, value]) => element('hash', field, value));
+    case 'HSETNX':
+      return [element('hash', argv[2]!, argv[3]!)];
+    case 'HINCRBY':
+      return increment('hash', argv[2]!, argv[3]!);
+    case 'HDEL':
+      return removal('hash');
+    case 'SADD':
+      return argv.slice(2).map((member) => element('set', member, ''));
+    case 'SREM':
+      return removal('set');
+    case 'ZREM':
+      return removal('zset');
+    case 'ZINCRBY':
+      return increment('zset', argv[3]!, argv[2]!);
+    case 'ZADD': {
+      let i = 2;
+      const flags = new Set<string>();
+      for (; /^(?:NX|XX|GT|LT|CH|INCR)$/i.test(argv[i]!); i++) flags.add(argv[i]!.toUpperCase());
+      if (flags.has('INCR')) return increment('zset', argv[i + 1]!, argv[i]!);
+      flags.delete('CH');
+      if (flags.size > 0 && argv.length - i > 2) return [[key, { kind: 'verbatim' }]];
+      return pairs(i).map(([score, member]) => element('zset', member, score));
+    }
+    default:
+      return [[key, { kind: 'verbatim' }]];
+  }
+}

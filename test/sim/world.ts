@@ -1,0 +1,615 @@
+/**
+ * The world of one seed: two or three regions with clients, Redis, agent and links, and a scheduler that lets anything
+ * happen between any two steps. When the storm is over everything heals, and then
+ *
+ * - all regions hold the same keys, values and times to live;
+ * - they are what the naive rule says of the complete set of operations;
+ * - every effective command of a client that survived in its Redis was recorded, once, with the right `seen`;
+ * - no list lost an element that nobody removed;
+ * - every window is empty.
+ */
+import { type OpRecord, streamOrigin } from '../../agent/record';
+import { CURSOR_KEY, HEARTBEAT_KEY, parseMarker } from '../../agent/stream/keys';
+import { ForeignHand, SimAgent } from './agent';
+import { Clients, type Mix } from './clients';
+import { Random } from './random';
+import { CommandFailed, Redis, type Value } from './redis';
+import { operationsOf, Rule, type RuleOp } from './rule';
+
+export interface Profile {
+  regions: number;
+  events: number;
+  mix: Mix;
+  crashes: boolean;
+  restarts: boolean;
+  failovers: boolean;
+  partitions: boolean;
+  relayOnly: boolean;
+  skew: boolean;
+  trims: boolean;
+}
+
+export interface Outcome {
+  events: number;
+  operations: number;
+  crashes: number;
+  restarts: number;
+  failovers: number;
+  settlements: number;
+  corrections: number;
+  conflicts: number;
+  refusals: number;
+}
+
+export class SimFailure extends Error {
+  constructor(
+    readonly seed: number,
+    message: string,
+    readonly trace: readonly string[],
+  ) {
+    super(message);
+  }
+}
+
+interface Region {
+  name: string;
+  redis: Redis;
+  initial: Redis;
+  agent: SimAgent;
+  skewMs: number;
+  /** What its replica has: a failover goes back to a place at or after this. */
+  replicated: number;
+  /** Histories that ended, and where. */
+  past: { redis: Redis; end: number }[];
+  /** How often it is passed over, and how fast its parts are. */
+  idle: number;
+  slow: { read: number; pull: number; step: number };
+}
+
+const NAMES = ['eu', 'us', 'ap'];
+const DRAIN_ROUNDS_MAX = 1500;
+
+export function profileOf(random: Random, regions?: number): Profile {
+  const maybe = (p: number): boolean => random.chance(p);
+  return {
+    regions: regions ?? (maybe(0.5) ? 2 : 3),
+    events: random.pick([40, 80, 150, 300]),
+    mix: {
+      keysPerType: random.pick([1, 1, 2, 3]),
+      strings: maybe(0.7),
+      counters: maybe(0.6),
+      hashes: maybe(0.6),
+      sets: maybe(0.6),
+      zsets: maybe(0.5),
+      lists: maybe(0.3),
+      ttl: maybe(0.4),
+      deletes: maybe(0.6),
+      transactions: maybe(0.5),
+      otherTypes: maybe(0.25),
+      appends: maybe(0.15),
+      otherDbs: maybe(0.2),
+    },
+    crashes: maybe(0.5),
+    restarts: maybe(0.25),
+    failovers: maybe(0.3),
+    partitions: maybe(0.5),
+    relayOnly: maybe(0.2),
+    skew: maybe(0.5),
+    trims: maybe(0.5),
+  };
+}
+
+export class World {
+  private readonly random: Random;
+  readonly profile: Profile;
+  private readonly regions: Region[] = [];
+  private readonly clients: Clients;
+  private readonly cut = new Set<string>();
+  private now = 1_700_000_000_000;
+  private seq = 0;
+  private replIds = 0;
+  private readonly traceLines: string[] = [];
+  /** Every operation that became durable in its own region's journal, by origin and position. */
+  private readonly log = new Map<string, RuleOp>();
+  private readonly outcome: Outcome = {
+    events: 0,
+    operations: 0,
+    crashes: 0,
+    restarts: 0,
+    failovers: 0,
+    settlements: 0,
+    corrections: 0,
+    conflicts: 0,
+    refusals: 0,
+  };
+
+  constructor(
+    readonly seed: number,
+    options: { regions?: number; without?: readonly string[]; print?: (line: string) => void } = {},
+  ) {
+    this.random = new Random(seed);
+    this.profile = profileOf(this.random, options.regions);
+    for (const name of options.without ?? []) {
+      if (name in this.profile) Object.assign(this.profile, { [name]: false });
+      else Object.assign(this.profile.mix, { [name]: false });
+    }
+    this.print = options.print;
+    this.clients = new Clients(this.random, this.profile.mix);
+    const names = NAMES.slice(0, this.profile.regions);
+    const pace = (): number => this.random.pick([0.1, 0.4, 1, 1, 1, 2]);
+    for (const name of names) {
+      const region = {
+        name,
+        skewMs: this.profile.skew ? this.random.between(-60_000, 60_000) : this.random.between(-20, 20),
+        replicated: 0,
+        past: [],
+        idle: this.random.pick([0, 0, 0.3, 0.8]),
+        slow: { read: pace(), pull: pace(), step: pace() },
+      } as unknown as Region;
+      region.initial = new Redis('', 0, () => this.now);
+      region.redis = new Redis(this.newReplId(), 0, () => this.clock(region));
+      region.agent = new SimAgent({
+        region: name,
+        members: names,
+        redis: () => region.redis,
+        now: () => this.clock(region),
+        uptime: () => this.now,
+        live: () => this.liveFrom(region),
+        safeOffset: () => (this.profile.failovers ? region.replicated : Infinity),
+        nextSeq: () => ++this.seq,
+        pick: (n) => this.random.below(n),
+        trace: (text) => this.trace(text),
+        durable: (record) => this.keep(record),
+      });
+      this.regions.push(region);
+    }
+    for (const { agent } of this.regions) agent.start();
+    if (this.profile.relayOnly && names.length === 3) this.cut.add(link('eu', 'us'));
+  }
+
+  private readonly print: ((line: string) => void) | undefined;
+
+  run(): Outcome {
+    try {
+      this.trace(`profile ${JSON.stringify(this.profile)}`);
+      for (let i = 0; i < this.profile.events; i++) {
+        this.now += this.random.chance(0.02) ? this.random.below(2000) : this.random.below(12);
+        this.event();
+        this.outcome.events++;
+      }
+      this.drain();
+      this.check();
+    } catch (error) {
+      if (error instanceof SimFailure) throw error;
+      this.trace(`thrown: ${error instanceof Error ? error.stack : String(error)}`);
+      throw new SimFailure(this.seed, error instanceof Error ? error.message : String(error), this.traceLines);
+    }
+    this.outcome.operations = this.log.size;
+    for (const { agent } of this.regions) {
+      this.outcome.settlements += agent.settlements;
+      this.outcome.refusals += agent.refusals;
+      this.outcome.corrections += agent.core.counters.corrections;
+      for (const n of Object.values(agent.core.counters.conflicts)) this.outcome.conflicts += n;
+    }
+    return this.outcome;
+  }
+
+  // ——— what may happen
+
+  private event(): void {
+    const { random, profile } = this;
+    let region = random.pick(this.regions);
+    // Some regions, or parts of them, are slow.
+    for (let i = 0; i < 3 && random.chance(region.idle); i++) region = random.pick(this.regions);
+    const { slow } = region;
+    const kind = random.weighted({
+      client: 30,
+      read: 22 * slow.read,
+      pull: 22 * slow.pull,
+      step: 26 * slow.step,
+      fsync: 12,
+      replicate: profile.failovers ? 8 : 0,
+      heartbeat: 6,
+      expire: profile.mix.ttl ? 5 : 0,
+      noise: 1,
+      crash: profile.crashes ? 1.5 : 0,
+      restart: profile.restarts ? 1 : 0,
+      failover: profile.failovers ? 1.2 : 0,
+      partition: profile.partitions ? 2 : 0,
+      trim: profile.trims ? 3 : 0,
+      clock: profile.skew ? 0.5 : 0,
+    });
+    const { agent, redis } = region;
+    switch (kind) {
+      case 'client':
+        return this.client(region);
+      case 'read':
+        if (agent.alive) agent.readStream(random.pick([1, 7, 64, 300, 100_000]));
+        return;
+      case 'pull':
+        this.pull(region, random.pick(this.regions), random.between(1, 5));
+        return;
+      case 'step':
+        if (agent.alive) this.step(region);
+        else this.start(region);
+        return;
+      case 'fsync':
+        if (agent.alive) agent.fsync();
+        return;
+      case 'replicate':
+        return this.replicate(region);
+      case 'heartbeat':
+        if (agent.alive) agent.heartbeat();
+        return;
+      case 'expire':
+        if (redis.expireOne()) this.trace(`${region.name} expires a key`);
+        return;
+      case 'noise':
+        redis.noise(random.pick(['ping', 'getack', 'select']));
+        return;
+      case 'crash':
+        if (agent.alive) this.crash(region);
+        return;
+      case 'restart':
+        return this.restart(region);
+      case 'failover':
+        return this.failover(region);
+      case 'partition': {
+        const other = random.pick(this.regions);
+        if (other === region) return;
+        const name = link(region.name, other.name);
+        if (!this.cut.delete(name)) this.cut.add(name);
+        this.trace(`link ${name} ${this.cut.has(name) ? 'cut' : 'healed'}`);
+        return;
+      }
+      case 'trim':
+        if (agent.alive) {
+          const n = agent.trim();
+          if (n > 0) this.trace(`${region.name} trims ${n} records`);
+        }
+        return;
+      case 'clock':
+        region.skewMs = random.between(-60_000, 60_000);
+        this.trace(`${region.name} clock skew ${region.skewMs}`);
+        return;
+    }
+  }
+
+  private client(region: Region): void {
+    const { redis } = region;
+    const commands = this.clients.commands(region.name);
+    const db = this.clients.db();
+    const before = redis.offset;
+    const replies = redis.run(db, commands);
+    const at = redis.offset === before ? '' : ` → ${before}–${redis.offset}`;
+    this.trace(
+      `${region.name} client ${db} ${commands.map((argv) => argv.join(' ')).join('; ')}${at}` +
+        (replies.some((reply) => reply instanceof CommandFailed) ? ' (refused)' : ''),
+    );
+  }
+
+  private step(region: Region): void {
+    try {
+      region.agent.step();
+    } catch (error) {
+      if (!(error instanceof ForeignHand)) throw error;
+      this.trace(`${region.name} agent: another hand on Redis`);
+      region.agent.crash(this.random.below(3), false);
+      region.agent.start();
+    }
+  }
+
+  private start(region: Region): void {
+    this.trace(`${region.name} agent starts`);
+    region.agent.start();
+  }
+
+  private crash(region: Region): void {
+    const { agent } = region;
+    const survivors = this.random.below(agent.unsynced + 1);
+    const late = this.random.chance(0.5);
+    this.trace(
+      `${region.name} agent crashes, loses ${agent.unsynced - survivors} records${late ? ', block lands' : ''}`,
+    );
+    agent.crash(survivors, late);
+    this.outcome.crashes++;
+  }
+
+  private pull(to: Region, from: Region, count: number): number {
+    if (to === from || !to.agent.alive || !from.agent.alive || this.cut.has(link(to.name, from.name))) return 0;
+    let received = 0;
+    for (const origin of from.agent.journal.origins())
+      for (let i = 0; i < count; i++) {
+        const record = from.agent.journal.after(origin, to.agent.journal.end(origin));
+        if (record === undefined || !to.agent.receive(record)) break;
+        received++;
+      }
+    for (const beat of from.agent.beats.values()) if (beat.region !== to.name) to.agent.receiveBeat(beat);
+    if (received > 0) this.trace(`${to.name} pulls ${received} from ${from.name}`);
+    return received;
+  }
+
+  private replicate(region: Region): void {
+    const rest = region.redis.units.filter((unit) => unit.end > region.replicated);
+    if (rest.length === 0) region.replicated = region.redis.offset;
+    else region.replicated = this.random.pick(rest).end;
+    if (region.agent.alive) region.agent.publishBeats();
+  }
+
+  /** Redis starts again with all its data, and a new history. The agent had read all of the old one. */
+  private restart(region: Region): void {
+    const { agent, redis } = region;
+    if (!agent.alive) return;
+    while (agent.readStream(100_000));
+    agent.fsync();
+    this.trace(`${region.name} Redis restarts at ${redis.offset}`);
+    agent.crash(0, this.random.chance(0.5));
+    // Its last block may have landed late: the next session reads that before it finds a new history.
+    agent.start();
+    agent.readStream(100_000);
+    agent.fsync();
+    agent.crash(0, false);
+    this.newHistory(region, redis, redis.offset, 0);
+    this.outcome.restarts++;
+  }
+
+  /** A replica that lacks the last part takes over. */
+  private failover(region: Region): void {
+    const { random } = this;
+    const { agent, redis } = region;
+    if (agent.journal.end(streamOrigin(region.name, redis.replId)) === undefined) return;
+    const units = redis.units.filter((unit) => unit.end >= region.replicated);
+    const fork = random.chance(0.3) || units.length === 0 ? redis.offset : random.pick(units).end;
+    if (fork < redis.start) return;
+    this.trace(`${region.name} fails over at ${fork} of ${redis.offset}`);
+    if (agent.alive) agent.crash(random.below(agent.unsynced + 1), random.chance(0.3));
+    this.newHistory(region, redis.replicaAt(fork, region.initial), fork, fork);
+    this.outcome.failovers++;
+  }
+
+  private newHistory(region: Region, data: Redis, end: number, start: number): void {
+    const old = region.redis;
+    region.past.push({ redis: old, end });
+    region.initial = data;
+    region.redis = new Redis(this.newReplId(), start, () => this.clock(region), data, { redis: old, end });
+    region.replicated = start;
+  }
+
+  // ——— the end
+
+  private drain(): void {
+    this.trace('— quiet —');
+    this.cut.clear();
+    if (this.profile.relayOnly && this.regions.length === 3) this.cut.add(link('eu', 'us'));
+    this.now += 200_000;
+    for (let round = 0; round < DRAIN_ROUNDS_MAX; round++) {
+      this.now += 100;
+      for (const region of this.regions) {
+        const { agent, redis } = region;
+        if (!agent.alive) this.start(region);
+        while (redis.expireOne()) this.trace(`${region.name} expires a key`);
+        if (round % 4 === 0) agent.heartbeat();
+        agent.readStream(1_000_000);
+        region.replicated = region.redis.offset;
+        agent.fsync();
+        for (const other of this.regions) this.pull(region, other, 1000);
+        for (let i = 0; i < 8; i++) {
+          this.step(region);
+          agent.readStream(1_000_000);
+          if (agent.waitingFor === 'work') break;
+        }
+      }
+      if (round % 4 === 3 && this.isQuiet()) return;
+    }
+    throw new SimFailure(
+      this.seed,
+      `not quiet after ${DRAIN_ROUNDS_MAX} rounds: ${this.whyNotQuiet()}`,
+      this.traceLines,
+    );
+  }
+
+  private isQuiet(): boolean {
+    return this.whyNotQuiet() === '';
+  }
+
+  private whyNotQuiet(): string {
+    const reasons: string[] = [];
+    for (const { name, agent, redis } of this.regions) {
+      const { core } = agent;
+      if (agent.pending > 0) reasons.push(`${name} has ${agent.pending} records to apply`);
+      if (core.racedKeys > 0) reasons.push(`${name} has ${core.racedKeys} raced keys`);
+      if (core.unsettledKeys > 0)
+        reasons.push(
+          `${name} has ${core.unsettledKeys} unsettled keys (${core
+            .toSettle(NAMES.slice(0, this.regions.length))
+            .map((state) => state.key)
+            .join()})`,
+        );
+      if (agent.waitingFor !== 'work') reasons.push(`${name} waits for ${agent.waitingFor}`);
+      if (agent.unread > 0) reasons.push(`${name} has ${agent.unread} bytes unread`);
+      if (core.window.operations > 0 || core.window.keys > 0)
+        reasons.push(`${name} has a window of ${core.window.operations} operations, ${core.window.keys} keys`);
+      for (const { key, db } of redis.keys())
+        if (redis.isExpired(db, key)) reasons.push(`${name} has to expire ${key}`);
+      for (const other of this.regions)
+        for (const origin of agent.journal.origins())
+          if (other.agent.journal.end(origin) !== agent.journal.end(origin))
+            reasons.push(
+              `${other.name} has ${origin} up to ${other.agent.journal.end(origin)}, ${name} up to ${agent.journal.end(origin)}`,
+            );
+    }
+    return reasons.join('; ');
+  }
+
+  private check(): void {
+    this.checkRecords();
+    const rule = new Rule();
+    for (const op of this.log.values()) rule.add(op);
+    const ids = new Set(rule.ids());
+    const held = this.regions.map(({ redis }) => {
+      const map = new Map<string, string>();
+      for (const { db, key, value, expireAt } of redis.keys())
+        if (!key.startsWith('meridian:')) map.set(`${db} ${key}`, show(value, expireAt));
+      for (const id of map.keys()) ids.add(id);
+      return map;
+    });
+    for (const id of ids) {
+      const values = held.map((map) => map.get(id) ?? 'absent');
+      const expected = rule.value(id);
+      const says =
+        expected === 'verbatim' ? null : expected === null ? 'absent' : show(expected.value, expected.expireAt);
+      const equal = values.every((value) => value === values[0]);
+      if (equal && (says === null || says === values[0])) continue;
+      const lines = this.regions.map(({ name }, i) => `${name}: ${values[i]}`);
+      if (says !== null) lines.push(`rule: ${says}`);
+      for (const line of rule.describe(id)) this.trace(line);
+      throw new SimFailure(
+        this.seed,
+        `key ${id} ${equal ? 'is not what the rule says' : 'differs between regions'}\n  ${lines.join('\n  ')}`,
+        this.traceLines,
+      );
+    }
+    this.checkLists();
+  }
+
+  /** What was recorded is what clients did. */
+  private checkRecords(): void {
+    const found = new Set<string>();
+    for (const region of this.regions) {
+      const histories = [...region.past, { redis: region.redis, end: region.redis.offset }];
+      for (const { redis, end } of histories) {
+        const origin = streamOrigin(region.name, redis.replId);
+        let seen: ReadonlyMap<string, number> | null = null;
+        let cursor: string | null = null;
+        for (const unit of redis.units) {
+          const marker = unit.commands.find(({ argv }) => argv[1] === CURSOR_KEY);
+          for (const command of unit.commands) {
+            const { argv } = command;
+            if (argv[1] === CURSOR_KEY || argv[1] === HEARTBEAT_KEY) continue;
+            if (marker !== undefined && argv[0] !== 'UNLINK') continue;
+            const id = `${origin}@${command.end}`;
+            const op = this.log.get(id);
+            if (op === undefined) {
+              if (command.end <= end) this.fail(`${id} ${argv.join(' ')} was never recorded`);
+              continue;
+            }
+            found.add(id);
+            if (op.commands[0]!.argv.join(' ') !== argv.join(' ') || op.commands[0]!.db !== command.db)
+              this.fail(`${id} was ${argv.join(' ')}, recorded as ${op.commands[0]!.argv.join(' ')}`);
+            if (seen !== null && !sameSeen(op.seen, seen))
+              this.fail(`${id} ${argv.join(' ')} was recorded with a wrong seen`);
+          }
+          if (marker !== undefined) {
+            cursor = marker.argv[2]!;
+            seen = parseMarker(cursor)!.vector;
+          }
+        }
+      }
+    }
+    for (const [id, op] of this.log)
+      if (!found.has(id) && op.commands.length === 1 && op.commands[0]!.argv[0] !== 'DEL')
+        this.fail(`${id} was recorded, and never happened`);
+    // A hybrid logical clock: what has seen an operation is stamped after it.
+    const byOrigin = new Map<string, RuleOp[]>();
+    for (const op of this.log.values()) {
+      const ops = byOrigin.get(op.origin);
+      if (ops === undefined) byOrigin.set(op.origin, [op]);
+      else ops.push(op);
+    }
+    for (const ops of byOrigin.values()) ops.sort((a, b) => a.position - b.position);
+    for (const [origin, ops] of byOrigin)
+      ops.forEach((op, i) => {
+        const below = [...op.seen].map(([o, position]) =>
+          byOrigin.get(o)?.findLast((other) => other.position <= position),
+        );
+        for (const other of [ops[i - 1], ...below])
+          if (other !== undefined && other.stamp >= op.stamp)
+            this.fail(`${origin}@${op.position} saw ${other.origin}@${other.position}, whose stamp is not lower`);
+      });
+  }
+
+  /** An element that was pushed, and never popped, of a list that was never deleted, is there. */
+  private checkLists(): void {
+    for (const key of this.clients.listKeys()) {
+      const ops = [...this.log.values()].flatMap((op) => op.commands.map((command) => ({ op, ...command })));
+      const mine = ops.filter(({ argv }) => argv.slice(1).includes(key) || (argv[0] === 'MSET' && argv.includes(key)));
+      if (
+        mine.some(({ op, argv }) => op.commands.length === 1 && !['RPUSH', 'LPUSH', 'LPOP', 'RPOP'].includes(argv[0]!))
+      )
+        continue;
+      if (mine.some(({ argv }) => /POP$/.test(argv[0]!))) continue;
+      for (const db of [0, 1]) {
+        const value = this.regions[0]!.redis.entry(db, key)?.value;
+        const list = value?.type === 'list' ? value.list : [];
+        for (const { op, argv, db: at } of mine)
+          if (at === db && op.commands.length === 1 && argv[0] !== 'DEL')
+            for (const element of argv.slice(2))
+              if (!list.includes(element))
+                this.fail(`list ${key} lost ${element}, pushed by ${op.origin}@${op.position}`);
+      }
+    }
+  }
+
+  private fail(message: string): never {
+    throw new SimFailure(this.seed, message, this.traceLines);
+  }
+
+  // ——— common
+
+  private keep(record: OpRecord): void {
+    for (const op of operationsOf(record)) {
+      const id = `${op.origin}@${op.position}`;
+      const known = this.log.get(id);
+      if (known !== undefined && (known.stamp !== op.stamp || !sameSeen(known.seen, op.seen)))
+        this.fail(`${id} was recorded twice, differently: stamps ${known.stamp} and ${op.stamp}`);
+      this.log.set(id, op);
+    }
+  }
+
+  private clock(region: Region): number {
+    return this.now + region.skewMs;
+  }
+
+  private newReplId(): string {
+    return `r${++this.replIds}`;
+  }
+
+  private liveFrom(region: Region): string[] {
+    const live = [region.name];
+    for (const other of this.regions)
+      if (other !== region && other.agent.alive && !this.cut.has(link(region.name, other.name))) live.push(other.name);
+    return live;
+  }
+
+  private trace(text: string): void {
+    this.traceLines.push(text);
+    this.print?.(text);
+  }
+}
+
+function link(a: string, b: string): string {
+  return a < b ? `${a}–${b}` : `${b}–${a}`;
+}
+
+function sameSeen(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  if (a.size !== b.size) return false;
+  for (const [origin, position] of a) if (b.get(origin) !== position) return false;
+  return true;
+}
+
+/** A value as one text; order of elements counts only in lists. */
+function show(value: Value, expireAt: number | null): string {
+  const ttl = expireAt === null ? '' : ` until ${expireAt}`;
+  switch (value.type) {
+    case 'string':
+      return `"${value.string}"${ttl}`;
+    case 'hash':
+      return `hash ${JSON.stringify([...value.hash].sort())}${ttl}`;
+    case 'set':
+      return `set ${JSON.stringify([...value.set].sort())}${ttl}`;
+    case 'zset':
+      return `zset ${JSON.stringify([...value.zset].map(([m, s]) => [m, String(s)]).sort())}${ttl}`;
+    case 'list':
+      return `list ${JSON.stringify(value.list)}${ttl}`;
+  }
+}
