@@ -34,9 +34,35 @@ export class Batch {
   /** The highest stamp of its operations. */
   stamp = 0;
   private db = -1;
+  /** Commands that stand one after the other in a record: copied together. */
+  private runBuf: Buffer | null = null;
+  private runStart = 0;
+  private runEnd = 0;
+  private runCommands = 0;
+
+  /** Appends one command of a record as it came. */
+  pass(db: number, buf: Buffer, start: number, end: number): void {
+    if (this.runBuf === buf && this.runEnd === start && this.db === db) {
+      this.runEnd = end;
+      this.runCommands++;
+      return;
+    }
+    this.select(db);
+    this.runBuf = buf;
+    this.runStart = start;
+    this.runEnd = end;
+    this.runCommands = 1;
+  }
+
+  private endRun(): void {
+    if (this.runBuf === null) return;
+    this.writer.raw(this.runBuf, this.runStart, this.runEnd, this.runCommands);
+    this.runBuf = null;
+  }
 
   /** Selects `db` for what is written next. */
   select(db: number): CommandWriter {
+    this.endRun();
     if (this.db !== db) {
       this.writer.command(['SELECT', db]);
       this.db = db;
@@ -60,6 +86,7 @@ export class Batch {
   }
 
   private flush(): void {
+    this.endRun();
     if (this.writer.commands === 0) return;
     const commands = this.writer.commands;
     const bytes = this.writer.take();

@@ -225,8 +225,6 @@ export class MergeCore {
       writeEffect(out, effect);
       return;
     }
-    // One type only, the usual case: then it can't change.
-    const typeBefore = state.onlyType ?? visibleType(state, this.origins);
     this.insert(state, effect, op);
     this.checkSettled(state, effect, op);
     if (effect.kind === 'set' || effect.kind === 'delete') {
@@ -237,12 +235,11 @@ export class MergeCore {
       writeTtl(out, state, this.origins);
       return;
     }
-    const type = state.onlyType ?? visibleType(state, this.origins);
-    if (typeBefore !== -1 && type !== typeBefore) {
+    if (state.onlyType === null) {
+      // Which type stands may have changed, and elements of the one that stood may have been removed.
       rewriteKey(out, state, this.origins);
       return;
     }
-    if (type !== -1 && effectType(effect) !== type) return;
     if (effect.kind === 'increment') {
       const put = winner(this.touched[0]!, this.origins);
       const resolved = resolve(this.touched[0]!, this.origins);
@@ -495,11 +492,11 @@ export class MergeCore {
     const origin = this.origins.index(record.origin);
     const seen = this.origins.toSeen(record.seen);
     const base = record.end - record.payload.length;
-    const value = { buf: record.payload, start: 0, end: 0 };
-    const { argStart, argEnd } = scanner;
+    const value = { buf: scanner.buf, start: 0, end: 0 };
     let { db, stamp } = record;
     while (scanner.next()) {
-      const { buf } = scanner;
+      // The arrays grow with a long command: no reference outlives a step.
+      const { buf, argStart, argEnd } = scanner;
       const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
       if (command.class === Class.control) {
         if (command.code === Code.select) db = Number(argText(scanner, 1));

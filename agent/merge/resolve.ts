@@ -107,7 +107,7 @@ function holds(state: KeyState, ttl: Op, type: Type | -1, origins: OriginTable):
     if (put !== null) return with_(put.op);
     return !element.baseDead || element.increments.some((i) => with_(i.op));
   }
-  if (!state.baseDead) return true;
+  if (!state.isBaseDead(type)) return true;
   for (const element of state.elements())
     if (element.type === type) for (const part of liveParts(element)) if (with_(part.op)) return true;
   return false;
@@ -182,7 +182,7 @@ export function correctKey(
     const type = visibleType(state, origins);
     if (
       type === -1
-        ? state.baseDead && only !== -1
+        ? only !== -1 && (only === null || state.isBaseDead(only))
         : only === null || (type === Type.string && resolve(state.string!, origins).known)
     ) {
       rewriteKey(out, state, origins);

@@ -41,6 +41,7 @@ export function saw(later: Op, earlier: Op): boolean {
 
 export const Type = { string: 0, hash: 1, set: 2, zset: 3 } as const;
 export type Type = (typeof Type)[keyof typeof Type];
+const ALL_TYPES = 15;
 export const TYPE_NAMES = ['string', 'hash', 'set', 'zset'] as const;
 
 export interface Put {
@@ -124,7 +125,8 @@ export class KeyState {
   opaques: Op[] = [];
   /** Expiries not yet seen by all: a renewal that had not seen one of them needs the key's state back. */
   expiries: Op[] = [];
-  baseDead = false;
+  /** Bits of the types of which nothing in Redis from before the window counts any more. */
+  deadTypes = 0;
   ttlBaseDead = false;
   /** Operations not yet seen by all. */
   unstable = 0;
@@ -193,16 +195,21 @@ export class KeyState {
   }
 
   element(type: Type, name: string): Element {
-    if (type === Type.string) return (this.string ??= new Element(type, '', this.baseDead));
+    if (type === Type.string) return (this.string ??= new Element(type, '', this.isBaseDead(type)));
     this.members ??= new Map();
     const id = type + name;
     let element = this.members.get(id);
     if (element === undefined) {
-      element = new Element(type, name, this.baseDead);
+      element = new Element(type, name, this.isBaseDead(type));
       this.members.set(id, element);
       this.memberTypes |= 1 << type;
     }
     return element;
+  }
+
+  /** Whether elements that the window does not know are not there, whatever Redis has. */
+  isBaseDead(type: Type): boolean {
+    return (this.deadTypes & (1 << type)) !== 0;
   }
 
   findElement(type: Type, name: string): Element | undefined {
@@ -268,7 +275,7 @@ export class KeyState {
       element.baseDead = true;
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
-    this.baseDead = true;
+    this.deadTypes = ALL_TYPES;
     if (keepTtl) return;
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
     this.ttlBaseDead = true;
@@ -303,7 +310,7 @@ export class KeyState {
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
     this.opaques.push(op);
     this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
-    this.baseDead = false;
+    this.deadTypes = 0;
     this.ttlBaseDead = false;
   }
 
@@ -313,6 +320,7 @@ export class KeyState {
   }
 
   private removeOtherTypes(op: Op, type: Type): void {
+    this.deadTypes |= ALL_TYPES & ~(1 << type);
     if (this.string !== null && type !== Type.string) {
       removeSeen(this.string, op);
       this.string.baseDead = true;
@@ -524,9 +532,10 @@ export class Window {
    * key: an operation folds when every member, *and every operation of that key in the window*, has seen it.
    */
   private foldElement(state: KeyState, element: Element): void {
-    if (state.unstableKeyOps > 0 || state.isHeld || state.string !== null) return;
+    // With several types, which of them stands hangs on all that lives.
+    if (state.unstableKeyOps > 0 || state.isHeld || state.onlyType !== element.type) return;
     state.members?.delete(element.type + element.name);
-    state.baseDead = false;
+    state.deadTypes &= ~(1 << element.type);
   }
 
   /** Drops a settled key whose operations everybody has seen. */
