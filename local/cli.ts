@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 
 import type * as Cli from './commands/cli';
@@ -9,6 +12,7 @@ import type * as Status from './commands/status';
 import type * as Up from './commands/up';
 import type * as Verify from './commands/verify';
 import { LocalError, errorText } from './errors';
+import { packageRoot } from './package-root';
 
 // The `meridian` command. Each subcommand's code is loaded when it is called: `status` needn't wait for what only `up` uses.
 
@@ -41,6 +45,11 @@ function seconds(text: string): number {
   return value;
 }
 
+function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(path.join(packageRoot(), 'package.json'), 'utf8'));
+  return String(Reflect.get(Object(manifest) as object, 'version'));
+}
+
 const stateDirHelp = 'where its data, logs and passwords are (default: ".meridian/<stack>")';
 const agentOrRedis = (required: boolean): Argument =>
   new Argument(required ? '<what>' : '[what]', 'which of its processes').choices(['agent', 'redis']);
@@ -48,6 +57,7 @@ const agentOrRedis = (required: boolean): Argument =>
 export function buildProgram(): Command {
   const program = new Command('meridian')
     .description('Runs a multi-region, active-active Redis stack as real processes on this machine.')
+    .version(version(), '-V, --version')
     .enablePositionalOptions()
     .showHelpAfterError('(--help shows how)')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'meridian:')) })

@@ -1,7 +1,7 @@
 import path from 'node:path';
 
 import { type StateDir, type StackLayout } from './layout';
-import { packageRoot } from './stack';
+import { packageRoot } from './package-root';
 
 /** How the reader of a message can call this program: from a checkout it is on nobody's PATH. */
 export function programName(): string {

@@ -1,25 +1,36 @@
 const refreshMs = 1000;
-const plainRefreshMs = 10_000;
+const lineEveryMs = 10_000;
+
+/** What there is to show at one moment. */
+export interface Picture {
+  readonly block: readonly string[];
+  /** The same in one line. */
+  readonly line: string;
+  /** When this changes, it is worth a new line at once. */
+  readonly state: string;
+}
 
 /**
  * Shows what changes: on a terminal a block of lines that is redrawn in place, with notices scrolling away above it; into a pipe
- * or a file the notices, and the block every ten seconds.
+ * or a file one line when the state changes, and every ten seconds.
  */
 export class Display {
   private drawn = 0;
   private timer: NodeJS.Timeout | undefined;
   private busy = false;
+  private lastState = '';
+  private lastLineAt = 0;
   private onFailure: (error: unknown) => void = () => undefined;
 
   constructor(
     private readonly out: NodeJS.WriteStream,
-    private readonly render: () => Promise<string[]>,
+    private readonly render: () => Promise<Picture>,
   ) {}
 
   /** @param onFailure when there is nothing to show; the next attempt comes all the same */
   start(onFailure?: (error: unknown) => void): void {
     if (onFailure !== undefined) this.onFailure = onFailure;
-    this.timer = setInterval(() => this.draw(), this.isTerminal ? refreshMs : plainRefreshMs);
+    this.timer = setInterval(() => this.draw(), refreshMs);
     this.draw();
   }
 
@@ -31,8 +42,7 @@ export class Display {
   }
 
   notice(text: string): void {
-    const time = new Date().toTimeString().slice(0, 8);
-    this.out.write(`${this.erase()}${time} ${text}\n`);
+    this.out.write(`${this.erase()}${clock()} ${text}\n`);
     if (this.timer !== undefined && this.isTerminal) this.draw();
   }
 
@@ -44,19 +54,23 @@ export class Display {
     if (this.busy) return;
     this.busy = true;
     this.render()
-      .then((lines) => this.show(lines), this.onFailure)
+      .then((picture) => this.show(picture), this.onFailure)
       .finally(() => (this.busy = false));
   }
 
-  private show(lines: readonly string[]): void {
+  private show(picture: Picture): void {
     if (this.timer === undefined) return;
     if (!this.isTerminal) {
-      this.out.write(`${lines.join('\n')}\n\n`);
+      const now = performance.now();
+      if (picture.state === this.lastState && now - this.lastLineAt < lineEveryMs) return;
+      this.lastState = picture.state;
+      this.lastLineAt = now;
+      this.out.write(`${clock()} ${picture.line}\n`);
       return;
     }
     const { columns = 80, rows = 24 } = this.out;
     // A line that wraps, or a block higher than the window, can't be erased again.
-    const block = ['', ...lines].slice(0, rows - 1).map((line) => line.slice(0, columns - 1));
+    const block = ['', ...picture.block].slice(0, rows - 1).map((line) => line.slice(0, columns - 1));
     this.out.write(`${this.erase()}${block.join('\n')}\n`);
     this.drawn = block.length;
   }
@@ -66,4 +80,8 @@ export class Display {
     this.drawn = 0;
     return back;
   }
+}
+
+function clock(): string {
+  return new Date().toTimeString().slice(0, 8);
 }

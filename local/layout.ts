@@ -72,6 +72,8 @@ export interface StateDir {
   /** Of the agents and replicas. */
   readonly agentPassword: string;
   readonly certs: string;
+  /** Node's cache of compiled code, for faster starts (Node 22 on). */
+  readonly cache: string;
   readonly regions: string;
 }
 
@@ -86,6 +88,7 @@ export function stateDirOf(root: string): StateDir {
     password: at('password'),
     agentPassword: at('agent-password'),
     certs: at('certs'),
+    cache: at('cache'),
     regions: at('regions'),
   };
 }

@@ -10,6 +10,7 @@ import {
   withRegions,
 } from '../model';
 import { LocalError, errorText } from './errors';
+import { packageRoot } from './package-root';
 import { type RedisBinary, RedisBinaryError, ensureRedisBinary, inspectRedisBinary } from './redis-binary';
 
 /** What the command line says about a stack, beside its file. */
@@ -109,11 +110,4 @@ export function binariesOf(config: StackConfig, option: string | undefined): Map
     if (error instanceof RedisBinaryError) throw new LocalError('BINARY', error.message);
     throw error;
   }
-}
-
-/** The folder of this package, from its sources as well as from dist/. */
-export function packageRoot(): string {
-  let dir = __dirname;
-  while (!existsSync(path.join(dir, 'package.json')) && path.dirname(dir) !== dir) dir = path.dirname(dir);
-  return dir;
 }

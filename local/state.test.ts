@@ -129,6 +129,7 @@ test("purge removes what is ours and leaves a stranger's files", () => {
   const dir = stateDir();
   writeState(dir, example);
   mkdirSync(path.join(dir.regions, 'a'), { recursive: true });
+  writeFileSync(`${dir.state}.4711.tmp`, 'half');
   const stranger = path.join(dir.root, 'thesis.txt');
   writeFileSync(stranger, 'years of work');
   purge(dir);

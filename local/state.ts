@@ -171,6 +171,12 @@ export function purge(dir: StateDir): void {
   const { root, ...ours } = dir;
   try {
     for (const entry of Object.values(ours)) rmSync(entry, { recursive: true, force: true });
+    // What a process that was killed had not yet renamed.
+    const names = Object.values(ours).map((entry) => path.basename(entry));
+    const halves = readdirSync(root).filter((name) =>
+      names.some((known) => name.startsWith(`${known}.`) && /\.(tmp|stale)$/.test(name)),
+    );
+    for (const half of halves) rmSync(path.join(root, half), { force: true });
     if (existsSync(root) && readdirSync(root).length === 0) rmdirSync(root);
     const parent = path.dirname(root);
     if (path.basename(parent) === '.meridian' && readdirSync(parent).length === 0) rmdirSync(parent);

@@ -20,7 +20,7 @@ import { type RedisBinary } from './redis-binary';
 import { agentUser, renderRedisConf } from './redis-conf';
 import { type Secrets, provideSecrets } from './secrets';
 import { Service, type ServiceSpec, lastLines } from './service';
-import { packageRoot } from './stack';
+import { packageRoot } from './package-root';
 import { type StackState, livingOf, readState, releaseLock, stateOf, takeLock, writeState } from './state';
 
 export interface SupervisorOptions {
@@ -253,6 +253,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       command: process.execPath,
       args: ['--enable-source-maps', program, '--config', region.agent.config],
       cwd: region.agent.dir,
+      env: { NODE_COMPILE_CACHE: this.layout.dir.cache, ...process.env },
       log: region.agent.log,
       graceMs: agentGraceMs,
       probe: () => probeAgent(region.agent.adminPort),

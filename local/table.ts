@@ -42,6 +42,25 @@ export function renderReport(report: StackReport): string[] {
   return lines;
 }
 
+/**
+ * The same in one line, for a log; `state` is the part of it that is worth a new line when it changes.
+ */
+export function renderLine(report: StackReport): { state: string; line: string } {
+  const { status, agents, view } = report;
+  const state = [
+    ...status.regions.map(({ name, redis, agent, links }) => {
+      const broken = links.filter((link) => link.state !== 'up').map(({ peer, state }) => `, ${peer} ${state}`);
+      return `${name}: ${redis.pid === null ? 'no Redis' : agent.state}${broken.join('')}`;
+    }),
+    ...(view?.faults ?? []).map(describeFault),
+  ].join('; ');
+  const pending = status.regions.reduce((sum, region) => sum + pendingOf(region), 0);
+  const rate = [...agents.values()].reduce((sum, agent) => sum + agent.captured.opsPerSecond, 0);
+  const lags = status.regions.flatMap((region) => region.links.map((link) => link.lagMs ?? 0));
+  const numbers = `${number(rate)} writes/s, ${number(pending)} pending, lag up to ${number(Math.max(0, ...lags))} ms`;
+  return { state, line: agents.size === 0 ? state : `${numbers}; ${state}` };
+}
+
 function headline({ status, view }: StackReport): string {
   const count = `${status.regions.length} regions`;
   const agentsOff = status.regions.every((region) => region.agent.state === 'off');
@@ -49,35 +68,39 @@ function headline({ status, view }: StackReport): string {
   return `Stack ${status.stack}: ${count}, ${state}${view === undefined ? '; its supervisor does not answer' : ''}`;
 }
 
+/** What matters least stands at the right, where a narrow terminal cuts it off. */
 function regionTable({ status, agents, primary }: StackReport): string[] {
   const columns = [
     { title: 'REGION' },
-    { title: 'WEIGHT', right: true },
-    { title: 'REDIS' },
-    { title: 'VERSION' },
-    { title: 'REPLICAS', right: true },
+    { title: 'ROLE' },
+    { title: 'PORT', right: true },
     { title: 'AGENT' },
     { title: 'WRITES/S', right: true },
     { title: 'APPLIED/S', right: true },
     { title: 'PENDING', right: true },
     { title: 'CONFLICTS', right: true },
+    { title: 'WEIGHT', right: true },
+    { title: 'REPLICAS', right: true },
     { title: 'JOURNAL', right: true },
+    { title: 'REDIS' },
   ];
   const rows = status.regions.map((region) => {
     const agent = agents.get(region.name);
     const running = region.replicas.filter((replica) => replica.pid !== null).length;
+    const ofAgent = (text: (agent: AgentStatus) => string): string => (agent === undefined ? '' : text(agent));
     return [
-      region.name === primary ? `${region.name} *` : region.name,
+      region.name,
+      region.name === primary ? 'primary' : 'member',
+      String(region.redis.port),
+      region.redis.pid === null ? 'no Redis' : region.agent.state,
+      ofAgent(({ captured }) => number(captured.opsPerSecond)),
+      ofAgent(({ applied }) => number(applied.opsPerSecond)),
+      ofAgent(() => number(pendingOf(region))),
+      ofAgent((status) => number(conflictsOf(status))),
       String(region.weight),
-      `${region.redis.host}:${region.redis.port}${region.redis.pid === null ? ' down' : ''}`,
-      agent?.redis.version ?? '',
       `${running}/${region.replicas.length}`,
-      region.agent.state,
-      agent === undefined ? '' : number(agent.captured.opsPerSecond),
-      agent === undefined ? '' : number(agent.applied.opsPerSecond),
-      number(region.links.reduce((sum, link) => sum + link.pendingOps, 0)),
-      agent === undefined ? '' : number(conflictsOf(agent)),
-      agent === undefined ? '' : bytes(agent.journal.bytes),
+      ofAgent(({ journal }) => bytes(journal.bytes)),
+      ofAgent(({ redis }) => redis.version),
     ];
   });
   return renderTable(columns, rows);
@@ -97,6 +120,10 @@ function lagTable(regions: readonly RegionStatus[]): string[] {
 function linkCell(link: LinkStatus | undefined): string {
   if (link === undefined) return '';
   return link.state === 'up' ? (link.lagMs === null ? 'up' : `${number(link.lagMs)} ms`) : link.state;
+}
+
+function pendingOf(region: RegionStatus): number {
+  return region.links.reduce((sum, link) => sum + link.pendingOps, 0);
 }
 
 function conflictsOf(agent: AgentStatus): number {

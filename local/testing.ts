@@ -10,7 +10,7 @@ import { type Arg, type Reply, RedisConnection } from '../agent/resp';
 import { stateDirOf } from './layout';
 import { loopback } from './ports';
 import { type RedisBinary, ensureRedisBinary } from './redis-binary';
-import { packageRoot } from './stack';
+import { packageRoot } from './package-root';
 import { type StackState, readState } from './state';
 
 /** Things to undo, in reverse order, whatever happened. */

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Display } from '../display';
 import { reportOf, requireRunning } from '../status';
-import { renderReport } from '../table';
+import { renderLine, renderReport } from '../table';
 import { type CommonOptions, dirOf, print } from './common';
 
 export interface StatusOptions extends CommonOptions {
@@ -27,6 +27,9 @@ export async function status(options: StatusOptions): Promise<void> {
     }
   }
   await look();
-  const display = new Display(process.stdout, async () => renderReport(await look()));
+  const display = new Display(process.stdout, async () => {
+    const report = await look();
+    return { ...renderLine(report), block: renderReport(report) };
+  });
   await new Promise<never>((_, reject) => display.start(reject)).finally(() => display.stop());
 }

@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 
 import { renderConnect } from '../connect';
-import { Display } from '../display';
+import { Display, type Picture } from '../display';
 import { LocalError, errorText } from '../errors';
 import { makeDir } from '../files';
 import { type StackLayout, basePortDefault, layoutOf } from '../layout';
@@ -9,7 +9,7 @@ import { binariesOf, loadStack } from '../stack';
 import { alreadyRunning, readState, supervisorOf } from '../state';
 import { type StackStatus, reportOf } from '../status';
 import { Supervisor } from '../supervisor';
-import { renderReport } from '../table';
+import { renderLine, renderReport } from '../table';
 import { type CommonOptions, dirOf, print } from './common';
 import { detach } from './detach';
 
@@ -90,7 +90,11 @@ export async function up(options: UpOptions): Promise<void> {
     tell({ ready: info, lines });
     if (background) process.disconnect?.();
     else if (options.json) print(options, info, []);
-    else display.start();
+    else {
+      // On a terminal the block says the same.
+      if (!process.stdout.isTTY) process.stdout.write(`${lines.slice(1).join('\n')}\n\n`);
+      display.start();
+    }
   }
   await over;
 }
@@ -135,9 +139,12 @@ function readyLines(layout: StackLayout, info: ReadyInfo): string[] {
   return [`${layout.regions.length} regions are ready after ${seconds} s`, '', ...renderConnect(layout)];
 }
 
-async function draw(layout: StackLayout): Promise<string[]> {
+async function draw(layout: StackLayout): Promise<Picture> {
   const state = readState(layout.dir);
-  if (state === undefined) return ['the state file has gone'];
+  if (state === undefined) throw new LocalError('STATE_DIR', `${layout.dir.state} has gone.`);
   const report = await reportOf(layout.dir, state);
-  return [...renderReport(report), '', ...renderConnect(layout), '', '  Ctrl-C stops everything.'];
+  return {
+    ...renderLine(report),
+    block: [...renderReport(report), '', ...renderConnect(layout), '', '  Ctrl-C stops everything.'],
+  };
 }
