@@ -422,8 +422,10 @@ export class MergeCore {
   refused(db: number, key: string): boolean {
     const state = this.window.find(db, key);
     if (state === undefined) return false;
+    // Several commands of one block count once: the correction is on its way. Nobody else knows of the refusal.
+    if (this.raced.has(state)) return true;
     if (state.refusals++ === 0) this.race(state, null);
-    else this.unsettle(state, null);
+    else this.unsettle(state, this.options.region);
     return true;
   }
 
@@ -594,10 +596,6 @@ export class MergeCore {
 
 /** Effects on one key. */
 type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
-
-function effectType(effect: KeyEffect): Type {
-  return 'type' in effect ? effect.type : Type.string;
-}
 
 /** Whether the bytes say what happened without a condition (NX, GT …) which the receiver would judge anew. */
 function isUnconditional(command: Command, scanner: CommandScanner): boolean {
