@@ -151,7 +151,7 @@ export class Agent {
     metrics.journalBytes.from(() => journal.bytes);
     metrics.journalSegments.from(() => journal.segments);
     metrics.windowKeys.from(() => this.session?.core.window.keys ?? 0);
-    metrics.windowOperations.from(() => this.session?.core.window.operations ?? 0);
+    metrics.windowOperations.from(() => this.session?.core.operations ?? 0);
     for (const peer of config.peers) metrics.link(peer.region);
   }
 
@@ -372,7 +372,7 @@ export class Agent {
       deadLetters: session?.deadLetters ?? 0,
       window: {
         keys: core?.window.keys ?? 0,
-        operations: core?.window.operations ?? 0,
+        operations: core?.operations ?? 0,
         unsettled: core?.unsettledKeys ?? 0,
       },
       journal: { bytes: journal.bytes, segments: journal.segments, full: journal.full },

@@ -40,18 +40,18 @@ export class Batch {
   private runEnd = 0;
   private runCommands = 0;
 
-  /** Appends one command of a record as it came. */
-  pass(db: number, buf: Buffer, start: number, end: number): void {
+  /** Appends commands of a record as they came. */
+  pass(db: number, buf: Buffer, start: number, end: number, commands = 1): void {
     if (this.runBuf === buf && this.runEnd === start && this.db === db) {
       this.runEnd = end;
-      this.runCommands++;
+      this.runCommands += commands;
       return;
     }
     this.select(db);
     this.runBuf = buf;
     this.runStart = start;
     this.runEnd = end;
-    this.runCommands = 1;
+    this.runCommands = commands;
   }
 
   private endRun(): void {

@@ -16,6 +16,7 @@ import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './comma
 import { argText, decodeEffects, type Effect } from './effects';
 import { OriginTable, seenAt, type Seen } from './origins';
 import { correctKey, isHigher, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
+import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
 
@@ -43,6 +44,12 @@ export class MergeCore {
   private flushes: { op: Op; db: number | null }[] = [];
   private readonly effects: Effect[] = [];
   private readonly touched: Element[] = [];
+  /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
+  private readonly tail = new Tail();
+  /** End of the last record with operations, by interned origin. */
+  private readonly tops: number[] = [];
+  /** Keys whose corrections were taken and are not in Redis yet. */
+  private correcting = 0;
 
   constructor(private readonly options: MergeCoreOptions) {
     for (const member of options.members) this.reports.set(member, []);
@@ -73,12 +80,72 @@ export class MergeCore {
 
   /** The region's own operations, as read from its Redis' stream. */
   local(record: OpRecord): void {
+    if (this.isCalmFor(record)) this.setAside(record);
+    else {
+      this.indexTail();
+      this.localNow(record);
+    }
+    this.noteRecord(record);
+  }
+
+  private localNow(record: OpRecord): void {
     this.each(record, -1, null, (command, scanner, op, db) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects);
       for (const effect of this.effects) this.localEffect(effect, op, db);
     });
-    this.raiseKnown(this.origins.index(record.origin), record.end);
+  }
+
+  // ——— the tail: what nothing has met yet
+
+  private noteRecord(record: OpRecord): void {
+    const origin = this.origins.index(record.origin);
+    this.raiseKnown(origin, record.end);
+    while (this.tops.length <= origin) this.tops.push(-1);
+    if (this.tops[origin]! < record.end) this.tops[origin] = record.end;
+  }
+
+  /**
+   * Whether the record has seen every operation known here, and nothing is under way for any key: then none of its
+   * operations meets anything. Whatever is not so later finds it in the tail, and indexes that first.
+   */
+  private isCalmFor(record: OpRecord): boolean {
+    if (this.raced.size > 0 || this.correcting > 0 || this.unsettled.size > 0 || this.flushes.length > 0) return false;
+    const origin = this.origins.index(record.origin);
+    for (let o = 0; o < this.tops.length; o++) {
+      const top = this.tops[o]!;
+      if (o !== origin && top >= 0 && (record.seen.get(this.origins.id(o)) ?? -1) < top) return false;
+    }
+    return true;
+  }
+
+  private setAside(record: OpRecord): void {
+    this.tail.push(record, this.origins.index(record.origin));
+  }
+
+  /** Indexes the tail by key, in the order in which it came. */
+  private indexTail(): void {
+    for (let entry = this.tail.shift(); entry !== undefined; entry = this.tail.shift())
+      if (entry.record.end > seenAt(this.window.stable, entry.origin)) this.localNow(entry.record);
+  }
+
+  /** What is known of a key that was written lately. */
+  find(db: number, key: string): KeyState | undefined {
+    this.indexTail();
+    return this.window.find(db, key);
+  }
+
+  /** Operations not yet seen by all. */
+  get operations(): number {
+    return this.window.operations + this.tail.operations;
+  }
+
+  /** The lowest position per origin that is still needed here. */
+  lowWater(): Map<number, number> {
+    const low = this.window.lowWater();
+    for (const { record, origin } of this.tail.entries())
+      if ((low.get(origin) ?? Infinity) > record.start) low.set(origin, record.start + 1);
+    return low;
   }
 
   private localEffect(effect: Effect, op: Op, db: number): void {
@@ -116,6 +183,7 @@ export class MergeCore {
   takeRaced(): KeyState[] {
     const raced = [...this.raced];
     this.raced.clear();
+    this.correcting += raced.length;
     return raced;
   }
 
@@ -140,6 +208,7 @@ export class MergeCore {
   corrected(states: Iterable<KeyState>): void {
     for (const state of states) {
       state.corrections--;
+      this.correcting--;
       this.window.release(state);
     }
   }
@@ -151,18 +220,50 @@ export class MergeCore {
    */
   plan(record: OpRecord, batch: Batch, after = -1): void {
     if (record.kind === RecordKind.state) this.planState(record, batch);
-    else
+    else if (after < record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
+    else {
+      this.indexTail();
       this.each(record, after, batch, (command, scanner, op, db) => {
         this.planCommand(command, scanner, op, db, batch);
         batch.operations++;
       });
+    }
     const last = record.stamp + Math.max(0, record.ops - 1);
     if (last > batch.stamp) batch.stamp = last;
-    this.raiseKnown(this.origins.index(record.origin), record.end);
+    this.noteRecord(record);
+  }
+
+  /** Passes a record whose operations meet nothing on as it came. @returns false when it holds more than plain ones */
+  private pass(record: OpRecord, batch: Batch): boolean {
+    const scanner = new CommandScanner();
+    scanner.push(record.payload);
+    let controls = false;
+    let operations = 0;
+    while (scanner.next()) {
+      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
+      if (command.class === Class.control) controls = true;
+      else if (!isPlain(command, scanner) || isOwnKey(command, scanner)) return false;
+      else operations++;
+    }
+    batch.operations += operations;
+    if (!controls) {
+      batch.pass(record.db, record.payload, 0, record.payload.length, operations);
+      return true;
+    }
+    const again = new CommandScanner();
+    again.push(record.payload);
+    let { db } = record;
+    while (again.next()) {
+      const command = findCommand(again.buf, again.argStart[0]!, again.argEnd[0]!) ?? UNKNOWN_COMMAND;
+      if (command.class !== Class.control) batch.pass(db, again.buf, again.start, again.end);
+      else if (command.code === Code.select) db = Number(argText(again, 1));
+    }
+    return true;
   }
 
   /** Takes over a record that is in Redis already, when the window is rebuilt after a restart. */
   remember(record: OpRecord): void {
+    this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
       this.each(record, -1, null, (command, scanner, op, db) => {
@@ -180,7 +281,7 @@ export class MergeCore {
             }
         }
       });
-    this.raiseKnown(this.origins.index(record.origin), record.end);
+    this.noteRecord(record);
   }
 
   private planCommand(command: Command, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
@@ -323,6 +424,7 @@ export class MergeCore {
 
   /** State of a whole key: a delete of all it has seen, and what it holds, as one operation. */
   private planState(record: OpRecord, batch: Batch): void {
+    this.indexTail();
     const op = new Op(this.origins.index(record.origin), record.end, record.stamp, this.origins.toSeen(record.seen));
     const scanner = new CommandScanner();
     scanner.push(record.payload);
@@ -369,12 +471,13 @@ export class MergeCore {
   /** The own state put of a key, read at an exact place of the own stream: nothing to apply, all to remember. */
   localState(record: OpRecord): void {
     this.planState(record, new Batch());
-    this.raiseKnown(this.origins.index(record.origin), record.end);
+    this.noteRecord(record);
   }
 
   // ——— keys that only a state can settle
 
   private unsettle(given: KeyState, settler: string | null): void {
+    this.indexTail();
     // It may have left the window while the batch that it was planned in waited.
     const state = this.window.ensure(given.db, given.key);
     state.unsettled = true;
@@ -420,7 +523,7 @@ export class MergeCore {
    * @returns false when the key is not in the window, so that nothing can be said of it
    */
   refused(db: number, key: string): boolean {
-    const state = this.window.find(db, key);
+    const state = this.find(db, key);
     if (state === undefined) return false;
     // Several commands of one block count once: the correction is on its way. Nobody else knows of the refusal.
     if (this.raced.has(state)) return true;
@@ -470,6 +573,7 @@ export class MergeCore {
       for (const positions of this.reports.values()) low = Math.min(low, seenAt(positions, o));
       if (low >= 0) this.window.stabilise(o, low);
     }
+    this.tail.drop(this.window.stable);
   }
 
   /** What all members have reported to have seen. */
@@ -596,6 +700,11 @@ export class MergeCore {
 
 /** Effects on one key. */
 type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
+
+/** Whether a command that meets nothing may go as it came. */
+function isPlain(command: Command, scanner: CommandScanner): boolean {
+  return command.class === Class.element && command.code !== Code.unlink && isUnconditional(command, scanner);
+}
 
 /** Whether the bytes say what happened without a condition (NX, GT …) which the receiver would judge anew. */
 function isUnconditional(command: Command, scanner: CommandScanner): boolean {

@@ -311,7 +311,7 @@ export class Session {
     context.setState('active');
     this.pumping = this.pump();
     this.pumping.catch((error: unknown) => this.end(error instanceof Error ? error : new Error(String(error))));
-    log.info({ config: config.members.length, window: this.core.window.operations }, 'active');
+    log.info({ config: config.members.length, window: this.core.operations }, 'active');
   }
 
   /** Attaches to the stream where it was left, or, after a failover that lost our last part, where the histories part. */
@@ -455,7 +455,7 @@ export class Session {
           this.core.assume(origin, position);
         }
       },
-      hasLocal: (db, key) => this.core.window.find(db, key) !== undefined,
+      hasLocal: (db, key) => this.core.find(db, key) !== undefined,
     };
   }
 
@@ -893,7 +893,7 @@ export class Session {
   private lowWater(): Map<OriginId, number> {
     const { core } = this;
     const low = core.stable();
-    for (const [origin, position] of core.window.lowWater()) {
+    for (const [origin, position] of core.lowWater()) {
       const id = core.origins.id(origin);
       // Positions are ends of operations: what ends before the first needed one may go.
       if ((low.get(id) ?? -1) >= position) low.set(id, position - 1);
