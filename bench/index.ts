@@ -111,8 +111,7 @@ async function measure(kind: Measure, system: string, run: number, options: Opti
       await fill(first, options.syncKeys, options.connections, options.pipeline);
       return { ...base, measure: kind, ...(await measureFullSync(place, first, last, replicator)) };
     }
-    await replicator.startOthers();
-    await replicator.startLast();
+    await replicator.start();
     if (kind === 'lag')
       return { ...base, measure: kind, ...(await measureLag(place, first, last, processes, options)) };
     const sources = kind === 'one-way' ? [first] : servers;

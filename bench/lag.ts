@@ -94,7 +94,7 @@ export class TimeFinder {
         break;
       }
       let micros = 0;
-      for (let i = from; i < from + TIME_DIGITS; i++) micros = micros * 10 + bytes[i]! - 48;
+      for (let i = from; i < from + TIME_DIGITS; i++) micros = micros * 10 + (bytes[i]! - 48);
       this.found(micros);
       at = from + VALUE_BYTES - 1;
     }

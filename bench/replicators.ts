@@ -10,10 +10,12 @@ export interface Replicator {
   readonly name: string;
   /** Started so far. */
   readonly processes: readonly Watched[];
-  /** Starts what copies everything into the last server, when what belongs to the others runs already. */
-  startLast(): Promise<void>;
-  /** Starts what can run before. */
+  /** Starts everything, and waits until it is ready. */
+  start(): Promise<void>;
+  /** Starts what can run before there is anything at the last server. */
   startOthers(): Promise<void>;
+  /** Then: what fills the last server. */
+  startLast(): Promise<void>;
 }
 
 export interface MeridianOptions {
@@ -74,18 +76,23 @@ export class Meridian implements Replicator {
     return new Meridian(place, agents, options);
   }
 
+  async start(): Promise<void> {
+    for (const agent of this.agents) this.launch(agent);
+    for (const agent of this.agents) await this.ready(agent, SYNC_MS);
+  }
+
   async startOthers(): Promise<void> {
-    for (const agent of this.agents.slice(0, -1)) this.start(agent);
+    for (const agent of this.agents.slice(0, -1)) this.launch(agent);
     const first = this.agents[0];
     if (first !== undefined && this.agents.length > 1) await this.ready(first, SYNC_MS);
   }
 
   async startLast(): Promise<void> {
-    this.start(this.agents[this.agents.length - 1]!);
+    this.launch(this.agents[this.agents.length - 1]!);
     for (const agent of this.agents) await this.ready(agent, SYNC_MS);
   }
 
-  private start({ region, config }: (typeof this.agents)[number]): void {
+  private launch({ region, config }: (typeof this.agents)[number]): void {
     const { profileDir } = this.options;
     const profile =
       profileDir === undefined
@@ -124,6 +131,10 @@ export class RedisShake implements Replicator {
     private readonly from: RedisServer,
     private readonly to: RedisServer,
   ) {}
+
+  start(): Promise<void> {
+    return this.startLast();
+  }
 
   async startOthers(): Promise<void> {
     // There is only one process.
