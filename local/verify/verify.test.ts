@@ -132,6 +132,18 @@ test('finds a difference among many elements of a collection', async () => {
   expect(await differing()).toEqual(['0/hash', '0/list', '0/set', '0/zset']);
 });
 
+test('finds another time to live of a field, where the server has such', async () => {
+  await everywhere('HSET', 'small', 'f', 1, 'g', 2);
+  await everywhere('HSET', 'large', ...Array.from({ length: 6000 }, (_, n) => [`f${n}`, n]).flat());
+  if (((await servers[0].call('COMMAND', 'INFO', 'HPEXPIRE')) as unknown[])[0] === null) return; // before Redis 7.4
+  for (const key of ['small', 'large']) await everywhere('HPEXPIRE', key, 100_000, 'FIELDS', 1, 'f');
+  for (const key of ['small', 'large']) await everywhere('HPEXPIRE', key, 100_000, 'FIELDS', 1, 'f1');
+  expect(await differing()).toEqual([]);
+  await servers[1].call('HPEXPIRE', 'small', 200_000, 'FIELDS', 1, 'f');
+  await servers[2].call('HPERSIST', 'large', 'FIELDS', 1, 'f1');
+  expect(await differing()).toEqual(['0/large', '0/small']);
+});
+
 test('finds a key that only one region has, in whatever database', async () => {
   await servers[1].call('SET', 'only-b', 1);
   await servers[2].call('SELECT', 9);
