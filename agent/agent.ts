@@ -22,6 +22,8 @@ import { Session } from './session/session';
 const MESH_VERSION = 1;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
+/** A link whose last heartbeat is older lags, whatever that one took. */
+const STALE_BEAT_MS = 1000;
 /** Between two looks at the Redis beside the agent. */
 const POLL_MS = 500;
 
@@ -332,7 +334,11 @@ export class Agent {
         bytes: 0,
       };
       const beat = session?.heartbeats.get(member.name);
-      const lagMs = beat === undefined ? null : Math.max(0, now - beat.timeMs);
+      // What the newest heartbeat took to get here; when none comes any more, how old it is.
+      const lagMs =
+        beat === undefined
+          ? null
+          : Math.max(0, (now - beat.receivedMs > STALE_BEAT_MS ? now : beat.receivedMs) - beat.timeMs);
       const series = metrics.link(member.name);
       series.up(state === 'up');
       series.pending(operations, bytes);

@@ -220,7 +220,7 @@ export class MergeCore {
    */
   plan(record: OpRecord, batch: Batch, after = -1): void {
     if (record.kind === RecordKind.state) this.planState(record, batch);
-    else if (after < record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
+    else if (after <= record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
     else {
       this.indexTail();
       this.each(record, after, batch, (command, scanner, op, db) => {

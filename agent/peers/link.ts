@@ -51,6 +51,9 @@ const CHANNEL: ChannelOptions = {
   'grpc.enable_channelz': 0,
 };
 
+/** Round trips from which the network's own is taken. */
+const RECENT_RTTS = 30;
+
 /** A peer that lacks an origin is asked again after so long. */
 const MISSING_MS = 10_000;
 /** After so long up, the next failure is a new one. */
@@ -446,11 +449,15 @@ class Connection {
       const silent = performance.now() - heardAt;
       if (silent > deadMs) return this.fail(new PeerError('timeout', `no pong for ${Math.round(silent)} ms`));
       sentAt = performance.now();
-      if (!call.writableNeedDrain) call.write({ id: ++id, rttMs: this.link.rttMs ?? -1 });
+      // The sender decides by it what the network is like: the least of the last ones, without what a busy process adds.
+      if (!call.writableNeedDrain) call.write({ id: ++id, rttMs: recent.length === 0 ? -1 : Math.min(...recent) });
     };
+    const recent: number[] = [];
     call.on('data', (pong: Ping) => {
       heardAt = performance.now();
-      if (pong.id === id) this.link.rttMs = heardAt - sentAt;
+      if (pong.id !== id) return;
+      this.link.rttMs = heardAt - sentAt;
+      if (recent.push(this.link.rttMs) > RECENT_RTTS) recent.shift();
     });
     call.on('error', (error) => this.fail(toPeerError(error)));
     this.#timer = setInterval(ping, pingMs);

@@ -26,7 +26,7 @@ import {
 import { RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
 import { Recorder, type RecorderState } from '../stream/recorder';
-import { parseVector, raise } from '../vector';
+import { formatVector, parseVector, raise } from '../vector';
 import { AckPolicy } from './ack';
 import { type AgentContext, type RedisAddress, SessionError } from './context';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
@@ -42,6 +42,8 @@ const META_MS = 1000;
 const AWAIT_MS = 1000;
 const AWAITED_KEYS_MAX = 1000;
 const IDLE_MS = 1000;
+/** Between two heartbeats told to peers while nothing changes. */
+const QUIET_BEAT_MS = 200;
 
 export class Session {
   readonly core: MergeCore;
@@ -72,6 +74,7 @@ export class Session {
   private wakePump: (() => void) | null = null;
   private pumpAwake = false;
   private readonly beats: { beat: Beat; after: number }[] = [];
+  private lastBeat = { end: -1, seen: '', timeMs: 0 };
   private readonly ownBeats: { beat: Beat; after: number }[] = [];
   private readonly timers: NodeJS.Timeout[] = [];
   private readonly ack: AckPolicy;
@@ -212,7 +215,7 @@ export class Session {
     const applied = cursor.marker?.vector ?? null;
     // The copy outside counts only where the cursor was flushed away under a history that goes on.
     const flushed = applied === null && meta !== null && meta.replId === server.replId;
-    const held: Vector = applied ?? (flushed ? (parseVector(meta.applied) ?? new Map()) : new Map());
+    const held: Vector = applied ?? (flushed ? (parseVector(meta.applied) ?? new Map<OriginId, number>()) : new Map());
     this.maxStamp = cursor.marker?.stamp ?? 0;
     this.established = applied !== null || flushed;
 
@@ -513,6 +516,12 @@ export class Session {
     const state = this.recorder!.state;
     const { core } = this;
     core.report(this.region, core.origins.toSeen(state.seen), { origin: state.origin, position: offset });
+    // Peers take a beat for "all of mine up to here has been sent": it waits for the records before it.
+    // A region at rest says so less often.
+    const seen = formatVector(state.seen);
+    if (state.end === this.lastBeat.end && seen === this.lastBeat.seen && timeMs - this.lastBeat.timeMs < QUIET_BEAT_MS)
+      return;
+    this.lastBeat = { end: state.end, seen, timeMs };
     const durable = new Map<OriginId, number>();
     for (const origin of journal.origins()) {
       const end = journal.durableEnd(origin);
@@ -528,7 +537,6 @@ export class Session {
       durable,
       paths: new Map(),
     };
-    // Peers take a beat for "all of mine up to here has been sent": it waits for the records before it.
     this.ownBeats.push({ beat, after: state.end });
     this.publishBeats();
   }
@@ -920,7 +928,7 @@ export class Session {
 
   noteDurable(beat: Beat): void {
     let durable = this.durableOf.get(beat.region);
-    if (durable === undefined) this.durableOf.set(beat.region, (durable = new Map()));
+    if (durable === undefined) this.durableOf.set(beat.region, (durable = new Map<OriginId, number>()));
     raise(durable, beat.durable);
   }
 }
