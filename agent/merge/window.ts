@@ -20,6 +20,9 @@
 import type { Seen } from './origins';
 import { seenAt, type OriginTable } from './origins';
 
+/** What most keys and elements have of most things; never changed. */
+const NONE: never[] = [];
+
 /** One operation's identity, stamp and *seen*. */
 export class Op {
   constructor(
@@ -60,8 +63,8 @@ export interface Increment {
 
 export class Element {
   /** Live puts: none has seen another; at most one per origin. */
-  puts: Put[] = [];
-  increments: Increment[] = [];
+  puts: readonly Put[] = NONE;
+  increments: Increment[] = NONE;
   /** What was in Redis before the window is removed: the live parts are the whole value. */
   baseDead: boolean;
   /** Operations on this element not yet seen by all. */
@@ -120,11 +123,11 @@ export class KeyState {
   string: Element | null = null;
   /** Fields and members, by type digit + name. */
   members: Map<string, Element> | null = null;
-  ttls: TtlPut[] = [];
+  ttls: readonly TtlPut[] = NONE;
   /** Operations known only as commands (lists, streams, APPEND …), not yet seen by all. */
-  opaques: Op[] = [];
+  opaques: readonly Op[] = NONE;
   /** Expiries not yet seen by all: a renewal that had not seen one of them needs the key's state back. */
-  expiries: Op[] = [];
+  expiries: readonly Op[] = NONE;
   /** Bits of the types of which nothing in Redis from before the window counts any more. */
   deadTypes = 0;
   ttlBaseDead = false;
@@ -247,7 +250,8 @@ export class KeyState {
     this.removeOtherTypes(op, type);
     const element = this.element(type, name);
     removeSeen(element, op);
-    element.puts.push({ op, value });
+    const put = { op, value };
+    element.puts = element.puts.length === 0 ? [put] : [...element.puts, put];
     element.baseDead = true;
     return element;
   }
@@ -255,7 +259,9 @@ export class KeyState {
   increment(op: Op, type: Type, name: string, delta: bigint | number): Element {
     this.removeOtherTypes(op, type);
     const element = this.element(type, name);
-    element.increments.push({ op, delta });
+    // In place: a hot counter has many.
+    if (element.increments.length === 0) element.increments = [{ op, delta }];
+    else element.increments.push({ op, delta });
     return element;
   }
 
@@ -283,14 +289,14 @@ export class KeyState {
 
   setTtl(op: Op, at: number | null): void {
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
-    this.ttls.push({ op, at });
+    this.ttls = [...this.ttls, { op, at }];
     this.ttlBaseDead = true;
   }
 
   /** @returns false when a time to live that the expiry had not seen keeps the key: the expiry is void. */
   expire(op: Op): boolean {
     if (this.expiries.length > 8) this.expiries = this.expiries.filter((expiry) => !saw(op, expiry));
-    this.expiries.push(op);
+    this.expiries = [...this.expiries, op];
     if (this.ttls.some((ttl) => !saw(op, ttl.op))) return false;
     this.wipe(op);
     return true;
@@ -308,7 +314,7 @@ export class KeyState {
       element.baseDead = false;
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
-    this.opaques.push(op);
+    this.opaques = [...this.opaques, op];
     this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
     this.deadTypes = 0;
     this.ttlBaseDead = false;
@@ -367,9 +373,8 @@ export class SingleSet {
 
 function removeSeen(element: Element, op: Op): void {
   const { puts, increments } = element;
-  // In place, for the usual case: one put of the same origin, replaced.
   if (puts.length === 1) {
-    if (puts[0]!.op === op || saw(op, puts[0]!.op)) puts.length = 0;
+    if (puts[0]!.op === op || saw(op, puts[0]!.op)) element.puts = NONE;
   } else if (puts.length > 1) element.puts = puts.filter((put) => put.op !== op && !saw(op, put.op));
   if (increments.length > 0) element.increments = increments.filter((i) => i.op !== op && !saw(op, i.op));
 }
