@@ -12,7 +12,7 @@ import { type Beat, PeerMesh } from './peers';
 import { decodeRecord, type OriginId, regionOf } from './record';
 import type { RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
-import { type Donor, type KeyName, serveDigests, serveNames, serveValues } from './session/donor';
+import { type Donor, type SettleRequest, serveDigests, serveNames, serveValues } from './session/donor';
 import { serveSnapshot, takeOffer } from './session/join';
 import { readMeta } from './session/position';
 import { SessionError } from './session/context';
@@ -93,7 +93,7 @@ export class Agent {
       handlers: {
         mesh: () =>
           Promise.resolve(
-            Buffer.from(JSON.stringify({ established: this.session?.donor() !== null && this.session !== null })),
+            Buffer.from(JSON.stringify(this.session?.standing() ?? { established: false, hopeless: false })),
           ),
         snapshot: () => serveSnapshot(this.donor()),
         digests: () => serveDigests(this.donor()),
@@ -102,7 +102,7 @@ export class Agent {
         offer: (payload) => takeOffer(this.donor().connection, payload),
         settle: (payload) => {
           this.donor();
-          this.session?.demandStates((JSON.parse(payload.toString('utf8')) as { keys: KeyName[] }).keys);
+          this.session?.settle(JSON.parse(payload.toString('utf8')) as SettleRequest);
           return Promise.resolve(Buffer.alloc(0));
         },
       },

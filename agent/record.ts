@@ -21,9 +21,9 @@
 import { crc32 } from 'zlib';
 
 /**
- * Names one writer's uninterrupted history: `region:replication-id` (the ID shortened to 16 hex digits), or
- * `region:replication-id~diff` for what a full resync found to have changed. A new replication ID is a new origin, so
- * an offset is never used without the history it belongs to.
+ * Names one writer's uninterrupted history: `region:replication-id` (the ID shortened to 16 hex digits), and
+ * `region:replication-id@offset` where it was joined by a full resync, for what came before is in no record. So an
+ * offset is never used without the history it belongs to.
  */
 export type OriginId = string;
 
@@ -37,6 +37,8 @@ export const RecordKind = {
   state: 1,
   /** Opens an origin; carries what its region had seen, and no operation. Always the first record of an origin. */
   birth: 2,
+  /** What a full resync found to have changed: commands that share one position and stamp, outside the stream's bytes. */
+  difference: 3,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 
@@ -80,9 +82,9 @@ export function regionOf(origin: OriginId): string {
   return colon < 0 ? origin : origin.slice(0, colon);
 }
 
-/** The origin of a region's stream under a replication ID. */
-export function streamOrigin(region: string, replId: string): OriginId {
-  return `${region}:${replId.slice(0, 16)}`;
+/** The origin of a region's stream under a replication ID, of what follows `from` when a snapshot was taken there. */
+export function streamOrigin(region: string, replId: string, from?: number): OriginId {
+  return `${region}:${replId.slice(0, 16)}${from === undefined ? '' : `@${from}`}`;
 }
 
 export function encodeRecord(record: OpRecord): Buffer {
@@ -135,7 +137,7 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
     throw new RecordError('checksum', `record of ${length} bytes fails its checksum`);
   if (bytes[8] !== 1) throw new RecordError('version', `record version ${bytes[8]}; this agent reads version 1`);
   const kind = bytes[9] as RecordKind;
-  if (kind > RecordKind.birth) throw new RecordError('malformed', `unknown record kind ${kind}`);
+  if (kind > RecordKind.difference) throw new RecordError('malformed', `unknown record kind ${kind}`);
   const db = bytes.readUInt16LE(10);
   const ops = bytes.readUInt32LE(12);
   const start = bytes.readDoubleLE(16);

@@ -600,12 +600,18 @@ export class MergeCore {
     const base = record.end - record.payload.length;
     const value = { buf: scanner.buf, start: 0, end: 0 };
     let { db, stamp } = record;
+    const difference =
+      record.kind === RecordKind.difference ? new Op(origin, record.end, record.stamp, seen) : undefined;
     while (scanner.next()) {
       // The arrays grow with a long command: no reference outlives a step.
       const { buf, argStart, argEnd } = scanner;
       const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
       if (command.class === Class.control) {
         if (command.code === Code.select) db = Number(argText(scanner, 1));
+        continue;
+      }
+      if (difference !== undefined) {
+        if (record.end > after) visit(command, scanner, difference, db);
         continue;
       }
       const position = base + scanner.end;

@@ -4,7 +4,12 @@
  *
  * Digests of all keys are compared with a donor's, whose snapshot holds all that this region had journalled. Where they
  * differ, the donor's value is fetched. What other regions did to a key since this Redis heard of them explains a
- * difference by itself (it will be applied as always); only what remains is a client's doing here.
+ * difference by itself (it will be applied as always); only what remains is a client's doing here. Both sides are known
+ * at exact positions, and the operations between them are read from the own journal: counters come out exact.
+ *
+ * When nobody can tell: after a power cut, say, all regions come back like this, and each would wait for another. Then
+ * the first one goes on with what it has. Its data may hold changes that are in no operation ("unexplained"), so others
+ * compare with it differently: what either side has more is kept, and where values differ the first one's stand.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -18,12 +23,14 @@ import {
 } from '../capture';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import { argText, decodeEffects, type Effect, parseInteger } from '../merge/effects';
-import { decodeRecord, type OriginId, regionOf, type Vector } from '../record';
+import { decodeRecord, type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
 import { CommandScanner, CommandWriter } from '../resp';
 import { HEARTBEAT_KEY } from '../stream/keys';
+import { raise } from '../vector';
 import type { AgentContext } from './context';
-import { Digester, DigestTable, type KeyDigest } from './digest';
-import { DIGEST_MARK, isOwnKey, type KeyName, type ValuesAnswer } from './donor';
+import { SessionError } from './context';
+import { Digester, DigestTable } from './digest';
+import { DIGEST_MARK, type DigestsEnd, isOwnKey, type KeyName, type ServedValue, type ValuesAnswer } from './donor';
 
 export interface DifferenceOptions {
   context: AgentContext;
@@ -32,6 +39,18 @@ export interface DifferenceOptions {
   held: Vector;
   /** Time of the last heartbeat that was journalled: a snapshot with an older one has lost its tail. */
   lastHeartbeatMs: number;
+  /** Throws once the session has ended. */
+  alive(): void;
+  /** Told whether any reachable region may yet become a donor. */
+  hopeless(isSo: boolean): void;
+}
+
+/** What a region says of its place in the mesh when it is asked (request `mesh`). */
+export interface MeshAnswer {
+  /** It can give its data. */
+  established: boolean;
+  /** It waits for data itself, and so does everybody whom it can reach. */
+  hopeless: boolean;
 }
 
 /** Commands on keys of one database that make one operation. */
@@ -45,6 +64,10 @@ export interface Differences {
   /** Keys that only the donor's state can bring to rest. */
   unsettled: KeyName[];
   donor: string;
+  /** The donor's data held changes that were in no operation; now all of them are, or will be by its states. */
+  explained: boolean;
+  /** What the donor had. */
+  vector: Vector;
   /** Redis came back with less than had been read from it. */
   lostTail: boolean;
 }
@@ -53,16 +76,25 @@ const VALUES_PER_REQUEST = 100;
 const COMMANDS_PER_OPERATION = 256;
 
 interface Candidate extends KeyName {
-  /** What the snapshot has; null for nothing. */
+  /** What the snapshot has; empty for nothing. */
   parts: RdbKey[];
-  digest: KeyDigest | null;
-  theirs: { isInteger: boolean; value: number } | null;
 }
 
-export async function findDifferences(o: DifferenceOptions): Promise<Differences> {
+/** Keys by database and name. */
+function nameOf(db: number, key: string): string {
+  return `${db}:${key}`;
+}
+
+/** @returns null when there is nobody to compare with, and this region is the one to go on */
+export async function findDifferences(o: DifferenceOptions): Promise<Differences | null> {
   const { context } = o;
   const { log } = context;
-  const { donor, table, vector } = await fetchDigests(o);
+  const digests = await fetchDigests(o);
+  if (digests === null) return null;
+  const { donor, table, vector, unexplained } = digests;
+  // Equal digests say nothing of a key that others have changed since: both sides may have added the same.
+  const touchedBefore = new Set<string>();
+  await eachForeign(o, vector, (name) => touchedBefore.add(name));
   const candidates: Candidate[] = [];
   const digester = new Digester();
   let heartbeatMs = 0;
@@ -84,12 +116,13 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
       if (entry.expireAtMs !== null && entry.expireAtMs <= now) continue;
       if (
         theirs !== null &&
+        !touchedBefore.has(nameOf(entry.db, entry.key.toString('latin1'))) &&
         theirs.isInteger === digest.isInteger &&
         theirs.value === digest.value &&
         theirs.expireAtMs === digest.expireAtMs
       )
         continue;
-      candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts, digest, theirs });
+      candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts });
     }
   const lostTail = heartbeatMs < o.lastHeartbeatMs;
   if (lostTail)
@@ -100,22 +133,41 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
 
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
   const absent = await namesOf(context, donor, [...table.unmet(now + 2000)]);
-  for (const name of absent) candidates.push({ ...name, parts: [], digest: null, theirs: null });
+  for (const name of absent) candidates.push({ ...name, parts: [] });
 
-  const result: Differences = { operations: [], unsettled: [], donor, lostTail };
+  const result: Differences = {
+    operations: [],
+    unsettled: [],
+    donor,
+    explained: unexplained,
+    vector,
+    lostTail,
+  };
   if (candidates.length === 0) return result;
-  const values: { dump: string | null; ttlMs: number }[] = [];
-  let until: Vector = vector;
+  const values: ServedValue[] = [];
+  /** Up to where operations are in the value of a key: each request was answered at another moment. */
+  const readAt = new Map<string, Vector>();
+  const until = new Map<OriginId, number>();
   for (let i = 0; i < candidates.length; i += VALUES_PER_REQUEST) {
+    o.alive();
     const keys = candidates.slice(i, i + VALUES_PER_REQUEST).map(({ db, key }) => ({ db, key }));
     const answer = await context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
       timeoutMs: 60_000,
     });
     const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
     values.push(...parsed.values);
-    until = new Map(parsed.vector);
+    const at: Vector = new Map(parsed.vector);
+    for (const { db, key } of keys) readAt.set(nameOf(db, key), at);
+    raise(until, at);
   }
-  const touched = await foreignTouches(context, o.held, until);
+  const touched = new Map<string, Touch>();
+  await eachForeign(o, until, (name, effect, origin, position) => {
+    const at = readAt.get(name);
+    if (at === undefined || (at.get(origin) ?? -1) < position) return;
+    let touch = touched.get(name);
+    if (touch === undefined) touched.set(name, (touch = newTouch()));
+    noteTouch(touch, effect);
+  });
   const byDb = new Map<number, CommandWriter>();
   const flush = (db: number, writer: CommandWriter): void => {
     if (writer.commands > 0) result.operations.push({ db, payload: writer.take() });
@@ -123,8 +175,9 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
   candidates.forEach((candidate, i) => {
     let writer = byDb.get(candidate.db);
     if (writer === undefined) byDb.set(candidate.db, (writer = new CommandWriter(4096)));
-    const touch = touched.get(`${candidate.db}:${candidate.key}`);
-    const settled = writeDifference(writer, candidate, values[i]!, touch, lostTail);
+    const touch = touched.get(nameOf(candidate.db, candidate.key));
+    const mode = lostTail ? 'lost-tail' : unexplained ? 'unexplained' : 'exact';
+    const settled = writeDifference(writer, candidate, values[i]!, touch, mode);
     if (!settled) result.unsettled.push({ db: candidate.db, key: candidate.key });
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(candidate.db, writer);
   });
@@ -136,38 +189,98 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
   return result;
 }
 
-/** Digests of a peer whose snapshot holds all that this region had journalled. */
-async function fetchDigests(o: DifferenceOptions): Promise<{ donor: string; table: DigestTable; vector: Vector }> {
-  const { mesh, log, config } = o.context;
-  let warned = Date.now();
-  for (;;) {
-    for (const link of mesh.links()) {
-      if (link.state !== 'up') continue;
-      try {
-        const table = new DigestTable();
-        let vector: Vector | null = null;
-        for await (const item of mesh.requestStream(link.peer, 'digests', Buffer.alloc(0)))
-          if (item[0] === DIGEST_MARK[0]) table.addAll(item.subarray(1));
-          else vector = new Map((JSON.parse(item.toString('utf8')) as { vector: [OriginId, number][] }).vector);
-        const has = vector;
-        if (
-          has !== null &&
-          [...o.held].every(
-            ([origin, position]) => regionOf(origin) !== config.region || (has.get(origin) ?? -1) >= position,
-          )
-        )
-          return { donor: link.peer, table, vector: has };
-        log.debug({ peer: link.peer }, 'the donor has not yet applied all of this region');
-      } catch (error) {
-        log.debug({ peer: link.peer, err: error }, 'no digests from this peer');
+/** How long nobody is found before it is asked whether anybody can be. */
+const HOPE_MS = 1500;
+/** A region that neither gives data nor waits for any is starting: it is waited for, but not for ever. */
+const STARTING_MS = 15_000;
+
+interface DonorDigests {
+  donor: string;
+  table: DigestTable;
+  vector: Vector;
+  unexplained: boolean;
+}
+
+/**
+ * Digests of a peer whose snapshot holds all that this region had journalled.
+ * @returns null when everybody who can be reached waits like this region, which is the first of them
+ */
+async function fetchDigests(o: DifferenceOptions): Promise<DonorDigests | null> {
+  const { mesh, log, config, journal } = o.context;
+  const started = Date.now();
+  let warned = started;
+  try {
+    for (;;) {
+      o.alive();
+      for (const link of mesh.links()) {
+        if (link.state !== 'up') continue;
+        try {
+          const found = await digestsOf(o, link.peer);
+          // A history without any operation is in nobody's vector.
+          const behind = [...o.held].some(
+            ([origin, position]) =>
+              regionOf(origin) === config.region &&
+              (found.vector.get(origin) ?? journal.firstStart(origin) ?? -1) < position,
+          );
+          if (!behind) return found;
+          log.debug({ peer: link.peer }, 'the donor has not yet applied all of this region');
+        } catch (error) {
+          o.alive();
+          log.debug({ peer: link.peer, err: error }, 'no digests from this peer');
+        }
       }
+      if (Date.now() - started > HOPE_MS && (await isLeader(o, Date.now() - started))) {
+        log.warn(
+          'no region can tell what changed here: this one goes on with what it has, and the others compare with it',
+        );
+        return null;
+      }
+      if (Date.now() - warned > 10_000) {
+        warned = Date.now();
+        log.warn('waiting for a peer to compare the full sync with');
+      }
+      await sleep(100);
     }
-    if (Date.now() - warned > 10_000) {
-      warned = Date.now();
-      log.warn('waiting for a peer to compare the full sync with');
-    }
-    await sleep(100);
+  } finally {
+    o.hopeless(false);
   }
+}
+
+async function digestsOf(o: DifferenceOptions, peer: string): Promise<DonorDigests> {
+  const table = new DigestTable();
+  let end: DigestsEnd | null = null;
+  for await (const item of o.context.mesh.requestStream(peer, 'digests', Buffer.alloc(0))) {
+    o.alive();
+    if (item[0] === DIGEST_MARK[0]) table.addAll(item.subarray(1));
+    else end = JSON.parse(item.toString('utf8')) as DigestsEnd;
+  }
+  if (end === null) throw new SessionError('no-donor', `the digests from ${peer} ended early`);
+  return { donor: peer, table, vector: new Map(end.vector), unexplained: end.unexplained };
+}
+
+/** Whether all reachable regions wait, and this one is the first among them: the mesh's primary, else by name. */
+async function isLeader(o: DifferenceOptions, waitedMs: number): Promise<boolean> {
+  const { mesh, config } = o.context;
+  const peers = mesh.links().flatMap((link) => (link.state === 'up' ? [link.peer] : []));
+  if (peers.length === 0 && config.members.length > 1) return false;
+  const answers = await Promise.all(
+    peers.map(async (peer) => {
+      try {
+        const answer = await mesh.request(peer, 'mesh', Buffer.alloc(0), { timeoutMs: 2000 });
+        return JSON.parse(answer.toString('utf8')) as MeshAnswer;
+      } catch {
+        return { established: false, hopeless: false };
+      }
+    }),
+  );
+  const isHopeless = answers.every(({ established }) => !established);
+  o.hopeless(isHopeless);
+  const all = answers.every(({ hopeless }) => hopeless);
+  if (!isHopeless || !(all || waitedMs > STARTING_MS)) return false;
+  const primary = config.members.find((member) => member.primary)?.name;
+  const reachable = [config.region, ...peers].sort();
+  const first = primary !== undefined && reachable.includes(primary) ? primary : reachable[0];
+  return first === config.region && (first === primary || waitedMs > STARTING_MS);
 }
 
 async function namesOf(context: AgentContext, donor: string, hashes: [number, number][]): Promise<KeyName[]> {
@@ -188,83 +301,97 @@ interface Touch {
   opaque: boolean;
 }
 
-/** Operations of other regions in (held, until], by key. Waits until they are in the journal. */
-async function foreignTouches(context: AgentContext, held: Vector, until: Vector): Promise<Map<string, Touch>> {
-  const touches = new Map<string, Touch>();
-  const { journal, config } = context;
+function newTouch(): Touch {
+  return { elements: new Set(), increments: new Map(), onlyIncrements: true, opaque: false };
+}
+
+/** Visits what other regions did in (held, until]; waits until all of it is in the journal. */
+async function eachForeign(
+  o: DifferenceOptions,
+  until: Vector,
+  visit: (name: string, effect: Effect, origin: OriginId, position: number) => void,
+): Promise<void> {
+  const { journal, config } = o.context;
   for (const [origin, to] of until) {
     if (regionOf(origin) === config.region) continue;
-    const from = held.get(origin) ?? -1;
+    const from = o.held.get(origin) ?? -1;
     if (from >= to) continue;
-    const deadline = Date.now() + 30_000;
+    while ((journal.durableEnd(origin) ?? -1) < to) {
+      o.alive();
+      await sleep(10);
+    }
     const reader = journal.reader(origin, from);
     try {
-      let at = from;
-      while (at < to) {
+      for (let at = from; at < to;) {
         const records = await reader.read(1024 * 1024);
-        if (records.length === 0) {
-          // A position between records (heartbeats) has no record of its own: a short wait is enough then.
-          if ((journal.appendedEnd(origin) ?? -1) >= to || Date.now() > deadline) break;
-          await sleep(10);
-          if (at >= 0 && Date.now() > deadline - 29_000) break;
-          continue;
-        }
+        if (records.length === 0) break;
         for (const bytes of records) {
           const record = decodeRecord(bytes, { verify: false });
           at = record.end;
-          noteTouches(record.payload, record.db, touches);
+          eachEffect(record, from, (db, effect, position) => {
+            for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : [])
+              visit(nameOf(db, key), effect, origin, position);
+          });
         }
       }
     } finally {
       reader.close();
     }
   }
-  return touches;
 }
 
-function noteTouches(payload: Buffer, db: number, touches: Map<string, Touch>): void {
+function eachEffect(
+  record: OpRecord,
+  after: number,
+  visit: (db: number, effect: Effect, position: number) => void,
+): void {
+  if (record.kind === RecordKind.birth) return;
   const scanner = new CommandScanner();
-  scanner.push(payload);
+  scanner.push(record.payload);
   const effects: Effect[] = [];
+  const base = record.end - record.payload.length;
+  let { db } = record;
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
     if (command.class === Class.control) {
       if (command.code === Code.select) db = Number(argText(scanner, 1));
       continue;
     }
+    // Only the bytes of the stream have positions of their own.
+    const position = record.kind === RecordKind.stream ? base + scanner.end : record.end;
+    if (position <= after) continue;
     effects.length = 0;
     decodeEffects(command, scanner, effects);
-    for (const effect of effects) {
-      if (effect.kind === 'flush' || effect.kind === 'swap') continue;
-      for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-        const name = `${db}:${key}`;
-        let touch = touches.get(name);
-        if (touch === undefined)
-          touches.set(
-            name,
-            (touch = { elements: new Set(), increments: new Map(), onlyIncrements: true, opaque: false }),
-          );
-        if (effect.kind === 'increment' && typeof effect.delta === 'bigint') {
-          touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + effect.delta);
-          continue;
-        }
-        touch.onlyIncrements = false;
-        if (effect.kind === 'opaque') touch.opaque = true;
-        else if (effect.kind === 'put' || effect.kind === 'remove') effect.names.forEach((n) => touch.elements?.add(n));
-        else if (effect.kind === 'increment') touch.elements?.add(effect.name);
-        else if (effect.kind !== 'ttl') touch.elements = null;
-      }
-    }
+    for (const effect of effects) visit(db, effect, position);
   }
 }
+
+function noteTouch(touch: Touch, effect: Effect): void {
+  if (effect.kind === 'increment' && typeof effect.delta === 'bigint') {
+    touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + effect.delta);
+    return;
+  }
+  touch.onlyIncrements = false;
+  if (effect.kind === 'opaque') touch.opaque = true;
+  else if (effect.kind === 'put' || effect.kind === 'remove') effect.names.forEach((n) => touch.elements?.add(n));
+  else if (effect.kind === 'increment') touch.elements?.add(effect.name);
+  else if (effect.kind !== 'ttl') touch.elements = null;
+}
+
+/**
+ * - `exact`: the donor's value and the touches say what the key was when this region was last read.
+ * - `lost-tail`: this Redis has less than was read from it: what the donor has more is to come back.
+ * - `unexplained`: either side may have more than operations tell.
+ */
+type Mode = 'exact' | 'lost-tail' | 'unexplained';
 
 /** @returns false when only the donor's state can settle the key */
 function writeDifference(
   writer: CommandWriter,
   candidate: Candidate,
-  theirs: { dump: string | null; ttlMs: number },
+  theirs: ServedValue,
   touch: Touch | undefined,
-  lostTail: boolean,
+  mode: Mode,
 ): boolean {
   const key = Buffer.from(candidate.key, 'latin1');
   const dump = theirs.dump === null ? null : decodeDump(Buffer.from(theirs.dump, 'base64'));
@@ -274,7 +401,7 @@ function writeDifference(
   }
   const [first] = candidate.parts;
   if (first === undefined) {
-    if (lostTail) return dump === null;
+    if (mode !== 'exact') return dump === null;
     if (dump !== null && touch === undefined) writer.command(['DEL', key]);
     return true;
   }
@@ -283,7 +410,8 @@ function writeDifference(
     if (touch === undefined) for (const part of candidate.parts) toCommands(part, writer);
     return true;
   }
-  if (lostTail) return false;
+  if (mode === 'lost-tail') return false;
+  if (mode === 'unexplained') return writeUnion(writer, candidate, dump, touch);
   if (dump.type !== first.type) {
     if (touch === undefined) replace(writer, candidate);
     return true;
@@ -318,13 +446,60 @@ function writeDifference(
       replace(writer, candidate);
       return true;
   }
-  const theirAtMs = theirs.ttlMs >= 0 ? Date.now() + theirs.ttlMs : null;
+  const theirAtMs = theirs.expireAtMs;
   if (touch === undefined && (expireAtMs === null) !== (theirAtMs === null))
     writer.command(expireAtMs === null ? ['PERSIST', key] : ['PEXPIREAT', key, expireAtMs]);
-  else if (touch === undefined && expireAtMs !== null && Math.abs(expireAtMs - theirAtMs!) > 500)
+  else if (touch === undefined && expireAtMs !== null && Math.abs(expireAtMs - theirAtMs!) > TTL_ROUNDING_MS)
     writer.command(['PEXPIREAT', key, expireAtMs]);
   return true;
 }
+
+/**
+ * Of a key that differs, with nobody to tell what it was: elements that only this side has are added to the donor's, and
+ * a counter is raised to the higher value; otherwise the donor's value stands.
+ * @returns whether both are equal then
+ */
+function writeUnion(
+  writer: CommandWriter,
+  candidate: Candidate,
+  dump: ReturnType<typeof decodeDump>,
+  touch: Touch | undefined,
+): boolean {
+  const first = candidate.parts[0]!;
+  const key = Buffer.from(candidate.key, 'latin1');
+  if (dump.type !== first.type) return false;
+  switch (first.type) {
+    case 'string': {
+      const mine = parseInteger(first.value.toString('latin1'));
+      const their = parseInteger((dump.value as Buffer).toString('latin1'));
+      if (mine === null || their === null || touch?.onlyIncrements === false)
+        return touch === undefined && first.value.equals(dump.value as Buffer);
+      const delta = mine - (their - (touch?.increments.get('') ?? 0n));
+      if (delta > 0n) writer.command(['INCRBY', key, String(delta)]);
+      return delta >= 0n;
+    }
+    case 'hash':
+    case 'set':
+    case 'zset': {
+      const mine = new Map<string, Buffer>();
+      for (const part of candidate.parts) addElements(mine, part.type, part.value);
+      const their = new Map<string, Buffer>();
+      addElements(their, dump.type, dump.value);
+      const more = new Map([...mine].filter(([name]) => !their.has(name)));
+      writeElements(writer, key, first.type, more, new Map(), touch);
+      for (const [name, value] of their) {
+        if (touch?.elements?.has(name) || touch?.increments.has(name)) continue;
+        if (mine.get(name)?.equals(value) !== true) return false;
+      }
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+/** PTTL and TIME are read in whole milliseconds, one after the other. */
+const TTL_ROUNDING_MS = 5;
 
 function replace(writer: CommandWriter, candidate: Candidate): void {
   writer.command(['DEL', Buffer.from(candidate.key, 'latin1')]);

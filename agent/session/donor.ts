@@ -1,7 +1,7 @@
 /** What a region gives to others on request: its data, digests of it, single values. */
 import { ReplicaLink, type RdbEntry } from '../capture';
-import { type OriginId, streamOrigin } from '../record';
-import { CommandWriter, type RedisConnection } from '../resp';
+import type { OriginId } from '../record';
+import { CommandWriter, type RedisConnection, type Reply } from '../resp';
 import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
 import type { AgentContext, RedisAddress } from './context';
 import { SessionError } from './context';
@@ -12,11 +12,13 @@ export interface Donor {
   context: AgentContext;
   address: RedisAddress;
   replicationId: string;
+  /** Of the own stream. */
+  origin: OriginId;
   connection: RedisConnection;
-  vector: ReadonlyMap<OriginId, number>;
+  /** Its data holds changes that are in no operation. */
+  unexplained: boolean;
   /** Resolves when the own stream has been read up to the offset and is in the journal. */
   journalled(offset: number): Promise<void>;
-  currentOffset(): Promise<number>;
 }
 
 export function isOwnKey(key: Buffer): boolean {
@@ -53,18 +55,36 @@ export async function* ownSnapshot(donor: Donor): AsyncGenerator<RdbEntry[], Map
       yield kept;
     }
     if (vector === null) throw new SessionError('lost', 'the cursor is not in the snapshot; ask again');
-    vector.set(streamOrigin(context.config.region, outcome.replId), outcome.offset);
-    await donor.journalled(outcome.offset);
-    return vector;
+    return await withOwn(donor, vector, outcome.offset);
   } finally {
     link.close();
   }
 }
 
+/**
+ * Adds how far the own stream had come, once that is in the journal: as a position that a peer can wait for, no further
+ * than the last record.
+ */
+async function withOwn(donor: Donor, vector: Map<OriginId, number>, offset: number): Promise<Map<OriginId, number>> {
+  await donor.journalled(offset);
+  const { origin } = donor;
+  vector.set(origin, Math.min(offset, donor.context.journal.appendedEnd(origin) ?? offset));
+  return vector;
+}
+
 const DIGESTS_PER_FRAME = 8192;
 
-/** Frames of digests, then one that begins with '{': the positions of the snapshot. */
+/** The last frame of digests, as JSON. */
+export interface DigestsEnd {
+  /** What the snapshot holds, exactly. */
+  vector: [OriginId, number][];
+  /** It also holds changes that are in no operation: see difference.ts, "When nobody can tell". */
+  unexplained: boolean;
+}
+
+/** Frames of digests, then one that begins with '{': DigestsEnd. */
 export async function* serveDigests(donor: Donor): AsyncGenerator<Buffer> {
+  const { unexplained } = donor;
   const digester = new Digester();
   let digests: KeyDigest[] = [];
   const entries = ownSnapshot(donor);
@@ -72,7 +92,8 @@ export async function* serveDigests(donor: Donor): AsyncGenerator<Buffer> {
     const { done, value } = await entries.next();
     if (done) {
       if (digests.length > 0) yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
-      yield Buffer.from(JSON.stringify({ vector: [...value] }));
+      const end: DigestsEnd = { vector: [...value], unexplained };
+      yield Buffer.from(JSON.stringify(end));
       return;
     }
     for (const entry of value) {
@@ -95,34 +116,57 @@ export interface KeyName {
   key: string;
 }
 
-/** DUMP payloads (base64) and TTLs of keys, and positions which they do not go beyond. */
+/** A key's DUMP payload (base64) and when it expires. */
+export interface ServedValue {
+  dump: string | null;
+  expireAtMs: number | null;
+}
+
+/** Values of keys, and the positions at which exactly they were read. */
 export interface ValuesAnswer {
-  values: { dump: string | null; ttlMs: number }[];
+  values: ServedValue[];
   vector: [OriginId, number][];
 }
 
 export async function serveValues(donor: Donor, payload: Buffer): Promise<Buffer> {
   const { keys } = JSON.parse(payload.toString('utf8')) as { keys: KeyName[] };
-  const writer = new CommandWriter(4096).command(['MULTI']);
+  const writer = new CommandWriter(4096).command(['MULTI']).command(['TIME']);
   for (const { db, key } of keys) {
     const bytes = Buffer.from(key, 'latin1');
     writer.command(['SELECT', db]).command(['DUMP', bytes]).command(['PTTL', bytes]);
   }
-  writer.command(['SELECT', 0]).command(['EXEC']);
-  const { result } = await donor.connection.transaction(writer.take(), keys.length * 3 + 1);
+  writer.command(['SELECT', 0]).command(['GET', CURSOR_KEY]).command(['INFO', 'replication']).command(['EXEC']);
+  const { result } = await donor.connection.transaction(writer.take(), keys.length * 3 + 4);
   if (!Array.isArray(result)) throw new SessionError('lost', 'reading values failed');
-  const vector = new Map(donor.vector);
-  const offset = await donor.currentOffset();
-  vector.set(streamOrigin(donor.context.config.region, donor.replicationId), offset);
-  await donor.journalled(offset);
+  const nowMs = timeOf(result[0]);
+  const [cursor, info] = result.slice(-2);
+  const marker = Buffer.isBuffer(cursor) ? parseMarker(cursor.toString('latin1')) : null;
+  const offset = Number(/^master_repl_offset:(\d+)/m.exec(Buffer.isBuffer(info) ? info.toString('latin1') : '')?.[1]);
+  if (marker === null || !Number.isFinite(offset)) throw new SessionError('lost', 'the cursor is gone; ask again');
   const answer: ValuesAnswer = {
     values: keys.map((_, i) => {
-      const dump = result[i * 3 + 1];
-      return { dump: Buffer.isBuffer(dump) ? dump.toString('base64') : null, ttlMs: Number(result[i * 3 + 2]) };
+      const dump = result[i * 3 + 2];
+      const ttlMs = result[i * 3 + 3];
+      return {
+        dump: Buffer.isBuffer(dump) ? dump.toString('base64') : null,
+        expireAtMs: typeof ttlMs === 'number' && ttlMs >= 0 ? nowMs + ttlMs : null,
+      };
     }),
-    vector: [...vector],
+    vector: [...(await withOwn(donor, new Map(marker.vector), offset))],
   };
   return Buffer.from(JSON.stringify(answer));
+}
+
+/** Milliseconds since 1970 by Redis' own clock. */
+function timeOf(reply: Reply | undefined): number {
+  const [seconds, microseconds] = Array.isArray(reply) ? reply.map(String) : [];
+  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
+}
+
+/** Keys whose state the asked region is to send; `explained`: with that, all its changes are in operations. */
+export interface SettleRequest {
+  keys: KeyName[];
+  explained?: boolean;
 }
 
 /** Names of the keys with these hashes, found by reading the whole Redis once more. */

@@ -28,6 +28,8 @@ export interface JoinHost {
   take(vector: ReadonlyMap<OriginId, number>, from: ReadonlyMap<OriginId, number>): void;
   /** Whether a client has written the key here since the join began. */
   hasLocal(db: number, key: string): boolean;
+  /** Throws once the session has ended. */
+  alive(): void;
 }
 
 const FRAME_BYTES = 256 * 1024;
@@ -158,6 +160,7 @@ export class Join {
     const until = Date.now() + LOOK_MS;
     let warned = Date.now();
     for (;;) {
+      this.host.alive();
       let asked = 0;
       for (const link of mesh.links()) {
         if (link.state !== 'up') continue;

@@ -11,6 +11,8 @@ export interface Meta {
   version: 1;
   /** Whether this region has its place in the mesh: it began it, or was given the mesh's data. */
   established: boolean;
+  /** Redis holds changes that are in no operation (see difference.ts). */
+  unexplained: boolean;
   replId: string;
   origin: OriginId;
   offset: number;
@@ -99,10 +101,19 @@ export function dbAfter(record: OpRecord): number {
   return db;
 }
 
-export function metaOf(established: boolean, replId: string, state: RecorderState, applied: Vector, low: Vector): Meta {
+export function metaOf(o: {
+  established: boolean;
+  unexplained: boolean;
+  replId: string;
+  state: RecorderState;
+  applied: Vector;
+  low: Vector;
+}): Meta {
+  const { established, unexplained, replId, state } = o;
   return {
     version: 1,
     established,
+    unexplained,
     replId,
     origin: state.origin,
     offset: state.offset,
@@ -111,7 +122,7 @@ export function metaOf(established: boolean, replId: string, state: RecorderStat
     db: state.db,
     seen: formatVector(state.seen),
     heartbeatMs: state.heartbeatMs,
-    applied: formatVector(applied),
-    low: formatVector(low),
+    applied: formatVector(o.applied),
+    low: formatVector(o.low),
   };
 }

@@ -32,9 +32,9 @@ import { type AgentContext, type RedisAddress, SessionError } from './context';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost } from './join';
 import { metaOf, positionAfter, readMeta, type Meta, type ResumePoint, resumePoint } from './position';
-import { Settler, statePayload } from './settle';
-import { findDifferences } from './difference';
-import type { Donor } from './donor';
+import { Settler, statePayload, ttlPayload } from './settle';
+import { findDifferences, type MeshAnswer } from './difference';
+import type { Donor, SettleRequest } from './donor';
 import { Throughput } from './throughput';
 
 const META_MS = 1000;
@@ -88,6 +88,12 @@ export class Session {
   private countedCorrections = 0;
   private pumping: Promise<void> = Promise.resolve();
   private readonly awaitedSince = new WeakMap<KeyState, number>();
+  /** It waits for another region's data to compare with, and nobody who can be reached has any. */
+  private hopeless = false;
+  /** Redis holds changes that are in no operation (see difference.ts). */
+  private unexplained = false;
+  /** A peer has compared: when it has the states that it asked for, everything is in operations. */
+  private beingExplained = false;
   /** Set while the mesh's data is being loaded; those operations fold as soon as they are in. */
   private join: Join | null = null;
 
@@ -218,6 +224,7 @@ export class Session {
     const held: Vector = applied ?? (flushed ? (parseVector(meta.applied) ?? new Map<OriginId, number>()) : new Map());
     this.maxStamp = cursor.marker?.stamp ?? 0;
     this.established = applied !== null || flushed;
+    this.unexplained = this.established && meta !== null && meta.unexplained;
 
     context.setState('syncing', 'asking Redis for its replication stream');
     const resume = meta === null || !this.established ? null : await resumePoint(journal, meta);
@@ -240,7 +247,8 @@ export class Session {
     let state: RecorderState;
     if (sameOrigin) state = resume.state;
     else {
-      const origin = streamOrigin(this.region, outcome.replId);
+      // What is before a full resync is not in this journal: its stream is a history of its own for everybody.
+      const origin = streamOrigin(this.region, outcome.replId, outcome.kind === 'full' ? outcome.offset : undefined);
       const known = journal.appendedEnd(origin);
       const { offset } = outcome;
       state = {
@@ -403,9 +411,16 @@ export class Session {
     const found = await findDifferences({
       context,
       snapshot: link.snapshotBatches(),
-      held: this.vector,
+      held: new Map(this.vector),
       lastHeartbeatMs: meta?.heartbeatMs ?? 0,
+      alive: () => this.alive(),
+      hopeless: (isSo) => (this.hopeless = isSo),
     });
+    if (found === null) {
+      this.unexplained = true;
+      return;
+    }
+    if (!found.lostTail) this.takeOwnPast(found.vector, state);
     const next = positionAfter(state.end) ?? state.end + 1;
     // Far into a stream there is room for few positions between two bytes: then more goes into one operation.
     const perOperation = Math.ceil(found.operations.length * (next - state.end) * 2);
@@ -418,7 +433,7 @@ export class Session {
       if (end === null) throw new SessionError('lost', 'more differences than there are positions before the stream');
       const record: OpRecord = {
         ...this.recordAt(state),
-        kind: RecordKind.state,
+        kind: RecordKind.difference,
         db,
         payload: payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads),
         ops: 1,
@@ -427,12 +442,43 @@ export class Session {
       state.end = record.end;
       state.stamp++;
       this.append(record);
-      this.core.localState(record);
+      this.core.local(record);
     }
-    if (found.unsettled.length > 0) {
-      const keys = Buffer.from(JSON.stringify({ keys: found.unsettled }));
-      await context.mesh.request(found.donor, 'settle', keys, { timeoutMs: 60_000 });
+    const request: SettleRequest = { keys: found.unsettled, explained: found.explained };
+    if (request.keys.length > 0 || request.explained)
+      await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });
+  }
+
+  /**
+   * What a peer has of this region's older origins is in this Redis, and has been compared, though this journal may have
+   * lost it: it must not be applied once more.
+   */
+  private takeOwnPast(vector: Vector, state: RecorderState): void {
+    const { journal } = this.context;
+    for (const [origin, position] of vector) {
+      if (regionOf(origin) !== this.region || origin === state.origin) continue;
+      if ((this.vector.get(origin) ?? -1) >= position) continue;
+      this.vector.set(origin, position);
+      if ((journal.appendedEnd(origin) ?? -1) < position) journal.skipTo(origin, position);
+      this.core.assume(origin, position);
     }
+    state.seen = new Map(this.vector);
+  }
+
+  /** @throws what ended the session */
+  private alive(): void {
+    if (this.ended !== null) throw this.ended;
+  }
+
+  /** What a peer asks for that compared its data with this region's. */
+  settle({ keys, explained }: SettleRequest): void {
+    this.demandStates(keys);
+    if (explained === true) this.beingExplained = true;
+  }
+
+  /** What it says of its place in the mesh. */
+  standing(): MeshAnswer {
+    return { established: this.donor() !== null, hopeless: this.hopeless || this.join !== null };
   }
 
   private joinHost(): JoinHost {
@@ -458,6 +504,7 @@ export class Session {
           this.core.assume(origin, position);
         }
       },
+      alive: () => this.alive(),
       hasLocal: (db, key) => this.core.find(db, key) !== undefined,
     };
   }
@@ -572,16 +619,16 @@ export class Session {
 
   /** What this region can give to others; null while it has nothing to give. */
   donor(): Donor | null {
-    const { control, context, address, replId, vector } = this;
-    if (!this.isLive || !this.established || control === null) return null;
+    const { control, context, address, replId, recorder } = this;
+    if (!this.isLive || !this.established || control === null || recorder === null) return null;
     return {
       context,
       address,
       replicationId: replId,
+      origin: recorder.state.origin,
       connection: control,
-      vector,
+      unexplained: this.unexplained,
       journalled: (offset) => this.journalled(offset),
-      currentOffset: () => this.currentOffset(),
     };
   }
 
@@ -789,9 +836,14 @@ export class Session {
       states: [state],
       build: (batch) => this.settler!.read(batch, state),
     });
-    const payload = statePayload(state.key, replies, Date.now());
-    const marker = await this.whenLanded(block);
     const { core } = this;
+    // Where only the time to live is in doubt, having none means having nothing to say.
+    const payload = (state.unsettled ? statePayload : ttlPayload)(state.key, replies, Date.now());
+    if (payload === null) {
+      core.assured(state);
+      return true;
+    }
+    const marker = await this.whenLanded(block);
     const { recorder } = this;
     const at = recorder!.state;
     // The state is the key's at its marker, and is told of at the place read up to now: nobody wrote the key in between.
@@ -882,17 +934,25 @@ export class Session {
     every(500, () => this.sendAck(false));
     every(AWAIT_MS, () => this.askForStates());
     every(META_MS, () => {
-      void this.writeMeta().catch((error: unknown) =>
+      const low = this.lowWater();
+      void this.writeMeta(low).catch((error: unknown) =>
         this.context.log.error({ err: error }, 'cannot keep the position'),
       );
-      void this.trim();
+      void this.trim(new Map(low));
     });
   }
 
-  private writeMeta(): Promise<void> {
+  private writeMeta(low = this.lowWater()): Promise<void> {
     const { journal } = this.context;
-    const { state } = this.recorder!;
-    const meta = metaOf(this.established, this.replId, { ...state }, new Map(this.vector), this.lowWater());
+    const state = this.recorder!.resumeState;
+    const meta = metaOf({
+      established: this.established,
+      unexplained: this.unexplained,
+      replId: this.replId,
+      state,
+      applied: this.vector,
+      low,
+    });
     // The document must not be ahead of the journal: what it says was read has to be durable first.
     return journal.flushed().then(() => journal.writeMeta(meta));
   }
@@ -909,9 +969,8 @@ export class Session {
     return low;
   }
 
-  private async trim(): Promise<void> {
-    const { journal, mesh, config } = this.context;
-    const low = this.lowWater();
+  private async trim(low: Map<OriginId, number>): Promise<void> {
+    const { journal, config } = this.context;
     // Kept for every member that has not journalled it, reachable or not.
     for (const member of config.members) {
       if (member.name === this.region) continue;
@@ -919,7 +978,6 @@ export class Session {
       for (const [origin, position] of low)
         low.set(origin, Math.min(position, regionOf(origin) === member.name ? position : (durable?.get(origin) ?? -1)));
     }
-    void mesh;
     if (low.size > 0) await journal.trim(low).catch(() => undefined);
   }
 

@@ -57,7 +57,9 @@ export class Recorder {
     marker: Marker | null;
     heartbeatMs: number;
     expiries: Expiry[];
+    /** Where it begins. */
     db: number;
+    offset: number;
   } | null = null;
 
   constructor(
@@ -71,6 +73,12 @@ export class Recorder {
   /** Whether the stream was read into the middle of a MULTI … EXEC block. */
   get inBlock(): boolean {
     return this.block !== null;
+  }
+
+  /** From where to read on after a restart: a block is read as a whole or not at all. */
+  get resumeState(): RecorderState {
+    const { block, state } = this;
+    return block === null ? { ...state } : { ...state, offset: block.offset, db: block.db };
   }
 
   /** @throws ProtocolError when the bytes are not a replication stream */
@@ -100,7 +108,8 @@ export class Recorder {
       }
       if (command?.code === Code.multi) {
         keepRun();
-        this.block = { chunks: [], ops: 0, marker: null, heartbeatMs: 0, expiries: [], db: state.db };
+        const { db, offset } = state;
+        this.block = { chunks: [], ops: 0, marker: null, heartbeatMs: 0, expiries: [], db, offset };
       }
       const own = this.ownCommand(command);
       if (own !== null && this.block === null) {
