@@ -29,7 +29,7 @@ import { compareRegions, type Comparison } from '../../local/verify';
 import { parseStackConfig, formatIssues } from '../../model';
 
 const root = path.join(__dirname, '..', '..');
-const agentProgram = path.join(root, 'dist', 'agent', 'main.js');
+export const agentProgram = path.join(root, 'dist', 'agent', 'main.js');
 
 /** Below the ephemeral ports, so that no outgoing connection of anybody takes one between the check and the start. */
 const portRange = { first: 10_000, last: 32_000 } as const;
@@ -186,6 +186,12 @@ export class Region {
     this.startAgent();
   }
 
+  /** Removes the agent's journal, as a lost disk would. */
+  forget(): void {
+    rmSync(this.layout.agent.data, { recursive: true });
+    mkdirSync(this.layout.agent.data);
+  }
+
   /** Changes the agent's config file; it takes effect when the agent starts the next time. */
   configure(change: (config: AgentConfigInput) => void): void {
     const file = this.layout.agent.config;
@@ -329,6 +335,13 @@ export class Mesh {
       remove(this.dir);
       directories.delete(this.dir);
     }
+  }
+
+  /** A server of another kind, which ends with the mesh. */
+  program(args: readonly string[], log: string): Program {
+    const program = new Program(this.binary.path, args, log);
+    this.extra.push(program);
+    return program;
   }
 
   // ——— faults

@@ -1,0 +1,175 @@
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Redis from 'ioredis';
+import { loopback } from '../../local/ports';
+import { LinkProxy } from '../../local/proxy';
+import { agentUser } from '../../local/redis-conf';
+import { expectKept, underLoad } from './load';
+import { Mesh, type Region, until } from './mesh';
+
+// Another node of a region takes over: sometimes without the last of what the mesh has from this region already.
+
+let mesh: Mesh;
+const proxies: LinkProxy[] = [];
+afterEach(async () => {
+  await mesh?.stop();
+  await Promise.all(proxies.splice(0).map((proxy) => proxy.close()));
+});
+
+/** Starts a region's replica, with a proxy between it and the primary, and waits until it follows. */
+async function replicate(region: Region): Promise<{ replica: Redis; proxy: LinkProxy; port: number }> {
+  await region.startReplica();
+  const { port } = region.layout.replicas[0]!;
+  const proxy = new LinkProxy('replica', 'primary', region.layout.redis.port);
+  proxies.push(proxy);
+  const replica = region.client({ port });
+  await replica.replicaof(loopback, await proxy.listen());
+  await until(
+    async () => (await replica.info('replication')).includes('master_link_status:up'),
+    15_000,
+    'the replica does not follow',
+  );
+  return { replica, proxy, port };
+}
+
+test('a promoted replica that had not got the last writes', async () => {
+  mesh = await Mesh.start({ replicas: 1 });
+  const beta = mesh.region('beta');
+  const { replica, proxy, port } = await replicate(beta);
+  const client = beta.client();
+  await client.mset('count', 10, 'changes', 'before', 'goes', 1);
+  await client.rpush('list', 'a', 'b');
+  const loads = await underLoad(mesh.regions, 81, () => sleep(500), 5);
+  await mesh.waitEqual();
+
+  proxy.set({ cut: true });
+  await client.incrby('count', 5);
+  await client.set('changes', 'lost there');
+  await client.set('new', 'lost there');
+  await client.del('goes');
+  await client.hset('h', 'f', 1);
+  await client.rpush('list', 'c');
+  const lost = await underLoad([beta], 82, () => sleep(300), 5);
+  await mesh.waitEqual();
+
+  await beta.agent.signal('SIGKILL');
+  await beta.redis.signal('SIGKILL');
+  await replica.replicaof('NO', 'ONE');
+  expect(await replica.get('count')).toBe('10');
+  // Its clients go on at once.
+  await replica.incrby('count', 100);
+  await replica.set('changes', 'after');
+  beta.port = port;
+  beta.configure((config) => (config.redis.port = port));
+  const after = await underLoad(
+    mesh.regions,
+    83,
+    async () => {
+      beta.startAgent();
+      await beta.ready();
+      await sleep(300);
+    },
+    5,
+  );
+  await mesh.waitEqual();
+  await expectKept(mesh, [...loads, ...lost, ...after]);
+  for (const region of mesh.regions) {
+    const found = region.client();
+    expect(await found.mget('count', 'new', 'goes')).toEqual(['115', 'lost there', null]);
+    expect(await found.hgetall('h')).toEqual({ f: '1' });
+    expect(await found.lrange('list', 0, -1)).toEqual(['a', 'b', 'c']);
+  }
+});
+
+test('a replica that has everything is promoted while the agent lives', async () => {
+  mesh = await Mesh.start({ replicas: 1 });
+  const beta = mesh.region('beta');
+  const { replica, port } = await replicate(beta);
+  const loads = await underLoad(mesh.regions, 84, () => sleep(500), 5);
+  await mesh.waitEqual();
+  await sleep(200);
+  await beta.redis.signal('SIGKILL');
+  await replica.replicaof('NO', 'ONE');
+  beta.port = port;
+  beta.configure((config) => (config.redis.port = port));
+  const after = await underLoad(
+    mesh.regions,
+    85,
+    async () => {
+      await beta.restartAgent('SIGTERM');
+      await beta.ready();
+      await sleep(200);
+    },
+    5,
+  );
+  await mesh.waitEqual();
+  await expectKept(mesh, [...loads, ...after]);
+});
+
+test('the agent follows a failover by Sentinel, without a restart', async () => {
+  mesh = await Mesh.start({ replicas: 1, agents: false });
+  const beta = mesh.region('beta');
+  const sentinelPort = beta.layout.redis.port + 5;
+  await beta.startReplica();
+  const { port } = beta.layout.replicas[0]!;
+  const conf = path.join(mesh.dir, 'sentinel.conf');
+  writeFileSync(
+    conf,
+    [
+      `bind ${loopback}`,
+      `port ${sentinelPort}`,
+      `dir ${mesh.dir}`,
+      `sentinel monitor beta ${loopback} ${beta.layout.redis.port} 1`,
+      `sentinel auth-user beta ${agentUser}`,
+      `sentinel auth-pass beta ${mesh.secrets.agentPassword}`,
+      'sentinel down-after-milliseconds beta 700',
+      'sentinel failover-timeout beta 10000',
+      '',
+    ].join('\n'),
+  );
+  const sentinel = mesh.program([conf, '--sentinel'], path.join(mesh.dir, 'sentinel.log'));
+  sentinel.start();
+  beta.configure((config) => {
+    config.redis.sentinels = [{ host: loopback, port: sentinelPort }];
+    config.redis.sentinelName = 'beta';
+  });
+  await mesh.startAgents();
+  const watch = new Redis({ host: loopback, port: sentinelPort, retryStrategy: () => 100, maxRetriesPerRequest: null });
+  watch.on('error', () => undefined);
+  try {
+    // Sentinel has to know the replica before it can promote it.
+    await until(
+      async () => JSON.stringify(await watch.call('SENTINEL', 'replicas', 'beta')).includes(`"${port}"`),
+      20_000,
+      'Sentinel does not find the replica',
+    );
+    const loads = await underLoad(
+      [mesh.region('alpha'), mesh.region('gamma')],
+      86,
+      async () => {
+        await beta.client().set('before', 1);
+        await sleep(500);
+        await beta.redis.signal('SIGKILL');
+        await until(
+          async () => {
+            const role = await beta.client({ port }).role();
+            return role[0] === 'master';
+          },
+          20_000,
+          'Sentinel does not promote the replica',
+        );
+        beta.port = port;
+        await beta.client().set('after', 1);
+        await until(async () => (await beta.status()).state === 'active', 20_000, 'the agent does not follow');
+        await sleep(300);
+      },
+      5,
+    );
+    await mesh.waitEqual();
+    await expectKept(mesh, loads);
+    expect(await mesh.region('alpha').client().mget('before', 'after')).toEqual(['1', '1']);
+  } finally {
+    watch.disconnect();
+  }
+});

@@ -1,0 +1,124 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expectKept, Load, underLoad } from './load';
+import { Mesh, until } from './mesh';
+
+// Regions that come with data, and regions that come late.
+
+let mesh: Mesh;
+afterEach(() => mesh?.stop());
+
+/** Writes many keys quickly; every seventh is a hash, a set, a sorted set or a list. */
+async function fill(name: string, prefix: string, keys: number): Promise<void> {
+  const client = mesh.region(name).client();
+  for (let i = 0; i < keys;) {
+    const pipeline = client.pipeline();
+    for (const end = Math.min(keys, i + 5000); i < end; i++) {
+      const key = `${prefix}:${i}`;
+      if (i % 28 === 7) pipeline.hset(key, 'a', `${name}${i}`, 'b', i);
+      else if (i % 28 === 14) pipeline.sadd(key, `${name}`, i);
+      else if (i % 28 === 21) pipeline.zadd(key, i, `${name}`, -i, 'low');
+      else if (i % 28 === 27) pipeline.rpush(key, name, `${i}`);
+      else if (i % 100 === 0) pipeline.set(key, `${name}${i}`, 'EX', 10_000);
+      else pipeline.set(key, `${name}${i}`);
+    }
+    await pipeline.exec();
+  }
+}
+
+test('100,000 keys in the primary, others elsewhere, some in both: all come together, the primary decides', async () => {
+  mesh = await Mesh.start({ agents: false });
+  await Promise.all([fill('alpha', 'data', 100_000), fill('beta', 'beta', 2000), fill('gamma', 'gamma', 500)]);
+  // In both, with other values.
+  const beta = mesh.region('beta').client();
+  for (const i of [1, 7, 14, 21, 27, 50_000]) await beta.del(`data:${i}`);
+  await fill('beta', 'data', 100);
+  await beta.select(5);
+  await beta.set('elsewhere', 'beta');
+  await mesh.startAgents();
+  const keys = await mesh.waitEqual(60_000);
+  expect(keys).toBe(100_000 + 2000 + 500 + 1 + 3);
+  for (const region of mesh.regions) {
+    const client = region.client();
+    expect(await client.get('data:1')).toBe('alpha1');
+    expect(await client.get('data:99')).toBe('alpha99');
+    expect(await client.get('beta:1999')).toBe('beta1999');
+    expect(await client.get('gamma:499')).toBe('gamma499');
+    // Of collections in both, the primary's elements, and those that it lacks.
+    expect(await client.hget('data:7', 'a')).toBe('alpha7');
+    expect((await client.smembers('data:14')).sort()).toEqual(['14', 'alpha', 'beta']);
+    expect(await client.zscore('data:21', 'alpha')).toBe('21');
+    expect(await client.lrange('data:27', 0, -1)).toEqual(['alpha', '27']);
+    expect(await client.ttl('data:100')).toBeGreaterThan(9000);
+  }
+});
+
+test('a third region joins a mesh under load', async () => {
+  mesh = await Mesh.start({ only: ['alpha', 'beta'] });
+  const [alpha, beta, gamma] = mesh.regions as [Mesh['regions'][0], Mesh['regions'][0], Mesh['regions'][0]];
+  await fill('alpha', 'before', 20_000);
+  let late: Load | undefined;
+  const loads = await underLoad([alpha, beta], 91, async () => {
+    await sleep(500);
+    await gamma.startRedis();
+    // Its own clients do not wait for the mesh either.
+    late = new Load(gamma, 93, 5).start();
+    gamma.startAgent();
+    await gamma.ready();
+    await sleep(500);
+    await late.stop();
+  });
+  await mesh.waitEqual();
+  await expectKept(mesh, [...loads, late!]);
+  expect(await gamma.client().get('before:19999')).toBe('alpha19999');
+});
+
+test('a fourth region joins, is stopped and comes back', async () => {
+  mesh = await Mesh.start({ regions: ['alpha', 'beta', 'gamma', 'delta'], only: ['alpha', 'beta', 'gamma'] });
+  const three = mesh.running;
+  const delta = mesh.region('delta');
+  const loads = await underLoad(
+    three,
+    95,
+    async () => {
+      await sleep(300);
+      await delta.startRedis();
+      delta.startAgent();
+      await delta.ready();
+      await delta.agent.signal('SIGTERM');
+      await delta.redis.signal('SIGTERM');
+      await sleep(500);
+      await delta.startRedis();
+      delta.startAgent();
+      await delta.ready();
+    },
+    5,
+  );
+  await mesh.waitEqual();
+  await expectKept(mesh, loads);
+});
+
+test('an agent that lost its journal starts over from its peers', async () => {
+  mesh = await Mesh.start();
+  const gamma = mesh.region('gamma');
+  const loads = await underLoad(mesh.regions, 97, () => sleep(500), 5);
+  await mesh.waitEqual();
+  await gamma.agent.signal('SIGKILL');
+  gamma.forget();
+  const more = await underLoad(
+    mesh.regions,
+    197,
+    async () => {
+      await sleep(300);
+      gamma.startAgent();
+      await until(
+        async () => (await gamma.status().catch(() => null))?.state === 'active',
+        20_000,
+        'gamma is not active',
+      );
+      await sleep(300);
+    },
+    5,
+  );
+  await mesh.waitEqual();
+  await expectKept(mesh, [...loads, ...more]);
+});

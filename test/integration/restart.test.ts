@@ -1,0 +1,153 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expectKept, Load, underLoad } from './load';
+import { isLong, Mesh } from './mesh';
+
+// With the append-only file on, any restart of Redis changes its replication ID: the agent has to find what clients did
+// meanwhile by comparing.
+
+let mesh: Mesh;
+afterEach(() => mesh?.stop());
+
+const rounds = isLong ? 10 : 1;
+
+test.each(['SIGKILL', 'SIGTERM'] as const)('Redis ends by %s under load and comes back', async (signal) => {
+  mesh = await Mesh.start();
+  const loads = await underLoad(mesh.regions, 51, async () => {
+    for (let i = 0; i < rounds; i++) {
+      await sleep(400);
+      const beta = mesh.region('beta');
+      await beta.redis.signal(signal);
+      await sleep(100);
+      await beta.startRedis();
+      await sleep(300);
+      await mesh.ready();
+    }
+    await sleep(200);
+  });
+  await mesh.waitEqual();
+  await expectKept(mesh, loads);
+});
+
+test('what clients write and delete between the restart and the return of the agent', async () => {
+  mesh = await Mesh.start();
+  const beta = mesh.region('beta');
+  const alpha = mesh.region('alpha').client();
+  const before = beta.client();
+  await before.mset('stays', 1, 'goes', 1, 'changes', 1, 'count', 10);
+  await before.hset('h', 'stays', 1, 'goes', 1, 'changes', 1, 'n', 5);
+  await before.sadd('s', 'stays', 'goes');
+  await before.zadd('z', 1, 'stays', 2, 'goes', 3, 'changes');
+  await before.rpush('l', 'a', 'b', 'c');
+  await before.set('volatile', 1, 'EX', 1000);
+  await before.set('type', 'string');
+  for (let i = 0; i < 300; i++) await before.sadd(`many:${i}`, i);
+  await mesh.waitEqual();
+
+  await beta.agent.signal('SIGKILL');
+  await beta.redis.signal('SIGKILL');
+  await beta.startRedis();
+  const client = beta.client();
+  await client.del('goes', 'type');
+  await client.set('changes', 2);
+  await client.set('new', Buffer.from([0, 255, 13, 10]));
+  await client.incrby('count', 5);
+  await client.hset('h', 'changes', 2, 'new', 1);
+  await client.hdel('h', 'goes');
+  await client.hincrby('h', 'n', 2);
+  await client.srem('s', 'goes');
+  await client.sadd('s', 'new');
+  await client.zadd('z', 4, 'changes', 5, 'new');
+  await client.zrem('z', 'goes');
+  await client.rpush('l', 'd');
+  await client.lpop('l');
+  await client.persist('volatile');
+  await client.rpush('type', 'list');
+  await client.select(7);
+  await client.set('count', 3, 'EX', 500);
+  for (let i = 0; i < 300; i += 2) await before.del(`many:${i}`);
+  // Meanwhile elsewhere, partly on the same keys.
+  await alpha.incrby('count', 100);
+  await alpha.hset('h', 'far', 1);
+  await alpha.hincrby('h', 'n', 30);
+  await alpha.sadd('s', 'far');
+  await alpha.zadd('z', 9, 'far');
+  await alpha.set('far', 1);
+  beta.startAgent();
+  await beta.ready();
+  await mesh.waitEqual();
+
+  for (const region of mesh.regions) {
+    const found = region.client();
+    expect(await found.mget('stays', 'goes', 'changes', 'count', 'far')).toEqual(['1', null, '2', '115', '1']);
+    expect(await found.getBuffer('new')).toEqual(Buffer.from([0, 255, 13, 10]));
+    expect(await found.hgetall('h')).toEqual({ stays: '1', changes: '2', new: '1', n: '37', far: '1' });
+    expect((await found.smembers('s')).sort()).toEqual(['far', 'new', 'stays']);
+    expect(await found.zrange('z', 0, -1, 'WITHSCORES')).toEqual([
+      'stays',
+      '1',
+      'changes',
+      '4',
+      'new',
+      '5',
+      'far',
+      '9',
+    ]);
+    expect(await found.lrange('l', 0, -1)).toEqual(['b', 'c', 'd']);
+    expect(await found.ttl('volatile')).toBe(-1);
+    expect(await found.lrange('type', 0, -1)).toEqual(['list']);
+    expect(await found.exists(...Array.from({ length: 300 }, (_, i) => `many:${i}`))).toBe(150);
+    await found.select(7);
+    expect(await found.get('count')).toBe('3');
+  }
+});
+
+test('Redis and its agent are killed together under load', async () => {
+  mesh = await Mesh.start();
+  const beta = mesh.region('beta');
+  const loads = await underLoad(mesh.regions, 53, async () => {
+    for (let i = 0; i < rounds; i++) {
+      await sleep(400);
+      await Promise.all([beta.redis.signal('SIGKILL'), beta.agent.signal('SIGKILL')]);
+      await beta.startRedis();
+      await sleep(300);
+      beta.startAgent();
+      await beta.ready();
+    }
+    await sleep(200);
+  });
+  await mesh.waitEqual();
+  await expectKept(mesh, loads);
+});
+
+test('Redis restarts while a peer is cut off', async () => {
+  mesh = await Mesh.start();
+  const loads = await underLoad(mesh.regions, 55, async () => {
+    await sleep(300);
+    mesh.partition('alpha');
+    await sleep(300);
+    const beta = mesh.region('beta');
+    await beta.redis.signal('SIGKILL');
+    await beta.startRedis();
+    await sleep(500);
+    await beta.ready();
+    await sleep(300);
+    mesh.heal();
+    await sleep(300);
+  });
+  await mesh.waitEqual();
+  await expectKept(mesh, loads);
+});
+
+test('every Redis restarts at once', async () => {
+  mesh = await Mesh.start();
+  const loads = await underLoad(mesh.regions, 57, () => sleep(500));
+  await mesh.waitEqual();
+  await Promise.all(mesh.regions.map((region) => region.redis.signal('SIGKILL')));
+  await Promise.all(mesh.regions.map((region) => region.startRedis()));
+  const late = mesh.regions.map((region, i) => new Load(region, 157 + i).start());
+  await sleep(300);
+  await Promise.all(late.map((load) => load.stop()));
+  await mesh.ready();
+  await mesh.waitEqual();
+  await expectKept(mesh, [...loads, ...late]);
+});
