@@ -1,8 +1,9 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { checkPortsFree } from './ports';
 import { type StackStatus } from './status';
 import { Cleanup, Meridian, Running, TestRedis, freeBasePort, lives, until } from './testing';
 
@@ -244,6 +245,31 @@ test('a second Ctrl-C waits for nobody', async () => {
   running.child.kill('SIGINT');
   expect(await running.ended).toBe(0);
   await until('all ended', () => pids.filter(lives).length === 0);
+});
+
+test.each([0, 150, 300, 600, 1200])(
+  'a signal %d ms after the first process runs ends the start, and all of it',
+  async (delayMs) => {
+    const { meridian, base, stateDir } = await newStack(3);
+    const running = new Running(meridian.spawn(['up', '--base-port', String(base)]));
+    cleanup.add(() => running.child.kill('SIGKILL'));
+    await until('something runs', () => existsSync(path.join(stateDir, 'state.json')) && pidsOf(meridian).length > 0);
+    await sleep(delayMs);
+    running.child.kill('SIGTERM');
+    expect(await running.ended).toBe(0);
+    expect(pidsOf(meridian)).toEqual([]);
+    await checkPortsFree(Array.from({ length: 30 }, (_, i) => ({ port: base + i, use: 'nobody' })));
+  },
+);
+
+test('a state dir that is removed under a running stack: it still ends what it started', async () => {
+  const { meridian, up, stateDir } = await newStack();
+  const running = await foreground(meridian, up);
+  const pids = pidsOf(meridian);
+  rmSync(stateDir, { recursive: true });
+  running.child.kill('SIGTERM');
+  expect(await running.ended).toBe(0);
+  expect(pids.filter(lives)).toEqual([]);
 });
 
 describe('one sentence, and a status other than 0', () => {

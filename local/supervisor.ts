@@ -9,7 +9,7 @@ import { renderAgentConfig } from './agent-config';
 import { askAgent } from './agent-status';
 import { provideCertificates } from './certificates';
 import { ControlServer, type SupervisorView, requestJson } from './control';
-import { LocalError } from './errors';
+import { LocalError, errorText } from './errors';
 import { Faults } from './faults';
 import { makeDir, readIfThere, writeAtomically } from './files';
 import { type NodeLayout, type RegionLayout, type StackLayout, agentPortsOf, portsOf } from './layout';
@@ -52,6 +52,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   private readonly faults: Faults;
   private readonly control: ControlServer;
   private readonly state: StackState;
+  private allStarted = false;
+  private starting: Promise<void> = Promise.resolve();
   private stopping: Promise<void> | undefined;
 
   constructor(private readonly options: SupervisorOptions) {
@@ -80,7 +82,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     makeDir(dir.root);
     takeLock(dir, stack);
     try {
-      await this.bringUp();
+      this.starting = this.bringUp();
+      await this.starting;
+      this.allStarted = this.stopping === undefined;
     } catch (error) {
       await this.stop(true);
       throw error;
@@ -95,8 +99,9 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     }
   }
 
+  /** Everything has served, and nobody wants it to end. */
   get isReady(): boolean {
-    return this.served.size === this.services.size;
+    return this.allStarted && this.stopping === undefined && this.served.size === this.services.size;
   }
 
   /** Starts of anything that isn't serving yet, for a person. */
@@ -150,7 +155,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     }
     // The Redis processes load their data while we prepare the rest.
     await this.control.listen();
-    if (!options.agents) return;
+    if (!options.agents || this.stopping !== undefined) return;
     await this.startAgents();
   }
 
@@ -271,7 +276,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     this.services.set(spec.name, service);
     service.on('process', (identity) => {
       this.state.processes[spec.name] = identity;
-      writeState(this.layout.dir, this.state);
+      this.remember();
     });
     service.on('state', (state) => {
       if (state === 'ready') this.served.add(spec.name);
@@ -295,6 +300,8 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
   // --- Down --------------------------------------------------------------------------------------------------------------
 
   private async bringDown(atOnce: boolean): Promise<void> {
+    // A start that is under way ends at its next step; what it has begun until then is ended here.
+    await this.starting.catch(() => undefined);
     const all = [...this.services.values()];
     for (const stage of stages(all, (service) => service.spec.name)) {
       await Promise.all(stage.map((service) => service.stop(atOnce)));
@@ -302,8 +309,20 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await Promise.all(this.proxies.map((proxy) => proxy.close()));
     await this.control.close();
     // A start that was refused has nothing to forget: the processes in the file may be another's.
-    if (all.length > 0) writeState(this.layout.dir, { ...this.state, processes: {} });
+    if (all.length > 0) {
+      this.state.processes = {};
+      this.remember();
+    }
     releaseLock(this.layout.dir);
+  }
+
+  /** A state dir that was removed under a running stack is no reason to leave its processes alone. */
+  private remember(): void {
+    try {
+      writeState(this.layout.dir, this.state);
+    } catch (error) {
+      this.emit('notice', `${this.layout.dir.state} can't be written: ${errorText(error)}`);
+    }
   }
 }
 

@@ -57,11 +57,16 @@ export async function up(options: UpOptions): Promise<void> {
   const display = new Display(process.stdout, () => draw(layout));
   const background = options.background === true;
   const tell = (message: BackgroundMessage): void => {
-    if (background && process.connected) process.send?.(message);
+    // Whoever waits for the start may have gone in the meantime.
+    if (background && process.connected) process.send?.(message, undefined, undefined, () => undefined);
   };
   const notice = (text: string): void => {
     const line = `${new Date().toISOString()} ${text}\n`;
-    appendFileSync(dir.supervisorLog, line, { mode: 0o600 });
+    try {
+      appendFileSync(dir.supervisorLog, line, { mode: 0o600 });
+    } catch {
+      // A full disk or a removed folder shows elsewhere; the stack goes on.
+    }
     tell({ notice: text });
     if (background) return;
     if (options.json) process.stderr.write(`meridian: ${text}\n`);
@@ -72,7 +77,7 @@ export async function up(options: UpOptions): Promise<void> {
 
   const over = endBySignal(supervisor, notice, display);
   // A reader that has gone (`meridian up | head`) is no reason to stop a stack.
-  process.stdout.on('error', () => undefined);
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   try {
     await supervisor.start();
     await supervisor.untilReady();
