@@ -9,7 +9,7 @@ import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
 import { type Beat, PeerMesh } from './peers';
-import { decodeRecord, type OriginId, regionOf } from './record';
+import { decodeRecord, type OriginId, RecordKind, regionOf } from './record';
 import type { RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
 import { type Donor, type SettleRequest, serveDigests, serveNames, serveValues } from './session/donor';
@@ -22,6 +22,8 @@ import { Session } from './session/session';
 const MESH_VERSION = 1;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
+/** Between two updates of the links' series. */
+const METRICS_MS = 1000;
 /** A link whose last heartbeat is older lags, whatever that one took. */
 const STALE_BEAT_MS = 1000;
 /** Between two looks at the Redis beside the agent. */
@@ -39,6 +41,8 @@ export class Agent {
   private loop: Promise<void> = Promise.resolve();
   private readonly context: AgentContext;
   private received = new Map<string, { operations: number; bytes: number }>();
+  private readonly linkErrors = new Map<string, number>();
+  private metricsTimer: NodeJS.Timeout | null = null;
 
   private constructor(
     private readonly config: AgentConfig,
@@ -183,6 +187,7 @@ export class Agent {
       await agent.stop();
       throw error;
     }
+    agent.metricsTimer = setInterval(() => agent.updateLinkMetrics(), METRICS_MS);
     agent.loop = agent.run();
     return agent;
   }
@@ -191,6 +196,7 @@ export class Agent {
   async stop(): Promise<void> {
     if (this.stopping) return;
     this.stopping = true;
+    if (this.metricsTimer !== null) clearInterval(this.metricsTimer);
     this.locator.stop();
     this.session?.stop();
     this.wakeLoop?.();
@@ -295,10 +301,9 @@ export class Agent {
     for (const encoded of records) {
       const record = decodeRecord(encoded, { verify: false });
       const end = this.journal.appendedEnd(record.origin);
-      if (end !== undefined && (record.end < end || (record.end === end && record.start < record.end))) continue;
-      if (end !== undefined && record.kind === 2) continue;
-      if (end !== undefined && record.start < end) this.journal.append(encoded);
-      else this.journal.append(encoded);
+      // Here already: by another link, or from before a restart.
+      if (end !== undefined && (record.kind === RecordKind.birth || record.end <= end)) continue;
+      this.journal.append(encoded);
       this.session?.offer(record);
       operations += record.ops;
       bytes += encoded.length;
@@ -306,6 +311,20 @@ export class Agent {
     this.metrics.link(from).received(operations, bytes);
     const sum = this.received.get(from) ?? { operations: 0, bytes: 0 };
     this.received.set(from, { operations: sum.operations + operations, bytes: sum.bytes + bytes });
+  }
+
+  /** Keeps the links' series up to date: a scrape comes at any moment. */
+  private updateLinkMetrics(): void {
+    const known = new Map(this.context.mesh.links().map((link) => [link.peer, link]));
+    for (const link of this.linkStatus()) {
+      const series = this.metrics.link(link.peer);
+      series.up(link.state === 'up');
+      series.pending(link.pendingOps, link.pendingBytes);
+      if (link.lagMs !== null) series.lagMs(link.lagMs);
+      const errors = Object.values(known.get(link.peer)?.errors ?? {}).reduce((sum, n) => sum + n, 0);
+      for (let n = this.linkErrors.get(link.peer) ?? 0; n < errors; n++) series.error();
+      this.linkErrors.set(link.peer, errors);
+    }
   }
 
   private onBeat(beat: Beat): void {
@@ -320,12 +339,13 @@ export class Agent {
     return { ready: false, reason: this.reason ?? this.state };
   }
 
-  status(): unknown {
-    const { session, config, journal, metrics } = this;
+  /** Links to all other regions, also those that are reached through others. */
+  private linkStatus() {
+    const { session, config } = this;
     const meshLinks = this.context.mesh.links();
     const members = config.members.filter((member) => member.name !== config.region);
     const now = Date.now();
-    const links = members.map((member) => {
+    return members.map((member) => {
       const link = meshLinks.find((candidate) => candidate.peer === member.name);
       const via = meshLinks.find((candidate) => candidate.state === 'up' && candidate.routes.includes(member.name));
       const state = link?.state ?? (via === undefined ? 'down' : 'up');
@@ -339,10 +359,6 @@ export class Agent {
         beat === undefined
           ? null
           : Math.max(0, (now - beat.receivedMs > STALE_BEAT_MS ? now : beat.receivedMs) - beat.timeMs);
-      const series = metrics.link(member.name);
-      series.up(state === 'up');
-      series.pending(operations, bytes);
-      if (lagMs !== null) series.lagMs(lagMs);
       return {
         peer: member.name,
         state,
@@ -356,6 +372,11 @@ export class Agent {
         ...(link?.error === undefined ? {} : { error: link.error }),
       };
     });
+  }
+
+  status(): unknown {
+    const { session, config, journal } = this;
+    const links = this.linkStatus();
     const core = session?.core;
     return {
       region: config.region,

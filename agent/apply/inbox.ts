@@ -124,11 +124,17 @@ export class Inbox {
     let operations = 0;
     let bytes = 0;
     for (const [origin, lane] of this.lanes)
-      if (matches(origin))
+      if (matches(origin)) {
+        // What is in the journal only has been counted by nobody yet: it stands as one operation of its size.
+        if (lane.spilled) {
+          operations++;
+          bytes += Math.max(0, lane.end - (lane.records[lane.records.length - 1]?.end ?? lane.end));
+        }
         for (let i = lane.head; i < lane.records.length; i++) {
           operations += lane.records[i]!.ops;
           bytes += lane.records[i]!.payload.length;
         }
+      }
     return { operations, bytes };
   }
 
