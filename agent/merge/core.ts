@@ -15,7 +15,7 @@ import { Batch } from './batch';
 import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { argText, decodeEffects, type Effect } from './effects';
 import { OriginTable, seenAt, type Seen } from './origins';
-import { correctKey, isHigher, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
+import { correctKey, keptTtls, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
 import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
@@ -40,6 +40,8 @@ export class MergeCore {
   private readonly known: number[] = [];
   private readonly raced = new Set<KeyState>();
   private readonly unsettled = new Set<KeyState>();
+  /** Keys whose times to live may differ between the regions. */
+  private readonly doubted = new Set<KeyState>();
   private readonly reports = new Map<string, number[]>();
   private flushes: { op: Op; db: number | null }[] = [];
   private readonly effects: Effect[] = [];
@@ -110,7 +112,7 @@ export class MergeCore {
    * operations meets anything. Whatever is not so later finds it in the tail, and indexes that first.
    */
   private isCalmFor(record: OpRecord): boolean {
-    if (this.raced.size > 0 || this.correcting > 0 || this.unsettled.size > 0 || this.flushes.length > 0) return false;
+    if (this.raced.size > 0 || this.correcting > 0 || this.unsettledKeys > 0 || this.flushes.length > 0) return false;
     const origin = this.origins.index(record.origin);
     for (let o = 0; o < this.tops.length; o++) {
       const top = this.tops[o]!;
@@ -276,8 +278,10 @@ export class MergeCore {
             for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
               const state = this.stateFor(db, key, op);
               const quiet = state.isQuietFor(op);
+              const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
               if (!quiet) this.checkSettled(state, effect, op);
+              if (renewed) this.unsettle(state, this.options.region);
             }
         }
       });
@@ -305,7 +309,7 @@ export class MergeCore {
     // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
     for (const effect of effects as KeyEffect[]) {
       const state = this.stateFor(db, effect.key, op);
-      if (effect.kind === 'expire') this.planExpire(state, effect, op, batch);
+      if (effect.kind === 'expire') this.planExpire(state, op);
       else if (state.isQuietFor(op) && !state.unsettled) {
         this.insert(state, effect, op);
         const out = batch.select(db);
@@ -387,18 +391,28 @@ export class MergeCore {
     return item.adds;
   }
 
-  private planExpire(state: KeyState, effect: KeyEffect, op: Op, batch: Batch): void {
-    const stands = state.expire(op);
+  /**
+   * Another region saw the key expire. It is removed under watch, as corrections are: a client may have renewed it here
+   * in the very moment.
+   */
+  private planExpire(state: KeyState, op: Op): void {
+    const gone = state.isAbsent;
+    const renewed = this.isRenewedHere(state, op);
+    const opaque = state.hasOpaqueUnseenBy(op);
+    state.expire(op);
     this.window.note(state, op, null);
-    if (!stands) {
-      this.unsettle(state, this.ttlRegion(state));
-      return;
-    }
-    if (visibleType(state, this.origins) !== -1) return rewriteKey(batch.select(state.db), state, this.origins);
-    batch.select(state.db);
-    const writer = new Batch().writer;
-    writer.command(['DEL', Buffer.from(effect.key, 'latin1')]);
-    batch.guarded({ bytes: writer.take(), op, states: [state], adds: false });
+    if (renewed) this.unsettle(state, this.options.region);
+    else if (opaque) this.unsettle(state, null);
+    else if (!gone) this.race(state, null);
+  }
+
+  /** Whether an expiry removes what a client of this region has given more time: this region still has it. */
+  private isRenewedHere(state: KeyState, expiry: Op): boolean {
+    return (
+      state.ttls.some(
+        ({ op, alone }) => alone && !saw(expiry, op) && this.origins.region(op.origin) === this.options.region,
+      ) && state.holdsSeenBy(expiry)
+    );
   }
 
   private planFlush(flushed: number | null, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
@@ -429,6 +443,7 @@ export class MergeCore {
     const scanner = new CommandScanner();
     scanner.push(record.payload);
     const states = new Set<KeyState>();
+    const wiped = new Set<KeyState>();
     const writer = new Batch().writer;
     let opaque = false;
     while (scanner.next()) {
@@ -441,7 +456,9 @@ export class MergeCore {
           const state = this.stateFor(record.db, key, op);
           states.add(state);
           if (effect.kind === 'opaque') opaque = true;
-          this.apply(state, effect, op);
+          if (effect.kind === 'delete') wiped.add(state);
+          if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+          else this.apply(state, effect, op);
         }
       }
       writer.raw(scanner.buf, scanner.start, scanner.end, 1);
@@ -456,11 +473,18 @@ export class MergeCore {
     if (quiet || opaque) batch.select(record.db).raw(bytes, 0, bytes.length, commands);
     for (const state of states) {
       const concurrent = !state.isQuietFor(op);
+      if (!wiped.has(state)) {
+        // Its time to live alone.
+        if (concurrent) writeTtl(batch.select(state.db), state, this.origins);
+        this.assured(state);
+        continue;
+      }
       if (concurrent && !opaque) rewriteKey(batch.select(state.db), state, this.origins);
       // Settled, unless something that the state had not seen can't be merged with it.
       if (state.hasOpaqueUnseenBy(op) || (concurrent && opaque)) this.unsettle(state, null);
       else {
         this.unsettled.delete(state);
+        this.doubted.delete(state);
         this.window.settle(state);
       }
     }
@@ -485,9 +509,22 @@ export class MergeCore {
     this.unsettled.add(state);
   }
 
-  /** Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included. */
+  /**
+   * Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included.
+   * Of those that are not `unsettled` only the time to live is in doubt: it is sent if there is one, and if not the core
+   * is `assured`.
+   */
   toSettle(live: readonly string[]): KeyState[] {
-    return [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.options.region);
+    const states = [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.options.region);
+    for (const state of this.doubted) if (!state.unsettled) states.push(state);
+    return states;
+  }
+
+  /** A key's time to live has been looked at. */
+  assured(state: KeyState): void {
+    state.ttlDoubted = false;
+    this.doubted.delete(state);
+    this.window.release(state);
   }
 
   /** Keys that wait for a state from another region, by region. */
@@ -509,7 +546,7 @@ export class MergeCore {
   }
 
   get unsettledKeys(): number {
-    return this.unsettled.size;
+    return this.unsettled.size + this.doubted.size;
   }
 
   /** Asks for a key's state to be sent by a region, though nothing is known to be wrong with it here. */
@@ -535,22 +572,19 @@ export class MergeCore {
   /** After an operation met ones that it had not seen: is the element-wise rule enough? */
   private checkSettled(state: KeyState, effect: Effect, op: Op): void {
     if (effect.kind === 'opaque' || state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
-    else if (effect.kind === 'ttl' && state.contradictsExpiry(op)) this.unsettle(state, this.origins.region(op.origin));
-    else if (effect.kind === 'increment' && typeof effect.delta === 'number' && !Number.isInteger(effect.delta)) {
+    else if (effect.kind === 'ttl') {
+      // A client of this region gave more time to what elsewhere had expired: it was here, so its state goes out again.
+      const { region } = this.options;
+      if (this.origins.region(op.origin) === region && state.contradictsExpiry(op)) this.unsettle(state, region);
+    } else if (effect.kind === 'increment' && typeof effect.delta === 'number' && !Number.isInteger(effect.delta)) {
       // The order of additions shows in a double's last digit, and what is in the base can't be reordered.
       const element = state.findElement(effect.type, effect.name);
       if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
-    } else if (effect.kind === 'expire' && !this.expiryStands(state, op)) this.unsettle(state, this.ttlRegion(state));
-  }
-
-  private expiryStands(state: KeyState, op: Op): boolean {
-    return !state.ttls.some((ttl) => !saw(op, ttl.op));
-  }
-
-  private ttlRegion(state: KeyState): string | null {
-    let best: Op | null = null;
-    for (const ttl of state.ttls) if (best === null || isHigher(ttl.op, best, this.origins)) best = ttl.op;
-    return best === null ? null : this.origins.region(best.origin);
+    }
+    if (state.ttlUnsure && changesElements(effect)) {
+      state.ttlDoubted = true;
+      this.doubted.add(state);
+    }
   }
 
   // ——— stability
@@ -663,9 +697,10 @@ export class MergeCore {
     touched.length = 0;
     switch (effect.kind) {
       case 'set':
+        if (effect.keepTtl && state.ttls.length > 0) state.ttls = keptTtls(state, op, this.origins);
         state.wipe(op, effect.keepTtl);
         touched.push(state.put(op, Type.string, '', effect.value));
-        if (effect.expireAt !== null) state.setTtl(op, effect.expireAt);
+        if (effect.expireAt !== null) state.setTtl(op, effect.expireAt, false);
         return;
       case 'delete':
         state.wipe(op);
@@ -674,7 +709,7 @@ export class MergeCore {
         state.expire(op);
         return;
       case 'ttl':
-        state.setTtl(op, effect.expireAt);
+        state.setTtl(op, effect.expireAt, true);
         return;
       case 'increment': {
         const element = state.increment(op, effect.type, effect.name, effect.delta);
@@ -702,6 +737,15 @@ export class MergeCore {
     const type = 'type' in effect ? TYPE_NAMES[effect.type] : effect.kind === 'set' ? 'string' : effect.kind;
     this.counters.conflicts[type] = (this.counters.conflicts[type] ?? 0) + 1;
   }
+}
+
+function changesElements(effect: Effect): boolean {
+  return (
+    effect.kind === 'put' ||
+    effect.kind === 'remove' ||
+    effect.kind === 'increment' ||
+    (effect.kind === 'set' && effect.keepTtl)
+  );
 }
 
 /** Effects on one key. */

@@ -2,7 +2,7 @@
 import type { CommandWriter } from '../resp/encode';
 import { INT64_MAX, INT64_MIN, parseInteger, parseScore } from './effects';
 import type { OriginTable } from './origins';
-import type { Element, Increment, KeyState, Op, Put } from './window';
+import type { Element, Increment, KeyState, Op, Put, TtlPut } from './window';
 import { saw, Type } from './window';
 
 /** Order among live operations: the higher stamp, then the higher region name. */
@@ -97,20 +97,24 @@ export function resolveTtl(state: KeyState, origins: OriginTable): ResolvedTtl {
   return state.ttlBaseDead ? { known: true, at: null } : { known: false };
 }
 
-/** Whether a TTL's put had seen (or came with) what now is the value. */
+/** Whether a time to live that nothing has removed is that of what now is the value. */
 function holds(state: KeyState, ttl: Op, type: Type | -1, origins: OriginTable): boolean {
-  const with_ = (op: Op): boolean => op === ttl || saw(ttl, op);
-  if (type === -1) return true;
-  if (type === Type.string) {
-    const element = state.string!;
-    const put = winner(element, origins);
-    if (put !== null) return with_(put.op);
-    return !element.baseDead || element.increments.some((i) => with_(i.op));
-  }
-  if (!state.isBaseDead(type)) return true;
-  for (const element of state.elements())
-    if (element.type === type) for (const part of liveParts(element)) if (with_(part.op)) return true;
-  return false;
+  if (type !== Type.string) return true;
+  const element = state.string!;
+  const put = winner(element, origins);
+  // A winner that has seen it did not remove it: it was KEEPTTL.
+  if (put !== null) return put.op === ttl || saw(ttl, put.op) || saw(put.op, ttl);
+  return !element.baseDead || element.increments.some((i) => i.op === ttl || saw(ttl, i.op));
+}
+
+/** The times to live that SET … KEEPTTL, `op`, keeps: those it had not seen, and the one that held when it came. */
+export function keptTtls(state: KeyState, op: Op, origins: OriginTable): readonly TtlPut[] {
+  let held: Put | null = null;
+  for (const put of state.string?.puts ?? [])
+    if (saw(op, put.op) && (held === null || isHigher(put.op, held.op, origins))) held = put;
+  const before = held?.op;
+  if (before === undefined) return state.ttls;
+  return state.ttls.filter(({ op: ttl }) => !saw(op, ttl) || before === ttl || saw(ttl, before) || saw(before, ttl));
 }
 
 /** Writes one element's value, where the rule knows it, over whatever Redis has. */
@@ -181,9 +185,7 @@ export function correctKey(
   if (only === null || only === Type.string || only === -1) {
     const type = visibleType(state, origins);
     if (
-      type === -1
-        ? only !== -1 && (only === null || state.isBaseDead(only))
-        : only === null || (type === Type.string && resolve(state.string!, origins).known)
+      type === -1 ? state.isAbsent : only === null || (type === Type.string && resolve(state.string!, origins).known)
     ) {
       rewriteKey(out, state, origins);
       return;

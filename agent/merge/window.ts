@@ -8,8 +8,9 @@
  * - the value is the winner plus every live increment;
  * - an operation of one type removes what it has seen of the key's other types; where unseen writes of two types meet,
  *   the type of the highest live operation stands;
- * - a time to live is a put of its own; it holds only while the winner (for collections: a live element) is one that it
- *   has seen or that came with it.
+ * - a time to live is a put of its own. A string's holds only while the winner is one that it has seen, that came with
+ *   it, or that kept it (KEEPTTL); a collection's as long as the key lives;
+ * - an expiry is a delete. The region whose own EXPIRE or PERSIST it had not seen still has the key, and sends its state.
  *
  * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
  * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
@@ -117,6 +118,8 @@ export interface TtlPut {
   readonly op: Op;
   /** Unix time in milliseconds at which the key expires; null: the key was made persistent. */
   readonly at: number | null;
+  /** By EXPIRE or PERSIST: it renews a value that others may have seen expire. Else it came with its value. */
+  readonly alone: boolean;
 }
 
 export class KeyState {
@@ -131,6 +134,13 @@ export class KeyState {
   /** Bits of the types of which nothing in Redis from before the window counts any more. */
   deadTypes = 0;
   ttlBaseDead = false;
+  /**
+   * Redis drops the time to live with a collection's last element, and that shows in no command: when writes that had not
+   * seen each other meet on such a key, the regions may differ in it.
+   */
+  ttlUnsure = false;
+  /** They may: this region looks, and says so if it has one. */
+  ttlDoubted = false;
   /** Operations not yet seen by all. */
   unstable = 0;
   /** Of these, those about the whole key: deletes, TTLs, opaque ones. While there are any, no element folds. */
@@ -226,7 +236,7 @@ export class KeyState {
 
   /** Whether something keeps the key in the window beyond its last operation that not all have seen. */
   get isHeld(): boolean {
-    return this.unsettled || this.corrections > 0;
+    return this.unsettled || this.ttlDoubted || this.corrections > 0;
   }
 
   /** Calls `visit` for each operation that the window holds something of. */
@@ -248,6 +258,7 @@ export class KeyState {
 
   put(op: Op, type: Type, name: string, value: Buffer): Element {
     this.removeOtherTypes(op, type);
+    if (type !== Type.string) this.dropTtlOfEmptied(op, type);
     const element = this.element(type, name);
     removeSeen(element, op);
     const put = { op, value };
@@ -258,6 +269,7 @@ export class KeyState {
 
   increment(op: Op, type: Type, name: string, delta: bigint | number): Element {
     this.removeOtherTypes(op, type);
+    if (type !== Type.string) this.dropTtlOfEmptied(op, type);
     const element = this.element(type, name);
     // In place: a hot counter has many.
     if (element.increments.length === 0) element.increments = [{ op, delta }];
@@ -271,7 +283,17 @@ export class KeyState {
     const element = this.element(type, name);
     removeSeen(element, op);
     element.baseDead = true;
+    this.ttlUnsure = true;
+    this.dropTtlOfEmptied(op, type);
     return element;
+  }
+
+  /** Where nothing is left that `op` has seen, the key was deleted before it, or by it, and its time to live too. */
+  private dropTtlOfEmptied(op: Op, type: Type): void {
+    if (this.ttls.length === 0 || !this.isBaseDead(type)) return;
+    for (const element of this.elements())
+      for (const part of [...element.puts, ...element.increments]) if (part.op === op || saw(op, part.op)) return;
+    this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
   }
 
   /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
@@ -282,27 +304,41 @@ export class KeyState {
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
     this.deadTypes = ALL_TYPES;
-    if (keepTtl) return;
+    if (keepTtl) {
+      this.ttlUnsure = true;
+      return;
+    }
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
     this.ttlBaseDead = true;
   }
 
-  setTtl(op: Op, at: number | null): void {
+  setTtl(op: Op, at: number | null, alone: boolean): void {
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
-    this.ttls = [...this.ttls, { op, at }];
+    this.ttls = [...this.ttls, { op, at, alone }];
     this.ttlBaseDead = true;
   }
 
-  /** @returns false when a time to live that the expiry had not seen keeps the key: the expiry is void. */
-  expire(op: Op): boolean {
-    if (this.expiries.length > 8) this.expiries = this.expiries.filter((expiry) => !saw(op, expiry));
-    this.expiries = [...this.expiries, op];
-    if (this.ttls.some((ttl) => !saw(op, ttl.op))) return false;
+  expire(op: Op): void {
+    this.expiries = [...this.expiries.filter((expiry) => !saw(op, expiry)), op];
     this.wipe(op);
+  }
+
+  /** Whether by the rule there is no such key, whatever Redis has. */
+  get isAbsent(): boolean {
+    if (this.deadTypes !== ALL_TYPES || this.opaques.length > 0) return false;
+    for (const element of this.elements()) if (element.live) return false;
     return true;
   }
 
-  /** Whether `op`, a renewal, met an expiry that had not seen it: what the expiry removed must come back. */
+  /** Whether anything of the key is there that `op` has seen. */
+  holdsSeenBy(op: Op): boolean {
+    if (this.deadTypes !== ALL_TYPES) return true;
+    for (const element of this.elements())
+      for (const part of [...element.puts, ...element.increments]) if (saw(op, part.op)) return true;
+    return this.opaques.some((opaque) => saw(op, opaque));
+  }
+
+  /** Whether `op`, a renewal, met an expiry and neither had seen the other. */
   contradictsExpiry(op: Op): boolean {
     return this.expiries.some((expiry) => !saw(op, expiry) && !saw(expiry, op));
   }
@@ -546,6 +582,7 @@ export class Window {
   /** Drops a settled key whose operations everybody has seen. */
   settle(state: KeyState): void {
     state.unsettled = false;
+    state.ttlDoubted = false;
     state.settler = null;
     state.refusals = 0;
     this.release(state);

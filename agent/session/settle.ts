@@ -51,6 +51,12 @@ export function statePayload(key: string, [dump, ttl]: readonly Reply[], nowMs: 
   return writer.take();
 }
 
+/** Only the key's time to live, as a command; null where it has none. */
+export function ttlPayload(key: string, [, ttl]: readonly Reply[], nowMs: number): Buffer | null {
+  if (typeof ttl !== 'number' || ttl < 0) return null;
+  return new CommandWriter(256).command(['PEXPIREAT', Buffer.from(key, 'latin1'), nowMs + ttl]).take();
+}
+
 /** What builds a key from its DUMP. */
 export function writeValue(writer: CommandWriter, key: Buffer, dump: Buffer, expireAtMs: number | null): void {
   const { type, value, rdbType, rdbVersion, raw } = decodeDump(dump);
