@@ -39,6 +39,8 @@ export interface SimAgentHost {
   /** Which of `n`. */
   pick(n: number): number;
   trace(text: string): void;
+  /** Asks another region for the state of a key. */
+  ask(region: string, db: number, key: string): void;
   /** An own record is on disk. */
   durable(record: OpRecord): void;
 }
@@ -48,6 +50,7 @@ export class ForeignHand extends Error {}
 
 const SETTLE_REST_MS = 30;
 const SETTLE_AGAIN_MS = 1000;
+const AWAIT_MS = 3000;
 const BATCH_RECORDS = 4;
 
 export class SimAgent {
@@ -73,6 +76,7 @@ export class SimAgent {
   private pumping!: Generator<void>;
   private landed = '';
   private landedOffset = 0;
+  private awaitedSince = new WeakMap<KeyState, number>();
   private settleDue = new WeakMap<KeyState, number>();
   settlements = 0;
   refusals = 0;
@@ -325,7 +329,7 @@ export class SimAgent {
   trim(): number {
     const { core } = this;
     const low = core.stable();
-    for (const [origin, position] of core.window.lowWater()) {
+    for (const [origin, position] of core.lowWater()) {
       const id = core.origins.id(origin);
       if ((low.get(id) ?? -1) >= position) low.set(id, position - 1);
     }
@@ -347,7 +351,10 @@ export class SimAgent {
         this.takeBeats();
         continue;
       }
-      if (this.core.unsettledKeys > 0) yield* this.settleOne();
+      if (this.core.unsettledKeys > 0) {
+        this.askForStates();
+        yield* this.settleOne();
+      }
       this.waitingFor = 'work';
       yield;
     }
@@ -449,6 +456,25 @@ export class SimAgent {
     });
   }
 
+  /** What other regions should settle, and may not know of. */
+  private askForStates(): void {
+    const now = this.host.uptime();
+    for (const [region, states] of this.core.awaited(this.host.live()))
+      for (const state of states) {
+        const since = this.awaitedSince.get(state);
+        if (since === undefined) this.awaitedSince.set(state, now);
+        else if (now - since >= AWAIT_MS) {
+          this.awaitedSince.set(state, now);
+          this.host.ask(region, state.db, state.key);
+        }
+      }
+  }
+
+  /** A peer asks for the state of a key. */
+  demand(db: number, key: string): void {
+    this.core.demandState(db, key, this.region);
+  }
+
   private *settleOne(): Generator<void> {
     const { core } = this;
     const now = this.host.uptime();
@@ -467,8 +493,14 @@ export class SimAgent {
     const block = `${this.life}:s${++this.blocks}`;
     let payload = Buffer.alloc(0);
     yield* this.apply(new Batch(), block, [state], null, () => {
-      payload = Buffer.concat(this.host.redis().dump(state.db, state.key).map(encode));
+      const dump = this.host.redis().dump(state.db, state.key);
+      const commands = state.unsettled ? dump : dump.filter(([name]) => name === 'PEXPIREAT');
+      payload = Buffer.concat(commands.map(encode));
     });
+    if (payload.length === 0) {
+      core.assured(state);
+      return;
+    }
     this.waitingFor = `block ${block} to be read back`;
     while (this.landed !== block) yield;
     const at = this.recorder.state;

@@ -11,6 +11,8 @@ export interface RuleOp {
   readonly position: number;
   readonly stamp: number;
   readonly seen: ReadonlyMap<string, number>;
+  /** A key's state, sent to settle it; its commands are one operation. */
+  readonly isState: boolean;
   readonly commands: { readonly db: number; readonly argv: Argv }[];
 }
 
@@ -27,7 +29,15 @@ type Part = { op: RuleOp; index: number } & (
 );
 
 /** `verbatim`: the rule says only that all regions are equal. */
-export type RuleValue = { value: Value; expireAt: number | null } | null | 'verbatim';
+export type RuleValue =
+  | {
+      value: Value;
+      expireAt: number | null;
+      /** A collection from which elements were removed: Redis drops the time to live with the last one. */
+      ttlByRedis: boolean;
+    }
+  | null
+  | 'verbatim';
 
 const CONTROL = new Set(['MULTI', 'EXEC', 'SELECT', 'PING', 'REPLCONF']);
 
@@ -43,6 +53,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
         position: record.end,
         stamp: record.stamp,
         seen,
+        isState: true,
         commands: commands.map(({ argv }) => ({ db: record.db, argv })),
       },
     ];
@@ -58,6 +69,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
       position: record.end - record.payload.length + end,
       stamp: record.stamp + ops.length,
       seen,
+      isState: false,
       commands: [{ db, argv }],
     });
   }
@@ -125,17 +137,21 @@ function valueOf(parts: readonly Part[]): RuleValue {
   const values = new Map<string, string>();
   for (const name of names) values.set(name, elementOf(live.filter((p) => p.type === type && p.name === name)));
   const expireAt = ttlOf(parts, live, type);
+  const ttlByRedis = parts.some(
+    (part) => part.kind === 'remove' || (part.kind === 'put' && part.whole && part.keepTtl),
+  );
   switch (type) {
     case 'string':
-      return { value: { type, string: values.get('')! }, expireAt };
+      return { value: { type, string: values.get('')! }, expireAt, ttlByRedis };
     case 'hash':
-      return { value: { type, hash: values }, expireAt };
+      return { value: { type, hash: values }, expireAt, ttlByRedis };
     case 'set':
-      return { value: { type, set: new Set(values.keys()) }, expireAt };
+      return { value: { type, set: new Set(values.keys()) }, expireAt, ttlByRedis };
     case 'zset':
       return {
         value: { type, zset: new Map([...values].map(([name, score]) => [name, scoreOf(score)!])) },
         expireAt,
+        ttlByRedis,
       };
   }
 }
@@ -190,36 +206,49 @@ function scoreOf(text: string): number | null {
 
 /**
  * A time to live is a put of its own. What deletes the key removes those it has seen; so does the removal of the last
- * element that its region had: Redis then deletes the key.
+ * element that its region had, and a write that begins the key anew: Redis had deleted it.
  */
 function ttlOf(parts: readonly Part[], live: readonly Live[], type: ElementType): number | null {
   const ttls = parts.filter((part) => part.kind === 'ttl' || (part.kind === 'put' && part.at !== null));
   const standing = ttls.filter(
-    (ttl) => !parts.some((other) => other !== ttl && after(other, ttl) && removesTtl(other, parts)),
+    (ttl) => !parts.some((other) => other !== ttl && after(other, ttl) && removesTtl(other, ttl, parts)),
   );
   const value = live.filter((part) => part.type === type);
-  let winners: Live[] = value;
-  if (type === 'string') {
-    const puts = value.filter((part) => part.kind === 'put');
-    if (puts.length > 0) winners = [puts.reduce((a, b) => (higher(b.op, a.op) ? b : a))];
-  }
   let best: Part | null = null;
   for (const ttl of standing)
-    if (winners.some((part) => part.op === ttl.op || saw(ttl.op, part.op) || saw(part.op, ttl.op)))
-      if (best === null || higher(ttl.op, best.op)) best = ttl;
+    if (type !== 'string' || holdsFor(ttl, value)) if (best === null || higher(ttl.op, best.op)) best = ttl;
   return best === null ? null : (best as Extract<Part, { at: number | null }>).at;
 }
 
-function removesTtl(by: Part, parts: readonly Part[]): boolean {
+/** A string's holds while the winner is one that it has seen, that it came with, or that kept it. */
+function holdsFor(ttl: Part, value: readonly Live[]): boolean {
+  const puts = value.filter((part) => part.kind === 'put');
+  if (puts.length === 0) return value.some((part) => part.op === ttl.op || saw(ttl.op, part.op));
+  const winner = puts.reduce((a, b) => (higher(b.op, a.op) ? b : a));
+  return winner.op === ttl.op || saw(ttl.op, winner.op) || saw(winner.op, ttl.op);
+}
+
+function removesTtl(by: Part, ttl: Part, parts: readonly Part[]): boolean {
+  const before = (): Live[] => liveOf(parts.filter((part) => after(by, part)));
   switch (by.kind) {
     case 'delete':
     case 'ttl':
       return true;
     case 'put':
-      return by.whole && (!by.keepTtl || by.at !== null);
+      if (!by.whole) return before().length === 0;
+      if (!by.keepTtl || by.at !== null) return true;
+      // KEEPTTL keeps the one that held.
+      return (
+        before().length === 0 ||
+        !holdsFor(
+          ttl,
+          before().filter((part) => part.type === 'string'),
+        )
+      );
     case 'remove':
       return liveOf(parts.filter((part) => part === by || after(by, part))).length === 0;
     case 'increment':
+      return before().length === 0;
     case 'verbatim':
       return false;
   }
