@@ -5,13 +5,16 @@
  * The payload of a record is the stream's own bytes: whole commands and whole MULTI … EXEC blocks, not re-encoded.
  *
  * Observed with Redis 7.0: a transaction with one effective command arrives without MULTI, so that a cursor can stand
- * alone; an expired key puts `UNLINK k` inside the block that touched it, before the block's own commands.
+ * alone; an expired key puts `UNLINK k` inside the block that touched it, before the command that did; PEXPIREAT with a
+ * time that has passed by this machine's clock is `UNLINK k`. In an agent's block these are the region's own operations.
  */
 import { CommandScanner } from '../resp';
-import { Class, Code, findCommand, type Command } from '../merge/commands';
+import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
+import { argText, keysOf } from '../merge/effects';
 import type { OriginId, OpRecord, Vector } from '../record';
 import { RecordKind } from '../record';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseMarker, stampOf } from './keys';
+import { positionAfter } from './position';
 
 export interface RecorderState {
   origin: OriginId;
@@ -41,6 +44,8 @@ export interface RecorderEvents {
 
 /** A record is closed at this size, so that the first operations of a burst need not wait for the last. */
 const RECORD_BYTES = 256 * 1024;
+/** `*1\r\n$5\r\nMULTI\r\n` */
+const MULTI_BYTES = 15;
 
 export class Recorder {
   private readonly scanner = new CommandScanner();
@@ -143,7 +148,6 @@ export class Recorder {
           if (command?.code === Code.unlink && scanner.argc === 2 && isUpperCase(scanner))
             this.block.expiries.push({
               bytes: Buffer.from(scanner.buf.subarray(scanner.start, scanner.end)),
-              end,
               db: state.db,
             });
         }
@@ -154,20 +158,21 @@ export class Recorder {
       }
     }
     keepRun();
-    if (this.block === null) this.flush();
+    // What stands before a block whose end is still to come does not wait for it: whoever reads up to here relies on it.
+    this.flush();
   }
 
-  /** Gives the open record. */
+  /** Gives the open record: all that stands before the open block, if there is one. */
   private flush(): void {
-    const { state } = this;
+    const { offset, db } = this.resumeState;
     if (this.ops > 0) {
       const payload = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
-      this.emit(payload, state.offset, this.ops, this.firstDb);
+      this.emit(payload, offset, this.ops, this.firstDb);
     }
     this.chunks = [];
     this.chunkBytes = 0;
     this.ops = 0;
-    this.firstDb = state.db;
+    this.firstDb = db;
   }
 
   private emit(payload: Buffer, end: number, ops: number, db: number): void {
@@ -189,17 +194,40 @@ export class Recorder {
       this.ops += block.ops;
       return;
     }
-    // The record before the block ends where its own bytes end.
-    if (this.ops > 0) {
-      const payload = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
-      this.emit(payload, end - block.chunks.reduce((sum, chunk) => sum + chunk.length, 0), this.ops, this.firstDb);
-    }
-    this.chunks = [];
-    this.chunkBytes = 0;
-    this.ops = 0;
+    this.block = block;
+    this.flush();
+    this.block = null;
     this.firstDb = this.state.db;
-    for (const expiry of block.expiries) this.emit(expiry.bytes, expiry.end, 1, expiry.db);
-    this.pass({ marker: block.marker, heartbeatMs: block.heartbeatMs }, end);
+    const { marker, heartbeatMs, expiries } = block;
+    if (expiries.length === 0) return this.pass({ marker, heartbeatMs }, end);
+    const late = new Set(lateExpiries(block.chunks, block.db));
+    this.emitExpiries(
+      expiries.filter((_, i) => !late.has(i)),
+      block.offset + MULTI_BYTES,
+    );
+    this.pass({ marker, heartbeatMs }, end);
+    this.emitExpiries(
+      expiries.filter((_, i) => late.has(i)),
+      end,
+    );
+  }
+
+  /**
+   * Expiries in an agent's block are records of their own, at positions that follow from the block's place. The stream is
+   * read on from the last bytes that are recorded, so that after a restart the block comes again: then they are known.
+   */
+  private emitExpiries(expiries: readonly Expiry[], place: number): void {
+    const { state } = this;
+    let position = place;
+    for (const { bytes, db } of expiries) {
+      position = positionAfter(position) ?? position;
+      if (position <= state.end) continue;
+      const { origin, end: start, stamp, seen } = state;
+      state.stamp++;
+      state.end = position;
+      const kind = RecordKind.difference;
+      this.events.record({ kind, origin, start, end: position, stamp, ops: 1, db, seen, payload: bytes });
+    }
   }
 
   private pass(own: Own, end: number): void {
@@ -244,6 +272,37 @@ function isUpperCase({ buf, argStart, argEnd }: CommandScanner): boolean {
   return true;
 }
 
+/**
+ * Which of a block's expiries removed what the block itself had written: those behind a command on their key, with none
+ * behind them. They have seen the block; the others met a key that had expired before it.
+ * @returns indices among the block's expiries
+ */
+function lateExpiries(chunks: readonly Buffer[], firstDb: number): number[] {
+  const scanner = new CommandScanner();
+  scanner.push(Buffer.concat(chunks));
+  const touched = new Set<string>();
+  const late = new Map<string, number[]>();
+  let expiries = 0;
+  let db = firstDb;
+  while (scanner.next()) {
+    const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
+    if (command.code === Code.select) db = Number(argText(scanner, 1));
+    if (command.class === Class.control) continue;
+    if (command.code === Code.unlink && scanner.argc === 2 && isUpperCase(scanner)) {
+      const key = `${db} ${argText(scanner, 1)}`;
+      if (touched.has(key)) late.set(key, [...(late.get(key) ?? []), expiries]);
+      expiries++;
+      continue;
+    }
+    for (const name of keysOf(command, scanner)) {
+      const key = `${db} ${name}`;
+      touched.add(key);
+      late.delete(key);
+    }
+  }
+  return [...late.values()].flat();
+}
+
 interface Own {
   marker: Marker | null;
   heartbeatMs: number;
@@ -251,6 +310,5 @@ interface Own {
 
 interface Expiry {
   bytes: Buffer;
-  end: number;
   db: number;
 }
