@@ -78,17 +78,7 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   };
 }
 
-/**
- * The next position for an operation that is no part of the stream: behind `end`, and before the next byte. As small a
- * step as a double can tell at this place, but no smaller than a millionth.
- * @returns null when there is no room any more before the next byte
- */
-export function positionAfter(end: number): number | null {
-  let step = 2 ** -20;
-  while (end + step - end !== step) step *= 2;
-  const next = end + step;
-  return next < Math.floor(end) + 1 ? next : null;
-}
+export { positionAfter } from '../stream/position';
 
 /** The database selected after a record. */
 export function dbAfter(record: OpRecord): number {
