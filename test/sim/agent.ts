@@ -2,11 +2,12 @@
  * A model of the sync agent around the real recorder and the real merge core: journal, links, applier and settler of
  * agent/session and agent/apply, cut into steps between which anything may happen.
  */
-import { Batch, type BatchItem, type GuardedItem } from '../../agent/merge/batch';
+import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
 import type { KeyState } from '../../agent/merge/window';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
+import { positionAfter } from '../../agent/stream/position';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
 import { SimJournal } from './journal';
 import { type Argv, CommandFailed, encode, parseCommands, type Redis } from './redis';
@@ -132,7 +133,7 @@ export class SimAgent {
     const birth = journal.birthOf(origin);
     for (const [old, position] of birth.seen)
       if (regionOf(old) === host.region && !this.vector.has(old)) this.vector.set(old, position);
-    const state = resume(journal.lastOf(origin)!);
+    const state = resume(journal, origin);
     this.readPosition = state.offset;
     this.recorder = new Recorder(state, {
       record: (record) => this.ownRecord(record),
@@ -151,7 +152,7 @@ export class SimAgent {
     const { previous } = redis;
     if (previous !== null) {
       const old = streamOrigin(this.region, previous.redis.replId);
-      const state = resume(journal.lastOf(old)!);
+      const state = resume(journal, old);
       if (state.offset < previous.end)
         new Recorder(state, {
           record: (record) => void journal.append(record),
@@ -504,7 +505,9 @@ export class SimAgent {
     this.waitingFor = `block ${block} to be read back`;
     while (this.landed !== block) yield;
     const at = this.recorder.state;
+    const end = positionAfter(at.end);
     if (
+      end === null ||
       this.recorder.inBlock ||
       state.positionOf(core.origins.index(at.origin)) > this.landedOffset ||
       core.racedKeys > 0
@@ -517,14 +520,14 @@ export class SimAgent {
       kind: RecordKind.state,
       origin,
       start: at.end,
-      end: at.offset,
+      end,
       stamp,
       ops: 1,
       db: state.db,
       seen,
       payload,
     };
-    at.end = at.offset;
+    at.end = end;
     at.stamp++;
     this.settlements++;
     this.host.trace(
@@ -536,13 +539,14 @@ export class SimAgent {
   }
 }
 
-/** Where the stream goes on behind an own record. */
-function resume(record: OpRecord): RecorderState {
-  const { origin, end, seen } = record;
-  let { db } = record;
-  if (record.kind === RecordKind.stream)
-    for (const { argv } of parseCommands(record.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
-  return { origin, offset: end, end, stamp: record.stamp + record.ops, seen, db, heartbeatMs: 0 };
+/** Where the stream goes on: behind the last recorded bytes. States and expiries in blocks are between two of them. */
+function resume(journal: SimJournal, of: OriginId): RecorderState {
+  const { origin, end, seen, stamp, ops } = journal.lastOf(of)!;
+  const stream = journal.lastOfStream(of);
+  let { db } = stream;
+  if (stream.kind === RecordKind.stream)
+    for (const { argv } of parseCommands(stream.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
+  return { origin, offset: stream.end, end, stamp: stamp + ops, seen, db, heartbeatMs: 0 };
 }
 
 /** A record in two, at a position inside it: what is in Redis, and what is not. */

@@ -78,14 +78,23 @@ export class SimJournal {
     return undefined;
   }
 
+  /** The last that is bytes of the stream, or opened it. */
+  lastOfStream(origin: OriginId): OpRecord {
+    return this.records.findLast(
+      (record) => record.origin === origin && (record.kind === RecordKind.stream || record.kind === RecordKind.birth),
+    )!;
+  }
+
   /** Drops durable records that end at or before their origin's position in `low`, but for each origin's last. */
   trim(low: ReadonlyMap<OriginId, number>): number {
     const before = this.records.length;
+    const last = new Set(this.origins().map((origin) => this.lastOfStream(origin)));
     let dropped = 0;
     this.records = this.records.filter((record, i) => {
       const keep =
         i >= this.durable ||
         record.kind === RecordKind.birth ||
+        last.has(record) ||
         record.end > (low.get(record.origin) ?? -1) ||
         record.end === this.ends.get(record.origin);
       if (!keep) {

@@ -45,7 +45,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
   const region = record.origin.slice(0, record.origin.indexOf(':'));
   const { origin, seen } = record;
   const commands = parseCommands(record.payload);
-  if (record.kind === 1)
+  if (record.kind === 1 || record.kind === 3)
     return [
       {
         origin,
@@ -53,7 +53,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
         position: record.end,
         stamp: record.stamp,
         seen,
-        isState: true,
+        isState: record.kind === 1,
         commands: commands.map(({ argv }) => ({ db: record.db, argv })),
       },
     ];

@@ -493,7 +493,24 @@ export class World {
           for (const command of unit.commands) {
             const { argv } = command;
             if (argv[1] === CURSOR_KEY || argv[1] === HEARTBEAT_KEY) continue;
-            if (marker !== undefined && argv[0] !== 'UNLINK') continue;
+            if (marker !== undefined) {
+              // An expiry that an agent's block met, or made: recorded beside the stream's bytes, once.
+              if (argv[0] !== 'UNLINK') continue;
+              const beside = [...this.log.values()].find(
+                (op) =>
+                  op.origin === origin &&
+                  op.position > unit.start &&
+                  op.position < unit.end + 1 &&
+                  !Number.isInteger(op.position) &&
+                  !op.isState &&
+                  op.commands[0]!.argv[1] === argv[1] &&
+                  op.commands[0]!.db === command.db &&
+                  !found.has(`${origin}@${op.position}`),
+              );
+              if (beside !== undefined) found.add(`${origin}@${beside.position}`);
+              else if (unit.end <= end) this.fail(`${origin}@${command.end} ${argv.join(' ')} was never recorded`);
+              continue;
+            }
             const id = `${origin}@${command.end}`;
             const op = this.log.get(id);
             if (op === undefined) {
