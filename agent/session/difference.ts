@@ -90,7 +90,11 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
   const { context } = o;
   const { log } = context;
   const digests = await fetchDigests(o);
-  if (digests === null) return null;
+  if (digests === null) {
+    // The stream comes behind the snapshot.
+    for await (const _ of o.snapshot) o.alive();
+    return null;
+  }
   const { donor, table, vector, unexplained } = digests;
   // Equal digests say nothing of a key that others have changed since: both sides may have added the same.
   const touchedBefore = new Set<string>();
@@ -311,13 +315,15 @@ async function eachForeign(
   until: Vector,
   visit: (name: string, effect: Effect, origin: OriginId, position: number) => void,
 ): Promise<void> {
-  const { journal, config } = o.context;
+  const { journal, config, log } = o.context;
   for (const [origin, to] of until) {
     if (regionOf(origin) === config.region) continue;
     const from = o.held.get(origin) ?? -1;
     if (from >= to) continue;
-    while ((journal.durableEnd(origin) ?? -1) < to) {
+    for (let waited = 0; (journal.durableEnd(origin) ?? -1) < to; waited++) {
       o.alive();
+      if (waited % 1000 === 500)
+        log.warn({ origin, have: journal.durableEnd(origin), to }, 'waiting for records that the donor has');
       await sleep(10);
     }
     const reader = journal.reader(origin, from);
@@ -487,11 +493,19 @@ function writeUnion(
       addElements(their, dump.type, dump.value);
       const more = new Map([...mine].filter(([name]) => !their.has(name)));
       writeElements(writer, key, first.type, more, new Map(), touch);
+      let isEqual = true;
       for (const [name, value] of their) {
-        if (touch?.elements?.has(name) || touch?.increments.has(name)) continue;
-        if (mine.get(name)?.equals(value) !== true) return false;
+        if (touch?.elements?.has(name)) continue;
+        const own = mine.get(name);
+        const a = first.type === 'hash' ? parseInteger(own?.toString('latin1') ?? '') : null;
+        const b = first.type === 'hash' ? parseInteger(value.toString('latin1')) : null;
+        if (a !== null && b !== null) {
+          const delta = a - (b - (touch?.increments.get(name) ?? 0n));
+          if (delta > 0n) writer.command(['HINCRBY', key, Buffer.from(name, 'latin1'), String(delta)]);
+          isEqual &&= delta >= 0n;
+        } else if (touch?.increments.has(name) !== true) isEqual &&= own?.equals(value) === true;
       }
-      return true;
+      return isEqual;
     }
     default:
       return false;
