@@ -124,7 +124,7 @@ export class Load {
   private readonly unknown = new Set<string>();
 
   /** What is not in the region as acknowledged, at most a few. */
-  async missingIn(region: Region): Promise<string[]> {
+  async missingIn(region: Region, o: { removals: boolean } = { removals: true }): Promise<string[]> {
     const client = region.client();
     const missing: string[] = [];
     try {
@@ -147,7 +147,7 @@ export class Load {
         ['zset:all', new Set(zset)],
       ] as const)
         for (const member of this.members) {
-          if (this.unknown.has(member)) continue;
+          if (this.unknown.has(member) || (this.removed.has(member) && !o.removals)) continue;
           if (found.has(member) === this.removed.has(member))
             missing.push(`${member} ${this.removed.has(member) ? 'still' : 'not'} in ${name}`);
         }

@@ -465,6 +465,7 @@ export class Mesh {
         peers.push({ region: other.name, host: loopback, port: await proxy.listen() });
       }
       const config = JSON.parse(renderAgentConfig({ layout, region, peers })) as AgentConfigInput;
+      if (process.env['MERIDIAN_TEST_LOG'] !== undefined) config.log = { level: 'debug' };
       options.configure?.(config);
       writeFileSync(region.agent.config, JSON.stringify(config));
     }

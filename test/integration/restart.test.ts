@@ -138,16 +138,48 @@ test('Redis restarts while a peer is cut off', async () => {
   await expectKept(mesh, loads);
 });
 
-test('every Redis restarts at once', async () => {
+/** All at once, as after a power cut: nobody is left who could tell what clients did between the restart and the agents. */
+async function restartAll(clientsMeanwhile: boolean): Promise<Load[]> {
   mesh = await Mesh.start();
   const loads = await underLoad(mesh.regions, 57, () => sleep(500));
   await mesh.waitEqual();
   await Promise.all(mesh.regions.map((region) => region.redis.signal('SIGKILL')));
   await Promise.all(mesh.regions.map((region) => region.startRedis()));
-  const late = mesh.regions.map((region, i) => new Load(region, 157 + i).start());
-  await sleep(300);
-  await Promise.all(late.map((load) => load.stop()));
+  const late = mesh.regions.map((region, i) => new Load(region, 157 + i));
+  if (clientsMeanwhile) {
+    for (const load of late) load.start();
+    await sleep(300);
+    await Promise.all(late.map((load) => load.stop()));
+  }
   await mesh.ready();
   await mesh.waitEqual();
-  await expectKept(mesh, [...loads, ...late]);
+  return clientsMeanwhile ? [...loads, ...late] : loads;
+}
+
+test('every Redis restarts at once', async () => {
+  const loads = await restartAll(false);
+  const more = await underLoad(mesh.regions, 257, () => sleep(300));
+  await mesh.waitEqual();
+  await expectKept(mesh, [...loads, ...more]);
+});
+
+test('every Redis restarts at once, and clients write before the agents are back', async () => {
+  const loads = await restartAll(true);
+  for (const region of mesh.regions)
+    for (const load of loads) expect(await load.missingIn(region, { removals: false })).toEqual([]);
+});
+
+// What a counter was when the agents last read it is known to nobody then: of increments made in several regions, only
+// the largest counts. It would take each agent's own digests of what it has read, kept on disk.
+test.failing('increments made in several regions while all agents are away, after every Redis restarted', async () => {
+  mesh = await Mesh.start();
+  await mesh.region('alpha').client().set('count', 10);
+  await mesh.waitEqual();
+  await Promise.all(mesh.regions.map((region) => region.agent.signal('SIGKILL')));
+  await Promise.all(mesh.regions.map((region) => region.redis.signal('SIGKILL')));
+  await Promise.all(mesh.regions.map((region) => region.startRedis()));
+  await Promise.all(mesh.regions.map((region, i) => region.client().incrby('count', 2 + i)));
+  await mesh.startAgents();
+  await mesh.waitEqual();
+  expect(await mesh.region('beta').client().get('count')).toBe('19');
 });
