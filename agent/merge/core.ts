@@ -82,7 +82,7 @@ export class MergeCore {
 
   /** The region's own operations, as read from its Redis' stream. */
   local(record: OpRecord): void {
-    if (this.isCalmFor(record)) this.setAside(record);
+    if (record.kind !== RecordKind.difference && this.isCalmFor(record)) this.setAside(record);
     else {
       this.indexTail();
       this.localNow(record);
@@ -94,7 +94,12 @@ export class MergeCore {
     this.each(record, -1, null, (command, scanner, op, db) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects);
-      for (const effect of this.effects) this.localEffect(effect, op, db);
+      for (const effect of this.effects) {
+        this.localEffect(effect, op, db);
+        // In an agent's block, before what that wrote to the key: by the rule that may not stand after the expiry.
+        if (effect.kind === 'expire' && record.kind === RecordKind.difference)
+          this.race(this.window.ensure(db, effect.key), null);
+      }
     });
   }
 

@@ -293,7 +293,9 @@ export class KeyState {
     if (this.ttls.length === 0 || !this.isBaseDead(type)) return;
     for (const element of this.elements())
       for (const part of [...element.puts, ...element.increments]) if (part.op === op || saw(op, part.op)) return;
-    this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    // What it had seen may have been removed by something it had not.
+    if (this.isQuietFor(op)) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    else this.ttlUnsure = true;
   }
 
   /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */

@@ -847,7 +847,8 @@ export class Session {
     const { recorder } = this;
     const at = recorder!.state;
     // The state is the key's at its marker, and is told of at the place read up to now: nobody wrote the key in between.
-    const end = positionAfter(at.end);
+    // Behind its marker: what a failover loses of the blocks that it has seen, it loses of this too.
+    const end = positionAfter(Math.max(at.offset, at.end));
     if (
       end === null ||
       recorder!.inBlock ||
