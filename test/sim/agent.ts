@@ -161,7 +161,9 @@ export class SimAgent {
           getAck: () => undefined,
         }).push(previous.redis.read(state.offset, previous.end - state.offset));
       for (const [older, position] of journal.birthOf(old).seen) if (!vector.has(older)) vector.set(older, position);
-      vector.set(old, Math.min(previous.end, journal.end(old)!));
+      // An operation behind the last byte that is left, and before the next, belongs to it.
+      const end = journal.end(old)!;
+      vector.set(old, Math.floor(end) <= previous.end ? end : previous.end);
       const last = journal.lastOf(old)!;
       stamp = Math.max(stamp, last.stamp + last.ops);
     }
@@ -505,7 +507,7 @@ export class SimAgent {
     this.waitingFor = `block ${block} to be read back`;
     while (this.landed !== block) yield;
     const at = this.recorder.state;
-    const end = positionAfter(at.end);
+    const end = positionAfter(Math.max(at.offset, at.end));
     if (
       end === null ||
       this.recorder.inBlock ||
