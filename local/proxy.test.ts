@@ -87,6 +87,31 @@ test('a cut resets what is open and what is new; healed it lets through again', 
   await roundTrip(connect(port), 'again');
 });
 
+test('a cut also ends what is half closed', async () => {
+  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+    socket.resume();
+    socket.on('error', () => undefined);
+    const timer = setInterval(() => socket.write('.'), 20); // never says its own end
+    cleanup.add(() => socket.destroy());
+    socket.on('close', () => {
+      clearInterval(timer);
+      ended += 1;
+    });
+  });
+  let ended = 0;
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  cleanup.add(() => new Promise((resolve) => server.close(resolve)));
+  const proxy = new LinkProxy('a', 'b', (server.address() as net.AddressInfo).port);
+  cleanup.add(() => proxy.close());
+  const socket = connect(await proxy.listen());
+  const end = closed(socket);
+  socket.end('bye');
+  await sleep(100);
+  proxy.set({ cut: true });
+  await end;
+  await until('the other side ended', () => ended === 1);
+});
+
 test('a delay counts each way, keeps the order, and ends at once', async () => {
   const { proxy, port } = await proxied();
   const socket = connect(port);

@@ -94,7 +94,8 @@ class Pipe {
     this.open = false;
     for (const lane of this.lanes) lane.stop();
     for (const socket of [this.client, this.target]) {
-      // A socket that never connected has nothing to reset.
+      // A socket that isn't connected yet has nothing to reset, and one whose end was sent can't be: libuv refuses it, and
+      // Node 20 then keeps the handle for ever, with its event loop turning at full speed.
       if (socket.connecting) socket.destroy();
       else if (!socket.destroyed) socket.resetAndDestroy();
     }

@@ -108,9 +108,10 @@ export class Service extends EventEmitter<ServiceEvents> {
     return true;
   }
 
-  /** Ends the process for good, gracefully within `graceMs`, or at once. */
+  /** Ends the process for good, gracefully within `graceMs`, or at once; also when a graceful end is under way. */
   async stop(atOnce = false): Promise<void> {
     clearTimeout(this.timer);
+    this.paused = false;
     const identity = this.current;
     this.become(identity === undefined ? 'stopped' : 'stopping');
     if (identity === undefined) return;

@@ -121,7 +121,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
 
   /** Ends everything that was started, agents first; a second call with `atOnce` ends the patience of the first. */
   stop(atOnce = false): Promise<void> {
-    if (this.stopping !== undefined && atOnce) for (const service of this.services.values()) service.kill();
+    if (this.stopping !== undefined && atOnce) for (const service of this.services.values()) void service.stop(true);
     return (this.stopping ??= this.bringDown(atOnce));
   }
 
