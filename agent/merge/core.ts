@@ -356,9 +356,8 @@ export class MergeCore {
       // Relative where it can be: a client's write that is under way is then not overwritten, even for a moment.
       if (put === null && !this.touched[0]!.baseDead) writeEffect(out, effect);
       else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
-      return;
-    }
-    for (const element of this.touched) writeElement(out, state, element, this.origins);
+    } else for (const element of this.touched) writeElement(out, state, element, this.origins);
+    // The key may just have come back, and a time to live of it have been here before.
     if (state.ttls.length > 0) writeTtl(out, state, this.origins);
   }
 
