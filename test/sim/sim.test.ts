@@ -1,18 +1,14 @@
 import { SimFailure, World } from './world';
 
-/** Still under work: what the merge core does not get right yet. */
-const without = ['lists', 'appends'];
-
 function run(seed: number): void {
   try {
-    new World(seed, { without }).run();
+    new World(seed).run();
   } catch (error) {
     if (!(error instanceof SimFailure)) throw error;
-    const last = error.trace.slice(-200).join('\n');
-    throw new Error(
-      `seed ${seed}: ${error.message}\n  npm run sim -- --seed ${seed} --without ${without.join()}\n\n${last}`,
-      { cause: error },
-    );
+    const last = error.trace.slice(-100).join('\n');
+    throw new Error(`seed ${seed}: ${error.message}\n  npm run sim -- --seed ${seed} --trace\n\n${last}`, {
+      cause: error,
+    });
   }
 }
 
