@@ -79,16 +79,28 @@ export async function build({ force = false } = {}) {
     sourcemap: 'linked',
     logLevel: 'error',
   });
-  const expected = new Set([fingerprintFile]);
-  for (const file of result.outputFiles) {
-    writeIfChanged(file.path, Buffer.from(file.contents));
-    expected.add(file.path);
-  }
-  for (const file of inputs.copies) {
-    const target = path.join(dist, file);
-    writeIfChanged(target, fs.readFileSync(path.join(root, file)));
-    expected.add(target);
-  }
+  // The agent's process in one file: it starts faster, and its hot loops don't go through the getters by which separate
+  // CommonJS modules export. What it reads beside itself goes with it.
+  const agent = await esbuild.build({
+    absWorkingDir: root,
+    entryPoints: ['agent/main.ts'],
+    outfile: path.join(dist, 'agent/main.js'),
+    bundle: true,
+    packages: 'external',
+    write: false,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    sourcemap: 'linked',
+    logLevel: 'error',
+  });
+  const outputs = new Map([...result.outputFiles, ...agent.outputFiles].map((file) => [file.path, file.contents]));
+  for (const file of inputs.copies) outputs.set(path.join(dist, file), fs.readFileSync(path.join(root, file)));
+  const proto = path.join(root, 'agent/peers/mesh.proto');
+  outputs.set(path.join(dist, 'agent/mesh.proto'), fs.readFileSync(proto));
+
+  const expected = new Set([fingerprintFile, ...outputs.keys()]);
+  for (const [file, contents] of outputs) writeIfChanged(file, Buffer.from(contents));
   removeOthers(dist, expected);
   writeIfChanged(fingerprintFile, Buffer.from(wanted));
   return true;
