@@ -268,12 +268,17 @@ export class MergeCore {
     return true;
   }
 
-  /** Takes over a record that is in Redis already, when the window is rebuilt after a restart. */
-  remember(record: OpRecord): void {
+  /**
+   * Takes over a record that is in Redis already, when the window is rebuilt after a restart, or made after a snapshot.
+   * @param until position up to which it is in Redis
+   * @param races whether own operations have not been merged with it yet
+   */
+  remember(record: OpRecord, until = Infinity, races = false): void {
     this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
       this.each(record, -1, null, (command, scanner, op, db) => {
+        if (op.position > until) return;
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects);
         for (const effect of this.effects) {
@@ -285,12 +290,21 @@ export class MergeCore {
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
+              if (!quiet && races) this.race(state, effect.kind === 'set' ? null : this.touched);
               if (!quiet) this.checkSettled(state, effect, op);
               if (renewed) this.unsettle(state, this.options.region);
             }
         }
       });
-    this.noteRecord(record);
+    if (record.end <= until) this.noteRecord(record);
+  }
+
+  /** Takes an origin's operations for data that everybody begins with (a snapshot of the mesh). */
+  absorb(origin: OriginId, position: number): void {
+    const index = this.origins.index(origin);
+    this.window.absorb(index, position);
+    this.tail.drop(this.window.stable);
+    this.tops[index] = -1;
   }
 
   private planCommand(command: Command, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
@@ -474,7 +488,7 @@ export class MergeCore {
     }
     const commands = writer.commands;
     const bytes = writer.take();
-    if (quiet || opaque) batch.select(record.db).raw(bytes, 0, bytes.length, commands);
+    if (quiet) batch.select(record.db).raw(bytes, 0, bytes.length, commands);
     for (const state of states) {
       const concurrent = !state.isQuietFor(op);
       if (!wiped.has(state)) {
@@ -483,10 +497,10 @@ export class MergeCore {
         this.assured(state);
         continue;
       }
-      if (concurrent && !opaque) rewriteKey(batch.select(state.db), state, this.origins);
-      // Settled, unless something that the state had not seen can't be merged with it.
+      // What the state had not seen can't be merged with it: it stays as it is, so that the next state has it.
       if (state.hasOpaqueUnseenBy(op) || (concurrent && opaque)) this.unsettle(state, null);
       else {
+        if (concurrent) rewriteKey(batch.select(state.db), state, this.origins);
         this.unsettled.delete(state);
         this.doubted.delete(state);
         this.window.settle(state);
