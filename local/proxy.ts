@@ -4,7 +4,7 @@ import { loopback } from './ports';
 
 /** What a link does to the bytes on it. */
 export interface LinkFault {
-  /** Connections are reset, and new ones are reset at once. */
+  /** Connections are closed, and new ones are closed at once. */
   readonly cut: boolean;
   /** Every byte arrives so much later, each way. */
   readonly delayMs: number;
@@ -42,21 +42,21 @@ export class LinkProxy {
   set(change: Partial<LinkFault>): void {
     this.state = { ...this.state, ...change };
     for (const pipe of this.pipes) {
-      if (this.state.cut) pipe.reset();
+      if (this.state.cut) pipe.close();
       else pipe.setDelay(this.state.delayMs);
     }
   }
 
   close(): Promise<void> {
-    for (const pipe of this.pipes) pipe.reset();
+    for (const pipe of this.pipes) pipe.close();
     return new Promise((resolve) => this.server.close(() => resolve()));
   }
 
   private accept(client: net.Socket): void {
     client.on('error', () => undefined);
-    // The port stays ours while the link is cut: nobody else can take it, and a reset is as good as a refusal.
+    // The port stays ours while the link is cut: nobody else can take it, and a close is as good as a refusal.
     if (this.state.cut) {
-      client.resetAndDestroy();
+      client.destroy();
       return;
     }
     const target = net.connect({ host: loopback, port: this.targetPort, allowHalfOpen: true, noDelay: true });
@@ -78,9 +78,9 @@ class Pipe {
   ) {
     this.lanes = [new Lane(client, target, delayMs), new Lane(target, client, delayMs)];
     for (const socket of [client, target]) {
-      socket.on('error', () => this.reset());
+      socket.on('error', () => this.close());
       socket.on('close', (hadError) => {
-        if (hadError || (client.destroyed && target.destroyed)) this.reset();
+        if (hadError || (client.destroyed && target.destroyed)) this.close();
       });
     }
   }
@@ -89,16 +89,15 @@ class Pipe {
     for (const lane of this.lanes) lane.setDelay(delayMs);
   }
 
-  reset(): void {
+  /**
+   * At once, whatever is still unsent. Not by resetAndDestroy: it first sends an end, and an error that comes meanwhile leaves a handle
+   * that Node 20 can never close, so that a process that wants to exit turns at full speed for ever (seen).
+   */
+  close(): void {
     if (!this.open) return;
     this.open = false;
     for (const lane of this.lanes) lane.stop();
-    for (const socket of [this.client, this.target]) {
-      // A socket that isn't connected yet has nothing to reset, and one whose end was sent can't be: libuv refuses it, and
-      // Node 20 then keeps the handle for ever, with its event loop turning at full speed.
-      if (socket.connecting) socket.destroy();
-      else if (!socket.destroyed) socket.resetAndDestroy();
-    }
+    for (const socket of [this.client, this.target]) socket.destroy();
     this.onEnd();
   }
 }

@@ -237,11 +237,12 @@ test('a Redis that can not start: one sentence with the end of its log, and noth
 });
 
 test('a second Ctrl-C waits for nobody', async () => {
-  const { meridian, up } = await newStack();
-  const running = await foreground(meridian, up);
+  const { meridian, base } = await newStack(3);
+  const running = await foreground(meridian, ['up', '--base-port', String(base)]);
   const pids = pidsOf(meridian);
-  // A stopped server can't end by itself: at its end it is woken, so it is the supervisor that is in a hurry here.
+  expect(pids).toHaveLength(6);
   running.child.kill('SIGINT');
+  await sleep(20);
   running.child.kill('SIGINT');
   expect(await running.ended).toBe(0);
   await until('all ended', () => pids.filter(lives).length === 0);
