@@ -20,6 +20,9 @@ import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
 
+/** A key whose state is refused so often is left as it is. */
+const REFUSALS_MAX = 5;
+
 export interface MergeCoreOptions {
   region: string;
   /** All regions of the mesh; an operation folds when all of them have reported it. */
@@ -46,6 +49,7 @@ export class MergeCore {
   private flushes: { op: Op; db: number | null }[] = [];
   private readonly effects: Effect[] = [];
   private readonly touched: Element[] = [];
+  private isBase = false;
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail = new Tail();
   /** End of the last record with operations, by interned origin. */
@@ -240,6 +244,39 @@ export class MergeCore {
     this.noteRecord(record);
   }
 
+  /**
+   * Plans a part of the data that everybody begins with. The own operations known here count as having seen it, as they do
+   * elsewhere: what they replaced or removed is left out.
+   */
+  planBase(record: OpRecord, batch: Batch): void {
+    this.isBase = true;
+    try {
+      this.plan(record, batch);
+    } finally {
+      this.isBase = false;
+    }
+  }
+
+  /** What is left of an effect of the base beside the own operations on the key; null for nothing. */
+  private underOwn(state: KeyState, effect: KeyEffect): KeyEffect | null {
+    const isDead = (type: Type, name: string): boolean =>
+      state.findElement(type, name)?.baseDead ?? state.isBaseDead(type);
+    switch (effect.kind) {
+      case 'set':
+        return isDead(Type.string, '') ? null : effect;
+      case 'ttl':
+        return state.ttlBaseDead ? null : effect;
+      case 'put': {
+        const left = effect.names.flatMap((name, i) => (isDead(effect.type, name) ? [] : [i]));
+        if (left.length === effect.names.length) return effect;
+        if (left.length === 0) return null;
+        return { ...effect, names: left.map((i) => effect.names[i]!), values: left.map((i) => effect.values[i]!) };
+      }
+      default:
+        return effect;
+    }
+  }
+
   /** Passes a record whose operations meet nothing on as it came. @returns false when it holds more than plain ones */
   private pass(record: OpRecord, batch: Batch): boolean {
     const scanner = new CommandScanner();
@@ -326,8 +363,16 @@ export class MergeCore {
       return;
     }
     // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
-    for (const effect of effects as KeyEffect[]) {
-      const state = this.stateFor(db, effect.key, op);
+    for (const given of effects as KeyEffect[]) {
+      const state = this.stateFor(db, given.key, op);
+      const effect = this.isBase ? this.underOwn(state, given) : given;
+      if (effect === null) continue;
+      if (this.isBase && effect.kind === 'delete') {
+        // Makes room for what follows. A client's write in this very moment is corrected by what it meets.
+        this.window.note(state, op, null);
+        writeEffect(batch.select(db), effect);
+        continue;
+      }
       if (effect.kind === 'expire') this.planExpire(state, op);
       else if (state.isQuietFor(op) && !state.unsettled) {
         this.insert(state, effect, op);
@@ -574,15 +619,16 @@ export class MergeCore {
 
   /**
    * Redis refused a command on the key (WRONGTYPE, a counter that is no number). The first time the rule's value is
-   * written; where that is refused too, a state is asked for.
-   * @returns false when the key is not in the window, so that nothing can be said of it
+   * written; where that is refused too, or the key has left the window meanwhile, a state settles it.
+   * @returns false when even that was refused time and again: the command is lost here
    */
   refused(db: number, key: string): boolean {
-    const state = this.find(db, key);
-    if (state === undefined) return false;
+    const known = this.find(db, key);
+    const state = known ?? this.window.ensure(db, key);
     // Several commands of one block count once: the correction is on its way. Nobody else knows of the refusal.
     if (this.raced.has(state)) return true;
-    if (state.refusals++ === 0) this.race(state, null);
+    if (state.refusals++ > REFUSALS_MAX) return false;
+    if (state.refusals === 1 && known !== undefined) this.race(state, null);
     else this.unsettle(state, this.options.region);
     return true;
   }

@@ -1,0 +1,241 @@
+import * as fc from 'fast-check';
+import { CommandWriter } from '../resp';
+import { OriginTable } from './origins';
+import { correctKey, resolve, resolveTtl, rewriteKey, visibleType } from './resolve';
+import { KeyState, Op, Type } from './window';
+
+const origins = new OriginTable();
+const EU = origins.index('eu:1');
+const US = origins.index('us:1');
+const AP = origins.index('ap:1');
+
+/** An operation at a position, with what it had seen of `eu`, `us` and `ap`. */
+function op(origin: number, position: number, stamp: number, eu = -1, us = -1, ap = -1): Op {
+  return new Op(origin, position, stamp, [eu, us, ap]);
+}
+
+const bytes = (text: string): Buffer => Buffer.from(text);
+const state = (): KeyState => new KeyState(0, 'k');
+
+function textOf(key: KeyState, type: Type, name = ''): string | null {
+  const element = key.findElement(type, name);
+  if (element === undefined) return null;
+  const resolved = resolve(element, origins);
+  if (!resolved.known) return 'unknown';
+  return resolved.value === null ? null : resolved.value.toString();
+}
+
+function commands(write: (out: CommandWriter) => void): string[] {
+  const writer = new CommandWriter();
+  write(writer);
+  const text = writer.take().toString();
+  // `*2 $3 DEL $1 k` → `DEL k`
+  return text
+    .split(/\*\d+\r\n/)
+    .slice(1)
+    .map((command) =>
+      command
+        .split(/\$\d+\r\n/)
+        .slice(1)
+        .map((arg) => arg.replace('\r\n', ''))
+        .join(' '),
+    );
+}
+
+describe('values', () => {
+  test('of puts that have not seen each other the highest stamp wins, then the region', () => {
+    const key = state();
+    key.put(op(EU, 1, 10), Type.string, '', bytes('a'));
+    key.put(op(US, 1, 11), Type.string, '', bytes('b'));
+    expect(textOf(key, Type.string)).toBe('b');
+    key.put(op(AP, 1, 11), Type.string, '', bytes('c'));
+    expect(textOf(key, Type.string)).toBe('b');
+  });
+
+  test('a put replaces what it has seen, whatever the stamps', () => {
+    const key = state();
+    key.put(op(EU, 1, 99), Type.string, '', bytes('a'));
+    key.put(op(US, 1, 5, 1), Type.string, '', bytes('b'));
+    expect(textOf(key, Type.string)).toBe('b');
+  });
+
+  test('increments add up; a put takes those that it has seen', () => {
+    const key = state();
+    key.increment(op(EU, 1, 1), Type.string, '', 5n);
+    expect(textOf(key, Type.string)).toBe('unknown'); // on what was in Redis before
+    key.increment(op(US, 1, 2), Type.string, '', 7n);
+    key.put(op(AP, 1, 3, 1), Type.string, '', bytes('100'));
+    expect(textOf(key, Type.string)).toBe('107');
+  });
+
+  test('a delete removes only what it has seen', () => {
+    const key = state();
+    key.increment(op(EU, 1, 1), Type.string, '', 5n);
+    key.increment(op(US, 1, 2), Type.string, '', 7n);
+    key.wipe(op(AP, 1, 3, 1));
+    expect(textOf(key, Type.string)).toBe('7');
+  });
+
+  test('sums saturate; increments on a winner that is no number are ignored', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.hash, 'f', bytes(String(2n ** 63n - 2n)));
+    key.increment(op(US, 1, 2), Type.hash, 'f', 7n);
+    expect(textOf(key, Type.hash, 'f')).toBe(String(2n ** 63n - 1n));
+    key.put(op(EU, 2, 3), Type.hash, 'f', bytes('text'));
+    expect(textOf(key, Type.hash, 'f')).toBe('text');
+  });
+
+  test('the type of the highest live operation stands', () => {
+    const key = state();
+    key.put(op(EU, 1, 5), Type.hash, 'f', bytes('v'));
+    key.put(op(US, 1, 6), Type.set, 'm', bytes(''));
+    expect(visibleType(key, origins)).toBe(Type.set);
+    expect(commands((out) => rewriteKey(out, key, origins))).toEqual(['DEL k', 'SADD k m']);
+    // An operation removes what it has seen of other types.
+    key.put(op(AP, 1, 1, 1, 1), Type.zset, 'm', bytes('3'));
+    expect(visibleType(key, origins)).toBe(Type.zset);
+    expect(commands((out) => rewriteKey(out, key, origins))).toEqual(['DEL k', 'ZADD k 3 m']);
+  });
+});
+
+describe('time to live', () => {
+  const ttlOf = (key: KeyState): number | null | 'unknown' => {
+    const ttl = resolveTtl(key, origins);
+    return ttl.known ? ttl.at : 'unknown';
+  };
+
+  test('nothing known: what Redis has', () => {
+    expect(ttlOf(state())).toBe('unknown');
+  });
+
+  test('holds for a string that it has seen, not for a winner beside it', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    expect(ttlOf(key)).toBe(1000);
+    key.put(op(US, 1, 9), Type.string, '', bytes('b'));
+    expect(ttlOf(key)).toBeNull();
+  });
+
+  test('the highest of those that have not seen each other; PERSIST is one of them', () => {
+    const key = state();
+    key.setTtl(op(EU, 1, 5), 1000, true);
+    key.setTtl(op(US, 1, 4), 2000, true);
+    expect(ttlOf(key)).toBe(1000);
+    key.setTtl(op(AP, 1, 6), null, true);
+    expect(ttlOf(key)).toBeNull();
+    key.setTtl(op(AP, 2, 7, 1, 1), 3000, true);
+    expect(ttlOf(key)).toBe(3000);
+  });
+
+  test('goes with the delete that has seen it', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.hash, 'f', bytes('v'));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    key.wipe(op(US, 1, 3, 2));
+    key.put(op(US, 2, 4, 2), Type.hash, 'f', bytes('w'));
+    expect(ttlOf(key)).toBeNull();
+  });
+
+  test('goes with the last element of a collection', () => {
+    const key = state();
+    key.wipe(op(EU, 1, 1));
+    key.put(op(EU, 2, 2), Type.set, 'm', bytes(''));
+    key.setTtl(op(EU, 3, 3), 1000, true);
+    key.remove(op(EU, 4, 4), Type.set, 'm');
+    key.put(op(EU, 5, 5), Type.set, 'm', bytes(''));
+    expect(ttlOf(key)).toBeNull();
+  });
+});
+
+test('an expiry is a delete; one that a renewal had not seen is remembered', () => {
+  const key = state();
+  key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+  key.expire(op(US, 1, 2, 1));
+  expect(key.isAbsent).toBe(true);
+  expect(key.contradictsExpiry(op(EU, 2, 3))).toBe(true);
+  expect(key.contradictsExpiry(op(EU, 2, 3, -1, 1))).toBe(false);
+});
+
+test('a correction leaves alone what only Redis knows', () => {
+  const key = state();
+  key.increment(op(EU, 1, 1), Type.hash, 'n', 5n);
+  key.put(op(EU, 2, 2), Type.hash, 'f', bytes('v'));
+  key.remove(op(US, 1, 3), Type.hash, 'g');
+  expect(commands((out) => correctKey(out, key, key.elements(), origins))).toEqual(['HSET k f v', 'HDEL k g']);
+});
+
+/** A region runs its operations in order, and sees the others' as they come. */
+const history = fc.array(
+  fc.record({
+    region: fc.constantFrom(EU, US, AP),
+    /** How far it has come in the others' operations: a part of what is left. */
+    sees: fc.tuple(fc.nat(100), fc.nat(100), fc.nat(100)),
+    kind: fc.constantFrom('put', 'put', 'increment', 'increment', 'remove', 'wipe'),
+    name: fc.constantFrom('f', 'n'),
+    value: fc.nat(9),
+    skew: fc.nat(3),
+  }),
+  { maxLength: 14 },
+);
+
+test('a value is a function of the set of operations: any causal order gives it', () => {
+  fc.assert(
+    fc.property(history, fc.infiniteStream(fc.nat(1000)), (steps, choices) => {
+      // Vectors are closed: who sees an operation sees what that had seen.
+      const counts = [0, 0, 0];
+      const seen = [
+        [-1, -1, -1],
+        [-1, -1, -1],
+        [-1, -1, -1],
+      ];
+      const made: { op: Op; apply: (key: KeyState) => void }[] = [];
+      const vectors = new Map<string, readonly number[]>();
+      let clock = 0;
+      for (const { region, sees, kind, name, value, skew } of steps) {
+        const mine = seen[region]!;
+        for (const other of [EU, US, AP]) {
+          if (other === region) continue;
+          const upTo = mine[other]! + Math.floor(((counts[other]! - 1 - mine[other]!) * sees[other]!) / 100);
+          if (upTo <= mine[other]!) continue;
+          mine[other] = upTo;
+          for (const [i, position] of (vectors.get(`${other} ${upTo}`) ?? []).entries())
+            if (i !== region && position > mine[i]!) mine[i] = position;
+        }
+        const position = counts[region]!++;
+        const vector = mine.map((at, i) => (i === region ? position - 1 : at));
+        vectors.set(`${region} ${position}`, vector);
+        const one = new Op(region, position, (clock += 3) + skew, vector);
+        made.push({
+          op: one,
+          apply: (key) => {
+            if (kind === 'put') key.put(one, Type.hash, name, bytes(String(value)));
+            else if (kind === 'increment') key.increment(one, Type.hash, name, BigInt(value));
+            else if (kind === 'remove') key.remove(one, Type.hash, name);
+            else key.wipe(one);
+          },
+        });
+      }
+      const show = (order: typeof made): string => {
+        const key = state();
+        // The key begins empty: all that lives is in the window.
+        key.wipe(new Op(EU, -1, 0, [-1, -1, -1]));
+        for (const { apply } of order) apply(key);
+        return ['f', 'n'].map((name) => textOf(key, Type.hash, name)).join();
+      };
+      const left = [...made];
+      const order: typeof made = [];
+      while (left.length > 0) {
+        const ready = left.filter(
+          ({ op: one }) =>
+            !left.some(({ op: other }) => other !== one && (one.seen[other.origin] ?? -1) >= other.position),
+        );
+        const next = ready[(choices.next().value as number) % ready.length]!;
+        left.splice(left.indexOf(next), 1);
+        order.push(next);
+      }
+      expect(show(order)).toBe(show(made));
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,273 @@
+import * as fc from 'fast-check';
+import { type OpRecord, RecordKind } from '../record';
+import { encodeCommand } from '../resp';
+import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, stampOf } from './keys';
+import { Recorder, type RecorderState } from './recorder';
+
+const marker = (block: string, stamp: number, vector: [string, number][]): string[] => [
+  'SET',
+  CURSOR_KEY,
+  formatMarker({ block, stamp, vector: new Map(vector) }),
+];
+const cursor = (n: number): string[] => marker(`b${n}`, 0, [['us:1', n]]);
+
+type Event =
+  | { kind: 'record'; record: OpRecord }
+  | { kind: 'marker'; marker: Marker; offset: number }
+  | { kind: 'heartbeat'; timeMs: number; offset: number };
+
+function start(over: Partial<RecorderState> = {}): { recorder: Recorder; events: Event[]; acks: () => number } {
+  const events: Event[] = [];
+  let acks = 0;
+  const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0, heartbeatMs: 0, ...over };
+  const recorder = new Recorder(state, {
+    record: (record) => events.push({ kind: 'record', record }),
+    marker: (found, offset) => events.push({ kind: 'marker', marker: found, offset }),
+    heartbeat: (timeMs, offset) => events.push({ kind: 'heartbeat', timeMs, offset }),
+    getAck: () => acks++,
+  });
+  return { recorder, events, acks: () => acks };
+}
+
+interface RecordedOp {
+  argv: string;
+  db: number;
+  position: number;
+  stamp: number;
+  seen: string;
+}
+
+/** The operations of records, each with what identifies and orders it. */
+function opsOf(records: readonly OpRecord[]): RecordedOp[] {
+  const ops: RecordedOp[] = [];
+  for (const { kind, payload, end, stamp, seen, db: first, ops: count } of records) {
+    let db = first;
+    let n = 0;
+    for (const { argv, at } of commandsIn(payload)) {
+      if (argv[0] === 'SELECT') db = Number(argv[1]);
+      if (['SELECT', 'MULTI', 'EXEC', 'PING', 'REPLCONF'].includes(argv[0]!)) continue;
+      const position = kind === RecordKind.difference ? end : end - payload.length + at;
+      ops.push({ argv: argv.join(' '), db, position, stamp: stamp + n++, seen: JSON.stringify([...seen]) });
+    }
+    expect(n).toBe(count);
+  }
+  return ops;
+}
+
+function commandsIn(payload: Buffer): { argv: string[]; at: number }[] {
+  const found: { argv: string[]; at: number }[] = [];
+  let at = 0;
+  const line = (): string => {
+    const end = payload.indexOf('\r\n', at);
+    const text = payload.toString('latin1', at, end);
+    at = end + 2;
+    return text;
+  };
+  while (at < payload.length) {
+    const argc = Number(line().slice(1));
+    const argv = Array.from({ length: argc }, () => {
+      const length = Number(line().slice(1));
+      at += length + 2;
+      return payload.toString('latin1', at - length - 2, at - 2);
+    });
+    found.push({ argv, at });
+  }
+  return found;
+}
+
+const recordsOf = (events: readonly Event[]): OpRecord[] =>
+  events.flatMap((event) => (event.kind === 'record' ? [event.record] : []));
+
+function feed(commands: readonly string[][], over: Partial<RecorderState> = {}): ReturnType<typeof start> {
+  const made = start(over);
+  made.recorder.push(Buffer.concat(commands.map((argv) => encodeCommand(argv))));
+  return made;
+}
+
+test('a command is an operation whose position is its end in the stream', () => {
+  const commands = [['SELECT', '0'], ['SET', 'k', 'v'], ['PING'], ['INCR', 'n']];
+  const { events } = feed(commands, { offset: 100, end: 90, stamp: 7 });
+  const length = (n: number): number => commands.slice(0, n).reduce((sum, argv) => sum + encodeCommand(argv).length, 0);
+  expect(opsOf(recordsOf(events)).map(({ argv, position, stamp }) => [argv, position, stamp])).toEqual([
+    ['SET k v', 100 + length(2), 7],
+    ['INCR n', 100 + length(4), 8],
+  ]);
+  expect(recordsOf(events)[0]).toMatchObject({ kind: RecordKind.stream, start: 90, end: 100 + length(4), db: 0 });
+});
+
+test("a client's transaction is recorded whole; an agent's block is passed over", () => {
+  const { events } = feed([
+    ['MULTI'],
+    ['SET', 'a', '1'],
+    ['SET', 'b', '2'],
+    ['EXEC'],
+    ['MULTI'],
+    ['SET', 'x', 'foreign'],
+    cursor(5),
+    ['EXEC'],
+    ['SET', 'c', '3'],
+  ]);
+  expect(events.map(({ kind }) => kind)).toEqual(['record', 'marker', 'record']);
+  expect(opsOf(recordsOf(events)).map(({ argv, seen }) => [argv, seen])).toEqual([
+    ['SET a 1', '[]'],
+    ['SET b 2', '[]'],
+    ['SET c 3', '[["us:1",5]]'],
+  ]);
+});
+
+test('a marker alone, without MULTI, is a marker', () => {
+  const { events } = feed([['SET', 'a', '1'], cursor(9), ['SET', 'b', '2']]);
+  expect(events.map(({ kind }) => kind)).toEqual(['record', 'marker', 'record']);
+  expect(opsOf(recordsOf(events)).map(({ seen }) => seen)).toEqual(['[]', '[["us:1",9]]']);
+});
+
+test('stamps follow heartbeats and what markers carry, and never fall', () => {
+  const { events } = feed([
+    ['SET', 'a', '1'],
+    ['SET', HEARTBEAT_KEY, '1000'],
+    ['SET', 'b', '2'],
+    marker('m', stampOf(5000), [['us:1', 1]]),
+    ['SET', 'c', '3'],
+    ['SET', HEARTBEAT_KEY, '2000'],
+    ['SET', 'd', '4'],
+  ]);
+  expect(opsOf(recordsOf(events)).map(({ stamp }) => stamp)).toEqual([
+    1,
+    stampOf(1000),
+    stampOf(5000) + 1,
+    stampOf(5000) + 2,
+  ]);
+});
+
+test('the database is known across records and blocks', () => {
+  const { events } = feed([
+    ['SELECT', '3'],
+    ['SET', 'a', '1'],
+    ['MULTI'],
+    ['SELECT', '5'],
+    ['SET', 'x', 'foreign'],
+    ['SELECT', '0'],
+    cursor(1),
+    ['EXEC'],
+    ['SET', 'b', '2'],
+    ['MULTI'],
+    ['SELECT', '2'],
+    ['SET', 'c', '3'],
+    ['SET', 'd', '4'],
+    ['EXEC'],
+  ]);
+  expect(opsOf(recordsOf(events)).map(({ argv, db }) => [argv, db])).toEqual([
+    ['SET a 1', 3],
+    ['SET b 2', 0],
+    ['SET c 3', 2],
+    ['SET d 4', 2],
+  ]);
+});
+
+test('REPLCONF GETACK is reported, and counts in the offset', () => {
+  const { recorder, acks } = feed([['REPLCONF', 'GETACK', '*']]);
+  expect(acks()).toBe(1);
+  expect(recorder.state.offset).toBe(encodeCommand(['REPLCONF', 'GETACK', '*']).length);
+});
+
+describe("expiries in an agent's block", () => {
+  const before = JSON.stringify([['us:1', 1]]);
+  const after = JSON.stringify([['us:1', 2]]);
+  const block = (...commands: string[][]): string[][] => [['MULTI'], ...commands, cursor(2), ['EXEC']];
+  const expiriesOf = (...commands: string[][]): [string, string][] =>
+    opsOf(recordsOf(feed([cursor(1), ...block(...commands)]).events)).map(({ argv, seen }) => [argv, seen]);
+
+  test('are operations of this region, which had not seen the block', () => {
+    expect(expiriesOf(['UNLINK', 'k'], ['SET', 'k', 'v'])).toEqual([['UNLINK k', before]]);
+  });
+
+  test('have seen the block where they removed what it wrote: PEXPIREAT with a time that has passed', () => {
+    expect(expiriesOf(['HSET', 'k', 'f', 'v'], ['UNLINK', 'k'])).toEqual([['UNLINK k', after]]);
+    expect(expiriesOf(['HSET', 'k', 'f', 'v'], ['UNLINK', 'k'], ['HSET', 'k', 'g', 'w'])).toEqual([
+      ['UNLINK k', before],
+    ]);
+  });
+
+  test('are told from what clients said elsewhere', () => {
+    expect(expiriesOf(['unlink', 'k'], ['UNLINK', 'a', 'b'], ['DEL', 'c'])).toEqual([]);
+  });
+
+  test('are recorded once, though the block is read again after a restart', () => {
+    const commands = [
+      ['SET', 'a', '1'],
+      ...block(['UNLINK', 'k'], ['SET', 'k', 'v'], ['HSET', 'h', 'f', 'v'], ['UNLINK', 'h']),
+      ['SET', 'b', '2'],
+    ];
+    const all = recordsOf(feed(commands).events);
+    expect(opsOf(all).map(({ argv }) => argv)).toEqual(['SET a 1', 'UNLINK k', 'UNLINK h', 'SET b 2']);
+    // The agent stops after any of these records, and goes on behind the last bytes that it recorded.
+    const stream = Buffer.concat(commands.map((argv) => encodeCommand(argv)));
+    for (let kept = 1; kept <= all.length; kept++) {
+      const last = all[kept - 1]!;
+      const offset = all.slice(0, kept).findLast(({ kind }) => kind === RecordKind.stream)!.end;
+      const again = start({ offset, end: last.end, stamp: last.stamp + last.ops, seen: last.seen });
+      again.recorder.push(stream.subarray(offset));
+      expect(opsOf([...all.slice(0, kept), ...recordsOf(again.events)])).toEqual(opsOf(all));
+    }
+  });
+});
+
+describe('however the stream is cut into chunks', () => {
+  const key = fc.constantFrom('a', 'b', 'c');
+  const command = fc.oneof(
+    fc.tuple(fc.constant('SET'), key, fc.string()).map((argv): string[] => argv),
+    fc.tuple(fc.constant('INCR'), key).map((argv): string[] => argv),
+    fc.tuple(fc.constant('UNLINK'), key).map((argv): string[] => argv),
+    fc.tuple(fc.constant('SELECT'), fc.constantFrom('0', '1')).map((argv): string[] => argv),
+  );
+  const unit = fc.oneof(
+    { weight: 4, arbitrary: command.map((argv) => [argv]) },
+    { weight: 1, arbitrary: fc.array(command, { minLength: 1 }).map((list) => [['MULTI'], ...list, ['EXEC']]) },
+    {
+      weight: 2,
+      arbitrary: fc
+        .tuple(fc.array(command), fc.nat(99))
+        .map(([list, n]) => [['MULTI'], ...list, ['SELECT', '0'], cursor(n), ['EXEC']]),
+    },
+    { weight: 1, arbitrary: fc.nat(99).map((n) => [cursor(n)]) },
+    { weight: 1, arbitrary: fc.nat(9999).map((n) => [['SET', HEARTBEAT_KEY, String(n)]]) },
+    { weight: 1, arbitrary: fc.constant([['PING'], ['REPLCONF', 'GETACK', '*']]) },
+  );
+
+  test('the operations, stamps, positions and markers are the same', () => {
+    fc.assert(
+      fc.property(fc.array(unit), fc.array(fc.nat(60), { minLength: 1 }), (units, cuts) => {
+        const stream = Buffer.concat(units.flat().map((argv) => encodeCommand(argv)));
+        const whole = start();
+        whole.recorder.push(Buffer.from(stream));
+        const parts = start();
+        for (let at = 0, i = 0; at < stream.length; i++) {
+          const size = 1 + cuts[i % cuts.length]!;
+          parts.recorder.push(Buffer.from(stream.subarray(at, at + size)));
+          at += size;
+        }
+        expect(opsOf(recordsOf(parts.events))).toEqual(opsOf(recordsOf(whole.events)));
+        expect(parts.events.filter(({ kind }) => kind !== 'record')).toEqual(
+          whole.events.filter(({ kind }) => kind !== 'record'),
+        );
+        // Where a record ends may differ, by commands that are no operations.
+        const { end: _parts, ...state } = parts.recorder.state;
+        const { end: _whole, ...expected } = whole.recorder.state;
+        expect(state).toEqual(expected);
+        expect(parts.recorder.state.offset).toBe(stream.length);
+        for (const records of [recordsOf(whole.events), recordsOf(parts.events)]) {
+          let end = 0;
+          for (const record of records) {
+            expect(record.start).toBe(end);
+            expect(record.end).toBeGreaterThan(record.start);
+            end = record.end;
+            // A record's payload is the stream's own bytes, ending at its end.
+            if (record.kind === RecordKind.stream)
+              expect(stream.subarray(end - record.payload.length, end).equals(record.payload)).toBe(true);
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
