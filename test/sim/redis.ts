@@ -5,7 +5,7 @@
  * - commands without effect, and commands that fail, do not appear;
  * - times are absolute (`EXPIRE` → `PEXPIREAT`, `PX` → `PXAT`), a time in the past is `UNLINK k`;
  * - an expired key that a command meets is `UNLINK k` in front of the command, in one block with it;
- * - a block with one effective command arrives bare; SELECT stands inside the block, before the first command.
+ * - a block with one effective command arrives bare; SELECT stands before the block, in other versions inside it.
  *
  * `redis.test.ts` runs random commands against a real server and compares states and streams.
  */
@@ -57,6 +57,8 @@ export class Redis {
   private bytes = Buffer.alloc(4096);
   private pending: { db: number; argv: Argv }[] = [];
   private streamDb = -1;
+  /** Where the SELECT for a block's first command stands. */
+  selectsInside = false;
   /** In the order of the stream. */
   readonly units: Unit[] = [];
   offset: number;
@@ -213,12 +215,15 @@ export class Redis {
     const start = this.offset;
     const emitted: Emitted[] = [];
     const block = this.pending.length > 1;
+    const select = (db: number): void => {
+      if (db === this.streamDb) return;
+      this.append(['SELECT', String(db)]);
+      this.streamDb = db;
+    };
+    if (block && !this.selectsInside) select(this.pending[0]!.db);
     if (block) this.append(['MULTI']);
     for (const { db, argv } of this.pending) {
-      if (db !== this.streamDb) {
-        this.append(['SELECT', String(db)]);
-        this.streamDb = db;
-      }
+      select(db);
       this.append(argv);
       emitted.push({ end: this.offset, db, argv });
     }
@@ -311,7 +316,7 @@ export class Redis {
       case 'GETSET': {
         const old = this.find(db, key, 'string')?.string ?? null;
         this.put(db, key, { value: { type: 'string', string: argv[2]! }, expireAt: null });
-        return done(old);
+        return done(old, ['SET', key, argv[2]!]);
       }
       case 'MSET': {
         const keys: string[] = [];
@@ -391,7 +396,9 @@ export class Redis {
         return this.zadd(db, argv);
       case 'ZINCRBY': {
         const found = this.find(db, key, 'zset');
-        const score = (found?.zset.get(argv[3]!) ?? 0) + parseScore(argv[2]!);
+        const old = found?.zset.get(argv[3]!);
+        const score = (old ?? 0) + parseScore(argv[2]!);
+        if (score === old) return formatScore(score);
         this.findOrCreate(db, key, 'zset').zset.set(argv[3]!, score);
         return done(formatScore(score));
       }
