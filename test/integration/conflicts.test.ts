@@ -21,8 +21,8 @@ async function apart(before: () => Promise<unknown>, ours: () => Promise<unknown
   mesh.partition('alpha');
   try {
     await ours();
-    // Stamps come from heartbeats: the second side's are surely the higher ones.
-    await sleep(100);
+    // Stamps come from heartbeats: the second side's are the higher ones, also where the machine is slow to write one.
+    await sleep(1000);
     await theirs();
   } finally {
     mesh.heal();
