@@ -83,7 +83,7 @@ export class Agent {
         },
         reader: (origin, from) => {
           const first = journal.firstStart(origin);
-          if (first !== undefined && from >= 0 && from < first) return { missing: true, firstStart: first };
+          if (first !== undefined && !journal.reaches(origin, from)) return { missing: true, firstStart: first };
           return journal.reader(origin, from);
         },
       },
@@ -91,8 +91,10 @@ export class Agent {
       wants: (origin) => this.wants(origin),
       onRecords: (records, from) => this.onRecords(records, from),
       onBeat: (beat) => this.onBeat(beat),
-      onMissing: (origin, firstStart, from) =>
-        log.error({ origin, firstStart, peer: from }, 'no peer holds the next records of this origin any more'),
+      onMissing: (origin, firstStart, from) => {
+        if (this.session?.begin(origin, firstStart) === true) return;
+        log.error({ origin, firstStart, peer: from }, 'no peer holds the next records of this origin any more');
+      },
       onAck: (peer, durable) => this.session?.acknowledged(peer, durable),
       handlers: {
         mesh: () =>

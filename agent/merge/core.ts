@@ -207,8 +207,8 @@ export class MergeCore {
     for (const state of states) {
       if (state.unsettled) continue;
       const before = batch.writer.commands;
-      const raced = state.raced;
-      state.raced = null;
+      // Kept until the correction is in Redis: a client's write may make it be built once more.
+      const { raced } = state;
       const elements = raced === null || raced === 'all' ? state.elements() : raced;
       correctKey(batch.select(state.db), state, elements, this.origins);
       if (batch.writer.commands > before) this.counters.corrections++;
@@ -218,6 +218,7 @@ export class MergeCore {
   /** The corrections of these keys are in Redis. */
   corrected(states: Iterable<KeyState>): void {
     for (const state of states) {
+      if (!this.raced.has(state)) state.raced = null;
       state.corrections--;
       this.correcting--;
       this.window.release(state);

@@ -253,8 +253,9 @@ export class PeerMesh {
 
   #beat(placed: PlacedBeat, from: string): void {
     this.o.onBeat(placed.beat, from);
-    // Passed on once what came before it is durable here, too.
-    this.#pass({ beat: placed.beat, after: this.#inlet.position(placed.beat.origin) });
+    // Passed on once what came before it is durable here, too. What came after it may be here already.
+    const { origin, position } = placed.beat;
+    this.#pass({ beat: placed.beat, after: Math.min(position, this.#inlet.position(origin)) });
   }
 
   #pass(placed: PlacedBeat): void {

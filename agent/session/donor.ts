@@ -17,6 +17,8 @@ export interface Donor {
   connection: RedisConnection;
   /** Its data holds changes that are in no operation. */
   unexplained: boolean;
+  /** Per origin the position before which no operation is needed any more. */
+  low(): ReadonlyMap<OriginId, number>;
   /** Resolves when the own stream has been read up to the offset and is in the journal. */
   journalled(offset: number): Promise<void>;
 }

@@ -13,7 +13,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type RdbEntry, toCommands } from '../capture';
-import { type OpRecord, type OriginId, RecordKind } from '../record';
+import { type OpRecord, type OriginId, peekRecord, RecordKind } from '../record';
 import { CommandScanner, CommandWriter, type RedisConnection } from '../resp';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
@@ -216,7 +216,10 @@ export async function* serveSnapshot(donor: Donor): AsyncGenerator<Buffer> {
     if (done) {
       if (writer.commands > 0) yield take();
       const from: [OriginId, number][] = [];
-      for (const [origin, position] of value) from.push([origin, await recordBoundary(context, origin, position)]);
+      // What some region may not have seen is needed beside the snapshot: later operations are to be compared with it.
+      const low = donor.low();
+      for (const [origin, position] of value)
+        from.push([origin, await recordBoundary(context, origin, Math.min(position, low.get(origin) ?? -1))]);
       const trailer: Trailer = { vector: [...value], from };
       yield Buffer.concat([Buffer.from([FRAME_END]), Buffer.from(JSON.stringify(trailer))]);
       return;
@@ -232,16 +235,16 @@ export async function* serveSnapshot(donor: Donor): AsyncGenerator<Buffer> {
   }
 }
 
-/** The end of the last whole record at or before a position: where a journal that begins there has no gap. */
+/** The end of the last whole record at or before a position, or of the first that is there: where a journal can begin. */
 async function recordBoundary(context: AgentContext, origin: OriginId, position: number): Promise<number> {
   const { journal } = context;
   const end = journal.appendedEnd(origin);
-  if (end === undefined) return position;
+  if (end === undefined) return Math.max(0, position);
   if (end <= position) return end;
-  const reader = journal.reader(origin, position);
+  const reader = journal.reader(origin, Math.max(position, journal.firstStart(origin) ?? 0));
   try {
     const [first] = await reader.read(1);
-    return first === undefined ? position : first.readDoubleLE(16);
+    return first === undefined ? end : peekRecord(first).start;
   } finally {
     reader.close();
   }
@@ -311,8 +314,12 @@ function whatIsMissing(args: Buffer[]): (Buffer | string)[][] {
   switch (name.toString()) {
     case 'SADD':
       return [args];
-    case 'ZADD':
-      return [['ZADD', key, 'NX', ...args.slice(2)]];
+    case 'ZADD': {
+      // One by one: what a condition did to several pairs can't be seen in the stream.
+      const commands: (Buffer | string)[][] = [];
+      for (let i = 2; i + 1 < args.length; i += 2) commands.push(['ZADD', key, 'NX', args[i]!, args[i + 1]!]);
+      return commands;
+    }
     case 'HSET': {
       const commands: (Buffer | string)[][] = [];
       for (let i = 2; i + 1 < args.length; i += 2) commands.push(['HSETNX', key, args[i]!, args[i + 1]!]);

@@ -191,6 +191,19 @@ export class Session {
     return this.recorder === null ? regionOf(origin) !== this.region : origin !== this.recorder.state.origin;
   }
 
+  /**
+   * No peer has what comes before `start`: nobody needs it any more.
+   * @returns false where it would be missing in Redis
+   */
+  begin(origin: OriginId, start: number): boolean {
+    const { journal } = this.context;
+    if ((this.vector.get(origin) ?? -1) < start) return false;
+    if ((journal.appendedEnd(origin) ?? -1) < start) journal.skipTo(origin, start);
+    this.core.assume(origin, start);
+    this.wake();
+    return true;
+  }
+
   /** Whether an own origin may be offered to peers: not before this region has its place in the mesh. */
   isPublished(origin: OriginId): boolean {
     return regionOf(origin) !== this.region || this.join === null;
@@ -364,7 +377,12 @@ export class Session {
     const low = meta === null ? new Map<OriginId, number>() : (parseVector(meta.low) ?? new Map<OriginId, number>());
     for (const known of journal.origins())
       core.assume(known, Math.max(low.get(known) ?? -1, journal.firstStart(known) ?? -1));
-    for (const [known, position] of vector) if (journal.appendedEnd(known) === undefined) core.assume(known, position);
+    // What a lost journal had comes again from peers, and is remembered.
+    const isLost = (known: OriginId): boolean =>
+      regionOf(known) !== this.region && journal.appendedEnd(known) === undefined;
+    const lost = new Set([...vector.keys()].filter(isLost));
+    for (const [known, position] of vector)
+      if (journal.appendedEnd(known) === undefined && !lost.has(known)) core.assume(known, position);
     let waiting: OpRecord[] = [];
     const feed = (record: OpRecord): void => {
       if (record.origin === origin) {
@@ -391,7 +409,7 @@ export class Session {
       }
     }
     for (const record of waiting) feed(record);
-    for (const [known, position] of vector) core.assume(known, position);
+    for (const [known, position] of vector) if (!lost.has(known)) core.assume(known, position);
     this.rebuilt = true;
     // What peers sent meanwhile is in the journal.
     for (const known of journal.origins())
@@ -487,21 +505,23 @@ export class Session {
       plan: async (record) => {
         const { core } = this;
         const batch = new Batch();
-        core.plan(record, batch);
+        core.planBase(record, batch);
         await this.applyBatch(batch, false);
-        // What clients wrote before the block is read, and corrected, before these operations fold. Nobody else reports
-        // them as seen: they are the mesh's own base.
+        // What clients wrote before the block is read, and corrected, before these operations become the mesh's base.
         await this.readUpTo(await this.currentOffset());
         if (core.racedKeys > 0) await this.applyBatch(new Batch(), true);
-        core.window.stabilise(core.origins.index(record.origin), record.end);
+        core.absorb(record.origin, record.end);
       },
       take: (vector, from) => {
         const { journal } = this.context;
-        for (const [origin, position] of from) if (regionOf(origin) !== this.region) journal.skipTo(origin, position);
         for (const [origin, position] of vector) {
           if (origin === this.recorder?.state.origin) continue;
           this.vector.set(origin, position);
-          this.core.assume(origin, position);
+          // From where on records are wanted: those up to the snapshot's position are in Redis, but what comes may not have
+          // seen them. Of this region's own past nothing is.
+          const first = regionOf(origin) === this.region ? position : Math.min(position, from.get(origin) ?? position);
+          if ((journal.appendedEnd(origin) ?? -1) < first) journal.skipTo(origin, first);
+          this.core.assume(origin, first);
         }
       },
       alive: () => this.alive(),
@@ -628,6 +648,7 @@ export class Session {
       origin: recorder.state.origin,
       connection: control,
       unexplained: this.unexplained,
+      low: () => this.lowWater(),
       journalled: (offset) => this.journalled(offset),
     };
   }
@@ -745,17 +766,26 @@ export class Session {
       for (const origin of inbox.origins()) {
         for (let record = inbox.peek(origin); record !== undefined; record = inbox.peek(origin)) {
           const after = this.vector.get(origin) ?? -1;
-          if (record.end <= after || record.kind === RecordKind.birth) {
+          if (record.kind === RecordKind.birth || (record.end <= after && record.end <= core.knownOf(origin))) {
             inbox.take(origin);
             core.assume(origin, record.end);
             progress = true;
             continue;
           }
           if (!core.isDeliverable(record)) break;
+          // In Redis with the snapshot that this region began with, and perhaps not seen by what is still to come.
+          const isHeld = record.start < after && record.start >= core.knownOf(origin);
+          if (record.end <= after) {
+            core.remember(record, after, true);
+            inbox.take(origin);
+            progress = true;
+            continue;
+          }
           if (batch !== null && (bytes + record.payload.length > applyBatchBytes || batch.operations >= applyBatchOps))
             return batch;
           batch ??= new Batch();
           inbox.take(origin);
+          if (isHeld) core.remember(record, after, true);
           core.plan(record, batch, after);
           bytes += record.payload.length;
           this.vector.set(origin, record.end);

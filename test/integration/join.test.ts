@@ -60,9 +60,12 @@ test('a third region joins a mesh under load', async () => {
   const loads = await underLoad([alpha, beta], 91, async () => {
     await sleep(500);
     await gamma.startRedis();
-    // Its own clients do not wait for the mesh either.
-    late = new Load(gamma, 93, 5).start();
     gamma.startAgent();
+    // Its own clients do not wait for the mesh either, from the moment in which the agent reads what they do.
+    const joins = async (): Promise<boolean> =>
+      /mesh|^$/.test((await gamma.status().catch(() => ({ reason: 'starting' }))).reason ?? '');
+    await until(joins, 20_000, 'gamma does not join');
+    late = new Load(gamma, 93, 5, false).start();
     await gamma.ready();
     await sleep(500);
     await late.stop();

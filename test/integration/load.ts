@@ -35,6 +35,7 @@ export class Load {
     private readonly seed: number,
     /** Pause between two rounds, ms. */
     private readonly pauseMs = 2,
+    private readonly removes = true,
   ) {}
 
   start(): this {
@@ -50,7 +51,7 @@ export class Load {
 
   private async run(dice: Dice): Promise<void> {
     let client: Redis | null = null;
-    while (!this.stopping) {
+    while (!this.stopping && !this.region.mesh.stopped) {
       client ??= await this.connect();
       if (client === null) continue;
       if (!(await this.round(client, dice))) {
@@ -91,7 +92,7 @@ export class Load {
     const counter = dice.pick(counters);
     const field = dice.pick(hashCounters);
     const by = 1 + dice.below(9);
-    const drop = dice.below(4) === 0 && this.members.length > 0 ? dice.pick(this.members) : null;
+    const drop = this.removes && dice.below(4) === 0 && this.members.length > 0 ? dice.pick(this.members) : null;
     const pipeline = dice.below(3) === 0 ? client.multi() : client.pipeline();
     pipeline.set(`key:${id}`, value);
     pipeline.incrby(counter, by);

@@ -60,6 +60,7 @@ class Program {
   private ended: Promise<string> = Promise.resolve('not started');
 
   constructor(
+    private readonly mesh: Mesh,
     private readonly command: string,
     private readonly args: readonly string[],
     readonly log: string,
@@ -80,6 +81,8 @@ class Program {
 
   start(): void {
     if (this.child !== null) throw new Error(`${this.command} runs already`);
+    // A test that has run out of time goes on in the background.
+    if (this.mesh.stopped) throw new Error('the mesh is stopped');
     const fd = openSync(this.log, 'a', 0o600);
     const env = { ...process.env };
     for (const name of Object.keys(env)) if (name.startsWith('MERIDIAN_')) delete env[name];
@@ -152,8 +155,9 @@ export class Region {
     readonly layout: RegionLayout,
   ) {
     this.port = layout.redis.port;
-    this.redis = new Program(mesh.binary.path, [layout.redis.conf], layout.redis.log);
+    this.redis = new Program(mesh, mesh.binary.path, [layout.redis.conf], layout.redis.log);
     this.agent = new Program(
+      mesh,
       process.execPath,
       ['--enable-source-maps', agentProgram, '--config', layout.agent.config],
       layout.agent.log,
@@ -170,7 +174,7 @@ export class Region {
   /** Starts another node of the region, a replica by its configuration file. */
   async startReplica(index = 0): Promise<Program> {
     const node = this.layout.replicas[index]!;
-    const replica = new Program(this.mesh.binary.path, [node.conf], node.log);
+    const replica = new Program(this.mesh, this.mesh.binary.path, [node.conf], node.log);
     this.mesh.extra.push(replica);
     replica.start();
     await answers(node.port, this.mesh.secrets.password, replica);
@@ -270,6 +274,7 @@ export class Mesh {
   readonly proxies: LinkProxy[] = [];
   /** Nodes that tests started beside the regions' primaries. */
   readonly extra: Program[] = [];
+  stopped = false;
   private barriers = 0;
 
   private constructor(
@@ -326,6 +331,7 @@ export class Mesh {
 
   /** Ends everything and removes it. */
   async stop(): Promise<void> {
+    this.stopped = true;
     try {
       // At once: what a graceful stop does has its own test.
       await Promise.all(this.regions.map((region) => region.stop('SIGKILL')));
@@ -339,7 +345,7 @@ export class Mesh {
 
   /** A server of another kind, which ends with the mesh. */
   program(args: readonly string[], log: string): Program {
-    const program = new Program(this.binary.path, args, log);
+    const program = new Program(this, this.binary.path, args, log);
     this.extra.push(program);
     return program;
   }
