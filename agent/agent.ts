@@ -23,7 +23,7 @@ const MESH_VERSION = 1;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
 /** Between two updates of the links' series. */
-const METRICS_MS = 1000;
+const METRICS_MS = 250;
 /** A link whose last heartbeat is older lags, whatever that one took. */
 const STALE_BEAT_MS = 1000;
 /** Between two looks at the Redis beside the agent. */
@@ -377,6 +377,7 @@ export class Agent {
   }
 
   status(): unknown {
+    this.updateLinkMetrics();
     const { session, config, journal } = this;
     const links = this.linkStatus();
     const core = session?.core;

@@ -20,9 +20,6 @@ import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
 
-/** A key whose state is refused so often is left as it is. */
-const REFUSALS_MAX = 5;
-
 export interface MergeCoreOptions {
   region: string;
   /** All regions of the mesh; an operation folds when all of them have reported it. */
@@ -621,17 +618,14 @@ export class MergeCore {
   /**
    * Redis refused a command on the key (WRONGTYPE, a counter that is no number). The first time the rule's value is
    * written; where that is refused too, or the key has left the window meanwhile, a state settles it.
-   * @returns false when even that was refused time and again: the command is lost here
    */
-  refused(db: number, key: string): boolean {
+  refused(db: number, key: string): void {
     const known = this.find(db, key);
     const state = known ?? this.window.ensure(db, key);
     // Several commands of one block count once: the correction is on its way. Nobody else knows of the refusal.
-    if (this.raced.has(state)) return true;
-    if (state.refusals++ > REFUSALS_MAX) return false;
-    if (state.refusals === 1 && known !== undefined) this.race(state, null);
+    if (this.raced.has(state)) return;
+    if (state.refusals++ === 0 && known !== undefined) this.race(state, null);
     else this.unsettle(state, this.options.region);
-    return true;
   }
 
   /** After an operation met ones that it had not seen: is the element-wise rule enough? */

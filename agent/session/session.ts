@@ -920,8 +920,8 @@ export class Session {
     const { log, metrics } = this.context;
     if (refusal.key !== undefined && !refusal.key.startsWith(OWN_PREFIX)) {
       // Types that met, or increments on what is no number: the rule decides, or the key's state does.
-      const settled = this.core.refused(refusal.db, refusal.key);
-      if (settled) return;
+      this.core.refused(refusal.db, refusal.key);
+      return;
     }
     this.deadLetters++;
     metrics.deadLetter(refusal.code);
