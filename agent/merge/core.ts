@@ -47,6 +47,8 @@ export class MergeCore {
   private readonly effects: Effect[] = [];
   private readonly touched: Element[] = [];
   private isBase = false;
+  /** Keys on which remembered operations met own ones, until all are remembered. */
+  private readonly unmerged = new Set<KeyState>();
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail = new Tail();
   /** End of the last record with operations, by interned origin. */
@@ -306,7 +308,7 @@ export class MergeCore {
   /**
    * Takes over a record that is in Redis already, when the window is rebuilt after a restart, or made after a snapshot.
    * @param until position up to which it is in Redis
-   * @param races whether own operations have not been merged with it yet
+   * @param races whether own operations have not been merged with it yet; see `mergeRemembered`
    */
   remember(record: OpRecord, until = Infinity, races = false): void {
     this.indexTail();
@@ -325,13 +327,32 @@ export class MergeCore {
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
-              if (!quiet && races) this.race(state, effect.kind === 'set' ? null : this.touched);
+              if (!quiet && races && this.hasOwn(state)) this.unmerged.add(state);
               if (!quiet) this.checkSettled(state, effect, op);
               if (renewed) this.unsettle(state, this.options.region);
             }
         }
       });
     if (record.end <= until) this.noteRecord(record);
+  }
+
+  /**
+   * Everything that is in Redis has been remembered: now, and not half-way, the keys that own operations had met are
+   * brought to the rule's value.
+   */
+  mergeRemembered(): void {
+    for (const { db, key } of this.unmerged) {
+      const state = this.find(db, key);
+      if (state !== undefined) this.race(state, null);
+      else this.demandState(db, key, this.options.region);
+    }
+    this.unmerged.clear();
+  }
+
+  private hasOwn(state: KeyState): boolean {
+    for (let o = 0; o < this.origins.size; o++)
+      if (this.origins.region(o) === this.options.region && state.positionOf(o) >= 0) return true;
+    return false;
   }
 
   /** Takes an origin's operations for data that everybody begins with (a snapshot of the mesh). */

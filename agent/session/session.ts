@@ -87,6 +87,8 @@ export class Session {
   private countedConflicts: Record<string, number> = {};
   private countedCorrections = 0;
   private pumping: Promise<void> = Promise.resolve();
+  /** Operations that are in Redis already are yet to be remembered. */
+  private remembering = false;
   private readonly awaitedSince = new WeakMap<KeyState, number>();
   /** It waits for another region's data to compare with, and nobody who can be reached has any. */
   private hopeless = false;
@@ -410,6 +412,7 @@ export class Session {
     }
     for (const record of waiting) feed(record);
     for (const [known, position] of vector) if (!lost.has(known)) core.assume(known, position);
+    this.remembering = lost.size > 0;
     this.rebuilt = true;
     // What peers sent meanwhile is in the journal.
     for (const known of journal.origins())
@@ -523,6 +526,7 @@ export class Session {
           if ((journal.appendedEnd(origin) ?? -1) < first) journal.skipTo(origin, first);
           this.core.assume(origin, first);
         }
+        this.remembering = true;
       },
       alive: () => this.alive(),
       hasLocal: (db, key) => this.core.find(db, key) !== undefined,
@@ -761,31 +765,23 @@ export class Session {
     const { applyBatchBytes, applyBatchOps } = this.context.config.limits;
     let batch: Batch | null = null;
     let bytes = 0;
+    if (this.remembering && !this.remember()) return null;
     for (let progress = true; progress;) {
       progress = false;
       for (const origin of inbox.origins()) {
         for (let record = inbox.peek(origin); record !== undefined; record = inbox.peek(origin)) {
           const after = this.vector.get(origin) ?? -1;
-          if (record.kind === RecordKind.birth || (record.end <= after && record.end <= core.knownOf(origin))) {
+          if (record.end <= after || record.kind === RecordKind.birth) {
             inbox.take(origin);
             core.assume(origin, record.end);
             progress = true;
             continue;
           }
           if (!core.isDeliverable(record)) break;
-          // In Redis with the snapshot that this region began with, and perhaps not seen by what is still to come.
-          const isHeld = record.start < after && record.start >= core.knownOf(origin);
-          if (record.end <= after) {
-            core.remember(record, after, true);
-            inbox.take(origin);
-            progress = true;
-            continue;
-          }
           if (batch !== null && (bytes + record.payload.length > applyBatchBytes || batch.operations >= applyBatchOps))
             return batch;
           batch ??= new Batch();
           inbox.take(origin);
-          if (isHeld) core.remember(record, after, true);
           core.plan(record, batch, after);
           bytes += record.payload.length;
           this.vector.set(origin, record.end);
@@ -794,6 +790,36 @@ export class Session {
       }
     }
     return batch;
+  }
+
+  /**
+   * Takes over the operations that are in Redis with the snapshot that this region began with: what is still to come may
+   * not have seen them. Nothing else is applied before, for it would be merged with a part of them.
+   * @returns whether all are known
+   */
+  private remember(): boolean {
+    const { core, inbox } = this;
+    for (let progress = true; progress;) {
+      progress = false;
+      for (const origin of inbox.origins()) {
+        const until = this.vector.get(origin) ?? -1;
+        for (let record = inbox.peek(origin); record !== undefined; record = inbox.peek(origin)) {
+          if (record.kind !== RecordKind.birth && record.end > core.knownOf(origin)) {
+            if (record.start >= until || core.knownOf(origin) >= until || !core.isDeliverable(record)) break;
+            core.remember(record, until, true);
+          }
+          progress = true;
+          core.assume(origin, Math.min(record.end, Math.max(until, record.start)));
+          if (record.end > until && record.kind !== RecordKind.birth) break;
+          inbox.take(origin);
+        }
+      }
+    }
+    for (const [origin, position] of this.vector)
+      if (origin !== this.recorder!.state.origin && core.knownOf(origin) < position) return false;
+    core.mergeRemembered();
+    this.remembering = false;
+    return true;
   }
 
   private async applyBatch(batch: Batch, corrects: boolean): Promise<void> {
