@@ -177,6 +177,7 @@ export class MergeCore {
   private race(state: KeyState, elements: readonly Element[] | null): void {
     if (!this.raced.has(state)) {
       this.raced.add(state);
+      this.window.hold(state);
       state.corrections++;
     }
     if (elements === null || elements.length === 0) state.raced = 'all';
@@ -436,7 +437,7 @@ export class MergeCore {
       else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
     } else for (const element of this.touched) writeElement(out, state, element, this.origins);
     // The key may just have come back, and a time to live of it have been here before.
-    if (state.ttls.length > 0) writeTtl(out, state, this.origins);
+    if (state.ttls.length > 0 && !state.ttlUnsure) writeTtl(out, state, this.origins);
   }
 
   private planOpaque(
@@ -586,6 +587,7 @@ export class MergeCore {
     this.indexTail();
     // It may have left the window while the batch that it was planned in waited.
     const state = this.window.ensure(given.db, given.key);
+    this.window.hold(state);
     state.unsettled = true;
     if (settler !== null) state.settler = settler;
     this.unsettled.add(state);
@@ -661,7 +663,8 @@ export class MergeCore {
       const element = state.findElement(effect.type, effect.name);
       if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
     }
-    if (state.ttlUnsure && changesElements(effect)) {
+    if ((state.ttlUnsure || state.ttlGuessed) && effect.kind !== 'delete' && effect.kind !== 'expire') {
+      this.window.hold(state);
       state.ttlDoubted = true;
       this.doubted.add(state);
     }
@@ -817,15 +820,6 @@ export class MergeCore {
     const type = 'type' in effect ? TYPE_NAMES[effect.type] : effect.kind === 'set' ? 'string' : effect.kind;
     this.counters.conflicts[type] = (this.counters.conflicts[type] ?? 0) + 1;
   }
-}
-
-function changesElements(effect: Effect): boolean {
-  return (
-    effect.kind === 'put' ||
-    effect.kind === 'remove' ||
-    effect.kind === 'increment' ||
-    (effect.kind === 'set' && effect.keepTtl)
-  );
 }
 
 /** Effects on one key. */

@@ -192,5 +192,6 @@ export function correctKey(
     }
   }
   for (const element of elements) writeElement(out, state, element, origins);
-  if (state.ttls.length > 0 || state.ttlBaseDead) writeTtl(out, state, origins);
+  // Where it may have gone with the last element, Redis knows better.
+  if ((state.ttls.length > 0 || state.ttlBaseDead) && !state.ttlUnsure) writeTtl(out, state, origins);
 }

@@ -139,6 +139,8 @@ export class KeyState {
    * seen each other meet on such a key, the regions may differ in it.
    */
   ttlUnsure = false;
+  /** It was kept although an operation may have begun the key anew: what that had seen of the key is not known any more. */
+  ttlGuessed = false;
   /** They may: this region looks, and says so if it has one. */
   ttlDoubted = false;
   /** Operations not yet seen by all. */
@@ -155,6 +157,8 @@ export class KeyState {
   raced: Set<Element> | 'all' | null = null;
   /** Corrections that have not reached Redis yet. Until then the key can't fold: its value in Redis is not the rule's. */
   corrections = 0;
+  /** What all members had seen when something began to hold it: all that came later is needed to decide again. */
+  heldFrom: readonly number[] = NONE;
   /** Some of its operations are seen by all, but it can't leave the window yet. */
   lagging = false;
   /** Bits of the types that `members` has ever held. */
@@ -312,12 +316,12 @@ export class KeyState {
 
   /** Where nothing is left that `op` has seen, the key was deleted before it, or by it, and its time to live too. */
   private dropTtlOfEmptied(op: Op, type: Type): void {
-    if (this.ttls.length === 0 || !this.isBaseDead(type)) return;
+    if (!this.isBaseDead(type) || !this.ttls.some((ttl) => saw(op, ttl.op))) return;
     for (const element of this.elements())
       for (const part of [...element.puts, ...element.increments]) if (part.op === op || saw(op, part.op)) return;
     // What it had seen may have been removed by something it had not.
     if (this.isQuietFor(op)) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
-    else this.ttlUnsure = true;
+    else this.ttlGuessed = true;
   }
 
   /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
@@ -545,10 +549,14 @@ export class Window {
       if (first !== undefined) low.set(o, first);
     }
     // Seen by all, and still needed: what is under way has not seen it, and is to be compared with it.
-    for (const state of this.lagging)
-      state.eachHeld((origin, position) => {
-        if ((low.get(origin) ?? Infinity) > position) low.set(origin, position);
-      });
+    const lower = (origin: number, position: number): void => {
+      if ((low.get(origin) ?? Infinity) > position) low.set(origin, position);
+    };
+    for (const state of this.lagging) {
+      state.eachHeld(lower);
+      // Deletes too, of which the window has only the effect: Redis may not have it yet.
+      if (state.isHeld) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(state.heldFrom, o) + 1);
+    }
     return low;
   }
 
@@ -591,6 +599,11 @@ export class Window {
       }
       if (element !== null && element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
     }
+  }
+
+  /** Something begins to hold a key. */
+  hold(state: KeyState): void {
+    if (!state.isHeld) state.heldFrom = this.stable.slice();
   }
 
   /** Lets a key go of which all is seen by all: its value in Redis is then the base of whatever comes. */
