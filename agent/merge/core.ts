@@ -211,6 +211,8 @@ export class MergeCore {
       const { raced } = state;
       const elements = raced === null || raced === 'all' ? state.elements() : raced;
       correctKey(batch.select(state.db), state, elements, this.origins);
+      // It was left as Redis has it, which may be what lost.
+      if (state.ttlUnsure && raced === 'all' && state.ttls.length > 0) this.doubt(state);
       if (batch.writer.commands > before) this.counters.corrections++;
     }
   }
@@ -663,11 +665,14 @@ export class MergeCore {
       const element = state.findElement(effect.type, effect.name);
       if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
     }
-    if ((state.ttlUnsure || state.ttlGuessed) && effect.kind !== 'delete' && effect.kind !== 'expire') {
-      this.window.hold(state);
-      state.ttlDoubted = true;
-      this.doubted.add(state);
-    }
+    if ((state.ttlUnsure || state.ttlGuessed) && effect.kind !== 'delete' && effect.kind !== 'expire')
+      this.doubt(state);
+  }
+
+  private doubt(state: KeyState): void {
+    this.window.hold(state);
+    state.ttlDoubted = true;
+    this.doubted.add(state);
   }
 
   // ——— stability
