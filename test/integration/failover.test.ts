@@ -40,7 +40,7 @@ test('a promoted replica that had not got the last writes', async () => {
   const client = beta.client();
   await client.mset('count', 10, 'changes', 'before', 'goes', 1);
   await client.rpush('list', 'a', 'b');
-  const loads = await underLoad(mesh.regions, 81, () => sleep(500), 5);
+  const loads = await underLoad(mesh.regions, 810, () => sleep(500), 5);
   await mesh.waitEqual();
 
   proxy.set({ cut: true });
@@ -50,7 +50,7 @@ test('a promoted replica that had not got the last writes', async () => {
   await client.del('goes');
   await client.hset('h', 'f', 1);
   await client.rpush('list', 'c');
-  const lost = await underLoad([beta], 82, () => sleep(300), 5);
+  const lost = await underLoad([beta], 820, () => sleep(300), 5);
   await mesh.waitEqual();
 
   await beta.agent.signal('SIGKILL');
@@ -64,7 +64,7 @@ test('a promoted replica that had not got the last writes', async () => {
   beta.configure((config) => (config.redis.port = port));
   const after = await underLoad(
     mesh.regions,
-    83,
+    830,
     async () => {
       beta.startAgent();
       await beta.ready();
@@ -86,7 +86,7 @@ test('a replica that has everything is promoted while the agent lives', async ()
   mesh = await Mesh.start({ replicas: 1 });
   const beta = mesh.region('beta');
   const { replica, port } = await replicate(beta);
-  const loads = await underLoad(mesh.regions, 84, () => sleep(500), 5);
+  const loads = await underLoad(mesh.regions, 840, () => sleep(500), 5);
   await mesh.waitEqual();
   await sleep(200);
   await beta.redis.signal('SIGKILL');
@@ -95,7 +95,7 @@ test('a replica that has everything is promoted while the agent lives', async ()
   beta.configure((config) => (config.redis.port = port));
   const after = await underLoad(
     mesh.regions,
-    85,
+    850,
     async () => {
       await beta.restartAgent('SIGTERM');
       await beta.ready();

@@ -73,6 +73,7 @@ export class Load {
       retryStrategy: () => null,
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
+      disconnectTimeout: 100,
     });
     client.on('error', () => undefined);
     try {

@@ -254,6 +254,7 @@ export class Region {
       password: this.mesh.secrets.password,
       retryStrategy: () => 50,
       maxRetriesPerRequest: null,
+      disconnectTimeout: 100,
       ...options,
     });
     client.on('error', () => undefined);
