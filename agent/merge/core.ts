@@ -209,7 +209,7 @@ export class MergeCore {
       const before = batch.writer.commands;
       // Kept until the correction is in Redis: a client's write may make it be built once more.
       const { raced } = state;
-      const elements = raced === null || raced === 'all' ? state.elements() : raced;
+      const elements = raced === 'all' ? null : raced;
       correctKey(batch.select(state.db), state, elements, this.origins);
       // It was left as Redis has it, which may be what lost.
       if (state.ttlUnsure && raced === 'all' && state.ttls.length > 0) this.doubt(state);
@@ -665,8 +665,8 @@ export class MergeCore {
       const element = state.findElement(effect.type, effect.name);
       if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
     }
-    if ((state.ttlUnsure || state.ttlGuessed) && effect.kind !== 'delete' && effect.kind !== 'expire')
-      this.doubt(state);
+    const removes = effect.kind === 'delete' || effect.kind === 'expire';
+    if ((state.ttlUnsure || state.ttlGuessed) && (!removes || state.ttls.length > 0)) this.doubt(state);
   }
 
   private doubt(state: KeyState): void {

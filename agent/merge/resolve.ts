@@ -174,11 +174,12 @@ export function rewriteKey(out: CommandWriter, state: KeyState, origins: OriginT
 /**
  * Brings Redis to the rule's value of a key whose operations Redis may have run in another order than the rule's.
  * Only what the window knows is written; the rest commutes with whatever happened.
+ * @param elements what may differ; null: the whole key
  */
 export function correctKey(
   out: CommandWriter,
   state: KeyState,
-  elements: Iterable<Element>,
+  elements: Iterable<Element> | null,
   origins: OriginTable,
 ): void {
   const only = state.onlyType;
@@ -190,6 +191,14 @@ export function correctKey(
       rewriteKey(out, state, origins);
       return;
     }
+  }
+  if (elements === null) {
+    // What the window no longer knows one by one may be dead as a whole: Redis has to lose that too.
+    if (only !== null && only !== -1 && state.isBaseDead(only)) {
+      rewriteKey(out, state, origins);
+      return;
+    }
+    elements = state.elements();
   }
   for (const element of elements) writeElement(out, state, element, origins);
   // Where it may have gone with the last element, Redis knows better.

@@ -51,8 +51,9 @@ const CHANNEL: ChannelOptions = {
   'grpc.enable_channelz': 0,
 };
 
-/** Round trips from which the network's own is taken. */
-const RECENT_RTTS = 30;
+/** A new link is measured at once, before it has anything to do. */
+const FIRST_PINGS = 5;
+const FIRST_PINGS_MS = 50;
 
 /** A peer that lacks an origin is asked again after so long. */
 const MISSING_MS = 10_000;
@@ -302,7 +303,7 @@ class Connection {
   fail(error: PeerError): void {
     if (this.#failure) return;
     this.#failure = error;
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
     clearTimeout(this.#ackTimer);
     this.#following.clear();
     this.#byId.clear();
@@ -449,18 +450,18 @@ class Connection {
       const silent = performance.now() - heardAt;
       if (silent > deadMs) return this.fail(new PeerError('timeout', `no pong for ${Math.round(silent)} ms`));
       sentAt = performance.now();
-      // The sender decides by it what the network is like: the least of the last ones, without what a busy process adds.
-      if (!call.writableNeedDrain) call.write({ id: ++id, rttMs: recent.length === 0 ? -1 : Math.min(...recent) });
+      // The sender decides by it what the network is like: the least of all, without what a busy process adds.
+      if (!call.writableNeedDrain) call.write({ id: ++id, rttMs: least === Infinity ? -1 : least });
+      this.#timer = setTimeout(ping, id < FIRST_PINGS ? Math.min(pingMs, FIRST_PINGS_MS) : pingMs);
     };
-    const recent: number[] = [];
+    let least = Infinity;
     call.on('data', (pong: Ping) => {
       heardAt = performance.now();
       if (pong.id !== id) return;
       this.link.rttMs = heardAt - sentAt;
-      if (recent.push(this.link.rttMs) > RECENT_RTTS) recent.shift();
+      least = Math.min(least, this.link.rttMs);
     });
     call.on('error', (error) => this.fail(toPeerError(error)));
-    this.#timer = setInterval(ping, pingMs);
     ping();
   }
 }
