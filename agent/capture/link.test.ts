@@ -41,6 +41,7 @@ async function attach(
       }
       commands.push(args);
     }
+    scanner.keep();
   });
   link.on('close', (error) => (closed = error ?? 'closed'));
   const outcome = await link.connect(from);

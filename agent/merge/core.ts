@@ -242,6 +242,7 @@ export class MergeCore {
         batch.operations++;
       });
     }
+    batch.bytes += record.payload.length;
     const last = record.stamp + Math.max(0, record.ops - 1);
     if (last > batch.stamp) batch.stamp = last;
     this.noteRecord(record);
@@ -282,29 +283,27 @@ export class MergeCore {
 
   /** Passes a record whose operations meet nothing on as it came. @returns false when it holds more than plain ones */
   private pass(record: OpRecord, batch: Batch): boolean {
+    const mark = batch.mark();
     const scanner = new CommandScanner();
     scanner.push(record.payload);
-    let controls = false;
+    let { db } = record;
     let operations = 0;
     while (scanner.next()) {
-      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
-      if (command.class === Class.control) controls = true;
-      else if (!isPlain(command, scanner) || isOwnKey(command, scanner)) return false;
-      else operations++;
+      const { buf, argStart, argEnd } = scanner;
+      const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
+      if (command.class === Class.control) {
+        if (command.code === Code.select) db = Number(argText(scanner, 1));
+        continue;
+      }
+      if (!isPlain(command, scanner) || isOwnKey(command, scanner)) {
+        batch.rewind(mark);
+        return false;
+      }
+      if (command.code === Code.set && scanner.argc === 3) batch.set(db, buf, argEnd[0]! + 2, scanner.end);
+      else batch.pass(db, buf, scanner.start, scanner.end);
+      operations++;
     }
     batch.operations += operations;
-    if (!controls) {
-      batch.pass(record.db, record.payload, 0, record.payload.length, operations);
-      return true;
-    }
-    const again = new CommandScanner();
-    again.push(record.payload);
-    let { db } = record;
-    while (again.next()) {
-      const command = findCommand(again.buf, again.argStart[0]!, again.argEnd[0]!) ?? UNKNOWN_COMMAND;
-      if (command.class !== Class.control) batch.pass(db, again.buf, again.start, again.end);
-      else if (command.code === Code.select) db = Number(argText(again, 1));
-    }
     return true;
   }
 
@@ -747,7 +746,7 @@ export class MergeCore {
           this.window.set(db, argText(scanner, 1), origin, position, stamp, seen, value)
         ) {
           if (batch !== null) {
-            batch.pass(db, buf, scanner.start, scanner.end);
+            batch.set(db, buf, argEnd[0]! + 2, scanner.end);
             batch.operations++;
           }
         } else visit(command, scanner, new Op(origin, position, stamp, seen), db);

@@ -302,18 +302,40 @@ function errorText(error: unknown): string {
   return error.message !== '' ? error.message : (code ?? error.name);
 }
 
-/** Opens a TCP or TLS socket. @throws ConnectionError CONNECT or TIMEOUT. */
+/** Size of the one buffer into which a plain socket is read, when `onBytes` is given. */
+const READ_BYTES = 64 * 1024;
+
+/**
+ * Opens a TCP or TLS socket.
+ * @param onBytes takes what comes instead of 'data' events; the bytes are valid until it returns (a plain socket reads
+ *   into one buffer, for a new one per packet costs more than the packet)
+ * @throws ConnectionError CONNECT or TIMEOUT
+ */
 export function openSocket(
   opts: { host: string; port: number; tls?: tls.ConnectionOptions },
   timeoutMs: number,
+  onBytes?: (bytes: Buffer) => void,
 ): Promise<net.Socket> {
   const peer = `${opts.host}:${opts.port}`;
   return new Promise((resolve, reject) => {
     const secure = opts.tls !== undefined;
     const servername = net.isIP(opts.host) === 0 ? { servername: opts.host } : {};
+    const onread =
+      onBytes === undefined
+        ? {}
+        : {
+            onread: {
+              buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+              callback: (read: number, bytes: Uint8Array): boolean => {
+                onBytes(Buffer.from(bytes.buffer, bytes.byteOffset, read));
+                return true;
+              },
+            },
+          };
     const socket = secure
       ? tls.connect({ ...servername, ...opts.tls, host: opts.host, port: opts.port })
-      : net.connect({ host: opts.host, port: opts.port });
+      : net.connect({ host: opts.host, port: opts.port, ...onread });
+    if (secure && onBytes !== undefined) socket.on('data', onBytes);
     const ready = secure ? 'secureConnect' : 'connect';
     const timer = setTimeout(
       () => fail(new ConnectionError('TIMEOUT', `${peer} did not accept a connection within ${timeoutMs} ms`)),

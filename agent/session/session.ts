@@ -87,6 +87,11 @@ export class Session {
   private countedConflicts: Record<string, number> = {};
   private countedCorrections = 0;
   private pumping: Promise<void> = Promise.resolve();
+  /** A block is on its way; the next one is planned meanwhile. */
+  private applying = false;
+  private next: Batch | null = null;
+  /** Positions behind what has been planned: ahead of `vector` by what is on its way. */
+  private readonly planned = new Map<OriginId, number>();
   /** Operations that are in Redis already are yet to be remembered. */
   private remembering = false;
   private readonly awaitedSince = new WeakMap<KeyState, number>();
@@ -244,7 +249,7 @@ export class Session {
     context.setState('syncing', 'asking Redis for its replication stream');
     const resume = meta === null || !this.established ? null : await resumePoint(journal, meta);
     const chunks: Buffer[] = [];
-    let push = (chunk: Buffer): void => void chunks.push(chunk);
+    let push = (chunk: Buffer): void => void chunks.push(Buffer.from(chunk));
     const { link, outcome, forked } = await this.openLink(server, resume, (chunk) => push(chunk));
     this.link = link;
     this.replId = outcome.replId;
@@ -549,8 +554,10 @@ export class Session {
   }
 
   private ownRecord(record: OpRecord): void {
-    this.append(record);
-    this.core.local(record);
+    // The core keeps parts of the payload: those of the journal's bytes, for the stream's are overwritten by what comes next.
+    const encoded = encodeRecord(record);
+    this.context.journal.append(encoded);
+    this.core.local({ ...record, payload: encoded.subarray(encoded.length - record.payload.length) });
     this.captured.add(record.ops);
     this.context.metrics.captured.inc(record.ops);
   }
@@ -665,6 +672,7 @@ export class Session {
 
   private readUpTo(offset: number): Promise<void> {
     if (this.ended !== null) return Promise.reject(this.ended);
+    if (this.recorder!.state.offset < offset) this.link?.deliver();
     if (this.recorder!.state.offset >= offset) return Promise.resolve();
     return new Promise((done, fail) => this.readWaiters.push({ offset, done, fail }));
   }
@@ -713,7 +721,8 @@ export class Session {
     const rest: typeof this.beats = [];
     for (const entry of this.beats) {
       const { beat, after } = entry;
-      if ((this.vector.get(beat.origin) ?? -1) < after && this.core.knownOf(beat.origin) < after) {
+      const isOnItsWay = (this.planned.get(beat.origin) ?? -1) >= after;
+      if ((this.vector.get(beat.origin) ?? -1) < after && (isOnItsWay || this.core.knownOf(beat.origin) < after)) {
         rest.push(entry);
         continue;
       }
@@ -730,7 +739,8 @@ export class Session {
 
   private wake(): void {
     this.pumpAwake = true;
-    this.wakePump?.();
+    if (this.applying) this.planAhead();
+    else this.wakePump?.();
   }
 
   private async idle(): Promise<void> {
@@ -747,12 +757,14 @@ export class Session {
 
   /** Applies what is deliverable, corrects what clients raced, settles what can't be merged. */
   private async pump(): Promise<void> {
+    for (const [origin, position] of this.vector) this.planned.set(origin, position);
     while (this.ended === null) {
       this.pumpAwake = false;
-      const batch = this.collect();
-      const raced = this.core.racedKeys > 0;
-      if (batch !== null || raced) {
-        await this.applyBatch(batch ?? new Batch(), true);
+      this.collect();
+      const { next } = this;
+      if (next !== null || this.core.racedKeys > 0) {
+        this.next = null;
+        await this.applyWhilePlanning(next ?? new Batch());
         continue;
       }
       if (this.core.unsettledKeys > 0 && (await this.settleOne())) continue;
@@ -760,17 +772,42 @@ export class Session {
     }
   }
 
-  private collect(): Batch | null {
-    const { core, inbox } = this;
+  /**
+   * Applies a batch, and plans the next one while Redis runs it: but not where the block is still to be decided, for what is
+   * planned behind it would get into it.
+   */
+  private async applyWhilePlanning(batch: Batch): Promise<void> {
+    const isDecided = this.core.racedKeys === 0 && !batch.hasGuards;
+    const applied = this.applyBatch(batch, true);
+    if (isDecided) {
+      this.applying = true;
+      this.planAhead();
+    }
+    await applied.finally(() => (this.applying = false));
+  }
+
+  private planAhead(): void {
+    try {
+      this.collect();
+    } catch (error) {
+      this.end(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  /** Plans what is deliverable, as much as goes into one block, into `next`. */
+  private collect(): void {
+    const { core, inbox, planned } = this;
     const { applyBatchBytes, applyBatchOps } = this.context.config.limits;
-    let batch: Batch | null = null;
-    let bytes = 0;
-    if (this.remembering && !this.remember()) return null;
+    if (this.remembering && !this.remember()) return;
+    const isFull = (): boolean => {
+      const batch = this.next;
+      return batch !== null && (batch.bytes >= applyBatchBytes || batch.operations >= applyBatchOps);
+    };
     for (let progress = true; progress;) {
       progress = false;
       for (const origin of inbox.origins()) {
         for (let record = inbox.peek(origin); record !== undefined; record = inbox.peek(origin)) {
-          const after = this.vector.get(origin) ?? -1;
+          const after = planned.get(origin) ?? -1;
           if (record.end <= after || record.kind === RecordKind.birth) {
             inbox.take(origin);
             core.assume(origin, record.end);
@@ -778,18 +815,15 @@ export class Session {
             continue;
           }
           if (!core.isDeliverable(record)) break;
-          if (batch !== null && (bytes + record.payload.length > applyBatchBytes || batch.operations >= applyBatchOps))
-            return batch;
-          batch ??= new Batch();
+          if (isFull()) return;
+          const batch = (this.next ??= new Batch());
           inbox.take(origin);
           core.plan(record, batch, after);
-          bytes += record.payload.length;
-          this.vector.set(origin, record.end);
+          planned.set(origin, record.end);
           progress = true;
         }
       }
     }
-    return batch;
   }
 
   /**
@@ -826,6 +860,10 @@ export class Session {
     const { core } = this;
     const operations = batch.operations;
     this.maxStamp = Math.max(this.maxStamp, batch.stamp);
+    // What is planned from here on goes into the next block.
+    const vector = new Map(this.vector);
+    raise(vector, this.planned);
+    const text = this.markerText(vector);
     const raced = corrects ? core.takeRaced() : [];
     const amend =
       raced.length === 0
@@ -837,7 +875,8 @@ export class Session {
               return 0;
             },
           };
-    await this.applier!.apply(batch, () => this.markerText(), amend);
+    await this.applier!.apply(batch, text, amend);
+    raise(this.vector, vector);
     core.corrected(raced);
     this.applied.add(operations);
     const { metrics } = this.context;
@@ -851,8 +890,8 @@ export class Session {
     return this.applyBatch(new Batch(), false);
   }
 
-  private markerText(block = `${this.nonce}:${++this.blocks}`): string {
-    return formatMarker({ block, stamp: this.maxStamp, vector: this.vector });
+  private markerText(vector: Vector, block = `${this.nonce}:${++this.blocks}`): string {
+    return formatMarker({ block, stamp: this.maxStamp, vector });
   }
 
   /** The regions that can be reached directly, this one included. */
@@ -888,7 +927,7 @@ export class Session {
     const state = this.settler!.choose(this.core.toSettle(this.live()), Date.now());
     if (state === null) return false;
     const block = `${this.nonce}:s${++this.blocks}`;
-    const replies = await this.applier!.apply(new Batch(), () => this.markerText(block), {
+    const replies = await this.applier!.apply(new Batch(), this.markerText(this.vector, block), {
       states: [state],
       build: (batch) => this.settler!.read(batch, state),
     });
