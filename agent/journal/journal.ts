@@ -9,7 +9,7 @@ import { EventEmitter } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { peekRecord, RecordKind, recordLength } from '../record';
-import { Deque } from './deque';
+import { Deque } from '../deque';
 import { errorText, JournalError } from './error';
 import { closeFile, openFile, syncData, syncDir, writeAll } from './files';
 import { lockDir } from './lock';

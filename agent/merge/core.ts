@@ -16,6 +16,7 @@ import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './comma
 import { argText, decodeEffects, type Effect } from './effects';
 import { OriginTable, seenAt, type Seen } from './origins';
 import { correctKey, keptTtls, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
+import { SetOutcome, sourceOf } from './set-table';
 import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
@@ -94,7 +95,7 @@ export class MergeCore {
   }
 
   private localNow(record: OpRecord): void {
-    this.each(record, -1, null, (command, scanner, op, db) => {
+    this.each(record, -1, Infinity, 'local', (command, scanner, op, db) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects);
       for (const effect of this.effects) {
@@ -237,7 +238,7 @@ export class MergeCore {
     else if (after <= record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
     else {
       this.indexTail();
-      this.each(record, after, batch, (command, scanner, op, db) => {
+      this.each(record, after, Infinity, { plan: batch }, (command, scanner, op, db) => {
         this.planCommand(command, scanner, op, db, batch);
         batch.operations++;
       });
@@ -316,8 +317,7 @@ export class MergeCore {
     this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
-      this.each(record, -1, null, (command, scanner, op, db) => {
-        if (op.position > until) return;
+      this.each(record, -1, until, 'remember', (command, scanner, op, db) => {
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects);
         for (const effect of this.effects) {
@@ -705,21 +705,26 @@ export class MergeCore {
   // ——— common
 
   /**
-   * Visits a record's operations after a position. A plain SET of a key that nothing else is known of, the usual case,
-   * is noted here at once, and passed to `batch` as it came.
+   * Visits a record's operations after a position. A plain SET of a key of which nothing but such is known, the usual
+   * case, is dealt with at once.
+   * @param until position of the last one visited
+   * @param mode what becomes of such a SET: `plan` brings the one that wins into `batch`, `local` looks whether an own one
+   *   meets a block, `remember` only notes it
    */
   private each(
     record: OpRecord,
     after: number,
-    batch: Batch | null,
+    until: number,
+    mode: { plan: Batch } | 'local' | 'remember',
     visit: (command: Command, scanner: CommandScanner, op: Op, db: number) => void,
   ): void {
     const scanner = new CommandScanner();
     scanner.push(record.payload);
     const origin = this.origins.index(record.origin);
     const seen = this.origins.toSeen(record.seen);
+    const source = sourceOf(record.payload, origin, seen);
     const base = record.end - record.payload.length;
-    const value = { buf: scanner.buf, start: 0, end: 0 };
+    const place = { args: 0, argsEnd: 0, key: 0, keyEnd: 0 };
     let { db, stamp } = record;
     const difference =
       record.kind === RecordKind.difference ? new Op(origin, record.end, record.stamp, seen) : undefined;
@@ -732,27 +737,39 @@ export class MergeCore {
         continue;
       }
       if (difference !== undefined) {
-        if (record.end > after) visit(command, scanner, difference, db);
+        if (record.end > after && record.end <= until) visit(command, scanner, difference, db);
         continue;
       }
       const position = base + scanner.end;
+      if (position > until) return;
       if (position > after && !isOwnKey(command, scanner)) {
-        value.start = argStart[2]!;
-        value.end = argEnd[2]!;
-        if (
-          command.code === Code.set &&
-          scanner.argc === 3 &&
-          this.flushes.length === 0 &&
-          this.window.set(db, argText(scanner, 1), origin, position, stamp, seen, value)
-        ) {
-          if (batch !== null) {
-            batch.set(db, buf, argEnd[0]! + 2, scanner.end);
-            batch.operations++;
+        let outcome: SetOutcome = SetOutcome.complex;
+        if (command.code === Code.set && scanner.argc === 3 && this.flushes.length === 0) {
+          place.args = argEnd[0]! + 2;
+          place.argsEnd = scanner.end;
+          place.key = argStart[1]!;
+          place.keyEnd = argEnd[1]!;
+          outcome = this.window.set(db, source, place, position, stamp, !this.isBase);
+        }
+        if (outcome === SetOutcome.complex) visit(command, scanner, new Op(origin, position, stamp, seen), db);
+        else {
+          if (outcome !== SetOutcome.quiet) this.metSet(outcome, mode, db, argText(scanner, 1));
+          if (typeof mode === 'object') {
+            // Of one that loses, the winner is in Redis already, or on its way.
+            if (outcome !== SetOutcome.loses) mode.plan.set(db, buf, place.args, place.argsEnd);
+            mode.plan.operations++;
           }
-        } else visit(command, scanner, new Op(origin, position, stamp, seen), db);
+        }
       }
       stamp++;
     }
+  }
+
+  /** A plain SET met others. An own one that wins was overwritten by the block that it met: Redis gets it back. */
+  private metSet(outcome: SetOutcome, mode: { plan: Batch } | 'local' | 'remember', db: number, key: string): void {
+    if (mode === 'remember') return;
+    this.counters.conflicts['string'] = (this.counters.conflicts['string'] ?? 0) + 1;
+    if (mode === 'local' && outcome === SetOutcome.wins) this.race(this.window.find(db, key)!, null);
   }
 
   private stateFor(db: number, key: string, op: Op): KeyState {

@@ -21,8 +21,7 @@ function start(over: Partial<RecorderState> = {}): { recorder: Recorder; events:
   let acks = 0;
   const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0, heartbeatMs: 0, ...over };
   const recorder = new Recorder(state, {
-    record: (record) =>
-      events.push({ kind: 'record', record: { ...record, payload: Buffer.from(record.payload) } }),
+    record: (record) => events.push({ kind: 'record', record: { ...record, payload: Buffer.from(record.payload) } }),
     marker: (found, offset) => events.push({ kind: 'marker', marker: found, offset }),
     heartbeat: (timeMs, offset) => events.push({ kind: 'heartbeat', timeMs, offset }),
     getAck: () => acks++,
