@@ -305,7 +305,7 @@ export class Agent {
       const end = this.journal.appendedEnd(record.origin);
       // Here already: by another link, or from before a restart.
       if (end !== undefined && (record.kind === RecordKind.birth || record.end <= end)) continue;
-      this.journal.append(encoded);
+      this.journal.append(encoded, this.config.replication.mode === 'async');
       this.session?.offer(record);
       operations += record.ops;
       bytes += encoded.length;

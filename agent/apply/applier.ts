@@ -117,11 +117,11 @@ export class Applier {
       for (const item of items) block.raw(item.bytes, 0, item.bytes.length, item.kind === 'plain' ? item.commands : 1);
       const commands = block.commands - 1;
       block.command(['SELECT', 0]).command(['SET', CURSOR_KEY, text]).command(['EXEC']);
+      // The cursor is watched for the next block at once.
+      block.command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
       this.armed = false;
-      const sent = this.connection.transaction(block.take(), commands + 2);
-      const rearm = new CommandWriter(128).command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]).take();
-      const watching = this.connection.pipeline(rearm, 2);
-      const [{ queueErrors, result }, [, found]] = await Promise.all([sent, watching]);
+      const { queueErrors, result, after } = await this.connection.transaction(block.take(), commands + 2, 2);
+      const found = after[1];
       if (Array.isArray(result)) {
         this.cursor = text;
         this.expectCursor(found);

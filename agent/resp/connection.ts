@@ -44,6 +44,8 @@ export interface TransactionReply {
   queueErrors: Map<number, ReplyError>;
   /** EXEC's reply: an array, null (WATCH: something changed) or an error. */
   result: Reply;
+  /** Replies to the commands behind EXEC. */
+  after: Reply[];
 }
 
 interface Waiter {
@@ -163,15 +165,15 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
   }
 
   /**
-   * Bytes that hold one block: MULTI, `queued` commands, EXEC. The `+QUEUED`s are counted, not made into values. With `before` (WATCH …, say) that many commands stand before MULTI;
-   * their replies must be +OK too.
+   * Bytes that hold one block: MULTI, `queued` commands, EXEC; and `after` commands behind it, sent along with it. The
+   * `+QUEUED`s are counted, not made into values.
    */
-  transaction(rawBytes: Buffer, queued: number, before = 0): Promise<TransactionReply> {
-    const lead = before + 1 + queued;
-    return this.send(rawBytes, lead + 1, lead).then((waiter) => {
+  transaction(rawBytes: Buffer, queued: number, after = 0): Promise<TransactionReply> {
+    const lead = 1 + queued;
+    return this.send(rawBytes, lead + 1 + after, lead).then((waiter) => {
       const queueErrors = new Map<number, ReplyError>();
-      if (waiter.errors !== null) for (const [at, error] of waiter.errors) queueErrors.set(at - before - 1, error);
-      return { queueErrors, result: waiter.replies[0] as Reply };
+      if (waiter.errors !== null) for (const [at, error] of waiter.errors) queueErrors.set(at - 1, error);
+      return { queueErrors, result: waiter.replies[0] as Reply, after: waiter.replies.slice(1) };
     });
   }
 

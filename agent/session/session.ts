@@ -27,7 +27,7 @@ import { RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
 import { Recorder, type RecorderState } from '../stream/recorder';
 import { formatVector, parseVector, raise } from '../vector';
-import { AckPolicy } from './ack';
+import { ACK_MS, AckPolicy } from './ack';
 import { type AgentContext, type RedisAddress, SessionError } from './context';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost } from './join';
@@ -682,8 +682,8 @@ export class Session {
     if (recorder === null || link === null) return;
     const { origin, offset, end } = recorder.state;
     const durable = this.context.journal.durableEnd(origin) ?? 0;
-    const own = durable >= end ? offset : Math.floor(durable);
-    const ack = this.ack.next(own, origin, Date.now(), asked);
+    const journalled = durable >= end ? offset : Math.floor(durable);
+    const ack = this.ack.next({ origin, read: offset, journalled }, Date.now(), asked);
     if (ack !== null) link.ack(ack);
   }
 
@@ -694,7 +694,7 @@ export class Session {
     const { origin, offset, end } = recorder.state;
     const position = durable.get(origin);
     if (position !== undefined)
-      this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position), Date.now());
+      this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position));
     this.sendAck(false);
   }
 
@@ -1027,7 +1027,7 @@ export class Session {
     };
     heartbeat();
     every(heartbeatMs, heartbeat);
-    every(500, () => this.sendAck(false));
+    every(ACK_MS, () => this.sendAck(false));
     every(AWAIT_MS, () => this.askForStates());
     every(META_MS, () => {
       const low = this.lowWater();
