@@ -199,20 +199,6 @@ export class SetTable<State extends object> {
     return state;
   }
 
-  /** Visits puts that are seen by all and still stand beside one that is not. */
-  eachLagging(stable: Seen, visit: (origin: number, position: number) => void): void {
-    const { ints, doubles, slots } = this;
-    for (let i = 0; i < slots.length; i++) {
-      const head = slots[i]! - 1;
-      if (head < 0 || ints[head * INTS + NEXT] === NOTHING) continue;
-      for (let entry = head; entry !== NOTHING; entry = ints[entry * INTS + NEXT]!) {
-        const { origin } = this.sourceAt(entry);
-        const position = doubles[entry * DOUBLES + POSITION]!;
-        if (seenAt(stable, origin) >= position) visit(origin, position);
-      }
-    }
-  }
-
   // ——— chains
 
   private countUnseen(head: number, { origin, seen }: SetSource): number {

@@ -427,6 +427,11 @@ export class Window {
   private readonly queues: FoldQueue[] = [];
   /** Keys that some operations of which are seen by all, but not those that they met. */
   private readonly lagging = new Set<KeyState>();
+  /**
+   * Earlier moments: what all had seen, and the last operation queued of each origin. The first is the latest of which
+   * nothing is queued any more.
+   */
+  private readonly moments: { stable: Seen; queued: readonly number[] }[] = [{ stable: NONE, queued: NONE }];
   /** Operations not yet seen by all. */
   operations = 0;
   /** What every member has reported to have seen, by interned origin. */
@@ -548,13 +553,32 @@ export class Window {
     const lower = (origin: number, position: number): void => {
       if ((low.get(origin) ?? Infinity) > position) low.set(origin, position);
     };
-    this.sets.eachLagging(this.stable, lower);
+    const bound = this.boundOfSets();
+    if (bound !== null) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(bound, o) + 1);
     for (const state of this.lagging) {
       state.eachHeld(lower);
       // Deletes too, of which the window has only the effect: Redis may not have it yet.
       if (state.isHeld) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(state.heldFrom, o) + 1);
     }
     return low;
+  }
+
+  /**
+   * A SET that all have seen may still stand beside one that had not seen it. When that one came, not all had seen the
+   * first: so none is older than what all had seen when the oldest operation that is still queued came.
+   * @returns that, or what all had seen somewhat earlier; null where there is no such SET
+   */
+  private boundOfSets(): Seen | null {
+    const { moments } = this;
+    if (this.sets.keys === 0) {
+      moments.splice(0, Infinity, { stable: this.stable.slice(), queued: NONE });
+      return null;
+    }
+    const hasLeft = ({ queued }: { queued: readonly number[] }): boolean =>
+      queued.every((position, o) => (this.queues[o]!.first() ?? Infinity) > position);
+    moments.push({ stable: this.stable.slice(), queued: this.queues.map((queue) => queue.last() ?? -1) });
+    while (moments.length > 1 && hasLeft(moments[1]!)) moments.shift();
+    return moments[0]!.stable;
   }
 
   /**
@@ -656,6 +680,10 @@ class FoldQueue {
 
   first(): number | undefined {
     return this.size === 0 ? undefined : this.positions[this.head];
+  }
+
+  last(): number | undefined {
+    return this.size === 0 ? undefined : this.positions[(this.head + this.size - 1) & (this.positions.length - 1)];
   }
 
   push(head: number, position: number): void {
