@@ -15,7 +15,18 @@ import { Batch } from './batch';
 import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { argText, decodeEffects, type Effect } from './effects';
 import { OriginTable, seenAt, type Seen } from './origins';
-import { correctKey, keptTtls, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
+import {
+  correctKey,
+  highestTtl,
+  keepTtls,
+  resolve,
+  resolveTtl,
+  rewriteKey,
+  visibleType,
+  winner,
+  writeElement,
+  writeTtl,
+} from './resolve';
 import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
@@ -212,7 +223,7 @@ export class MergeCore {
       const elements = raced === 'all' ? null : raced;
       correctKey(batch.select(state.db), state, elements, this.origins);
       // It was left as Redis has it, which may be what lost.
-      if (state.ttlUnsure && raced === 'all' && state.ttls.length > 0) this.doubt(state);
+      if (raced === 'all' && state.ttls.length > 0 && state.mayDifferInTtl) this.doubt(state);
       if (batch.writer.commands > before) this.counters.corrections++;
     }
   }
@@ -439,7 +450,7 @@ export class MergeCore {
       else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
     } else for (const element of this.touched) writeElement(out, state, element, this.origins);
     // The key may just have come back, and a time to live of it have been here before.
-    if (state.ttls.length > 0 && !state.ttlUnsure) writeTtl(out, state, this.origins);
+    if (state.ttls.length > 0) writeTtl(out, state, this.origins);
   }
 
   private planOpaque(
@@ -512,7 +523,7 @@ export class MergeCore {
   private flush(op: Op, db: number | null): void {
     for (const state of this.window.states(db ?? undefined)) {
       const quiet = state.isQuietFor(op);
-      state.wipe(op);
+      state.delete(op);
       this.window.note(state, op, null);
       if (!quiet) this.race(state, null);
     }
@@ -561,7 +572,8 @@ export class MergeCore {
       if (!wiped.has(state)) {
         // Its time to live alone.
         if (concurrent) writeTtl(batch.select(state.db), state, this.origins);
-        this.assured(state);
+        if (highestTtl(state, this.origins)?.op === op) this.assured(state);
+        else if (!resolveTtl(state, this.origins).known) this.doubt(state);
         continue;
       }
       // What the state had not seen can't be merged with it: it stays as it is, so that the next state has it.
@@ -666,7 +678,7 @@ export class MergeCore {
       if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
     }
     const removes = effect.kind === 'delete' || effect.kind === 'expire';
-    if ((state.ttlUnsure || state.ttlGuessed) && (!removes || state.ttls.length > 0)) this.doubt(state);
+    if (state.mayDifferInTtl && (!removes || state.ttls.length > 0)) this.doubt(state);
   }
 
   private doubt(state: KeyState): void {
@@ -764,7 +776,7 @@ export class MergeCore {
       if (known === undefined)
         for (const flush of this.flushes)
           if (!saw(op, flush.op) && (flush.db === null || flush.db === db)) {
-            state.wipe(flush.op);
+            state.delete(flush.op);
             this.window.note(state, flush.op, null);
           }
       return state;
@@ -785,13 +797,13 @@ export class MergeCore {
     touched.length = 0;
     switch (effect.kind) {
       case 'set':
-        if (effect.keepTtl && state.ttls.length > 0) state.ttls = keptTtls(state, op, this.origins);
+        if (effect.keepTtl && state.ttls.length > 0) keepTtls(state, op, this.origins);
         state.wipe(op, effect.keepTtl);
         touched.push(state.put(op, Type.string, '', effect.value));
         if (effect.expireAt !== null) state.setTtl(op, effect.expireAt, false);
         return;
       case 'delete':
-        state.wipe(op);
+        state.delete(op);
         return;
       case 'expire':
         state.expire(op);
