@@ -177,7 +177,11 @@ export class MergeCore {
       const state = this.stateFor(db, key, op);
       const quiet = state.isQuietFor(op);
       this.insert(state, effect, op);
-      if (quiet) continue;
+      if (quiet) {
+        // A correction was on its way: here it worked on another value than elsewhere.
+        if (effect.kind === 'opaque' && state.corrections > 0) this.unsettle(state, null);
+        continue;
+      }
       this.count(effect);
       this.race(state, effect.kind === 'set' ? null : this.touched);
       this.checkSettled(state, effect, op);
