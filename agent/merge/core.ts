@@ -174,7 +174,7 @@ export class MergeCore {
     if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
     const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
     for (const key of keys) {
-      const state = this.stateFor(db, key, op);
+      const state = this.stateFor(db, key);
       const quiet = state.isQuietFor(op);
       this.insert(state, effect, op);
       if (quiet) {
@@ -341,7 +341,7 @@ export class MergeCore {
           else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
           else
             for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-              const state = this.stateFor(db, key, op);
+              const state = this.stateFor(db, key);
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
@@ -401,7 +401,7 @@ export class MergeCore {
     }
     // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
     for (const given of effects as KeyEffect[]) {
-      const state = this.stateFor(db, given.key, op);
+      const state = this.stateFor(db, given.key);
       const effect = this.isBase ? this.underOwn(state, given) : given;
       if (effect === null) continue;
       if (this.isBase && effect.kind === 'delete') {
@@ -465,7 +465,7 @@ export class MergeCore {
     db: number,
     batch: Batch,
   ): void {
-    const states = keys.map((key) => this.stateFor(db, key, op));
+    const states = keys.map((key) => this.stateFor(db, key));
     const quiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
     const { buf, start, end } = scanner;
     for (const state of states) {
@@ -531,8 +531,6 @@ export class MergeCore {
       this.window.note(state, op, null);
       if (!quiet) this.race(state, null);
     }
-    const stable = this.window.stable;
-    this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
     this.flushes.push({ op, db });
   }
 
@@ -553,7 +551,7 @@ export class MergeCore {
       for (const effect of this.effects) {
         if (effect.kind === 'flush' || effect.kind === 'swap') continue;
         for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-          const state = this.stateFor(record.db, key, op);
+          const state = this.stateFor(record.db, key);
           states.add(state);
           if (effect.kind === 'opaque') opaque = true;
           if (effect.kind === 'delete') wiped.add(state);
@@ -711,7 +709,9 @@ export class MergeCore {
       for (const positions of this.reports.values()) low = Math.min(low, seenAt(positions, o));
       if (low >= 0) this.window.stabilise(o, low);
     }
-    this.tail.drop(this.window.stable);
+    const { stable } = this.window;
+    if (this.flushes.length > 0) this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
+    this.tail.drop(stable);
   }
 
   /** What all members have reported to have seen. */
@@ -772,17 +772,15 @@ export class MergeCore {
     }
   }
 
-  private stateFor(db: number, key: string, op: Op): KeyState {
-    if (this.flushes.length > 0) {
-      const known = this.window.find(db, key);
+  private stateFor(db: number, key: string): KeyState {
+    if (this.flushes.length > 0 && this.window.find(db, key) === undefined) {
       const state = this.window.ensure(db, key);
       // A key that a flush emptied: what it held before is dead even though the key was not in the window then.
-      if (known === undefined)
-        for (const flush of this.flushes)
-          if (!saw(op, flush.op) && (flush.db === null || flush.db === db)) {
-            state.delete(flush.op);
-            this.window.note(state, flush.op, null);
-          }
+      for (const flush of this.flushes)
+        if (flush.db === null || flush.db === db) {
+          state.delete(flush.op);
+          this.window.note(state, flush.op, null);
+        }
       return state;
     }
     return this.window.ensure(db, key);
