@@ -15,6 +15,7 @@ const MIX = {
   zsets: true,
   lists: true,
   ttl: true,
+  ttlShare: 0.2,
   deletes: true,
   transactions: true,
   otherTypes: true,
