@@ -529,7 +529,8 @@ export class MergeCore {
       const quiet = state.isQuietFor(op);
       state.delete(op);
       this.window.note(state, op, null);
-      if (!quiet) this.race(state, null);
+      if (state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
+      else if (!quiet) this.race(state, null);
     }
     this.flushes.push({ op, db });
   }
