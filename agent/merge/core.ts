@@ -15,7 +15,18 @@ import { Batch } from './batch';
 import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { argText, decodeEffects, type Effect } from './effects';
 import { OriginTable, seenAt, type Seen } from './origins';
-import { correctKey, keptTtls, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
+import {
+  correctKey,
+  highestTtl,
+  keepTtls,
+  resolve,
+  resolveTtl,
+  rewriteKey,
+  visibleType,
+  winner,
+  writeElement,
+  writeTtl,
+} from './resolve';
 import { SetOutcome, sourceOf } from './set-table';
 import { Tail } from './tail';
 import type { Element } from './window';
@@ -164,10 +175,14 @@ export class MergeCore {
     if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
     const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
     for (const key of keys) {
-      const state = this.stateFor(db, key, op);
+      const state = this.stateFor(db, key);
       const quiet = state.isQuietFor(op);
       this.insert(state, effect, op);
-      if (quiet) continue;
+      if (quiet) {
+        // A correction was on its way: here it worked on another value than elsewhere.
+        if (effect.kind === 'opaque' && state.corrections > 0) this.unsettle(state, null);
+        continue;
+      }
       this.count(effect);
       this.race(state, effect.kind === 'set' ? null : this.touched);
       this.checkSettled(state, effect, op);
@@ -213,7 +228,7 @@ export class MergeCore {
       const elements = raced === 'all' ? null : raced;
       correctKey(batch.select(state.db), state, elements, this.origins);
       // It was left as Redis has it, which may be what lost.
-      if (state.ttlUnsure && raced === 'all' && state.ttls.length > 0) this.doubt(state);
+      if (raced === 'all' && state.ttls.length > 0 && state.mayDifferInTtl) this.doubt(state);
       if (batch.writer.commands > before) this.counters.corrections++;
     }
   }
@@ -325,7 +340,7 @@ export class MergeCore {
           else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
           else
             for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-              const state = this.stateFor(db, key, op);
+              const state = this.stateFor(db, key);
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
@@ -385,7 +400,7 @@ export class MergeCore {
     }
     // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
     for (const given of effects as KeyEffect[]) {
-      const state = this.stateFor(db, given.key, op);
+      const state = this.stateFor(db, given.key);
       const effect = this.isBase ? this.underOwn(state, given) : given;
       if (effect === null) continue;
       if (this.isBase && effect.kind === 'delete') {
@@ -438,7 +453,7 @@ export class MergeCore {
       else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
     } else for (const element of this.touched) writeElement(out, state, element, this.origins);
     // The key may just have come back, and a time to live of it have been here before.
-    if (state.ttls.length > 0 && !state.ttlUnsure) writeTtl(out, state, this.origins);
+    if (state.ttls.length > 0) writeTtl(out, state, this.origins);
   }
 
   private planOpaque(
@@ -449,7 +464,7 @@ export class MergeCore {
     db: number,
     batch: Batch,
   ): void {
-    const states = keys.map((key) => this.stateFor(db, key, op));
+    const states = keys.map((key) => this.stateFor(db, key));
     const quiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
     const { buf, start, end } = scanner;
     for (const state of states) {
@@ -511,12 +526,11 @@ export class MergeCore {
   private flush(op: Op, db: number | null): void {
     for (const state of this.window.states(db ?? undefined)) {
       const quiet = state.isQuietFor(op);
-      state.wipe(op);
+      state.delete(op);
       this.window.note(state, op, null);
-      if (!quiet) this.race(state, null);
+      if (state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
+      else if (!quiet) this.race(state, null);
     }
-    const stable = this.window.stable;
-    this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
     this.flushes.push({ op, db });
   }
 
@@ -537,7 +551,7 @@ export class MergeCore {
       for (const effect of this.effects) {
         if (effect.kind === 'flush' || effect.kind === 'swap') continue;
         for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-          const state = this.stateFor(record.db, key, op);
+          const state = this.stateFor(record.db, key);
           states.add(state);
           if (effect.kind === 'opaque') opaque = true;
           if (effect.kind === 'delete') wiped.add(state);
@@ -560,7 +574,8 @@ export class MergeCore {
       if (!wiped.has(state)) {
         // Its time to live alone.
         if (concurrent) writeTtl(batch.select(state.db), state, this.origins);
-        this.assured(state);
+        if (highestTtl(state, this.origins)?.op === op) this.assured(state);
+        else if (!resolveTtl(state, this.origins).known) this.doubt(state);
         continue;
       }
       // What the state had not seen can't be merged with it: it stays as it is, so that the next state has it.
@@ -665,7 +680,7 @@ export class MergeCore {
       if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
     }
     const removes = effect.kind === 'delete' || effect.kind === 'expire';
-    if ((state.ttlUnsure || state.ttlGuessed) && (!removes || state.ttls.length > 0)) this.doubt(state);
+    if (state.mayDifferInTtl && (!removes || state.ttls.length > 0)) this.doubt(state);
   }
 
   private doubt(state: KeyState): void {
@@ -694,7 +709,9 @@ export class MergeCore {
       for (const positions of this.reports.values()) low = Math.min(low, seenAt(positions, o));
       if (low >= 0) this.window.stabilise(o, low);
     }
-    this.tail.drop(this.window.stable);
+    const { stable } = this.window;
+    if (this.flushes.length > 0) this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
+    this.tail.drop(stable);
   }
 
   /** What all members have reported to have seen. */
@@ -772,17 +789,15 @@ export class MergeCore {
     if (mode === 'local' && outcome === SetOutcome.wins) this.race(this.window.find(db, key)!, null);
   }
 
-  private stateFor(db: number, key: string, op: Op): KeyState {
-    if (this.flushes.length > 0) {
-      const known = this.window.find(db, key);
+  private stateFor(db: number, key: string): KeyState {
+    if (this.flushes.length > 0 && this.window.find(db, key) === undefined) {
       const state = this.window.ensure(db, key);
       // A key that a flush emptied: what it held before is dead even though the key was not in the window then.
-      if (known === undefined)
-        for (const flush of this.flushes)
-          if (!saw(op, flush.op) && (flush.db === null || flush.db === db)) {
-            state.wipe(flush.op);
-            this.window.note(state, flush.op, null);
-          }
+      for (const flush of this.flushes)
+        if (flush.db === null || flush.db === db) {
+          state.delete(flush.op);
+          this.window.note(state, flush.op, null);
+        }
       return state;
     }
     return this.window.ensure(db, key);
@@ -801,13 +816,13 @@ export class MergeCore {
     touched.length = 0;
     switch (effect.kind) {
       case 'set':
-        if (effect.keepTtl && state.ttls.length > 0) state.ttls = keptTtls(state, op, this.origins);
+        if (effect.keepTtl && state.ttls.length > 0) keepTtls(state, op, this.origins);
         state.wipe(op, effect.keepTtl);
         touched.push(state.put(op, Type.string, '', effect.value));
         if (effect.expireAt !== null) state.setTtl(op, effect.expireAt, false);
         return;
       case 'delete':
-        state.wipe(op);
+        state.delete(op);
         return;
       case 'expire':
         state.expire(op);

@@ -123,6 +123,11 @@ export interface TtlPut {
   readonly at: number | null;
   /** By EXPIRE or PERSIST: it renews a value that others may have seen expire. Else it came with its value. */
   readonly alone: boolean;
+  /**
+   * It may have been removed where nothing tells: Redis drops a collection's with the last element, and SET … KEEPTTL
+   * keeps the one that it finds. What such an operation found is not always known here.
+   */
+  readonly isDoubtful: boolean;
 }
 
 export class KeyState {
@@ -137,14 +142,9 @@ export class KeyState {
   /** Bits of the types of which nothing in Redis from before the window counts any more. */
   deadTypes = 0;
   ttlBaseDead = false;
-  /**
-   * Redis drops the time to live with a collection's last element, and that shows in no command: when writes that had not
-   * seen each other meet on such a key, the regions may differ in it.
-   */
-  ttlUnsure = false;
-  /** It was kept although an operation may have begun the key anew: what that had seen of the key is not known any more. */
-  ttlGuessed = false;
-  /** They may: this region looks, and says so if it has one. */
+  /** Elements were removed, or a SET kept what it found: Redis has a say in the time to live (see `TtlPut.isDoubtful`). */
+  ttlByRedis = false;
+  /** The regions may differ in the time to live: this one looks, and says so if it has one. */
   ttlDoubted = false;
   /** Operations not yet seen by all. */
   unstable = 0;
@@ -164,6 +164,8 @@ export class KeyState {
   heldFrom: readonly number[] = NONE;
   /** Some of its operations are seen by all, but it can't leave the window yet. */
   lagging = false;
+  /** The first and the last removal, of elements or of all, by each origin since the key came into the window. */
+  private removals: Map<number, { first: Op; last: Op }> | null = null;
   /** Bits of the types that `members` has ever held. */
   private memberTypes = 0;
   private lastOrigin = -1;
@@ -313,19 +315,43 @@ export class KeyState {
     const element = this.element(type, name);
     removeSeen(element, op);
     element.baseDead = true;
-    this.ttlUnsure = true;
+    this.ttlByRedis = true;
+    this.noteRemoval(op);
     this.dropTtlOfEmptied(op, type);
     return element;
   }
 
   /** Where nothing is left that `op` has seen, the key was deleted before it, or by it, and its time to live too. */
   private dropTtlOfEmptied(op: Op, type: Type): void {
-    if (!this.isBaseDead(type) || !this.ttls.some((ttl) => saw(op, ttl.op))) return;
+    if (!this.ttls.some((ttl) => saw(op, ttl.op) && this.isRemovedBetween(ttl.op, op))) return;
     for (const element of this.elements())
       for (const part of [...element.puts, ...element.increments]) if (part.op === op || saw(op, part.op)) return;
-    // What it had seen may have been removed by something it had not.
-    if (this.isQuietFor(op)) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
-    else this.ttlGuessed = true;
+    // What it had seen may have been removed by something it had not, or be in Redis alone.
+    if (this.isBaseDead(type) && this.isQuietFor(op)) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    else this.doubtTtls(op);
+  }
+
+  private noteRemoval(op: Op): void {
+    this.removals ??= new Map();
+    const first = this.removals.get(op.origin)?.first ?? op;
+    this.removals.set(op.origin, { first, last: op });
+  }
+
+  /** Whether anything of the key may have been removed by what `op` had seen, or by itself, and `ttl` had not. */
+  private isRemovedBetween(ttl: Op, op: Op): boolean {
+    for (const { first, last } of this.removals?.values() ?? [])
+      if ((first === op || saw(op, first)) && !saw(ttl, last)) return true;
+    return false;
+  }
+
+  /** Whether those that `op` has seen still stand is not known. */
+  doubtTtls(op: Op): void {
+    this.ttls = this.ttls.map((ttl) => (saw(op, ttl.op) ? { ...ttl, isDoubtful: true } : ttl));
+  }
+
+  /** Whether the regions may differ in the time to live where operations meet that had not seen each other. */
+  get mayDifferInTtl(): boolean {
+    return this.ttlByRedis || this.ttls.some((ttl) => ttl.isDoubtful);
   }
 
   /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
@@ -337,7 +363,7 @@ export class KeyState {
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
     this.deadTypes = ALL_TYPES;
     if (keepTtl) {
-      this.ttlUnsure = true;
+      this.ttlByRedis = true;
       return;
     }
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
@@ -346,13 +372,19 @@ export class KeyState {
 
   setTtl(op: Op, at: number | null, alone: boolean): void {
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
-    this.ttls = [...this.ttls, { op, at, alone }];
+    this.ttls = [...this.ttls, { op, at, alone, isDoubtful: false }];
     this.ttlBaseDead = true;
+  }
+
+  /** DEL, UNLINK, FLUSHDB, an expiry. */
+  delete(op: Op): void {
+    this.noteRemoval(op);
+    this.wipe(op);
   }
 
   expire(op: Op): void {
     this.expiries = [...this.expiries.filter((expiry) => !saw(op, expiry)), op];
-    this.wipe(op);
+    this.delete(op);
   }
 
   /** Whether by the rule there is no such key, whatever Redis has. */

@@ -693,8 +693,7 @@ export class Session {
     if (recorder === null) return;
     const { origin, offset, end } = recorder.state;
     const position = durable.get(origin);
-    if (position !== undefined)
-      this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position));
+    if (position !== undefined) this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position));
     this.sendAck(false);
   }
 
