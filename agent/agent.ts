@@ -419,7 +419,7 @@ export class Agent {
     const { session } = this;
     if (session === null || this.state !== 'active') return false;
     const { operations } = session.pending(() => true);
-    return operations === 0 && session.core.racedKeys === 0 && session.core.unsettledKeys === 0;
+    return operations === 0 && session.isAtRest && session.core.racedKeys === 0 && session.core.unsettledKeys === 0;
   }
 }
 

@@ -90,6 +90,7 @@ export class Session {
   /** A block is on its way; the next one is planned meanwhile. */
   private applying = false;
   private next: Batch | null = null;
+  private blocksOnTheirWay = 0;
   /** Positions behind what has been planned: ahead of `vector` by what is on its way. */
   private readonly planned = new Map<OriginId, number>();
   /** Operations that are in Redis already are yet to be remembered. */
@@ -214,6 +215,11 @@ export class Session {
   /** Whether an own origin may be offered to peers: not before this region has its place in the mesh. */
   isPublished(origin: OriginId): boolean {
     return regionOf(origin) !== this.region || this.join === null;
+  }
+
+  /** Whether nothing planned is still on its way to Redis. */
+  get isAtRest(): boolean {
+    return this.next === null && this.blocksOnTheirWay === 0;
   }
 
   pending(matches: (origin: OriginId) => boolean): { operations: number; bytes: number } {
@@ -874,7 +880,8 @@ export class Session {
               return 0;
             },
           };
-    await this.applier!.apply(batch, text, amend);
+    this.blocksOnTheirWay++;
+    await this.applier!.apply(batch, text, amend).finally(() => this.blocksOnTheirWay--);
     raise(this.vector, vector);
     core.corrected(raced);
     this.applied.add(operations);
