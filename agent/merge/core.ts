@@ -62,6 +62,8 @@ export class MergeCore {
   private readonly unmerged = new Set<KeyState>();
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail = new Tail();
+  /** Position up to which operations of records are passed over, by interned origin. */
+  private readonly skipped: number[] = [];
   /** End of the last record with operations, by interned origin. */
   private readonly tops: number[] = [];
   /** Keys whose corrections were taken and are not in Redis yet. */
@@ -85,6 +87,16 @@ export class MergeCore {
   /** Takes it as known that an origin's operations up to `position` are in Redis (from the cursor). */
   assume(origin: OriginId, position: number): void {
     this.raiseKnown(this.origins.index(origin), position);
+  }
+
+  /**
+   * Before anything is remembered: all members have seen an origin's operations up to `position`, and nothing of them is
+   * needed any more. Records that hold others too are taken without them, for what they met may be gone already.
+   */
+  skip(origin: OriginId, position: number): void {
+    const index = this.origins.index(origin);
+    this.skipped[index] = position;
+    this.window.stabilise(index, position);
   }
 
   private raiseKnown(origin: number, position: number): void {
@@ -737,6 +749,7 @@ export class MergeCore {
     const origin = this.origins.index(record.origin);
     const seen = this.origins.toSeen(record.seen);
     const base = record.end - record.payload.length;
+    const from = Math.max(after, this.skipped[origin] ?? -1);
     const value = { buf: scanner.buf, start: 0, end: 0 };
     let { db, stamp } = record;
     const difference =
@@ -750,11 +763,11 @@ export class MergeCore {
         continue;
       }
       if (difference !== undefined) {
-        if (record.end > after) visit(command, scanner, difference, db);
+        if (record.end > from) visit(command, scanner, difference, db);
         continue;
       }
       const position = base + scanner.end;
-      if (position > after && !isOwnKey(command, scanner)) {
+      if (position > from && !isOwnKey(command, scanner)) {
         value.start = argStart[2]!;
         value.end = argEnd[2]!;
         if (
