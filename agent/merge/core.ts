@@ -63,6 +63,8 @@ export class MergeCore {
   private readonly unmerged = new Set<KeyState>();
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail = new Tail();
+  /** Position up to which operations of records are passed over, by interned origin. */
+  private readonly skipped: number[] = [];
   /** End of the last record with operations, by interned origin. */
   private readonly tops: number[] = [];
   /** Keys whose corrections were taken and are not in Redis yet. */
@@ -86,6 +88,16 @@ export class MergeCore {
   /** Takes it as known that an origin's operations up to `position` are in Redis (from the cursor). */
   assume(origin: OriginId, position: number): void {
     this.raiseKnown(this.origins.index(origin), position);
+  }
+
+  /**
+   * Before anything is remembered: all members have seen an origin's operations up to `position`, and nothing of them is
+   * needed any more. Records that hold others too are taken without them, for what they met may be gone already.
+   */
+  skip(origin: OriginId, position: number): void {
+    const index = this.origins.index(origin);
+    this.skipped[index] = position;
+    this.window.begin(index, position);
   }
 
   private raiseKnown(origin: number, position: number): void {
@@ -741,6 +753,7 @@ export class MergeCore {
     const seen = this.origins.toSeen(record.seen);
     const source = sourceOf(record.payload, origin, seen);
     const base = record.end - record.payload.length;
+    const from = Math.max(after, this.skipped[origin] ?? -1);
     const place = { args: 0, argsEnd: 0, key: 0, keyEnd: 0 };
     let { db, stamp } = record;
     const difference =
@@ -754,12 +767,12 @@ export class MergeCore {
         continue;
       }
       if (difference !== undefined) {
-        if (record.end > after && record.end <= until) visit(command, scanner, difference, db);
+        if (record.end > from && record.end <= until) visit(command, scanner, difference, db);
         continue;
       }
       const position = base + scanner.end;
       if (position > until) return;
-      if (position > after && !isOwnKey(command, scanner)) {
+      if (position > from && !isOwnKey(command, scanner)) {
         let outcome: SetOutcome = SetOutcome.complex;
         if (command.code === Code.set && scanner.argc === 3 && this.flushes.length === 0) {
           place.args = argEnd[0]! + 2;

@@ -621,6 +621,12 @@ export class Window {
     this.stabilise(origin, position, true);
   }
 
+  /** Before anything is noted: so far every member has seen the origin. */
+  begin(origin: number, position: number): void {
+    this.stabilise(origin, position);
+    this.moments.splice(0, Infinity, { stable: this.stable.slice(), queued: NONE });
+  }
+
   /** Every member has seen the origin's operations up to `position`. */
   stabilise(origin: number, position: number, absorbs = false): void {
     while (this.stable.length <= origin) this.stable.push(-1);

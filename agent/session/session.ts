@@ -390,6 +390,7 @@ export class Session {
     const low = meta === null ? new Map<OriginId, number>() : (parseVector(meta.low) ?? new Map<OriginId, number>());
     for (const known of journal.origins())
       core.assume(known, Math.max(low.get(known) ?? -1, journal.firstStart(known) ?? -1));
+    for (const [known, position] of low) core.skip(known, position);
     // What a lost journal had comes again from peers, and is remembered.
     const isLost = (known: OriginId): boolean =>
       regionOf(known) !== this.region && journal.appendedEnd(known) === undefined;

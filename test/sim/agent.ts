@@ -185,6 +185,7 @@ export class SimAgent {
   private rebuild(origin: OriginId): void {
     const { core, journal, vector } = this;
     for (const [known, end] of journal.trimmed) core.assume(known, end);
+    for (const [known, position] of journal.low) core.skip(known, position);
     let waiting: OpRecord[] = [];
     const feed = (record: OpRecord): void => {
       // Own older histories too: where a block met a client's write, it did so in the stream that they are a part of.
@@ -195,6 +196,10 @@ export class SimAgent {
     };
     for (const whole of journal.all()) {
       let record = whole;
+      if (record.end <= (journal.low.get(record.origin) ?? -1)) {
+        core.assume(record.origin, record.end);
+        continue;
+      }
       const applied = vector.get(record.origin) ?? -1;
       if (record.origin !== origin && record.end > applied) {
         if (record.start >= applied || record.kind !== RecordKind.stream) {
