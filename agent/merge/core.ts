@@ -15,7 +15,17 @@ import { Batch } from './batch';
 import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { argText, decodeEffects, type Effect } from './effects';
 import { OriginTable, seenAt, type Seen } from './origins';
-import { correctKey, keptTtls, resolve, rewriteKey, visibleType, winner, writeElement, writeTtl } from './resolve';
+import {
+  correctKey,
+  keptTtls,
+  resolve,
+  rewriteAlone,
+  rewriteKey,
+  visibleType,
+  winner,
+  writeElement,
+  writeTtl,
+} from './resolve';
 import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
@@ -24,7 +34,12 @@ export interface MergeCoreOptions {
   region: string;
   /** All regions of the mesh; an operation folds when all of them have reported it. */
   members: readonly string[];
+  /** While a region joins: the origin of the mesh's data that it loads. All its own operations are later than that. */
+  base?: OriginId;
 }
+
+/** As the region that is to send a key's state: any but this one. */
+export const ELSEWHERE = '*';
 
 export interface Counters {
   /** Operations that met one they had not seen, by the kind of element. */
@@ -47,8 +62,10 @@ export class MergeCore {
   private readonly effects: Effect[] = [];
   private readonly touched: Element[] = [];
   private isBase = false;
-  /** Keys on which remembered operations met own ones, until all are remembered. */
-  private readonly unmerged = new Set<KeyState>();
+  /** Interned; −1: nothing is loaded. */
+  private readonly base: number;
+  private lastSeen: Seen = [];
+  private lastSeenWithBase: Seen = [];
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail = new Tail();
   /** End of the last record with operations, by interned origin. */
@@ -58,6 +75,7 @@ export class MergeCore {
 
   constructor(private readonly options: MergeCoreOptions) {
     for (const member of options.members) this.reports.set(member, []);
+    this.base = options.base === undefined ? -1 : this.origins.index(options.base);
   }
 
   /** Position up to which an origin's operations are known here. */
@@ -159,18 +177,33 @@ export class MergeCore {
   }
 
   private localEffect(effect: Effect, op: Op, db: number): void {
-    if (effect.kind === 'flush') return this.flush(op, effect.scope === 'db' ? db : null);
+    const later = this.afterBase(op);
+    if (effect.kind === 'flush') return this.flush(op, effect.scope === 'db' ? db : null, later);
     if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
     const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
     for (const key of keys) {
       const state = this.stateFor(db, key, op);
       const quiet = state.isQuietFor(op);
-      this.insert(state, effect, op);
+      this.insert(state, effect, later);
       if (quiet) continue;
       this.count(effect);
       this.race(state, effect.kind === 'set' ? null : this.touched);
       this.checkSettled(state, effect, op);
     }
+  }
+
+  /** An own operation as one that has seen all of the base, also where it stands before it in the own stream. */
+  private afterBase(op: Op): Op {
+    const { base } = this;
+    if (base < 0 || op.origin === base) return op;
+    if (op.seen !== this.lastSeen) {
+      const seen = op.seen.slice();
+      while (seen.length <= base) seen.push(-1);
+      seen[base] = Infinity;
+      this.lastSeen = op.seen;
+      this.lastSeenWithBase = seen;
+    }
+    return new Op(op.origin, op.position, op.stamp, this.lastSeenWithBase);
   }
 
   /** Notes what of a key has to be looked at again; no elements: all of it. */
@@ -248,8 +281,8 @@ export class MergeCore {
   }
 
   /**
-   * Plans a part of the data that everybody begins with. The own operations known here count as having seen it, as they do
-   * elsewhere: what they replaced or removed is left out.
+   * Plans a part of the mesh's data. The own operations known here are later, as they are for everybody else: what they
+   * replaced or removed is left out.
    */
   planBase(record: OpRecord, batch: Batch): void {
     this.isBase = true;
@@ -309,16 +342,20 @@ export class MergeCore {
   }
 
   /**
-   * Takes over a record that is in Redis already, when the window is rebuilt after a restart, or made after a snapshot.
-   * @param until position up to which it is in Redis
-   * @param races whether own operations have not been merged with it yet; see `mergeRemembered`
+   * The base is in Redis up to there, and so are the own operations that it met: what of it no own operation has met
+   * since need not be known any longer.
    */
-  remember(record: OpRecord, until = Infinity, races = false): void {
+  foldBase(position: number): void {
+    this.window.stabilise(this.base, position);
+    this.tail.drop(this.window.stable);
+  }
+
+  /** Takes over another region's record that is in Redis already. */
+  remember(record: OpRecord): void {
     this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
       this.each(record, -1, null, (command, scanner, op, db) => {
-        if (op.position > until) return;
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects);
         for (const effect of this.effects) {
@@ -330,40 +367,12 @@ export class MergeCore {
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
-              if (!quiet && races && this.hasOwn(state)) this.unmerged.add(state);
               if (!quiet) this.checkSettled(state, effect, op);
               if (renewed) this.unsettle(state, this.options.region);
             }
         }
       });
-    if (record.end <= until) this.noteRecord(record);
-  }
-
-  /**
-   * Everything that is in Redis has been remembered: now, and not half-way, the keys that own operations had met are
-   * brought to the rule's value.
-   */
-  mergeRemembered(): void {
-    for (const { db, key } of this.unmerged) {
-      const state = this.find(db, key);
-      if (state !== undefined) this.race(state, null);
-      else this.demandState(db, key, this.options.region);
-    }
-    this.unmerged.clear();
-  }
-
-  private hasOwn(state: KeyState): boolean {
-    for (let o = 0; o < this.origins.size; o++)
-      if (this.origins.region(o) === this.options.region && state.positionOf(o) >= 0) return true;
-    return false;
-  }
-
-  /** Takes an origin's operations for data that everybody begins with (a snapshot of the mesh). */
-  absorb(origin: OriginId, position: number): void {
-    const index = this.origins.index(origin);
-    this.window.absorb(index, position);
-    this.tail.drop(this.window.stable);
-    this.tops[index] = -1;
+    this.noteRecord(record);
   }
 
   private planCommand(command: Command, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
@@ -377,7 +386,11 @@ export class MergeCore {
       return;
     }
     const only = effects[0]!;
-    if (only.kind === 'opaque') return this.planOpaque(command, scanner, only.keys, op, db, batch);
+    if (only.kind === 'opaque') {
+      // A list, say, that an own operation has replaced or removed.
+      if (this.isBase && only.keys.every((key) => this.window.find(db, key)?.isReplaced === true)) return;
+      return this.planOpaque(command, scanner, only.keys, op, db, batch);
+    }
     if (only.kind === 'flush') return this.planFlush(only.scope === 'db' ? db : null, scanner, op, db, batch);
     if (only.kind === 'swap') {
       this.window.swap(only.a, only.b);
@@ -391,8 +404,8 @@ export class MergeCore {
       if (effect === null) continue;
       if (this.isBase && effect.kind === 'delete') {
         // Makes room for what follows. A client's write in this very moment is corrected by what it meets.
+        rewriteAlone(batch.select(db), state, this.origins);
         this.window.note(state, op, null);
-        writeEffect(batch.select(db), effect);
         continue;
       }
       if (effect.kind === 'expire') this.planExpire(state, op);
@@ -509,16 +522,16 @@ export class MergeCore {
   }
 
   /** A flush removes what it has seen, of all keys. Those that it had not seen are still to come, or in the window. */
-  private flush(op: Op, db: number | null): void {
+  private flush(op: Op, db: number | null, later = op): void {
     for (const state of this.window.states(db ?? undefined)) {
       const quiet = state.isQuietFor(op);
-      state.wipe(op);
+      state.wipe(later);
       this.window.note(state, op, null);
       if (!quiet) this.race(state, null);
     }
     const stable = this.window.stable;
     this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
-    this.flushes.push({ op, db });
+    this.flushes.push({ op: later, db });
   }
 
   /** State of a whole key: a delete of all it has seen, and what it holds, as one operation. */
@@ -591,7 +604,7 @@ export class MergeCore {
     const state = this.window.ensure(given.db, given.key);
     this.window.hold(state);
     state.unsettled = true;
-    if (settler !== null) state.settler = settler;
+    if (settler !== null && state.settler !== ELSEWHERE) state.settler = settler;
     this.unsettled.add(state);
   }
 
@@ -618,7 +631,7 @@ export class MergeCore {
     const awaited = new Map<string, KeyState[]>();
     for (const state of this.unsettled) {
       const settler = this.settlerOf(state, live);
-      if (settler === this.options.region) continue;
+      if (settler === null || settler === this.options.region) continue;
       const states = awaited.get(settler);
       if (states === undefined) awaited.set(settler, [state]);
       else states.push(state);
@@ -626,16 +639,26 @@ export class MergeCore {
     return awaited;
   }
 
-  private settlerOf(state: KeyState, live: readonly string[]): string {
+  /** Null: nobody who could. */
+  private settlerOf(state: KeyState, live: readonly string[]): string | null {
     if (state.settler !== null && live.includes(state.settler)) return state.settler;
-    return live.reduce((lowest, region) => (region < lowest ? region : lowest));
+    const able = state.settler === ELSEWHERE ? live.filter((region) => region !== this.options.region) : live;
+    return able.reduce<string | null>((lowest, region) => (lowest === null || region < lowest ? region : lowest), null);
+  }
+
+  /** Keys whose value here is not to be trusted: another region has to send their state. */
+  awaitedElsewhere(): KeyState[] {
+    return [...this.unsettled].filter((state) => state.settler === ELSEWHERE);
   }
 
   get unsettledKeys(): number {
     return this.unsettled.size + this.doubted.size;
   }
 
-  /** Asks for a key's state to be sent by a region, though nothing is known to be wrong with it here. */
+  /**
+   * Asks for a key's state to be sent by a region, though nothing is known to be wrong with it here.
+   * @param settler a region, or ELSEWHERE
+   */
   demandState(db: number, key: string, settler: string): void {
     this.unsettle(this.window.ensure(db, key), settler);
   }
