@@ -311,7 +311,7 @@ export class Agent {
       const end = this.journal.appendedEnd(record.origin);
       // Here already: by another link, or from before a restart.
       if (end !== undefined && (record.kind === RecordKind.birth || record.end <= end)) continue;
-      this.journal.append(encoded);
+      this.journal.append(encoded, this.config.replication.mode === 'async');
       this.session?.offer(record);
       operations += record.ops;
       bytes += encoded.length;
@@ -425,7 +425,7 @@ export class Agent {
     const { session } = this;
     if (session === null || this.state !== 'active') return false;
     const { operations } = session.pending(() => true);
-    return operations === 0 && session.core.racedKeys === 0 && session.core.unsettledKeys === 0;
+    return operations === 0 && session.isAtRest && session.core.racedKeys === 0 && session.core.unsettledKeys === 0;
   }
 }
 

@@ -125,7 +125,7 @@ class Watcher {
   }
 
   static async start(port: number, total: number): Promise<Watcher> {
-    const link = new ReplicaLink({ host: HOST, port });
+    const link = new ReplicaLink({ host: HOST, port, gatherMs: 0 });
     link.on('close', () => undefined); // what was not seen is missed by the one who waits
     await link.connect(null);
     const watcher = new Watcher(link, total);

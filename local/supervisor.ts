@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { agentNodeOptions } from '../agent/node-options';
 import { RedisConnection, ReplyError } from '../agent/resp';
 import { peersOf, topologyOf } from '../model';
 import { renderAgentConfig } from './agent-config';
@@ -256,7 +257,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     return {
       name: region.agent.service,
       command: process.execPath,
-      args: ['--enable-source-maps', program, '--config', region.agent.config],
+      args: [...agentNodeOptions, program, '--config', region.agent.config],
       cwd: region.agent.dir,
       env: { NODE_COMPILE_CACHE: this.layout.dir.cache, ...process.env },
       log: region.agent.log,

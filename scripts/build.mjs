@@ -79,14 +79,13 @@ export async function build({ force = false } = {}) {
     sourcemap: 'linked',
     logLevel: 'error',
   });
-  // The agent's process in one file: it starts faster, and its hot loops don't go through the getters by which separate
-  // CommonJS modules export. What it reads beside itself goes with it.
+  // The agent's process in one file, libraries included: it starts faster, and its hot loops don't go through the getters
+  // by which separate CommonJS modules export. What it reads beside itself goes with it.
   const agent = await esbuild.build({
     absWorkingDir: root,
     entryPoints: ['agent/main.ts'],
     outfile: path.join(dist, 'agent/main.js'),
     bundle: true,
-    packages: 'external',
     write: false,
     format: 'cjs',
     platform: 'node',

@@ -83,13 +83,14 @@ export class Applier {
 
   /**
    * Applies a batch together with the cursor.
+   * @param text the cursor
    * @param amend keys that must hold still while `build` decides about them, and what it adds (corrections, reads)
    * @returns EXEC's replies to what `amend` added
    * @throws ApplyError, ConnectionError: then nobody knows whether the block ran; the cursor in Redis tells
    */
   async apply(
     batch: Batch,
-    cursorText: () => string,
+    text: string,
     amend?: { states: KeyState[]; build: (batch: Batch) => number },
   ): Promise<Reply[]> {
     const fixed = batch.finish().slice();
@@ -111,17 +112,16 @@ export class Applier {
           items = [...items, ...extra.finish()];
         }
       } else if (!this.armed) await this.watch(watched);
-      const text = cursorText();
       const block = new CommandWriter(batchBytes(items) + 1024);
       block.command(['MULTI']);
       for (const item of items) block.raw(item.bytes, 0, item.bytes.length, item.kind === 'plain' ? item.commands : 1);
       const commands = block.commands - 1;
       block.command(['SELECT', 0]).command(['SET', CURSOR_KEY, text]).command(['EXEC']);
+      // The cursor is watched for the next block at once.
+      block.command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
       this.armed = false;
-      const sent = this.connection.transaction(block.take(), commands + 2);
-      const rearm = new CommandWriter(128).command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]).take();
-      const watching = this.connection.pipeline(rearm, 2);
-      const [{ queueErrors, result }, [, found]] = await Promise.all([sent, watching]);
+      const { queueErrors, result, after } = await this.connection.transaction(block.take(), commands + 2, 2);
+      const found = after[1];
       if (Array.isArray(result)) {
         this.cursor = text;
         this.expectCursor(found);
@@ -190,7 +190,8 @@ export class Applier {
         db,
         (scanner, index, commandDb) => {
           const reply = failed ? replies[at + index] : undefined;
-          if (reply instanceof ReplyError) this.hooks.refused(refusalOf(scanner, commandDb, reply));
+          if (reply instanceof ReplyError)
+            for (const refusal of refusalsOf(scanner, commandDb, reply)) this.hooks.refused(refusal);
         },
         failed,
       );
@@ -215,7 +216,7 @@ export class Applier {
           else {
             touched = true;
             dropped++;
-            this.hooks.refused(refusalOf(scanner, commandDb, error));
+            for (const refusal of refusalsOf(scanner, commandDb, error)) this.hooks.refused(refusal);
           }
         },
         true,
@@ -255,15 +256,15 @@ export class Applier {
   }
 }
 
-function refusalOf(scanner: CommandScanner, db: number, error: ReplyError): Refusal {
+/** One refusal, or, for what had several keys (MSET), one of each. */
+function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError): Refusal[] {
   const text = (i: number): string => scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]);
-  return {
-    db,
-    command: text(0).toUpperCase(),
-    key: scanner.argc > 1 ? text(1) : undefined,
-    code: error.code,
-    bytes: Buffer.from(scanner.buf.subarray(scanner.start, scanner.end)),
-  };
+  const command = text(0).toUpperCase();
+  const bytes = Buffer.from(scanner.buf.subarray(scanner.start, scanner.end));
+  const refusals: Refusal[] = [];
+  for (let i = 1; i < (command === 'MSET' ? scanner.argc : 2); i += 2)
+    refusals.push({ db, command, key: i < scanner.argc ? text(i) : undefined, code: error.code, bytes });
+  return refusals;
 }
 
 function batchBytes(items: readonly BatchItem[]): number {

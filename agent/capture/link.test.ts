@@ -41,6 +41,7 @@ async function attach(
       }
       commands.push(args);
     }
+    scanner.keep();
   });
   link.on('close', (error) => (closed = error ?? 'closed'));
   const outcome = await link.connect(from);
@@ -247,12 +248,13 @@ test('RedisConnection: pipelines, transactions, errors as values', async () => {
   const aborted = await client.transaction(writer.take(), 2);
   expect(aborted.queueErrors.get(1)).toMatchObject({ code: 'ERR' });
   expect(aborted.result).toMatchObject({ code: 'EXECABORT' });
-  writer.command(['WATCH', 'n']).command(['MULTI']);
+  writer.command(['MULTI']);
   for (let i = 0; i < 3000; i++) writer.command(['INCR', 'n']);
-  writer.command(['EXEC']);
+  writer.command(['EXEC']).command(['GET', 'n']);
   const done = await client.transaction(writer.take(), 3000, 1);
   expect(done.queueErrors.size).toBe(0);
   expect((done.result as number[])[2999]).toBe(3000);
+  expect(done.after).toEqual([Buffer.from('3000')]);
   const pending = client.call('BLPOP', 'nothing', 0);
   client.close();
   await expect(pending).rejects.toMatchObject({ code: 'CLOSED' });

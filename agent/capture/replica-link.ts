@@ -28,6 +28,8 @@ export interface ReplicaLinkOptions {
   spoolMemoryBytes?: number;
   /** Directory of that file. Default: the system's. */
   spoolDir?: string;
+  /** How long bytes of the stream may wait for more, so that they are given out together, in ms. Default 1; 0: not at all. */
+  gatherMs?: number;
   /** For the snapshot's reader. */
   rdb?: RdbReaderOptions;
 }
@@ -47,11 +49,19 @@ export type SyncOutcome =
   { kind: 'continue'; replId: string; offset: number } | { kind: 'full'; replId: string; offset: number };
 
 interface ReplicaLinkEvents {
-  /** Bytes of the stream, as they came; `offsetBefore` is the replication offset before their first. Keep no more than you must: the socket isn't held back. */
+  /**
+   * Bytes of the stream; `offsetBefore` is the replication offset before their first. They are valid until the listener
+   * returns. What comes within `gatherMs` comes together; the socket is not held back.
+   */
   data: [chunk: Buffer, offsetBefore: number];
   /** Once, when the link has ended. Without an error: `close` was called. */
   close: [error?: LinkError];
 }
+
+const GATHER_MS = 1;
+/** So many bytes do not wait for more. */
+const GATHERED_BYTES_ENOUGH = 64 * 1024;
+const GATHERED_BYTES_MAX = 256 * 1024;
 
 /** The Valkey whose snapshots (RDB version 80) are read here. */
 const VALKEY_VERSION_READ = '9.0.0';
@@ -72,6 +82,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   private phase: Phase = 'handshake';
   private readonly peer: string;
   private readonly idleTimeoutMs: number;
+  private readonly gatherMs: number;
   private idleTimer: NodeJS.Timeout | null = null;
   /** Bytes of a line that hasn't ended. */
   private line: Buffer = Buffer.alloc(0);
@@ -93,6 +104,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     super();
     this.peer = `${opts.host}:${opts.port}`;
     this.idleTimeoutMs = opts.idleTimeoutMs ?? 60_000;
+    this.gatherMs = opts.gatherMs ?? GATHER_MS;
   }
 
   /** Replication offset behind the last byte given out by 'data', or where the stream will begin. */
@@ -120,7 +132,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     const timeoutMs = opts.connectTimeoutMs ?? 10_000;
     let socket: net.Socket;
     try {
-      socket = await openSocket(opts, timeoutMs);
+      socket = await openSocket(opts, timeoutMs, (bytes) => this.fromSocket(bytes));
     } catch (error) {
       const timeout = error instanceof ConnectionError && error.code === 'TIMEOUT';
       const failure = new LinkError(timeout ? 'TIMEOUT' : 'CONNECT', (error as Error).message, { cause: error });
@@ -134,7 +146,6 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     this.socket = socket;
     socket.setNoDelay(true);
     socket.setKeepAlive(true, 10_000);
-    socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('error', (error: Error) =>
       this.end(new LinkError('CLOSED', `the link to ${this.peer} broke: ${error.message}`, { cause: error })),
     );
@@ -360,9 +371,51 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   // --- receiving -----------------------------------------------------------------------------------------------------
 
   private lastBytes = 0;
+  private readonly gathered = Buffer.allocUnsafeSlow(GATHERED_BYTES_MAX);
+  private gatheredBytes = 0;
+  private gatherTimer: NodeJS.Timeout | null = null;
+  private gaveAt = 0;
+
+  /** What the socket has read: valid only now. */
+  private fromSocket(bytes: Buffer): void {
+    this.lastBytes = Date.now();
+    if (this.phase === 'stream' && this.stream === null && this.line.length === 0) this.gather(bytes);
+    else this.receive(Buffer.from(bytes));
+  }
+
+  /**
+   * A stream of single commands would else cost a record, a journal entry and a message each. The first bytes after a rest go
+   * on at once.
+   */
+  private gather(bytes: Buffer): void {
+    if (this.startTimer !== null) this.stopAsking();
+    if (this.gatheredBytes + bytes.length > GATHERED_BYTES_MAX) this.deliver();
+    bytes.copy(this.gathered, this.gatheredBytes);
+    this.gatheredBytes += bytes.length;
+    if (this.gatherTimer !== null) {
+      if (this.gatheredBytes >= GATHERED_BYTES_ENOUGH) this.deliver();
+      return;
+    }
+    if (this.gatheredBytes >= GATHERED_BYTES_ENOUGH || performance.now() - this.gaveAt >= this.gatherMs) this.deliver();
+    else this.gatherTimer = setTimeout(() => this.deliver(), this.gatherMs);
+  }
+
+  /** Gives out what has been gathered, for somebody waits for it. */
+  deliver(): void {
+    if (this.gatherTimer !== null) clearTimeout(this.gatherTimer);
+    this.gatherTimer = null;
+    if (this.gatheredBytes === 0) return;
+    const bytes = this.gathered.subarray(0, this.gatheredBytes);
+    this.gatheredBytes = 0;
+    this.gaveAt = performance.now();
+    try {
+      this.give(bytes);
+    } catch (error) {
+      this.end(error instanceof LinkError ? error : new LinkError('PROTOCOL', String(error), { cause: error }));
+    }
+  }
 
   private receive(chunk: Buffer): void {
-    this.lastBytes = Date.now();
     try {
       this.take(chunk);
     } catch (error) {
@@ -544,10 +597,12 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
 
   private end(error: LinkError | null): void {
     if (this.phase === 'closed') return;
+    if (error !== null && this.phase === 'stream') this.deliver();
     const flowing = this.phase === 'stream' && this.stream !== null && (this.snapshotTaken || this.rdb === null);
     this.phase = 'closed';
     this.endError = error;
     this.stopAsking();
+    if (this.gatherTimer !== null) clearTimeout(this.gatherTimer);
     if (this.idleTimer !== null) clearInterval(this.idleTimer);
     this.idleTimer = null;
     this.socket?.destroy();

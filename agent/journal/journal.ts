@@ -9,7 +9,7 @@ import { EventEmitter } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { peekRecord, RecordKind, recordLength } from '../record';
-import { Deque } from './deque';
+import { Deque } from '../deque';
 import { errorText, JournalError } from './error';
 import { closeFile, openFile, syncData, syncDir, writeAll } from './files';
 import { lockDir } from './lock';
@@ -63,8 +63,9 @@ const SEGMENT_BYTES = 64 * 1024 * 1024;
 const TAIL_BYTES = 8 * 1024 * 1024;
 /** One write's size: large enough for the disk's full speed, small enough that readers do not wait for it. */
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
-/** Between the beginnings of two groups, at least, while less than GROUP_BYTES_MIN waits. */
+/** Between the beginnings of two groups, at least, while less than GROUP_BYTES_MIN waits; and while nobody waits for any. */
 const GROUP_MS = 2;
+const LAZY_GROUP_MS = 6;
 const GROUP_BYTES_MIN = 256 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
@@ -101,6 +102,8 @@ export class Journal extends EventEmitter<JournalEvents> {
   private running: Promise<void> | null = null;
   /** When the last group was begun. */
   private committedAtMs = -Infinity;
+  private awaited = false;
+  private isResting = false;
   private trimming: Promise<void> = Promise.resolve();
   private isFull = false;
   private isClosing = false;
@@ -191,9 +194,10 @@ export class Journal extends EventEmitter<JournalEvents> {
 
   /**
    * Takes a record, which its maker or its receiver has verified. The buffer must not change afterwards.
+   * @param lazily it may take some milliseconds more until it is durable
    * @throws JournalError `gap`, `overlap`, `malformed`, `closed`; the record was then not taken
    */
-  append(encoded: Buffer): void {
+  append(encoded: Buffer, lazily = false): void {
     if (this.isClosing) throw new JournalError('closed', 'the journal is closed');
     if (encoded.length < RECORD_BYTES_MIN || recordLength(encoded) !== encoded.length)
       throw new JournalError('malformed', `${encoded.length} bytes are not one whole record`);
@@ -217,7 +221,7 @@ export class Journal extends EventEmitter<JournalEvents> {
       throw new JournalError('malformed', `${origin}: a record at ${start} covers no position`);
     }
     log.appendedEnd = end;
-    this.enqueue({ log, record: encoded, base: -1 });
+    this.enqueue({ log, record: encoded, base: -1 }, lazily);
   }
 
   /**
@@ -251,6 +255,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   /** Resolves when everything appended before is durable. */
   flushed(): Promise<void> {
     if (this.committed === this.appended) return Promise.resolve();
+    this.hurry();
     return new Promise((resolve, reject) => {
       this.flushWaiters.push({ until: this.appended, done: (error) => (error ? reject(error) : resolve()) });
     });
@@ -350,21 +355,40 @@ export class Journal extends EventEmitter<JournalEvents> {
     else waiters.push(wake);
   }
 
-  private enqueue(item: Queued): void {
+  private enqueue(item: Queued, lazily = false): void {
     this.queue.push(item);
     this.queuedBytes += item.record?.length ?? 0;
     this.appended++;
+    if (!lazily) this.hurry();
     // A promise's turn later: what one event appends becomes one group.
     this.running ??= Promise.resolve().then(() => this.run());
+  }
+
+  /** Somebody waits for what is in the queue. */
+  private hurry(): void {
+    if (this.awaited) return;
+    this.awaited = true;
+    if (this.isResting) this.stopPause?.();
+  }
+
+  /** At once after a rest; under a steady trickle in groups, for each flush costs several operations' work. */
+  private async rest(): Promise<void> {
+    for (;;) {
+      const groupMs = this.awaited ? GROUP_MS : LAZY_GROUP_MS;
+      const restMs = groupMs - (performance.now() - this.committedAtMs);
+      if (restMs <= 0 || this.queuedBytes >= GROUP_BYTES_MIN || this.isClosing) return;
+      this.isResting = true;
+      await this.pause(restMs);
+      this.isResting = false;
+    }
   }
 
   private async run(): Promise<void> {
     let retryMs = RETRY_MS_MIN;
     while (this.queue.length > 0) {
-      // At once after a rest; under a steady trickle in groups, for each flush costs several operations' work.
-      const restMs = GROUP_MS - (performance.now() - this.committedAtMs);
-      if (restMs > 0 && this.queuedBytes < GROUP_BYTES_MIN && !this.isClosing) await this.pause(restMs);
+      await this.rest();
       this.committedAtMs = performance.now();
+      this.awaited = false;
       let committed: { count: number; bytes: number };
       try {
         committed = await this.commitNext();

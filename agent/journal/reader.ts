@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { peekRecord, RecordKind } from '../record';
-import type { Deque } from './deque';
+import type { Deque } from '../deque';
 import { errorText, JournalError } from './error';
 import { closeFile, openFile } from './files';
 import { Cursor, type Extent, type Segment } from './segment';

@@ -1,6 +1,6 @@
 /** The newest durable records, in memory, so that a reader in step with the writer never touches the disk. */
 import { RecordKind } from '../record';
-import { Deque } from './deque';
+import { Deque } from '../deque';
 
 export function startOf(record: Buffer): number {
   return record.readDoubleLE(16);

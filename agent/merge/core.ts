@@ -17,8 +17,10 @@ import { argText, decodeEffects, type Effect } from './effects';
 import { OriginTable, seenAt, type Seen } from './origins';
 import {
   correctKey,
-  keptTtls,
+  highestTtl,
+  keepTtls,
   resolve,
+  resolveTtl,
   rewriteAlone,
   rewriteKey,
   visibleType,
@@ -26,6 +28,7 @@ import {
   writeElement,
   writeTtl,
 } from './resolve';
+import { SetOutcome, sourceOf } from './set-table';
 import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
@@ -112,7 +115,7 @@ export class MergeCore {
   }
 
   private localNow(record: OpRecord): void {
-    this.each(record, -1, null, (command, scanner, op, db) => {
+    this.each(record, -1, 'local', (command, scanner, op, db) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects);
       for (const effect of this.effects) {
@@ -182,10 +185,14 @@ export class MergeCore {
     if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
     const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
     for (const key of keys) {
-      const state = this.stateFor(db, key, op);
+      const state = this.stateFor(db, key);
       const quiet = state.isQuietFor(op);
       this.insert(state, effect, later);
-      if (quiet) continue;
+      if (quiet) {
+        // A correction was on its way: here it worked on another value than elsewhere.
+        if (effect.kind === 'opaque' && state.corrections > 0) this.unsettle(state, null);
+        continue;
+      }
       this.count(effect);
       this.race(state, effect.kind === 'set' ? null : this.touched);
       this.checkSettled(state, effect, op);
@@ -245,7 +252,7 @@ export class MergeCore {
       const elements = raced === 'all' ? null : raced;
       correctKey(batch.select(state.db), state, elements, this.origins);
       // It was left as Redis has it, which may be what lost.
-      if (state.ttlUnsure && raced === 'all' && state.ttls.length > 0) this.doubt(state);
+      if (raced === 'all' && state.ttls.length > 0 && state.mayDifferInTtl) this.doubt(state);
       if (batch.writer.commands > before) this.counters.corrections++;
     }
   }
@@ -270,11 +277,12 @@ export class MergeCore {
     else if (after <= record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
     else {
       this.indexTail();
-      this.each(record, after, batch, (command, scanner, op, db) => {
+      this.each(record, after, { plan: batch }, (command, scanner, op, db) => {
         this.planCommand(command, scanner, op, db, batch);
         batch.operations++;
       });
     }
+    batch.bytes += record.payload.length;
     const last = record.stamp + Math.max(0, record.ops - 1);
     if (last > batch.stamp) batch.stamp = last;
     this.noteRecord(record);
@@ -315,29 +323,27 @@ export class MergeCore {
 
   /** Passes a record whose operations meet nothing on as it came. @returns false when it holds more than plain ones */
   private pass(record: OpRecord, batch: Batch): boolean {
+    const mark = batch.mark();
     const scanner = new CommandScanner();
     scanner.push(record.payload);
-    let controls = false;
+    let { db } = record;
     let operations = 0;
     while (scanner.next()) {
-      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
-      if (command.class === Class.control) controls = true;
-      else if (!isPlain(command, scanner) || isOwnKey(command, scanner)) return false;
-      else operations++;
+      const { buf, argStart, argEnd } = scanner;
+      const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
+      if (command.class === Class.control) {
+        if (command.code === Code.select) db = Number(argText(scanner, 1));
+        continue;
+      }
+      if (!isPlain(command, scanner) || isOwnKey(command, scanner)) {
+        batch.rewind(mark);
+        return false;
+      }
+      if (command.code === Code.set && scanner.argc === 3) batch.set(db, buf, argEnd[0]! + 2, scanner.end);
+      else batch.pass(db, buf, scanner.start, scanner.end);
+      operations++;
     }
     batch.operations += operations;
-    if (!controls) {
-      batch.pass(record.db, record.payload, 0, record.payload.length, operations);
-      return true;
-    }
-    const again = new CommandScanner();
-    again.push(record.payload);
-    let { db } = record;
-    while (again.next()) {
-      const command = findCommand(again.buf, again.argStart[0]!, again.argEnd[0]!) ?? UNKNOWN_COMMAND;
-      if (command.class !== Class.control) batch.pass(db, again.buf, again.start, again.end);
-      else if (command.code === Code.select) db = Number(argText(again, 1));
-    }
     return true;
   }
 
@@ -355,7 +361,7 @@ export class MergeCore {
     this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
-      this.each(record, -1, null, (command, scanner, op, db) => {
+      this.each(record, -1, 'remember', (command, scanner, op, db) => {
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects);
         for (const effect of this.effects) {
@@ -363,7 +369,7 @@ export class MergeCore {
           else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
           else
             for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-              const state = this.stateFor(db, key, op);
+              const state = this.stateFor(db, key);
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
@@ -399,7 +405,7 @@ export class MergeCore {
     }
     // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
     for (const given of effects as KeyEffect[]) {
-      const state = this.stateFor(db, given.key, op);
+      const state = this.stateFor(db, given.key);
       const effect = this.isBase ? this.underOwn(state, given) : given;
       if (effect === null) continue;
       if (this.isBase && effect.kind === 'delete') {
@@ -452,7 +458,7 @@ export class MergeCore {
       else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
     } else for (const element of this.touched) writeElement(out, state, element, this.origins);
     // The key may just have come back, and a time to live of it have been here before.
-    if (state.ttls.length > 0 && !state.ttlUnsure) writeTtl(out, state, this.origins);
+    if (state.ttls.length > 0) writeTtl(out, state, this.origins);
   }
 
   private planOpaque(
@@ -463,7 +469,7 @@ export class MergeCore {
     db: number,
     batch: Batch,
   ): void {
-    const states = keys.map((key) => this.stateFor(db, key, op));
+    const states = keys.map((key) => this.stateFor(db, key));
     const quiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
     const { buf, start, end } = scanner;
     for (const state of states) {
@@ -525,12 +531,11 @@ export class MergeCore {
   private flush(op: Op, db: number | null, later = op): void {
     for (const state of this.window.states(db ?? undefined)) {
       const quiet = state.isQuietFor(op);
-      state.wipe(later);
+      state.delete(later);
       this.window.note(state, op, null);
-      if (!quiet) this.race(state, null);
+      if (state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
+      else if (!quiet) this.race(state, null);
     }
-    const stable = this.window.stable;
-    this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
     this.flushes.push({ op: later, db });
   }
 
@@ -551,7 +556,7 @@ export class MergeCore {
       for (const effect of this.effects) {
         if (effect.kind === 'flush' || effect.kind === 'swap') continue;
         for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-          const state = this.stateFor(record.db, key, op);
+          const state = this.stateFor(record.db, key);
           states.add(state);
           if (effect.kind === 'opaque') opaque = true;
           if (effect.kind === 'delete') wiped.add(state);
@@ -574,7 +579,8 @@ export class MergeCore {
       if (!wiped.has(state)) {
         // Its time to live alone.
         if (concurrent) writeTtl(batch.select(state.db), state, this.origins);
-        this.assured(state);
+        if (highestTtl(state, this.origins)?.op === op) this.assured(state);
+        else if (!resolveTtl(state, this.origins).known) this.doubt(state);
         continue;
       }
       // What the state had not seen can't be merged with it: it stays as it is, so that the next state has it.
@@ -689,7 +695,7 @@ export class MergeCore {
       if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
     }
     const removes = effect.kind === 'delete' || effect.kind === 'expire';
-    if ((state.ttlUnsure || state.ttlGuessed) && (!removes || state.ttls.length > 0)) this.doubt(state);
+    if (state.mayDifferInTtl && (!removes || state.ttls.length > 0)) this.doubt(state);
   }
 
   private doubt(state: KeyState): void {
@@ -718,7 +724,9 @@ export class MergeCore {
       for (const positions of this.reports.values()) low = Math.min(low, seenAt(positions, o));
       if (low >= 0) this.window.stabilise(o, low);
     }
-    this.tail.drop(this.window.stable);
+    const { stable } = this.window;
+    if (this.flushes.length > 0) this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
+    this.tail.drop(stable);
   }
 
   /** What all members have reported to have seen. */
@@ -729,21 +737,24 @@ export class MergeCore {
   // ——— common
 
   /**
-   * Visits a record's operations after a position. A plain SET of a key that nothing else is known of, the usual case,
-   * is noted here at once, and passed to `batch` as it came.
+   * Visits a record's operations after a position. A plain SET of a key of which nothing but such is known, the usual
+   * case, is dealt with at once.
+   * @param mode what becomes of such a SET: `plan` brings the one that wins into `batch`, `local` looks whether an own one
+   *   meets a block, `remember` only notes it
    */
   private each(
     record: OpRecord,
     after: number,
-    batch: Batch | null,
+    mode: { plan: Batch } | 'local' | 'remember',
     visit: (command: Command, scanner: CommandScanner, op: Op, db: number) => void,
   ): void {
     const scanner = new CommandScanner();
     scanner.push(record.payload);
     const origin = this.origins.index(record.origin);
     const seen = this.origins.toSeen(record.seen);
+    const source = sourceOf(record.payload, origin, seen);
     const base = record.end - record.payload.length;
-    const value = { buf: scanner.buf, start: 0, end: 0 };
+    const place = { args: 0, argsEnd: 0, key: 0, keyEnd: 0 };
     let { db, stamp } = record;
     const difference =
       record.kind === RecordKind.difference ? new Op(origin, record.end, record.stamp, seen) : undefined;
@@ -761,35 +772,44 @@ export class MergeCore {
       }
       const position = base + scanner.end;
       if (position > after && !isOwnKey(command, scanner)) {
-        value.start = argStart[2]!;
-        value.end = argEnd[2]!;
-        if (
-          command.code === Code.set &&
-          scanner.argc === 3 &&
-          this.flushes.length === 0 &&
-          this.window.set(db, argText(scanner, 1), origin, position, stamp, seen, value)
-        ) {
-          if (batch !== null) {
-            batch.pass(db, buf, scanner.start, scanner.end);
-            batch.operations++;
+        let outcome: SetOutcome = SetOutcome.complex;
+        if (command.code === Code.set && scanner.argc === 3 && this.flushes.length === 0) {
+          place.args = argEnd[0]! + 2;
+          place.argsEnd = scanner.end;
+          place.key = argStart[1]!;
+          place.keyEnd = argEnd[1]!;
+          outcome = this.window.set(db, source, place, position, stamp, !this.isBase);
+        }
+        if (outcome === SetOutcome.complex) visit(command, scanner, new Op(origin, position, stamp, seen), db);
+        else {
+          if (outcome !== SetOutcome.quiet) this.metSet(outcome, mode, db, argText(scanner, 1));
+          if (typeof mode === 'object') {
+            // Of one that loses, the winner is in Redis already, or on its way.
+            if (outcome !== SetOutcome.loses) mode.plan.set(db, buf, place.args, place.argsEnd);
+            mode.plan.operations++;
           }
-        } else visit(command, scanner, new Op(origin, position, stamp, seen), db);
+        }
       }
       stamp++;
     }
   }
 
-  private stateFor(db: number, key: string, op: Op): KeyState {
-    if (this.flushes.length > 0) {
-      const known = this.window.find(db, key);
+  /** A plain SET met others. An own one that wins was overwritten by the block that it met: Redis gets it back. */
+  private metSet(outcome: SetOutcome, mode: { plan: Batch } | 'local' | 'remember', db: number, key: string): void {
+    if (mode === 'remember') return;
+    this.counters.conflicts['string'] = (this.counters.conflicts['string'] ?? 0) + 1;
+    if (mode === 'local' && outcome === SetOutcome.wins) this.race(this.window.find(db, key)!, null);
+  }
+
+  private stateFor(db: number, key: string): KeyState {
+    if (this.flushes.length > 0 && this.window.find(db, key) === undefined) {
       const state = this.window.ensure(db, key);
       // A key that a flush emptied: what it held before is dead even though the key was not in the window then.
-      if (known === undefined)
-        for (const flush of this.flushes)
-          if (!saw(op, flush.op) && (flush.db === null || flush.db === db)) {
-            state.wipe(flush.op);
-            this.window.note(state, flush.op, null);
-          }
+      for (const flush of this.flushes)
+        if (flush.db === null || flush.db === db) {
+          state.delete(flush.op);
+          this.window.note(state, flush.op, null);
+        }
       return state;
     }
     return this.window.ensure(db, key);
@@ -808,13 +828,13 @@ export class MergeCore {
     touched.length = 0;
     switch (effect.kind) {
       case 'set':
-        if (effect.keepTtl && state.ttls.length > 0) state.ttls = keptTtls(state, op, this.origins);
+        if (effect.keepTtl && state.ttls.length > 0) keepTtls(state, op, this.origins);
         state.wipe(op, effect.keepTtl);
         touched.push(state.put(op, Type.string, '', effect.value));
         if (effect.expireAt !== null) state.setTtl(op, effect.expireAt, false);
         return;
       case 'delete':
-        state.wipe(op);
+        state.delete(op);
         return;
       case 'expire':
         state.expire(op);

@@ -92,13 +92,13 @@ describe('replay', () => {
     const replay = new Replay(core, 'a');
     core.assume('b:1', 0);
     core.assume('a:old', 0);
-    replay.add(record('b:1', 0, commands('SET k theirs'), { stamp: 9 }));
-    replay.add(record('a:old', 0, commands('SET k ours'), { stamp: 5 }));
+    replay.add(record('b:1', 0, commands('SET k theirs'), { stamp: 5 }));
+    replay.add(record('a:old', 0, commands('SET k ours'), { stamp: 9 }));
     const raced = core.takeRaced();
     expect(raced.map(({ key }) => key)).toEqual(['k']);
     const batch = new Batch();
     core.correct(raced, batch);
-    expect(text(batch)).toContain('SET k theirs');
+    expect(text(batch)).toContain('SET k ours');
   });
 });
 

@@ -146,6 +146,43 @@ describe('time to live', () => {
     key.put(op(EU, 5, 5), Type.set, 'm', bytes(''));
     expect(ttlOf(key)).toBeNull();
   });
+
+  test('is as Redis has it where that may have removed the last element; one that came beside it is sure', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.set, 'm', bytes(''));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    // Whether the set holds more than the window knows of, nobody can tell.
+    key.remove(op(EU, 3, 3), Type.set, 'm');
+    expect(ttlOf(key)).toBe('unknown');
+    expect(key.mayDifferInTtl).toBe(true);
+    key.setTtl(op(US, 1, 4), 2000, true);
+    expect(ttlOf(key)).toBe(2000);
+  });
+
+  test('stands while an element is there that the removal had seen', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.set, 'm', bytes(''));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    key.remove(op(EU, 3, 3), Type.set, 'n');
+    expect(ttlOf(key)).toBe(1000);
+  });
+
+  test('stands where what its region had seen removed nothing since, though the window has lost the elements', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.set, 'm', bytes(''));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    const deletion = op(US, 1, 3, 1);
+    key.delete(deletion);
+    key.note(deletion);
+    const write = op(EU, 3, 4);
+    key.put(write, Type.set, 'o', bytes(''));
+    key.note(write);
+    expect(ttlOf(key)).toBe(1000);
+    expect(key.mayDifferInTtl).toBe(false);
+    // Where it had seen the deletion too, what was left of the key then is not known.
+    key.put(op(AP, 1, 5, 2, 1), Type.set, 'p', bytes(''));
+    expect(key.mayDifferInTtl).toBe(true);
+  });
 });
 
 test('an expiry is a delete; one that a renewal had not seen is remembered', () => {

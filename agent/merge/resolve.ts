@@ -85,16 +85,24 @@ export function formatScore(score: number): string {
   return String(score);
 }
 
-/** The key's expiry by the rule. `known: false`: what Redis has is right (nothing in the window decides it). */
+/** The key's expiry by the rule. `known: false`: nothing in the window decides it, what Redis has stays. */
 export type ResolvedTtl = { known: false } | { known: true; at: number | null };
 
 export function resolveTtl(state: KeyState, origins: OriginTable): ResolvedTtl {
-  const type = visibleType(state, origins);
-  let best: { op: Op; at: number | null } | null = null;
-  for (const ttl of state.ttls)
-    if (holds(state, ttl.op, type, origins) && (best === null || isHigher(ttl.op, best.op, origins))) best = ttl;
+  const best = highestTtl(state, origins);
+  // Redis dropped it with the last element, or did not: either stays, until a region that has it says so.
+  if (best?.isDoubtful && state.ttlByRedis) return { known: false };
   if (best !== null) return { known: true, at: best.at };
   return state.ttlBaseDead ? { known: true, at: null } : { known: false };
+}
+
+/** The highest of those that hold, doubtful or not. */
+export function highestTtl(state: KeyState, origins: OriginTable): TtlPut | null {
+  const type = visibleType(state, origins);
+  let best: TtlPut | null = null;
+  for (const ttl of state.ttls)
+    if (holds(state, ttl.op, type, origins) && (best === null || isHigher(ttl.op, best.op, origins))) best = ttl;
+  return best;
 }
 
 /** Whether a time to live that nothing has removed is that of what now is the value. */
@@ -107,14 +115,12 @@ function holds(state: KeyState, ttl: Op, type: Type | -1, origins: OriginTable):
   return !element.baseDead || element.increments.some((i) => i.op === ttl || saw(ttl, i.op));
 }
 
-/** The times to live that SET … KEEPTTL, `op`, keeps: those it had not seen, and the one that held when it came. */
-export function keptTtls(state: KeyState, op: Op, origins: OriginTable): readonly TtlPut[] {
-  let held: Put | null = null;
-  for (const put of state.string?.puts ?? [])
-    if (saw(op, put.op) && (held === null || isHigher(put.op, held.op, origins))) held = put;
-  const before = held?.op;
-  if (before === undefined) return state.ttls;
-  return state.ttls.filter(({ op: ttl }) => !saw(op, ttl) || before === ttl || saw(ttl, before) || saw(before, ttl));
+/** SET … KEEPTTL, `op`, keeps the times to live that it had not seen, and the one that held when it came. */
+export function keepTtls(state: KeyState, op: Op, origins: OriginTable): void {
+  // What it found may have been removed here by something it had not seen.
+  if (!state.isQuietFor(op)) return state.doubtTtls(op);
+  const held = state.string === null ? null : winner(state.string, origins)?.op;
+  if (held) state.ttls = state.ttls.filter(({ op: ttl }) => held === ttl || saw(ttl, held) || saw(held, ttl));
 }
 
 /** Writes one element's value, where the rule knows it, over whatever Redis has. */
@@ -154,21 +160,22 @@ export function writeTtl(out: CommandWriter, state: KeyState, origins: OriginTab
 export function rewriteKey(out: CommandWriter, state: KeyState, origins: OriginTable): void {
   const key = Buffer.from(state.key, 'latin1');
   const type = visibleType(state, origins);
+  // The key loses what it has: a doubtful time to live is kept rather than lost.
+  const ttl = highestTtl(state, origins);
+  const at = ttl?.at ?? null;
   if (type === Type.string) {
     const resolved = resolve(state.string!, origins);
     if (!resolved.known || resolved.value === null) return;
-    const ttl = resolveTtl(state, origins);
-    if (!ttl.known) out.command(['SET', key, resolved.value, 'KEEPTTL']);
-    else if (ttl.at === null) out.command(['SET', key, resolved.value]);
-    else out.command(['SET', key, resolved.value, 'PXAT', ttl.at]);
+    if (ttl === null && !state.ttlBaseDead) out.command(['SET', key, resolved.value, 'KEEPTTL']);
+    else if (at === null) out.command(['SET', key, resolved.value]);
+    else out.command(['SET', key, resolved.value, 'PXAT', at]);
     return;
   }
   out.command(['DEL', key]);
   if (type === -1) return;
   for (const element of state.elements())
     if (element.type === type && element.live) writeElement(out, state, element, origins);
-  const ttl = resolveTtl(state, origins);
-  if (ttl.known && ttl.at !== null) out.command(['PEXPIREAT', key, ttl.at]);
+  if (at !== null) out.command(['PEXPIREAT', key, at]);
 }
 
 /** Writes the key as if nothing had been there before the window: to make room for what will have been. */
@@ -214,6 +221,5 @@ export function correctKey(
     elements = state.elements();
   }
   for (const element of elements) writeElement(out, state, element, origins);
-  // Where it may have gone with the last element, Redis knows better.
-  if ((state.ttls.length > 0 || state.ttlBaseDead) && !state.ttlUnsure) writeTtl(out, state, origins);
+  writeTtl(out, state, origins);
 }

@@ -18,8 +18,11 @@
  * Operations leave the window ("fold") when every member has reported to have seen them. What is not in the window is
  * the *base*: the value in Redis, whose parts every operation still to come has seen.
  */
+import { Deque } from '../deque';
+import { hashBytes, hashText } from './key-hash';
 import type { Seen } from './origins';
 import { seenAt, type OriginTable } from './origins';
+import { SetOutcome, type SetSource, SetTable } from './set-table';
 
 /** What most keys and elements have of most things; never changed. */
 const NONE: never[] = [];
@@ -120,6 +123,11 @@ export interface TtlPut {
   readonly at: number | null;
   /** By EXPIRE or PERSIST: it renews a value that others may have seen expire. Else it came with its value. */
   readonly alone: boolean;
+  /**
+   * It may have been removed where nothing tells: Redis drops a collection's with the last element, and SET … KEEPTTL
+   * keeps the one that it finds. What such an operation found is not always known here.
+   */
+  readonly isDoubtful: boolean;
 }
 
 export class KeyState {
@@ -134,14 +142,9 @@ export class KeyState {
   /** Bits of the types of which nothing in Redis from before the window counts any more. */
   deadTypes = 0;
   ttlBaseDead = false;
-  /**
-   * Redis drops the time to live with a collection's last element, and that shows in no command: when writes that had not
-   * seen each other meet on such a key, the regions may differ in it.
-   */
-  ttlUnsure = false;
-  /** It was kept although an operation may have begun the key anew: what that had seen of the key is not known any more. */
-  ttlGuessed = false;
-  /** They may: this region looks, and says so if it has one. */
+  /** Elements were removed, or a SET kept what it found: Redis has a say in the time to live (see `TtlPut.isDoubtful`). */
+  ttlByRedis = false;
+  /** The regions may differ in the time to live: this one looks, and says so if it has one. */
   ttlDoubted = false;
   /** Operations not yet seen by all. */
   unstable = 0;
@@ -161,6 +164,8 @@ export class KeyState {
   heldFrom: readonly number[] = NONE;
   /** Some of its operations are seen by all, but it can't leave the window yet. */
   lagging = false;
+  /** The first and the last removal, of elements or of all, by each origin since the key came into the window. */
+  private removals: Map<number, { first: Op; last: Op }> | null = null;
   /** Bits of the types that `members` has ever held. */
   private memberTypes = 0;
   private lastOrigin = -1;
@@ -168,7 +173,8 @@ export class KeyState {
   private tops: number[] | null = null;
 
   constructor(
-    readonly db: number,
+    /** Changed by SWAPDB. */
+    public db: number,
     /** The key in Latin-1. */
     readonly key: string,
   ) {}
@@ -287,19 +293,43 @@ export class KeyState {
     const element = this.element(type, name);
     removeSeen(element, op);
     element.baseDead = true;
-    this.ttlUnsure = true;
+    this.ttlByRedis = true;
+    this.noteRemoval(op);
     this.dropTtlOfEmptied(op, type);
     return element;
   }
 
   /** Where nothing is left that `op` has seen, the key was deleted before it, or by it, and its time to live too. */
   private dropTtlOfEmptied(op: Op, type: Type): void {
-    if (!this.isBaseDead(type) || !this.ttls.some((ttl) => saw(op, ttl.op))) return;
+    if (!this.ttls.some((ttl) => saw(op, ttl.op) && this.isRemovedBetween(ttl.op, op))) return;
     for (const element of this.elements())
       for (const part of [...element.puts, ...element.increments]) if (part.op === op || saw(op, part.op)) return;
-    // What it had seen may have been removed by something it had not.
-    if (this.isQuietFor(op)) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
-    else this.ttlGuessed = true;
+    // What it had seen may have been removed by something it had not, or be in Redis alone.
+    if (this.isBaseDead(type) && this.isQuietFor(op)) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    else this.doubtTtls(op);
+  }
+
+  private noteRemoval(op: Op): void {
+    this.removals ??= new Map();
+    const first = this.removals.get(op.origin)?.first ?? op;
+    this.removals.set(op.origin, { first, last: op });
+  }
+
+  /** Whether anything of the key may have been removed by what `op` had seen, or by itself, and `ttl` had not. */
+  private isRemovedBetween(ttl: Op, op: Op): boolean {
+    for (const { first, last } of this.removals?.values() ?? [])
+      if ((first === op || saw(op, first)) && !saw(ttl, last)) return true;
+    return false;
+  }
+
+  /** Whether those that `op` has seen still stand is not known. */
+  doubtTtls(op: Op): void {
+    this.ttls = this.ttls.map((ttl) => (saw(op, ttl.op) ? { ...ttl, isDoubtful: true } : ttl));
+  }
+
+  /** Whether the regions may differ in the time to live where operations meet that had not seen each other. */
+  get mayDifferInTtl(): boolean {
+    return this.ttlByRedis || this.ttls.some((ttl) => ttl.isDoubtful);
   }
 
   /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
@@ -311,7 +341,7 @@ export class KeyState {
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
     this.deadTypes = ALL_TYPES;
     if (keepTtl) {
-      this.ttlUnsure = true;
+      this.ttlByRedis = true;
       return;
     }
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
@@ -320,13 +350,19 @@ export class KeyState {
 
   setTtl(op: Op, at: number | null, alone: boolean): void {
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
-    this.ttls = [...this.ttls, { op, at, alone }];
+    this.ttls = [...this.ttls, { op, at, alone, isDoubtful: false }];
     this.ttlBaseDead = true;
+  }
+
+  /** DEL, UNLINK, FLUSHDB, an expiry. */
+  delete(op: Op): void {
+    this.noteRemoval(op);
+    this.wipe(op);
   }
 
   expire(op: Op): void {
     this.expiries = [...this.expiries.filter((expiry) => !saw(op, expiry)), op];
-    this.wipe(op);
+    this.delete(op);
   }
 
   /** Whether nothing counts any more of what was there before the window. */
@@ -392,37 +428,6 @@ export class KeyState {
   }
 }
 
-/**
- * A key of which the window knows one thing: its last `SET key value`, which had seen whatever was before. Most keys in
- * the window are such; it becomes a KeyState when anything else meets it.
- */
-export class SingleSet {
-  unstable = 1;
-  expanded: KeyState | null = null;
-  constructor(
-    readonly db: number,
-    readonly key: string,
-    public origin: number,
-    public position: number,
-    public stamp: number,
-    public seen: Seen,
-    public buf: Buffer,
-    public start: number,
-    public end: number,
-  ) {}
-
-  expand(): KeyState {
-    const state = new KeyState(this.db, this.key);
-    const op = new Op(this.origin, this.position, this.stamp, this.seen);
-    state.wipe(op);
-    state.put(op, Type.string, '', this.buf.subarray(this.start, this.end));
-    state.note(op);
-    state.unstable = state.unstableKeyOps = this.unstable;
-    this.expanded = state;
-    return state;
-  }
-}
-
 function removeSeen(element: Element, op: Op): void {
   const { puts, increments } = element;
   if (puts.length === 1) {
@@ -431,87 +436,115 @@ function removeSeen(element: Element, op: Op): void {
   if (increments.length > 0) element.increments = increments.filter((i) => i.op !== op && !saw(op, i.op));
 }
 
+const HASHES = 2 ** 16;
+
 /** Keys whose operations are not yet seen by all members. */
 export class Window {
-  private readonly byDb: Map<string, KeyState | SingleSet>[] = [];
+  private readonly byDb: Map<string, KeyState>[] = [];
+  private readonly sets: SetTable<KeyState>;
+  /** How many states have a key with this hash, so that for most SETs no string has to be made to look for one. */
+  private readonly statesByHash = new Uint16Array(HASHES);
   private readonly queues: FoldQueue[] = [];
   /** Keys that some operations of which are seen by all, but not those that they met. */
   private readonly lagging = new Set<KeyState>();
+  /**
+   * Earlier moments: what all had seen, and the last operation queued of each origin. The first is the latest of which
+   * nothing is queued any more.
+   */
+  private readonly moments: { stable: Seen; queued: readonly number[] }[] = [{ stable: NONE, queued: NONE }];
   /** Operations not yet seen by all. */
   operations = 0;
   /** What every member has reported to have seen, by interned origin. */
   readonly stable: number[] = [];
 
-  constructor(readonly origins: OriginTable) {}
+  constructor(readonly origins: OriginTable) {
+    this.sets = new SetTable(origins);
+  }
 
   get keys(): number {
-    let n = 0;
+    let n = this.sets.keys;
     for (const map of this.byDb) n += map?.size ?? 0;
     return n;
   }
 
   find(db: number, key: string): KeyState | undefined {
-    const map = this.byDb[db];
-    const state = map?.get(key);
-    if (!(state instanceof SingleSet)) return state;
-    const expanded = state.expand();
-    map!.set(key, expanded);
-    return expanded;
+    const state = this.byDb[db]?.get(key);
+    if (state !== undefined || this.sets.keys === 0) return state;
+    const head = this.sets.find(db, hashText(key), Buffer.from(key, 'latin1'));
+    return head < 0 ? undefined : this.expand(head);
   }
 
   ensure(db: number, key: string): KeyState {
     let state = this.find(db, key);
     if (state === undefined) {
       state = new KeyState(db, key);
-      this.map(db).set(key, state);
+      this.add(state);
     }
     return state;
   }
 
-  private map(db: number): Map<string, KeyState | SingleSet> {
+  private add(state: KeyState): void {
+    this.map(state.db).set(state.key, state);
+    this.statesByHash[hashText(state.key) & (HASHES - 1)]!++;
+  }
+
+  /** Makes a state of a key of which nothing but SETs was known. */
+  private expand(head: number): KeyState {
+    const { db, key } = this.sets.keyOf(head);
+    const state = new KeyState(db, key);
+    const puts: Put[] = [];
+    for (const { origin, position, stamp, seen, value } of this.sets.puts(head)) {
+      const op = new Op(origin, position, stamp, seen);
+      puts.push({ op, value });
+      state.wipe(op);
+      state.note(op);
+      if (seenAt(this.stable, origin) >= position) state.lagging = true;
+    }
+    const element = state.element(Type.string, '');
+    element.puts = puts;
+    state.unstable = state.unstableKeyOps = this.sets.references(head);
+    if (state.lagging) this.lagging.add(state);
+    this.sets.leave(head, state);
+    this.add(state);
+    return state;
+  }
+
+  private map(db: number): Map<string, KeyState> {
     while (this.byDb.length <= db) this.byDb.push(new Map());
     return this.byDb[db]!;
   }
 
   *states(db?: number): IterableIterator<KeyState> {
-    for (let i = 0; i < this.byDb.length; i++)
-      if (db === undefined || db === i)
-        for (const [key, state] of this.byDb[i]!) yield state instanceof SingleSet ? this.find(i, key)! : state;
+    for (const head of this.sets.heads(db)) this.expand(head);
+    for (let i = 0; i < this.byDb.length; i++) if (db === undefined || db === i) yield* this.byDb[i]!.values();
   }
 
   /**
-   * Notes a plain `SET key value` where nothing else is known of the key but what it had seen.
-   * @returns false when there is more to it; nothing was noted then
+   * Notes a plain SET of a key of which nothing but plain SETs is known.
+   * @param at the command's arguments in the source's payload
+   * @param meets whether it may meet SETs that it has not seen
+   * @returns `complex` where there is more to it; nothing was noted then
    */
   set(
     db: number,
-    key: string,
-    origin: number,
+    source: SetSource,
+    at: { args: number; argsEnd: number; key: number; keyEnd: number },
     position: number,
     stamp: number,
-    seen: Seen,
-    value: { buf: Buffer; start: number; end: number },
-  ): boolean {
-    const map = this.map(db);
-    let state = map.get(key);
-    if (state === undefined) {
-      state = new SingleSet(db, key, origin, position, stamp, seen, value.buf, value.start, value.end);
-      map.set(key, state);
-    } else {
-      if (!(state instanceof SingleSet)) return false;
-      if (state.origin !== origin && seenAt(seen, state.origin) < state.position) return false;
-      state.origin = origin;
-      state.position = position;
-      state.stamp = stamp;
-      state.seen = seen;
-      state.buf = value.buf;
-      state.start = value.start;
-      state.end = value.end;
-      state.unstable++;
-    }
+    meets: boolean,
+  ): SetOutcome {
+    const { payload, origin } = source;
+    const hash = hashBytes(payload, at.key, at.keyEnd);
+    if (
+      this.statesByHash[hash & (HASHES - 1)] !== 0 &&
+      this.byDb[db]?.has(payload.toString('latin1', at.key, at.keyEnd)) === true
+    )
+      return SetOutcome.complex;
+    const outcome = this.sets.set(db, hash, source, at, position, stamp, meets);
+    if (outcome === SetOutcome.complex) return outcome;
     this.operations++;
-    this.queue(origin).push(state, null, position);
-    return true;
+    this.queue(origin).push(this.sets.head, position);
+    return outcome;
   }
 
   private queue(origin: number): FoldQueue {
@@ -526,7 +559,7 @@ export class Window {
     if (element === null) state.unstableKeyOps++;
     else element.unstable++;
     this.operations++;
-    this.queue(op.origin).push(state, element, op.position);
+    this.queue(op.origin).pushOf(state, element, op.position);
   }
 
   /** The lowest position per origin that the window still needs; what is before may leave the journal. */
@@ -540,12 +573,32 @@ export class Window {
     const lower = (origin: number, position: number): void => {
       if ((low.get(origin) ?? Infinity) > position) low.set(origin, position);
     };
+    const bound = this.boundOfSets();
+    if (bound !== null) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(bound, o) + 1);
     for (const state of this.lagging) {
       state.eachHeld(lower);
       // Deletes too, of which the window has only the effect: Redis may not have it yet.
       if (state.isHeld) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(state.heldFrom, o) + 1);
     }
     return low;
+  }
+
+  /**
+   * A SET that all have seen may still stand beside one that had not seen it. When that one came, not all had seen the
+   * first: so none is older than what all had seen when the oldest operation that is still queued came.
+   * @returns that, or what all had seen somewhat earlier; null where there is no such SET
+   */
+  private boundOfSets(): Seen | null {
+    const { moments } = this;
+    if (this.sets.keys === 0) {
+      moments.splice(0, Infinity, { stable: this.stable.slice(), queued: NONE });
+      return null;
+    }
+    const hasLeft = ({ queued }: { queued: readonly number[] }): boolean =>
+      queued.every((position, o) => (this.queues[o]!.first() ?? Infinity) > position);
+    moments.push({ stable: this.stable.slice(), queued: this.queues.map((queue) => queue.last() ?? -1) });
+    while (moments.length > 1 && hasLeft(moments[1]!)) moments.shift();
+    return moments[0]!.stable;
   }
 
   /** Every member has seen the origin's operations up to `position`. */
@@ -558,16 +611,15 @@ export class Window {
     for (;;) {
       const first = queue.first();
       if (first === undefined || first > position) return;
-      const { state: queued, element } = queue.shift();
+      const head = queue.shift();
       this.operations--;
       let state: KeyState;
-      if (queued instanceof SingleSet) {
-        if (queued.expanded === null) {
-          if (--queued.unstable === 0) this.byDb[queued.db]!.delete(queued.key);
-          continue;
-        }
-        state = queued.expanded;
-      } else state = queued;
+      let element: Element | null = null;
+      if (head >= 0) {
+        const left = this.sets.release(head);
+        if (left === undefined) continue;
+        state = left;
+      } else ({ state, element } = queue.shiftOf());
       state.unstable--;
       if (element === null) state.unstableKeyOps--;
       else element.unstable--;
@@ -588,7 +640,11 @@ export class Window {
   /** Lets a key go of which all is seen by all: its value in Redis is then the base of whatever comes. */
   release(state: KeyState): boolean {
     if (state.unstable > 0 || state.isHeld) return false;
-    this.byDb[state.db]?.delete(state.key);
+    const map = this.byDb[state.db];
+    if (map?.get(state.key) === state) {
+      map.delete(state.key);
+      this.statesByHash[hashText(state.key) & (HASHES - 1)]!--;
+    }
     if (state.lagging) this.lagging.delete(state);
     return true;
   }
@@ -615,18 +671,21 @@ export class Window {
 
   /** Forgets a database's keys (after FLUSHDB only what the flush had seen is gone: see core). */
   swap(a: number, b: number): void {
-    while (this.byDb.length <= Math.max(a, b)) this.byDb.push(new Map());
+    this.map(Math.max(a, b));
+    for (const db of [a, b]) for (const head of this.sets.heads(db)) this.expand(head);
     const states = this.byDb[a]!;
     this.byDb[a] = this.byDb[b]!;
     this.byDb[b] = states;
+    for (const db of [a, b]) for (const state of this.byDb[db]!.values()) state.db = db;
   }
 }
 
-/** A queue of one origin's operations in stream order; a ring without an object per entry. */
+/** A queue of one origin's operations in stream order; a ring without an object per plain SET. */
 class FoldQueue {
-  private states: (KeyState | SingleSet | null)[] = new Array<KeyState | SingleSet | null>(64).fill(null);
-  private elements: (Element | null)[] = new Array<Element | null>(64).fill(null);
+  /** Heads of the table of SETs; −1: the next of `others`. */
+  private heads = new Int32Array(64);
   private positions = new Float64Array(64);
+  private readonly others = new Deque<{ state: KeyState; element: Element | null }>();
   private head = 0;
   private size = 0;
 
@@ -634,38 +693,46 @@ class FoldQueue {
     return this.size === 0 ? undefined : this.positions[this.head];
   }
 
-  push(state: KeyState | SingleSet, element: Element | null, position: number): void {
-    if (this.size === this.positions.length) this.grow();
+  last(): number | undefined {
+    return this.size === 0 ? undefined : this.positions[(this.head + this.size - 1) & (this.positions.length - 1)];
+  }
+
+  push(head: number, position: number): void {
+    if (this.size === this.positions.length) this.resize(this.size * 2);
     const at = (this.head + this.size++) & (this.positions.length - 1);
-    this.states[at] = state;
-    this.elements[at] = element;
+    this.heads[at] = head;
     this.positions[at] = position;
   }
 
-  shift(): { state: KeyState | SingleSet; element: Element | null } {
-    const at = this.head;
-    const entry = { state: this.states[at]!, element: this.elements[at]! };
-    this.states[at] = null;
-    this.elements[at] = null;
-    this.head = (at + 1) & (this.positions.length - 1);
-    this.size--;
-    return entry;
+  pushOf(state: KeyState, element: Element | null, position: number): void {
+    this.others.push({ state, element });
+    this.push(-1, position);
   }
 
-  private grow(): void {
-    const old = this.positions.length;
-    const positions = new Float64Array(old * 2);
-    const states = new Array<KeyState | SingleSet | null>(old * 2).fill(null);
-    const elements = new Array<Element | null>(old * 2).fill(null);
+  /** @returns the head; where it is −1, `shiftOf` has to follow */
+  shift(): number {
+    const head = this.heads[this.head]!;
+    this.head = (this.head + 1) & (this.positions.length - 1);
+    if (--this.size === 0 && this.positions.length > 65536) this.resize(64);
+    return head;
+  }
+
+  shiftOf(): { state: KeyState; element: Element | null } {
+    const other = this.others.at(0);
+    this.others.drop(1);
+    return other;
+  }
+
+  private resize(size: number): void {
+    const old = this.positions.length - 1;
+    const heads = new Int32Array(size);
+    const positions = new Float64Array(size);
     for (let i = 0; i < this.size; i++) {
-      const from = (this.head + i) & (old - 1);
-      positions[i] = this.positions[from]!;
-      states[i] = this.states[from]!;
-      elements[i] = this.elements[from]!;
+      heads[i] = this.heads[(this.head + i) & old]!;
+      positions[i] = this.positions[(this.head + i) & old]!;
     }
+    this.heads = heads;
     this.positions = positions;
-    this.states = states;
-    this.elements = elements;
     this.head = 0;
   }
 }

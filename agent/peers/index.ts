@@ -1,6 +1,5 @@
 /** Links between the agents of all regions: gRPC streams over mutual TLS (docs/architecture.md). */
 export type { Beat } from './beat';
-export { createCa, issueCertificate, type CertificateAuthority, type IssuedCertificate } from './certificates';
 export { PeerError, type PeerErrorCode } from './error';
 export { certificateName, PROTOCOL } from './hello';
 export { PeerMesh } from './mesh';

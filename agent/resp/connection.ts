@@ -44,6 +44,8 @@ export interface TransactionReply {
   queueErrors: Map<number, ReplyError>;
   /** EXEC's reply: an array, null (WATCH: something changed) or an error. */
   result: Reply;
+  /** Replies to the commands behind EXEC. */
+  after: Reply[];
 }
 
 interface Waiter {
@@ -163,15 +165,15 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
   }
 
   /**
-   * Bytes that hold one block: MULTI, `queued` commands, EXEC. The `+QUEUED`s are counted, not made into values. With `before` (WATCH …, say) that many commands stand before MULTI;
-   * their replies must be +OK too.
+   * Bytes that hold one block: MULTI, `queued` commands, EXEC; and `after` commands behind it, sent along with it. The
+   * `+QUEUED`s are counted, not made into values.
    */
-  transaction(rawBytes: Buffer, queued: number, before = 0): Promise<TransactionReply> {
-    const lead = before + 1 + queued;
-    return this.send(rawBytes, lead + 1, lead).then((waiter) => {
+  transaction(rawBytes: Buffer, queued: number, after = 0): Promise<TransactionReply> {
+    const lead = 1 + queued;
+    return this.send(rawBytes, lead + 1 + after, lead).then((waiter) => {
       const queueErrors = new Map<number, ReplyError>();
-      if (waiter.errors !== null) for (const [at, error] of waiter.errors) queueErrors.set(at - before - 1, error);
-      return { queueErrors, result: waiter.replies[0] as Reply };
+      if (waiter.errors !== null) for (const [at, error] of waiter.errors) queueErrors.set(at - 1, error);
+      return { queueErrors, result: waiter.replies[0] as Reply, after: waiter.replies.slice(1) };
     });
   }
 
@@ -302,18 +304,40 @@ function errorText(error: unknown): string {
   return error.message !== '' ? error.message : (code ?? error.name);
 }
 
-/** Opens a TCP or TLS socket. @throws ConnectionError CONNECT or TIMEOUT. */
+/** Size of the one buffer into which a plain socket is read, when `onBytes` is given. */
+const READ_BYTES = 64 * 1024;
+
+/**
+ * Opens a TCP or TLS socket.
+ * @param onBytes takes what comes instead of 'data' events; the bytes are valid until it returns (a plain socket reads
+ *   into one buffer, for a new one per packet costs more than the packet)
+ * @throws ConnectionError CONNECT or TIMEOUT
+ */
 export function openSocket(
   opts: { host: string; port: number; tls?: tls.ConnectionOptions },
   timeoutMs: number,
+  onBytes?: (bytes: Buffer) => void,
 ): Promise<net.Socket> {
   const peer = `${opts.host}:${opts.port}`;
   return new Promise((resolve, reject) => {
     const secure = opts.tls !== undefined;
     const servername = net.isIP(opts.host) === 0 ? { servername: opts.host } : {};
+    const onread =
+      onBytes === undefined
+        ? {}
+        : {
+            onread: {
+              buffer: Buffer.allocUnsafeSlow(READ_BYTES),
+              callback: (read: number, bytes: Uint8Array): boolean => {
+                onBytes(Buffer.from(bytes.buffer, bytes.byteOffset, read));
+                return true;
+              },
+            },
+          };
     const socket = secure
       ? tls.connect({ ...servername, ...opts.tls, host: opts.host, port: opts.port })
-      : net.connect({ host: opts.host, port: opts.port });
+      : net.connect({ host: opts.host, port: opts.port, ...onread });
+    if (secure && onBytes !== undefined) socket.on('data', onBytes);
     const ready = secure ? 'secureConnect' : 'connect';
     const timer = setTimeout(
       () => fail(new ConnectionError('TIMEOUT', `${peer} did not accept a connection within ${timeoutMs} ms`)),

@@ -75,6 +75,24 @@ export class CommandWriter {
     return this;
   }
 
+  /** Appends bytes that are a part of a command: of arguments that were encoded elsewhere. */
+  append(source: Buffer, start: number, end: number): this {
+    this.room(end - start);
+    source.copy(this.buf, this.length, start, end);
+    this.length += end - start;
+    return this;
+  }
+
+  /** Puts `head` in the place of the `bytes` bytes at `at`; it is not longer than they are. */
+  replaceHead(at: number, bytes: number, head: Buffer): void {
+    const shift = bytes - head.length;
+    if (shift > 0) {
+      this.buf.copyWithin(at + head.length, at + bytes, this.length);
+      this.length -= shift;
+    }
+    head.copy(this.buf, at);
+  }
+
   /** The bytes, which are now the caller's; the writer is empty and goes on in new memory. */
   take(): Buffer {
     // A small content of a big buffer is copied out, so that a queued write doesn't pin the memory of a peak.

@@ -89,7 +89,7 @@ export class CommandScanner {
     return this.limit - this.head;
   }
 
-  /** Appends a chunk. The scanner may go on reading it in place: the caller must not change it any more. */
+  /** Appends a chunk. The scanner may go on reading it in place: the caller must not change it before `keep`. */
   push(chunk: Buffer): void {
     const pending = this.limit - this.head;
     if (pending === 0) {
@@ -103,6 +103,12 @@ export class CommandScanner {
     if (this.buf !== this.owned || this.limit + chunk.length > this.owned.length) this.makeRoom(pending, total);
     chunk.copy(this.buf, this.limit);
     this.limit += chunk.length;
+  }
+
+  /** Takes what is pending into memory of its own: the last chunk is then the caller's again. */
+  keep(): void {
+    const pending = this.limit - this.head;
+    if (pending > 0 && this.buf !== this.owned) this.makeRoom(pending, pending);
   }
 
   /** Moves the pending bytes to the front of a joining buffer that has room for `total` bytes. */

@@ -4,6 +4,9 @@
  * async: what this agent has journalled. semi-sync: what enough other regions have journalled too; when none of them
  * keeps up for longer than maxLagMs the agent stops acknowledging, so that Redis can see it (min-replicas-max-lag looks
  * at the time of the last ACK, not at its offset), but for a rare one that keeps the link from being dropped.
+ *
+ * Nobody needs an ACK for each group of the journal but a client that waits: WAIT makes Redis ask (GETACK), and from then
+ * on every step forward is told until what had been written then is acknowledged. Otherwise one each ACK_MS does.
  */
 import type { OriginId } from '../record';
 
@@ -15,7 +18,18 @@ export interface AckOptions {
 
 /** Redis drops a replica that says nothing for repl-timeout, 60 s by default. */
 const KEEP_LINK_MS = 45_000;
-const SOON_MS = 100;
+/** Between two ACKs that nobody asked for, while the offset moves, and while it stands still. */
+export const ACK_MS = 100;
+const STILL_MS = 900;
+
+/** Where the own stream stands. */
+export interface AckPlace {
+  origin: OriginId;
+  /** Offset up to which this agent has read. */
+  read: number;
+  /** Offset up to which it has journalled everything. */
+  journalled: number;
+}
 
 export class AckPolicy {
   private readonly peers = new Map<string, number>();
@@ -23,36 +37,39 @@ export class AckPolicy {
   private lastAck = -1;
   private lastSentMs = 0;
   private behindSinceMs: number | null = null;
+  /** What the last GETACK asked for: the offset read then. */
+  private wanted = -1;
 
   constructor(private readonly options: AckOptions) {}
 
   /** A peer has journalled the own stream up to this offset. */
-  peer(region: string, origin: OriginId, offset: number, nowMs: number): void {
+  peer(region: string, origin: OriginId, offset: number): void {
     this.turnTo(origin);
     this.peers.set(region, Math.max(this.peers.get(region) ?? -1, offset));
-    void nowMs;
   }
 
   /**
-   * @param own offset up to which this agent has journalled everything
-   * @param asked Redis wants an answer now (WAIT)
+   * @param asked Redis wants an answer now
    * @returns the offset to acknowledge, or null for silence
    */
-  next(own: number, origin: OriginId, nowMs: number, asked: boolean): number | null {
+  next({ origin, read, journalled }: AckPlace, nowMs: number, asked: boolean): number | null {
     this.turnTo(origin);
-    let offset = own;
+    if (asked) this.wanted = read;
+    let offset = journalled;
     if (this.options.mode === 'semi-sync') {
       const sorted = [...this.peers.values()].sort((a, b) => b - a);
-      offset = Math.min(own, sorted[this.options.semiSyncRegions - 1] ?? -1);
-      if (offset >= own) this.behindSinceMs = null;
+      offset = Math.min(journalled, sorted[this.options.semiSyncRegions - 1] ?? -1);
+      if (offset >= journalled) this.behindSinceMs = null;
       else this.behindSinceMs ??= nowMs;
       const silent =
         this.behindSinceMs !== null && nowMs - this.behindSinceMs > this.options.maxLagMs && offset <= this.lastAck;
       if (silent && nowMs - this.lastSentMs < KEEP_LINK_MS) return null;
     }
     if (offset < 0) offset = Math.max(0, this.lastAck);
-    if (!asked && offset === this.lastAck && nowMs - this.lastSentMs < 900) return null;
-    if (!asked && nowMs - this.lastSentMs < SOON_MS && offset === this.lastAck) return null;
+    const sinceMs = nowMs - this.lastSentMs;
+    const moves = offset > this.lastAck;
+    const isWanted = moves && this.lastAck < this.wanted;
+    if (!asked && !isWanted && sinceMs < (moves ? ACK_MS : STILL_MS)) return null;
     this.lastAck = Math.max(this.lastAck, offset);
     this.lastSentMs = nowMs;
     return this.lastAck;
@@ -62,6 +79,6 @@ export class AckPolicy {
     if (origin === this.origin) return;
     this.origin = origin;
     this.peers.clear();
-    this.lastAck = -1;
+    this.lastAck = this.wanted = -1;
   }
 }

@@ -62,7 +62,7 @@ export class Opening {
 
   constructor(private readonly session: Session) {
     this.context = session.context;
-    this.receive = (chunk) => void this.early.push(chunk);
+    this.receive = (chunk) => void this.early.push(Buffer.from(chunk));
   }
 
   /** Returns when the session takes part. */
@@ -298,7 +298,10 @@ export class Opening {
       }
       const { held, rest } = divide(record, vector.get(record.origin) ?? -1);
       if (held !== null) replay.add(held);
-      else if (rest !== null && rest !== record) core.assume(record.origin, rest.start);
+      else if (rest !== null && rest !== record) {
+        core.assume(record.origin, rest.start);
+        replay.advance();
+      }
       if (rest !== null) inbox.offer(rest);
     }
     // Of own older histories the journal has all there is; of others' it may have less than Redis.

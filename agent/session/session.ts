@@ -11,12 +11,21 @@ import { MergeCore } from '../merge/core';
 import type { Replay } from '../merge/replay';
 import type { KeyState } from '../merge/window';
 import type { Beat } from '../peers';
-import { decodeRecord, encodeRecord, isPrivate, type OpRecord, type OriginId, RecordKind, regionOf } from '../record';
+import {
+  decodeRecord,
+  encodeRecord,
+  isPrivate,
+  type OpRecord,
+  type OriginId,
+  RecordKind,
+  regionOf,
+  type Vector,
+} from '../record';
 import { type RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
 import type { Recorder, RecorderState } from '../stream/recorder';
 import { formatVector, raise } from '../vector';
-import { AckPolicy } from './ack';
+import { ACK_MS, AckPolicy } from './ack';
 import type { Backlog } from './backlog';
 import { type AgentContext, type RedisAddress, SessionError } from './context';
 import type { MeshAnswer } from './difference';
@@ -96,6 +105,12 @@ export class Session {
   private countedConflicts: Record<string, number> = {};
   private countedCorrections = 0;
   private pumping: Promise<void> = Promise.resolve();
+  /** A block is on its way; the next one is planned meanwhile. */
+  private applying = false;
+  private next: Batch | null = null;
+  private blocksOnTheirWay = 0;
+  /** Positions behind what has been planned: ahead of `vector` by what is on its way. */
+  private readonly planned = new Map<OriginId, number>();
   private readonly awaitedSince = new WeakMap<KeyState, number>();
   /** A peer has compared: when it has the states that it asked for, everything is in operations. */
   private beingExplained = false;
@@ -208,6 +223,11 @@ export class Session {
     return true;
   }
 
+  /** Whether nothing planned is still on its way to Redis. */
+  get isAtRest(): boolean {
+    return this.next === null && this.blocksOnTheirWay === 0;
+  }
+
   pending(matches: (origin: OriginId) => boolean): { operations: number; bytes: number } {
     return this.inbox.pending(matches);
   }
@@ -265,20 +285,26 @@ export class Session {
 
   /** @internal */
   ownRecord(record: OpRecord): void {
-    this.append(record);
-    this.core.local(record);
+    this.core.local(this.kept(record));
     this.captured.add(record.ops);
     this.context.metrics.captured.inc(record.ops);
   }
 
   /** @internal An own record that has to wait for others. */
   heldRecord(record: OpRecord): void {
-    this.append(record);
+    const kept = this.kept(record);
     // The data of the mesh meets it at once.
-    if (this.joining) this.core.local(record);
-    this.backlog!.push(record);
+    if (this.joining) this.core.local(kept);
+    this.backlog!.push(kept);
     this.captured.add(record.ops);
     this.context.metrics.captured.inc(record.ops);
+  }
+
+  /** A record as it is in the journal now: the stream's bytes are overwritten by what comes next. */
+  private kept(record: OpRecord): OpRecord {
+    const encoded = encodeRecord(record);
+    this.context.journal.append(encoded);
+    return { ...record, payload: encoded.subarray(encoded.length - record.payload.length) };
   }
 
   /** @internal */
@@ -398,6 +424,7 @@ export class Session {
   /** @internal */
   readUpTo(offset: number): Promise<void> {
     if (this.ended !== null) return Promise.reject(this.ended);
+    if (this.recorder!.state.offset < offset) this.link?.deliver();
     if (this.recorder!.state.offset >= offset) return Promise.resolve();
     return new Promise((done, fail) => this.readWaiters.push({ offset, done, fail }));
   }
@@ -408,8 +435,8 @@ export class Session {
     if (recorder === null || link === null) return;
     const { origin, offset, end } = recorder.state;
     const durable = this.context.journal.durableEnd(origin) ?? 0;
-    const own = durable >= end ? offset : Math.floor(durable);
-    const ack = this.ack.next(own, origin, Date.now(), asked);
+    const journalled = durable >= end ? offset : Math.floor(durable);
+    const ack = this.ack.next({ origin, read: offset, journalled }, Date.now(), asked);
     if (ack !== null) link.ack(ack);
   }
 
@@ -419,8 +446,7 @@ export class Session {
     if (recorder === null) return;
     const { origin, offset, end } = recorder.state;
     const position = durable.get(origin);
-    if (position !== undefined)
-      this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position), Date.now());
+    if (position !== undefined) this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position));
     this.sendAck(false);
   }
 
@@ -449,7 +475,8 @@ export class Session {
     const rest: typeof this.beats = [];
     for (const entry of this.beats) {
       const { beat, after } = entry;
-      if ((this.vector.get(beat.origin) ?? -1) < after && this.core.knownOf(beat.origin) < after) {
+      const isOnItsWay = (this.planned.get(beat.origin) ?? -1) >= after;
+      if ((this.vector.get(beat.origin) ?? -1) < after && (isOnItsWay || this.core.knownOf(beat.origin) < after)) {
         rest.push(entry);
         continue;
       }
@@ -466,7 +493,8 @@ export class Session {
 
   private wake(): void {
     this.pumpAwake = true;
-    this.wakePump?.();
+    if (this.applying) this.planAhead();
+    else this.wakePump?.();
   }
 
   /** @internal Waits until something has come, a second at most. */
@@ -484,12 +512,14 @@ export class Session {
 
   /** Applies what is deliverable, corrects what clients raced, settles what can't be merged. */
   private async pump(): Promise<void> {
+    for (const [origin, position] of this.vector) this.planned.set(origin, position);
     while (this.ended === null) {
       this.pumpAwake = false;
-      const batch = this.collect();
-      const raced = this.core.racedKeys > 0;
-      if (batch !== null || raced) {
-        await this.applyBatch(batch ?? new Batch(), true);
+      this.collect();
+      const { next } = this;
+      if (next !== null || this.core.racedKeys > 0) {
+        this.next = null;
+        await this.applyWhilePlanning(next ?? new Batch());
         continue;
       }
       if (this.core.unsettledKeys > 0 && (await this.settleOne())) continue;
@@ -497,16 +527,41 @@ export class Session {
     }
   }
 
-  private collect(): Batch | null {
-    const { core, inbox } = this;
+  /**
+   * Applies a batch, and plans the next one while Redis runs it: but not where the block is still to be decided, for what is
+   * planned behind it would get into it.
+   */
+  private async applyWhilePlanning(batch: Batch): Promise<void> {
+    const isDecided = this.core.racedKeys === 0 && !batch.hasGuards;
+    const applied = this.applyBatch(batch, true);
+    if (isDecided) {
+      this.applying = true;
+      this.planAhead();
+    }
+    await applied.finally(() => (this.applying = false));
+  }
+
+  private planAhead(): void {
+    try {
+      this.collect();
+    } catch (error) {
+      this.end(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  /** Plans what is deliverable, as much as goes into one block, into `next`. */
+  private collect(): void {
+    const { core, inbox, planned } = this;
     const { applyBatchBytes, applyBatchOps } = this.context.config.limits;
-    let batch: Batch | null = null;
-    let bytes = 0;
+    const isFull = (): boolean => {
+      const batch = this.next;
+      return batch !== null && (batch.bytes >= applyBatchBytes || batch.operations >= applyBatchOps);
+    };
     for (let progress = true; progress;) {
       progress = false;
       for (const origin of inbox.origins()) {
         for (let record = inbox.peek(origin); record !== undefined; record = inbox.peek(origin)) {
-          const after = this.vector.get(origin) ?? -1;
+          const after = planned.get(origin) ?? -1;
           if (record.end <= after || record.kind === RecordKind.birth) {
             inbox.take(origin);
             core.assume(origin, record.end);
@@ -514,18 +569,15 @@ export class Session {
             continue;
           }
           if (!core.isDeliverable(record)) break;
-          if (batch !== null && (bytes + record.payload.length > applyBatchBytes || batch.operations >= applyBatchOps))
-            return batch;
-          batch ??= new Batch();
+          if (isFull()) return;
+          const batch = (this.next ??= new Batch());
           inbox.take(origin);
           core.plan(record, batch, after);
-          bytes += record.payload.length;
-          this.vector.set(origin, record.end);
+          planned.set(origin, record.end);
           progress = true;
         }
       }
     }
-    return batch;
   }
 
   /** @internal */
@@ -533,6 +585,10 @@ export class Session {
     const { core } = this;
     const operations = batch.operations;
     this.maxStamp = Math.max(this.maxStamp, batch.stamp);
+    // What is planned from here on goes into the next block.
+    const vector = new Map(this.vector);
+    raise(vector, this.planned);
+    const text = this.markerText(vector);
     const raced = corrects ? core.takeRaced() : [];
     const amend =
       raced.length === 0
@@ -544,7 +600,9 @@ export class Session {
               return 0;
             },
           };
-    await this.applier!.apply(batch, () => this.markerText(), amend);
+    this.blocksOnTheirWay++;
+    await this.applier!.apply(batch, text, amend).finally(() => this.blocksOnTheirWay--);
+    raise(this.vector, vector);
     core.corrected(raced);
     this.applied.add(operations);
     const { metrics } = this.context;
@@ -556,7 +614,7 @@ export class Session {
   /** @internal Writes the cursor alone, and waits until it has been read back. */
   async applyCursor(): Promise<void> {
     const block = this.nextBlock();
-    await this.applier!.apply(new Batch(), () => this.markerText(block));
+    await this.applier!.apply(new Batch(), this.markerText(this.vector, block));
     await this.whenLanded(block);
   }
 
@@ -564,9 +622,8 @@ export class Session {
     return `${this.nonce}:${++this.blocks}`;
   }
 
-  private markerText(block = this.nextBlock()): string {
-    const { maxStamp: stamp, vector, established } = this;
-    return formatMarker({ block, stamp, vector, joining: !established });
+  private markerText(vector: Vector, block = this.nextBlock()): string {
+    return formatMarker({ block, stamp: this.maxStamp, vector, joining: !this.established });
   }
 
   /** The regions that can be reached directly, this one included. */
@@ -602,7 +659,7 @@ export class Session {
     const state = this.settler!.choose(this.core.toSettle(this.live()), Date.now());
     if (state === null) return false;
     const block = `${this.nonce}:s${++this.blocks}`;
-    const replies = await this.applier!.apply(new Batch(), () => this.markerText(block), {
+    const replies = await this.applier!.apply(new Batch(), this.markerText(this.vector, block), {
       states: [state],
       build: (batch) => this.settler!.read(batch, state),
     });
@@ -704,7 +761,7 @@ export class Session {
     };
     heartbeat();
     every(heartbeatMs, heartbeat);
-    every(500, () => this.sendAck(false));
+    every(ACK_MS, () => this.sendAck(false));
     every(AWAIT_MS, () => this.askForStates());
     every(META_MS, () => {
       const low = this.lowWater();

@@ -21,7 +21,7 @@ function start(over: Partial<RecorderState> = {}): { recorder: Recorder; events:
   let acks = 0;
   const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0, heartbeatMs: 0, ...over };
   const recorder = new Recorder(state, {
-    record: (record) => events.push({ kind: 'record', record }),
+    record: (record) => events.push({ kind: 'record', record: { ...record, payload: Buffer.from(record.payload) } }),
     marker: (found, offset) => events.push({ kind: 'marker', marker: found, offset }),
     heartbeat: (timeMs, offset) => events.push({ kind: 'heartbeat', timeMs, offset }),
     getAck: () => acks++,
@@ -243,7 +243,10 @@ describe('however the stream is cut into chunks', () => {
         const parts = start();
         for (let at = 0, i = 0; at < stream.length; i++) {
           const size = 1 + cuts[i % cuts.length]!;
-          parts.recorder.push(Buffer.from(stream.subarray(at, at + size)));
+          const piece = Buffer.from(stream.subarray(at, at + size));
+          parts.recorder.push(piece);
+          // It is the caller's again: nothing may be read from it any more.
+          piece.fill(0x21);
           at += size;
         }
         expect(opsOf(recordsOf(parts.events))).toEqual(opsOf(recordsOf(whole.events)));

@@ -32,7 +32,7 @@ export interface RecorderState {
 }
 
 export interface RecorderEvents {
-  /** Operations of this region, in order. */
+  /** Operations of this region, in order. The payload's bytes are valid until it returns. */
   record(record: OpRecord): void;
   /** A block that an agent applied ends at `offset`. All records before it have been given. */
   marker(marker: Marker, offset: number): void;
@@ -58,6 +58,8 @@ export class Recorder {
   /** An open MULTI: its bytes so far, and what was found in it. */
   private block: {
     chunks: Buffer[];
+    /** How many of them are copies: the others are views of what was pushed last. */
+    kept: number;
     ops: number;
     marker: Marker | null;
     heartbeatMs: number;
@@ -86,7 +88,10 @@ export class Recorder {
     return block === null ? { ...state } : { ...state, offset: block.offset, db: block.db };
   }
 
-  /** @throws ProtocolError when the bytes are not a replication stream */
+  /**
+   * @param chunk the caller's again when it returns
+   * @throws ProtocolError when the bytes are not a replication stream
+   */
   push(chunk: Buffer): void {
     const { scanner, state } = this;
     scanner.push(chunk);
@@ -95,7 +100,7 @@ export class Recorder {
     let runEnd = -1;
     const keepRun = (): void => {
       if (runStart < 0) return;
-      const bytes = Buffer.from(scanner.buf.subarray(runStart, runEnd));
+      const bytes = scanner.buf.subarray(runStart, runEnd);
       if (this.block !== null) this.block.chunks.push(bytes);
       else {
         this.chunks.push(bytes);
@@ -114,7 +119,7 @@ export class Recorder {
       if (command?.code === Code.multi) {
         keepRun();
         const { db, offset } = state;
-        this.block = { chunks: [], ops: 0, marker: null, heartbeatMs: 0, expiries: [], db, offset };
+        this.block = { chunks: [], kept: 0, ops: 0, marker: null, heartbeatMs: 0, expiries: [], db, offset };
       }
       const own = this.ownCommand(command);
       if (own !== null && this.block === null) {
@@ -160,6 +165,8 @@ export class Recorder {
     keepRun();
     // What stands before a block whose end is still to come does not wait for it: whoever reads up to here relies on it.
     this.flush();
+    scanner.keep();
+    if (this.block !== null) this.block.kept = keepFrom(this.block.chunks, this.block.kept);
   }
 
   /** Gives the open record: all that stands before the open block, if there is one. */
@@ -264,6 +271,12 @@ export class Recorder {
   private selectedDb(): number {
     return Number(this.scanner.buf.toString('latin1', this.scanner.argStart[1], this.scanner.argEnd[1]));
   }
+}
+
+/** Copies the chunks from `kept` on. @returns their number */
+function keepFrom(chunks: Buffer[], kept: number): number {
+  for (let i = kept; i < chunks.length; i++) chunks[i] = Buffer.from(chunks[i]!);
+  return chunks.length;
 }
 
 /** Redis writes its own expiries in upper case; `unlink k` in an agent's block is what some client once said. */

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Redis, { type RedisOptions } from 'ioredis';
+import { agentNodeOptions } from '../../agent/node-options';
 import { type AgentConfigInput } from '../../agent/config';
 import { renderAgentConfig } from '../../local/agent-config';
 import { provideCertificates } from '../../local/certificates';
@@ -159,7 +160,7 @@ export class Region {
     this.agent = new Program(
       mesh,
       process.execPath,
-      ['--enable-source-maps', agentProgram, '--config', layout.agent.config],
+      [...agentNodeOptions, agentProgram, '--config', layout.agent.config],
       layout.agent.log,
     );
   }

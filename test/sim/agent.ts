@@ -191,9 +191,16 @@ export class SimAgent {
       const { held, rest } =
         record.origin === origin ? { held: record, rest: null } : divide(record, vector.get(record.origin) ?? -1);
       if (held !== null) replay.add(held);
-      else if (rest !== null && rest !== record) core.assume(record.origin, rest.start);
+      else if (rest !== null && rest !== record) {
+        core.assume(record.origin, rest.start);
+        replay.advance();
+      }
       if (rest !== null) this.offer(rest);
     }
+    // A history may have been lost behind its last operation: of the own ones there is no more than the journal has.
+    for (const [known, position] of vector)
+      if (regionOf(known) === this.region && known !== origin && !replay.waits(known)) core.assume(known, position);
+    replay.advance();
     const waiting = replay.waiting();
     if (waiting.length > 0)
       throw new Error(

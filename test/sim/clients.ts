@@ -12,6 +12,8 @@ export interface Mix {
   zsets: boolean;
   lists: boolean;
   ttl: boolean;
+  /** How many of the commands are about times to live, where they take part. */
+  ttlShare: number;
   deletes: boolean;
   transactions: boolean;
   /** Commands on keys that are of another type, or become it. */
@@ -52,6 +54,7 @@ export class Clients {
 
   /** One command, or a transaction of several. */
   commands(region: string): Argv[] {
+    if (this.mix.otherDbs && this.mix.deletes && this.random.chance(0.02)) return [['FLUSHDB']];
     const count = this.mix.transactions && this.random.chance(0.2) ? this.random.between(2, 4) : 1;
     return Array.from({ length: count }, () => this.command(region));
   }
@@ -65,7 +68,7 @@ export class Clients {
     const kind = random.pick(this.kinds);
     const key = random.pick(this.keysOf(mix.otherTypes && random.chance(0.15) ? random.pick(this.kinds) : kind));
     if (mix.deletes && random.chance(0.1)) return this.deletion(key);
-    if (mix.ttl && random.chance(0.2)) return this.ttl(key);
+    if (mix.ttl && random.chance(mix.ttlShare)) return this.ttl(key);
     return this.write(kind, key, `${region[0]}${++this.serial}`);
   }
 

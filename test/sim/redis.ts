@@ -345,6 +345,11 @@ export class Redis {
         const keys = argv.slice(1).filter((k) => this.lookup(db, k) !== undefined && this.remove(db, k));
         return keys.length === 0 ? 0 : done(keys.length, argv, keys);
       }
+      case 'FLUSHDB': {
+        const keys = [...(this.dbs.get(db)?.keys() ?? [])];
+        this.dbs.delete(db);
+        return done('OK', argv, keys);
+      }
       case 'EXPIRE':
         return this.expireAt(db, key, this.clock() + Number(argv[2]) * 1000);
       case 'PEXPIRE':

@@ -92,15 +92,24 @@ function higher(a: RuleOp, b: RuleOp): boolean {
 
 export class Rule {
   private readonly parts = new Map<string, Part[]>();
+  private readonly flushes: { op: RuleOp; db: number }[] = [];
 
   add(op: RuleOp): void {
-    for (const { db, argv } of op.commands)
+    for (const { db, argv } of op.commands) {
+      if (argv[0] === 'FLUSHDB') this.flushes.push({ op, db });
       for (const [key, part] of partsOf(argv)) {
         const id = `${db} ${key}`;
         const parts = this.parts.get(id) ?? [];
         parts.push({ op, index: parts.length, ...part });
         this.parts.set(id, parts);
       }
+    }
+  }
+
+  /** What was done to a key; FLUSHDB deletes all keys of its database. */
+  private of(id: string): Part[] {
+    const flushes = this.flushes.filter(({ db }) => id.startsWith(`${db} `));
+    return [...(this.parts.get(id) ?? []), ...flushes.map(({ op }): Part => ({ op, index: -1, kind: 'delete' }))];
   }
 
   ids(): IterableIterator<string> {
@@ -108,14 +117,14 @@ export class Rule {
   }
 
   value(id: string): RuleValue {
-    const parts = this.parts.get(id) ?? [];
+    const parts = this.of(id);
     if (parts.some((part) => part.kind === 'verbatim')) return 'verbatim';
     return valueOf(parts);
   }
 
   /** The operations of a key, for a trace. */
   describe(id: string): string[] {
-    return [...(this.parts.get(id) ?? [])]
+    return this.of(id)
       .sort((a, b) => a.op.stamp - b.op.stamp || a.index - b.index)
       .map((part) => {
         const { op, index: _, ...rest } = part;
@@ -327,6 +336,8 @@ function partsOf(argv: Argv): [key: string, part: Shape<Part>][] {
       if (flags.size > 0 && argv.length - i > 2) return [[key, { kind: 'verbatim' }]];
       return pairs(i).map(([score, member]) => element('zset', member, score));
     }
+    case 'FLUSHDB':
+      return [];
     default:
       return [[key, { kind: 'verbatim' }]];
   }

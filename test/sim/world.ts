@@ -71,7 +71,7 @@ const DRAIN_ROUNDS_MAX = 1500;
 
 export function profileOf(random: Random, regions?: number): Profile {
   const maybe = (p: number): boolean => random.chance(p);
-  return {
+  const profile: Profile = {
     regions: regions ?? (maybe(0.5) ? 2 : 3),
     events: random.pick([40, 80, 150, 300]),
     mix: {
@@ -83,6 +83,7 @@ export function profileOf(random: Random, regions?: number): Profile {
       zsets: maybe(0.5),
       lists: maybe(0.3),
       ttl: maybe(0.4),
+      ttlShare: random.pick([0.2, 0.2, 0.5]),
       deletes: maybe(0.6),
       transactions: maybe(0.5),
       otherTypes: maybe(0.25),
@@ -97,6 +98,16 @@ export function profileOf(random: Random, regions?: number): Profile {
     skew: maybe(0.5),
     trims: maybe(0.5),
   };
+  // In some all meet on one key.
+  if (maybe(0.25)) {
+    const { mix } = profile;
+    const kinds = ['strings', 'counters', 'hashes', 'sets', 'zsets', 'lists'] as const;
+    const only = random.pick(kinds);
+    for (const kind of kinds) mix[kind] = kind === only;
+    mix.keysPerType = 1;
+    mix.ttl = maybe(0.7);
+  }
+  return profile;
 }
 
 export class World {
@@ -283,7 +294,8 @@ export class World {
   private client(region: Region): void {
     const { redis } = region;
     const commands = this.clients.commands(region.name);
-    const db = this.clients.db();
+    // In the other database there are an agent's keys, which FLUSHDB would take too.
+    const db = commands.some(([name]) => name === 'FLUSHDB') ? 1 : this.clients.db();
     const before = redis.offset;
     const replies = redis.run(db, commands);
     const at = redis.offset === before ? '' : ` → ${before}–${redis.offset}`;
@@ -562,7 +574,8 @@ export class World {
       )
         continue;
       if (mine.some(({ argv }) => /POP$/.test(argv[0]!))) continue;
-      for (const db of [0, 1]) {
+      const flushed = ops.some(({ argv }) => argv[0] === 'FLUSHDB');
+      for (const db of flushed ? [0] : [0, 1]) {
         const value = this.regions[0]!.redis.entry(db, key)?.value;
         const list = value?.type === 'list' ? value.list : [];
         for (const { op, argv, db: at } of mine)

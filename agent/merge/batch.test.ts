@@ -1,0 +1,71 @@
+import { CommandScanner, CommandWriter } from '../resp';
+import { Batch, MSET_PAIRS } from './batch';
+
+/** The batch's commands as words. */
+function commandsOf(batch: Batch): string[] {
+  const commands: string[] = [];
+  let counted = 0;
+  for (const item of batch.finish()) {
+    counted += item.kind === 'plain' ? item.commands : 1;
+    const scanner = new CommandScanner();
+    scanner.push(item.bytes);
+    while (scanner.next()) {
+      const words: string[] = [];
+      for (let i = 0; i < scanner.argc; i++)
+        words.push(scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]));
+      commands.push(words.join(' '));
+    }
+    expect(scanner.buffered).toBe(0);
+  }
+  expect(counted).toBe(commands.length);
+  return commands;
+}
+
+/** Sets keys as the merge core does, out of one record's bytes. */
+function set(batch: Batch, db: number, ...pairs: [string, string][]): void {
+  const bytes = new CommandWriter();
+  for (const [key, value] of pairs) bytes.command(['SET', key, value]);
+  const scanner = new CommandScanner();
+  scanner.push(bytes.take());
+  while (scanner.next()) batch.set(db, scanner.buf, scanner.argEnd[0]! + 2, scanner.end);
+}
+
+test('SETs in a row become one MSET, one alone stays a SET', () => {
+  const batch = new Batch();
+  set(batch, 0, ['a', '1'], ['b', '2'], ['c', '']);
+  set(batch, 3, ['d', '4']);
+  expect(commandsOf(batch)).toEqual(['SELECT 0', 'MSET a 1 b 2 c ', 'SELECT 3', 'SET d 4']);
+});
+
+test('of any number, none is lost, and the order stays', () => {
+  for (const n of [1, 2, 4, 5, 49, 50, MSET_PAIRS - 1, MSET_PAIRS, MSET_PAIRS + 1, 3 * MSET_PAIRS + 7]) {
+    const batch = new Batch();
+    const pairs = Array.from({ length: n }, (_, i): [string, string] => [`k${i}`, `v${i}`]);
+    set(batch, 0, ...pairs);
+    batch.select(0).command(['DEL', 'x']);
+    const commands = commandsOf(batch);
+    expect(commands[commands.length - 1]).toBe('DEL x');
+    const words = commands.slice(1, -1).flatMap((command) => command.split(' ').slice(1));
+    expect(words).toEqual(pairs.flat());
+  }
+});
+
+test('a big value goes by itself', () => {
+  const batch = new Batch();
+  const big = 'x'.repeat(10_000);
+  set(batch, 0, ['a', '1'], ['big', big], ['b', '2'], ['c', '3']);
+  expect(commandsOf(batch)).toEqual(['SELECT 0', 'SET a 1', `SET big ${big}`, 'MSET b 2 c 3']);
+});
+
+test('what was passed since a mark can be dropped', () => {
+  const batch = new Batch();
+  set(batch, 0, ['a', '1'], ['b', '2']);
+  const mark = batch.mark();
+  set(batch, 0, ['c', '3']);
+  set(batch, 5, ['d', '4'], ['e', '5']);
+  const raw = new CommandWriter().command(['HSET', 'h', 'f', 'v']).take();
+  batch.pass(7, raw, 0, raw.length);
+  batch.rewind(mark);
+  set(batch, 0, ['f', '6']);
+  expect(commandsOf(batch)).toEqual(['SELECT 0', 'MSET a 1 b 2', 'SET f 6']);
+});

@@ -1,0 +1,55 @@
+import { ACK_MS, AckPolicy } from './ack';
+
+const place = (read: number, journalled = read): { origin: string; read: number; journalled: number } => ({
+  origin: 'eu:1',
+  read,
+  journalled,
+});
+const async = { mode: 'async' as const, semiSyncRegions: 1, maxLagMs: 1000 };
+const semiSync = { mode: 'semi-sync' as const, semiSyncRegions: 1, maxLagMs: 1000 };
+
+test('what is journalled is acknowledged, not oftener than needed', () => {
+  const policy = new AckPolicy(async);
+  expect(policy.next(place(100), 1000, false)).toBe(100);
+  expect(policy.next(place(200), 1001, false)).toBeNull();
+  expect(policy.next(place(300), 1000 + ACK_MS, false)).toBe(300);
+  expect(policy.next(place(300), 1500, false)).toBeNull();
+  expect(policy.next(place(300), 2500, false)).toBe(300);
+});
+
+test('a client that waits is answered at each step until what it wrote is acknowledged', () => {
+  const policy = new AckPolicy(async);
+  expect(policy.next(place(100), 1000, false)).toBe(100);
+  expect(policy.next(place(500, 100), 1001, true)).toBe(100);
+  expect(policy.next(place(600, 300), 1002, false)).toBe(300);
+  expect(policy.next(place(700, 550), 1003, false)).toBe(550);
+  // Written after the question: nobody waits for it.
+  expect(policy.next(place(800, 700), 1004, false)).toBeNull();
+});
+
+test('semi-sync: only what another region has journalled counts', () => {
+  const policy = new AckPolicy(semiSync);
+  expect(policy.next(place(500), 1000, true)).toBe(0);
+  policy.peer('us', 'eu:1', 400);
+  expect(policy.next(place(500), 1001, false)).toBe(400);
+  policy.peer('us', 'eu:1', 500);
+  expect(policy.next(place(500), 1002, false)).toBe(500);
+});
+
+test('semi-sync: a region that nobody follows falls silent after maxLagMs', () => {
+  const policy = new AckPolicy(semiSync);
+  policy.peer('us', 'eu:1', 100);
+  expect(policy.next(place(100), 1000, false)).toBe(100);
+  expect(policy.next(place(200), 1500, false)).toBeNull();
+  expect(policy.next(place(200), 2400, false)).toBe(100);
+  expect(policy.next(place(300), 3600, false)).toBeNull();
+  expect(policy.next(place(300), 3700, true)).toBeNull();
+  policy.peer('us', 'eu:1', 300);
+  expect(policy.next(place(300), 3800, false)).toBe(300);
+});
+
+test('another origin begins anew', () => {
+  const policy = new AckPolicy(semiSync);
+  policy.peer('us', 'eu:1', 900);
+  expect(policy.next({ origin: 'eu:2', read: 50, journalled: 50 }, 1000, true)).toBe(0);
+});
