@@ -9,7 +9,7 @@ import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
 import { type Beat, PeerMesh } from './peers';
-import { decodeRecord, type OriginId, RecordKind, regionOf } from './record';
+import { decodeRecord, isPrivate, type OriginId, privateOrigin, RecordKind, regionOf } from './record';
 import type { RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
 import { type Donor, type SettleRequest, serveDigests, serveNames, serveValues } from './session/donor';
@@ -288,13 +288,19 @@ export class Agent {
     return donor;
   }
 
+  /**
+   * Whether peers may have an origin. One that this region began as it joined may not, before it is complete: then its
+   * private twin goes.
+   */
   private isPublished(origin: OriginId): boolean {
-    return this.session?.isPublished(origin) ?? readMeta(this.journal)?.established === true;
+    return !isPrivate(origin) && this.journal.appendedEnd(privateOrigin(origin)) === undefined;
   }
 
   private wants(origin: OriginId): boolean {
     if (this.session !== null) return this.session.wants(origin);
-    return readMeta(this.journal)?.established === true && regionOf(origin) !== this.config.region;
+    return (
+      readMeta(this.journal)?.established === true && regionOf(origin) !== this.config.region && !isPrivate(origin)
+    );
   }
 
   private onRecords(records: Buffer[], from: string): void {

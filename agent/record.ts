@@ -87,6 +87,24 @@ export function streamOrigin(region: string, replId: string, from?: number): Ori
   return `${region}:${replId.slice(0, 16)}${from === undefined ? '' : `@${from}`}`;
 }
 
+/**
+ * What a region records while it joins has an origin of its own, which no peer hears of. Its operations become those of
+ * the public origin once the region has its place in the mesh.
+ */
+export function privateOrigin(origin: OriginId): OriginId {
+  return `${origin}${PRIVATE}`;
+}
+
+export function isPrivate(origin: OriginId): boolean {
+  return origin.endsWith(PRIVATE);
+}
+
+export function publicOrigin(origin: OriginId): OriginId {
+  return isPrivate(origin) ? origin.slice(0, -PRIVATE.length) : origin;
+}
+
+const PRIVATE = '~';
+
 export function encodeRecord(record: OpRecord): Buffer {
   let size = FIXED_BYTES + 2 + record.origin.length + 2 + record.payload.length;
   for (const id of record.seen.keys()) size += 2 + id.length + 8;

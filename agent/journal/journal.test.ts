@@ -567,6 +567,65 @@ describe('skipping to a position', () => {
   });
 });
 
+describe('an origin can be forgotten', () => {
+  test('at once, for good, and be begun anew', async () => {
+    let journal = await open();
+    const a = new Chain('a:00');
+    const b = new Chain('b:00');
+    journal.append(a.birth());
+    journal.append(b.birth());
+    for (let i = 0; i < 5; i++) {
+      journal.append(a.next());
+      journal.append(b.next());
+    }
+    await journal.flushed();
+    journal.append(a.next());
+    journal.forget('a:00');
+    journal.forget('c:00');
+    expect(journal.origins()).toEqual(['b:00']);
+    expect(journal.appendedEnd('a:00')).toBeUndefined();
+    journal.append(b.next());
+    await journal.flushed();
+    for (let i = 0; i < 2; i++) {
+      expectSame(await replayAll(journal), b.records);
+      expectSame(await readAll(journal, 'b:00', -1), b.records);
+      expectSame(await readAll(journal, 'a:00', -1), []);
+      expect(journal.origins()).toEqual(['b:00']);
+      await journal.close();
+      journal = await open();
+    }
+    const again = new Chain('a:00', 500);
+    journal.append(again.birth());
+    journal.append(again.next());
+    await journal.flushed();
+    for (let i = 0; i < 2; i++) {
+      expectSame(await readAll(journal, 'a:00', -1), again.records);
+      expect((await replayAll(journal)).length).toBe(b.records.length + 2);
+      await journal.close();
+      journal = await open();
+    }
+    expect(journal.recovery).toMatchObject({ cut: null, damage: [], holes: [] });
+  });
+
+  test('and begun anew before that is on disk', async () => {
+    let journal = await open();
+    const a = new Chain('a:00');
+    journal.append(a.birth());
+    journal.append(a.next());
+    journal.forget('a:00');
+    const again = new Chain('a:00', 700);
+    journal.append(again.birth());
+    journal.append(again.next());
+    await journal.flushed();
+    for (let i = 0; i < 2; i++) {
+      expectSame(await readAll(journal, 'a:00', -1), again.records);
+      expectSame(await replayAll(journal), again.records);
+      await journal.close();
+      journal = await open();
+    }
+  });
+});
+
 function flip(file: string, at: number, mask = 0x10): void {
   const fd = fs.openSync(file, 'r+');
   const byte = Buffer.alloc(1);

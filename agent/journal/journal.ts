@@ -69,11 +69,14 @@ const LAZY_GROUP_MS = 6;
 const GROUP_BYTES_MIN = 256 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
+/** Before an origin's name in a segment's header: what earlier segments hold of it counts no more. */
+const FORGOTTEN = '!';
 
-/** What waits to be written: a record, or a place to begin a segment at, because an origin's position was set. */
+/** What waits to be written: a record, or a place to begin a segment at, because an origin's position was set or it was forgotten. */
 interface Queued {
   readonly log: OriginLog;
   readonly record: Buffer | null;
+  /** −1: the origin is forgotten. */
   readonly base: number;
 }
 
@@ -234,6 +237,19 @@ export class Journal extends EventEmitter<JournalEvents> {
     if (base === log.appendedEnd) return;
     log.appendedEnd = base;
     this.enqueue({ log, record: null, base });
+  }
+
+  /**
+   * Gives an origin up at once, also for whoever opens this journal again: as if no record of it had ever come. Its bytes
+   * leave the disk with their segments. The origin may be begun anew, with a birth.
+   */
+  forget(origin: string): void {
+    if (this.isClosing) throw new JournalError('closed', 'the journal is closed');
+    const log = this.logs.get(origin);
+    if (log === undefined) return;
+    this.logs.delete(origin);
+    wakeAll(log.waiters.splice(0));
+    this.enqueue({ log, record: null, base: -1 });
   }
 
   /** Resolves when everything appended before is durable. */
@@ -415,6 +431,10 @@ export class Journal extends EventEmitter<JournalEvents> {
     let segment = this.segmentList[this.segmentList.length - 1];
     if (first.record === null) {
       await this.beginSegment(first);
+      if (first.base < 0) {
+        for (const { extents } of this.segmentList) extents.delete(first.log.origin);
+        return { count: 1, bytes: 0 };
+      }
       first.log.durableEnd = first.log.chainStart = first.base;
       first.log.born = false;
       return { count: 1, bytes: 0 };
@@ -500,7 +520,10 @@ export class Journal extends EventEmitter<JournalEvents> {
     const sequence = (previous?.sequence ?? 0) + 1;
     const ends = new Map<string, number>();
     for (const log of this.logs.values()) if (log.durableEnd >= 0) ends.set(log.origin, log.durableEnd);
-    if (base !== null) ends.set(base.log.origin, base.base);
+    if (base !== null && base.base >= 0) ends.set(base.log.origin, base.base);
+    // Records of the same name that wait behind it are of another history.
+    else if (base !== null) ends.delete(base.log.origin);
+    if (base !== null && base.base < 0) ends.set(FORGOTTEN + base.log.origin, 0);
     const header = encodeHeader({ sequence, previousBytes: previous?.bytes ?? 0, ends });
 
     const file = path.join(this.options.dir, segmentName(sequence));
@@ -601,7 +624,9 @@ export class Journal extends EventEmitter<JournalEvents> {
       } else {
         if (previous !== undefined && previous.sequence === sequence - 1 && previous.bytes !== header.previousBytes)
           this.noteDamage(previous, previous.bytes, header.previousBytes - previous.bytes, 'the end is missing');
-        for (const [origin, end] of header.ends) this.noteEnd(origin, end);
+        for (const [origin, end] of header.ends)
+          if (origin.startsWith(FORGOTTEN)) this.noteForgotten(origin.slice(FORGOTTEN.length));
+          else this.noteEnd(origin, end);
         await this.scan(fd, segment, size, isLast);
       }
       this.segmentList.push(segment);
@@ -675,6 +700,11 @@ export class Journal extends EventEmitter<JournalEvents> {
     }
     log.durableEnd = log.appendedEnd = log.chainStart = end;
     log.born = false;
+  }
+
+  private noteForgotten(origin: string): void {
+    this.logs.delete(origin);
+    for (const { extents } of this.segmentList) extents.delete(origin);
   }
 
   private noteDamage(segment: Segment, offset: number, bytes: number, reason: string): void {

@@ -203,6 +203,8 @@ export async function* replaySegments(segments: readonly Segment[]): AsyncGenera
         if (!whole || crc32(record.subarray(8)) !== record.readUInt32LE(4))
           throw new JournalError('damaged', `${segment.file} holds an unsound record at byte ${cursor.offset}`);
         cursor.skip(length);
+        // Forgotten since it was written.
+        if (!segment.extents.has(peekRecord(record).origin)) continue;
         yield record;
       }
     } finally {

@@ -21,6 +21,7 @@ import {
   keepTtls,
   resolve,
   resolveTtl,
+  rewriteAlone,
   rewriteKey,
   visibleType,
   winner,
@@ -36,7 +37,12 @@ export interface MergeCoreOptions {
   region: string;
   /** All regions of the mesh; an operation folds when all of them have reported it. */
   members: readonly string[];
+  /** While a region joins: the origin of the mesh's data that it loads. All its own operations are later than that. */
+  base?: OriginId;
 }
+
+/** As the region that is to send a key's state: any but this one. */
+export const ELSEWHERE = '*';
 
 export interface Counters {
   /** Operations that met one they had not seen, by the kind of element. */
@@ -59,8 +65,10 @@ export class MergeCore {
   private readonly effects: Effect[] = [];
   private readonly touched: Element[] = [];
   private isBase = false;
-  /** Keys on which remembered operations met own ones, until all are remembered. */
-  private readonly unmerged = new Set<KeyState>();
+  /** Interned; −1: nothing is loaded. */
+  private readonly base: number;
+  private lastSeen: Seen = [];
+  private lastSeenWithBase: Seen = [];
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail = new Tail();
   /** Position up to which operations of records are passed over, by interned origin. */
@@ -72,6 +80,7 @@ export class MergeCore {
 
   constructor(private readonly options: MergeCoreOptions) {
     for (const member of options.members) this.reports.set(member, []);
+    this.base = options.base === undefined ? -1 : this.origins.index(options.base);
   }
 
   /** Position up to which an origin's operations are known here. */
@@ -118,7 +127,7 @@ export class MergeCore {
   }
 
   private localNow(record: OpRecord): void {
-    this.each(record, -1, Infinity, 'local', (command, scanner, op, db) => {
+    this.each(record, -1, 'local', (command, scanner, op, db) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects);
       for (const effect of this.effects) {
@@ -183,13 +192,14 @@ export class MergeCore {
   }
 
   private localEffect(effect: Effect, op: Op, db: number): void {
-    if (effect.kind === 'flush') return this.flush(op, effect.scope === 'db' ? db : null);
+    const later = this.afterBase(op);
+    if (effect.kind === 'flush') return this.flush(op, effect.scope === 'db' ? db : null, later);
     if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
     const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
     for (const key of keys) {
       const state = this.stateFor(db, key);
       const quiet = state.isQuietFor(op);
-      this.insert(state, effect, op);
+      this.insert(state, effect, later);
       if (quiet) {
         // A correction was on its way: here it worked on another value than elsewhere.
         if (effect.kind === 'opaque' && state.corrections > 0) this.unsettle(state, null);
@@ -199,6 +209,20 @@ export class MergeCore {
       this.race(state, effect.kind === 'set' ? null : this.touched);
       this.checkSettled(state, effect, op);
     }
+  }
+
+  /** An own operation as one that has seen all of the base, also where it stands before it in the own stream. */
+  private afterBase(op: Op): Op {
+    const { base } = this;
+    if (base < 0 || op.origin === base) return op;
+    if (op.seen !== this.lastSeen) {
+      const seen = op.seen.slice();
+      while (seen.length <= base) seen.push(-1);
+      seen[base] = Infinity;
+      this.lastSeen = op.seen;
+      this.lastSeenWithBase = seen;
+    }
+    return new Op(op.origin, op.position, op.stamp, this.lastSeenWithBase);
   }
 
   /** Notes what of a key has to be looked at again; no elements: all of it. */
@@ -265,7 +289,7 @@ export class MergeCore {
     else if (after <= record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
     else {
       this.indexTail();
-      this.each(record, after, Infinity, { plan: batch }, (command, scanner, op, db) => {
+      this.each(record, after, { plan: batch }, (command, scanner, op, db) => {
         this.planCommand(command, scanner, op, db, batch);
         batch.operations++;
       });
@@ -277,8 +301,8 @@ export class MergeCore {
   }
 
   /**
-   * Plans a part of the data that everybody begins with. The own operations known here count as having seen it, as they do
-   * elsewhere: what they replaced or removed is left out.
+   * Plans a part of the mesh's data. The own operations known here are later, as they are for everybody else: what they
+   * replaced or removed is left out.
    */
   planBase(record: OpRecord, batch: Batch): void {
     this.isBase = true;
@@ -336,15 +360,20 @@ export class MergeCore {
   }
 
   /**
-   * Takes over a record that is in Redis already, when the window is rebuilt after a restart, or made after a snapshot.
-   * @param until position up to which it is in Redis
-   * @param races whether own operations have not been merged with it yet; see `mergeRemembered`
+   * The base is in Redis up to there, and so are the own operations that it met: what of it no own operation has met
+   * since need not be known any longer.
    */
-  remember(record: OpRecord, until = Infinity, races = false): void {
+  foldBase(position: number): void {
+    this.window.stabilise(this.base, position);
+    this.tail.drop(this.window.stable);
+  }
+
+  /** Takes over another region's record that is in Redis already. */
+  remember(record: OpRecord): void {
     this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
-      this.each(record, -1, until, 'remember', (command, scanner, op, db) => {
+      this.each(record, -1, 'remember', (command, scanner, op, db) => {
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects);
         for (const effect of this.effects) {
@@ -356,40 +385,12 @@ export class MergeCore {
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
-              if (!quiet && races && this.hasOwn(state)) this.unmerged.add(state);
               if (!quiet) this.checkSettled(state, effect, op);
               if (renewed) this.unsettle(state, this.options.region);
             }
         }
       });
-    if (record.end <= until) this.noteRecord(record);
-  }
-
-  /**
-   * Everything that is in Redis has been remembered: now, and not half-way, the keys that own operations had met are
-   * brought to the rule's value.
-   */
-  mergeRemembered(): void {
-    for (const { db, key } of this.unmerged) {
-      const state = this.find(db, key);
-      if (state !== undefined) this.race(state, null);
-      else this.demandState(db, key, this.options.region);
-    }
-    this.unmerged.clear();
-  }
-
-  private hasOwn(state: KeyState): boolean {
-    for (let o = 0; o < this.origins.size; o++)
-      if (this.origins.region(o) === this.options.region && state.positionOf(o) >= 0) return true;
-    return false;
-  }
-
-  /** Takes an origin's operations for data that everybody begins with (a snapshot of the mesh). */
-  absorb(origin: OriginId, position: number): void {
-    const index = this.origins.index(origin);
-    this.window.absorb(index, position);
-    this.tail.drop(this.window.stable);
-    this.tops[index] = -1;
+    this.noteRecord(record);
   }
 
   private planCommand(command: Command, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
@@ -403,7 +404,11 @@ export class MergeCore {
       return;
     }
     const only = effects[0]!;
-    if (only.kind === 'opaque') return this.planOpaque(command, scanner, only.keys, op, db, batch);
+    if (only.kind === 'opaque') {
+      // A list, say, that an own operation has replaced or removed.
+      if (this.isBase && only.keys.every((key) => this.window.find(db, key)?.isReplaced === true)) return;
+      return this.planOpaque(command, scanner, only.keys, op, db, batch);
+    }
     if (only.kind === 'flush') return this.planFlush(only.scope === 'db' ? db : null, scanner, op, db, batch);
     if (only.kind === 'swap') {
       this.window.swap(only.a, only.b);
@@ -417,8 +422,8 @@ export class MergeCore {
       if (effect === null) continue;
       if (this.isBase && effect.kind === 'delete') {
         // Makes room for what follows. A client's write in this very moment is corrected by what it meets.
+        rewriteAlone(batch.select(db), state, this.origins);
         this.window.note(state, op, null);
-        writeEffect(batch.select(db), effect);
         continue;
       }
       if (effect.kind === 'expire') this.planExpire(state, op);
@@ -535,15 +540,15 @@ export class MergeCore {
   }
 
   /** A flush removes what it has seen, of all keys. Those that it had not seen are still to come, or in the window. */
-  private flush(op: Op, db: number | null): void {
+  private flush(op: Op, db: number | null, later = op): void {
     for (const state of this.window.states(db ?? undefined)) {
       const quiet = state.isQuietFor(op);
-      state.delete(op);
+      state.delete(later);
       this.window.note(state, op, null);
       if (state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
       else if (!quiet) this.race(state, null);
     }
-    this.flushes.push({ op, db });
+    this.flushes.push({ op: later, db });
   }
 
   /** State of a whole key: a delete of all it has seen, and what it holds, as one operation. */
@@ -617,7 +622,7 @@ export class MergeCore {
     const state = this.window.ensure(given.db, given.key);
     this.window.hold(state);
     state.unsettled = true;
-    if (settler !== null) state.settler = settler;
+    if (settler !== null && state.settler !== ELSEWHERE) state.settler = settler;
     this.unsettled.add(state);
   }
 
@@ -644,7 +649,7 @@ export class MergeCore {
     const awaited = new Map<string, KeyState[]>();
     for (const state of this.unsettled) {
       const settler = this.settlerOf(state, live);
-      if (settler === this.options.region) continue;
+      if (settler === null || settler === this.options.region) continue;
       const states = awaited.get(settler);
       if (states === undefined) awaited.set(settler, [state]);
       else states.push(state);
@@ -652,16 +657,26 @@ export class MergeCore {
     return awaited;
   }
 
-  private settlerOf(state: KeyState, live: readonly string[]): string {
+  /** Null: nobody who could. */
+  private settlerOf(state: KeyState, live: readonly string[]): string | null {
     if (state.settler !== null && live.includes(state.settler)) return state.settler;
-    return live.reduce((lowest, region) => (region < lowest ? region : lowest));
+    const able = state.settler === ELSEWHERE ? live.filter((region) => region !== this.options.region) : live;
+    return able.reduce<string | null>((lowest, region) => (lowest === null || region < lowest ? region : lowest), null);
+  }
+
+  /** Keys whose value here is not to be trusted: another region has to send their state. */
+  awaitedElsewhere(): KeyState[] {
+    return [...this.unsettled].filter((state) => state.settler === ELSEWHERE);
   }
 
   get unsettledKeys(): number {
     return this.unsettled.size + this.doubted.size;
   }
 
-  /** Asks for a key's state to be sent by a region, though nothing is known to be wrong with it here. */
+  /**
+   * Asks for a key's state to be sent by a region, though nothing is known to be wrong with it here.
+   * @param settler a region, or ELSEWHERE
+   */
   demandState(db: number, key: string, settler: string): void {
     this.unsettle(this.window.ensure(db, key), settler);
   }
@@ -736,14 +751,12 @@ export class MergeCore {
   /**
    * Visits a record's operations after a position. A plain SET of a key of which nothing but such is known, the usual
    * case, is dealt with at once.
-   * @param until position of the last one visited
    * @param mode what becomes of such a SET: `plan` brings the one that wins into `batch`, `local` looks whether an own one
    *   meets a block, `remember` only notes it
    */
   private each(
     record: OpRecord,
     after: number,
-    until: number,
     mode: { plan: Batch } | 'local' | 'remember',
     visit: (command: Command, scanner: CommandScanner, op: Op, db: number) => void,
   ): void {
@@ -767,11 +780,10 @@ export class MergeCore {
         continue;
       }
       if (difference !== undefined) {
-        if (record.end > from && record.end <= until) visit(command, scanner, difference, db);
+        if (record.end > from) visit(command, scanner, difference, db);
         continue;
       }
       const position = base + scanner.end;
-      if (position > until) return;
       if (position > from && !isOwnKey(command, scanner)) {
         let outcome: SetOutcome = SetOutcome.complex;
         if (command.code === Code.set && scanner.argc === 3 && this.flushes.length === 0) {

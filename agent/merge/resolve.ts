@@ -178,6 +178,19 @@ export function rewriteKey(out: CommandWriter, state: KeyState, origins: OriginT
   if (at !== null) out.command(['PEXPIREAT', key, at]);
 }
 
+/** Writes the key as if nothing had been there before the window: to make room for what will have been. */
+export function rewriteAlone(out: CommandWriter, state: KeyState, origins: OriginTable): void {
+  const { ttlBaseDead } = state;
+  const alive = [...state.elements()].filter((element) => !element.baseDead);
+  state.ttlBaseDead = true;
+  for (const element of alive) element.baseDead = true;
+  // A string's is overwritten without.
+  if (visibleType(state, origins) === -1) out.command(['DEL', Buffer.from(state.key, 'latin1')]);
+  else rewriteKey(out, state, origins);
+  state.ttlBaseDead = ttlBaseDead;
+  for (const element of alive) element.baseDead = false;
+}
+
 /**
  * Brings Redis to the rule's value of a key whose operations Redis may have run in another order than the rule's.
  * Only what the window knows is written; the rest commutes with whatever happened.

@@ -210,28 +210,6 @@ export class KeyState {
     }
   }
 
-  /**
-   * Takes what an origin did to the element, or to the key as a whole, for what was in Redis before everything else.
-   */
-  absorb(origin: number, element: Element | null): void {
-    const others = ({ op }: { op: Op }): boolean => op.origin !== origin;
-    for (const part of element === null ? (this.string === null ? [] : [this.string]) : [element]) {
-      const before = part.puts.length + part.increments.length;
-      part.puts = part.puts.filter(others);
-      part.increments = part.increments.filter(others);
-      if (part.puts.length + part.increments.length === before) continue;
-      part.baseDead = part.puts.length > 0;
-      this.deadTypes &= ~(1 << part.type);
-    }
-    if (this.ttls.some((ttl) => !others(ttl))) {
-      this.ttls = this.ttls.filter(others);
-      this.ttlBaseDead = this.ttls.length > 0;
-    }
-    this.opaques = this.opaques.filter((op) => op.origin !== origin);
-    if (this.lastOrigin === origin) this.lastOrigin = this.lastPosition = -1;
-    if (this.tops !== null && origin < this.tops.length) this.tops[origin] = -1;
-  }
-
   /** The one type that elements of this key have had since it came into the window; −1 for none, null for several. */
   get onlyType(): Type | -1 | null {
     const types = this.memberTypes | (this.string === null ? 0 : 1 << Type.string);
@@ -385,6 +363,16 @@ export class KeyState {
   expire(op: Op): void {
     this.expiries = [...this.expiries.filter((expiry) => !saw(op, expiry)), op];
     this.delete(op);
+  }
+
+  /** Whether nothing counts any more of what was there before the window. */
+  get isReplaced(): boolean {
+    return this.deadTypes === ALL_TYPES && this.opaques.length === 0;
+  }
+
+  /** Whether the window knows what was done to the key element by element. */
+  get isByElement(): boolean {
+    return this.opaques.length === 0 && !this.unsettled;
   }
 
   /** Whether by the rule there is no such key, whatever Redis has. */
@@ -613,14 +601,6 @@ export class Window {
     return moments[0]!.stable;
   }
 
-  /**
-   * The origin's operations up to `position` are no operations but data that everybody begins with: whatever is still to
-   * come has seen them, also what is held here for other reasons.
-   */
-  absorb(origin: number, position: number): void {
-    this.stabilise(origin, position, true);
-  }
-
   /** Before anything is noted: so far every member has seen the origin. */
   begin(origin: number, position: number): void {
     this.stabilise(origin, position);
@@ -628,7 +608,7 @@ export class Window {
   }
 
   /** Every member has seen the origin's operations up to `position`. */
-  stabilise(origin: number, position: number, absorbs = false): void {
+  stabilise(origin: number, position: number): void {
     while (this.stable.length <= origin) this.stable.push(-1);
     if (this.stable[origin]! >= position) return;
     this.stable[origin] = position;
@@ -649,7 +629,6 @@ export class Window {
       state.unstable--;
       if (element === null) state.unstableKeyOps--;
       else element.unstable--;
-      if (absorbs) state.absorb(origin, element);
       if (this.release(state)) continue;
       if (!state.lagging) {
         state.lagging = true;

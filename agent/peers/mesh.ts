@@ -164,6 +164,14 @@ export class PeerMesh {
     }
   }
 
+  /** Up to where an origin is to be had from a peer that is connected, −1 for not at all. */
+  reach(origin: OriginId): number {
+    let end = -1;
+    for (const { link } of this.#peers.values())
+      if (link?.state === 'up') end = Math.max(end, link.ends.get(origin) ?? -1);
+    return end;
+  }
+
   /** The items of the reply, as they come; a slow reader holds back the handler there. */
   requestStream(region: string, name: string, payload: Buffer): AsyncIterable<Buffer> {
     return this.#link(region).ask(name, payload);

@@ -19,6 +19,8 @@ export interface Donor {
   unexplained: boolean;
   /** Per origin the position before which no operation is needed any more. */
   low(): ReadonlyMap<OriginId, number>;
+  /** No operation known up to now has a higher one. */
+  stamp(): number;
   /** Resolves when the own stream has been read up to the offset and is in the journal. */
   journalled(offset: number): Promise<void>;
 }

@@ -1,18 +1,16 @@
 /**
- * How a region gets its place in the mesh.
+ * What a region does with its data when it joins the mesh, and what the donor does for it. How the joining region's own
+ * operations get their place is told in opening.ts.
  *
  * The first region to start with nobody else established (the primary, by config) begins the mesh: its data is the
  * mesh's. Every other one joins through an established peer, the donor:
  *
  * 1. what it brings is *offered* to the donor, which writes what it lacks as a client would: the donor's Redis decides,
  *    and its stream carries the result to everybody;
- * 2. then it loads a snapshot of the donor, which is merged with what its own clients write meanwhile (whose stamps are
- *    higher than those of a snapshot), and takes over the donor's vector with it.
- *
- * Until then its own operations wait in its journal, so that no snapshot holds a part of them.
+ * 2. then it loads a snapshot of the donor, as data that everything its own clients write meanwhile has seen.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type RdbEntry, toCommands } from '../capture';
+import { type RdbEntry, type RdbKey, toCommands } from '../capture';
 import { type OpRecord, type OriginId, peekRecord, RecordKind } from '../record';
 import { CommandScanner, CommandWriter, type RedisConnection } from '../resp';
 import type { AgentContext } from './context';
@@ -22,14 +20,34 @@ import { type Donor, isOwnKey, ownSnapshot } from './donor';
 /** What a join needs of its session. */
 export interface JoinHost {
   context: AgentContext;
+  /** Origin of what is loaded. */
+  base: OriginId;
   /** Merges a part of the snapshot into the own Redis. */
   plan(record: OpRecord): Promise<void>;
-  /** The snapshot is in: these are its positions, and from where records are wanted. */
-  take(vector: ReadonlyMap<OriginId, number>, from: ReadonlyMap<OriginId, number>): void;
-  /** Whether a client has written the key here since the join began. */
-  hasLocal(db: number, key: string): boolean;
+  /** Removes from the own Redis what the mesh has not. */
+  remove(record: OpRecord): Promise<void>;
+  /**
+   * Whether what the key held before the join began can be told from what clients did to it since. `gone`: nothing is
+   * left of it.
+   */
+  before(db: number, key: string): 'separable' | 'inseparable' | 'gone';
+  /** The key may hold something that is in no operation: another region has to send its state. */
+  doubt(db: number, key: string): void;
+  /** What this Redis held is offered: if the join is interrupted from now on, it goes on with what was recorded. */
+  offered(): Promise<void>;
   /** Throws once the session has ended. */
   alive(): void;
+}
+
+/** The mesh's data are in Redis. */
+export interface Loaded {
+  donor: string;
+  /** Where the snapshot stands. */
+  vector: ReadonlyMap<OriginId, number>;
+  /** From where on records are wanted: what is to come may not have seen them. */
+  from: ReadonlyMap<OriginId, number>;
+  /** Nothing in it has a higher stamp. */
+  stamp: number;
 }
 
 const FRAME_BYTES = 256 * 1024;
@@ -39,7 +57,10 @@ const RETRY_MS = 200;
 
 export class Join {
   private donor: string | null = null;
+  /** What is in the own Redis and may not be in the mesh. */
   private readonly ownKeys = new Set<string>();
+  private position = 0;
+  private stamp = 1;
 
   constructor(private readonly host: JoinHost) {}
 
@@ -47,64 +68,71 @@ export class Join {
   async offerOwnData(batches: AsyncIterable<RdbEntry[]>): Promise<void> {
     const { mesh, log } = this.host.context;
     this.host.context.setState('syncing', 'looking for the mesh');
-    this.donor = await this.findDonor();
+    const snapshot = ownKeysOf(batches);
+    const first = await snapshot.next();
+    if (first.done === true) await this.host.offered();
+    this.donor = await this.findDonor(true);
     let frame = new OfferFrame();
     const send = async (): Promise<void> => {
       if (frame.bytes > 0) await mesh.request(this.donor!, 'offer', frame.take(), { timeoutMs: 60_000 });
       frame = new OfferFrame();
     };
-    for await (const entries of batches) {
+    for (let next = first; next.done !== true; next = await snapshot.next()) {
       if (this.donor === null) continue;
-      for (const entry of entries) {
-        if (entry.kind !== 'key' || isOwnKey(entry.key)) continue;
-        this.ownKeys.add(`${entry.db}:${entry.key.toString('latin1')}`);
-        frame.add(entry);
-        if (frame.bytes >= FRAME_BYTES) await send();
-      }
+      const entry = next.value;
+      this.ownKeys.add(nameOf(entry.db, entry.key.toString('latin1')));
+      frame.add(entry);
+      if (frame.bytes >= FRAME_BYTES) await send();
     }
     await send();
+    await this.host.offered();
     if (this.donor === null) log.info('no region is established: this one begins the mesh');
     else log.info({ donor: this.donor, offered: this.ownKeys.size }, 'joining the mesh');
   }
 
-  /** Loads the donor's data. Does nothing where this region begins the mesh. */
-  async load(connection: RedisConnection): Promise<void> {
-    if (this.donor === null) return;
+  /**
+   * Finds a donor for a join that was interrupted. All that is here was offered before, or comes from the mesh.
+   * @param loading whether some of the mesh's data is here: with a part of it no region begins a mesh
+   */
+  async again(keys: AsyncIterable<{ db: number; key: string }>, loading: boolean): Promise<void> {
+    const { log } = this.host.context;
+    this.host.context.setState('syncing', 'looking for the mesh');
+    this.donor = await this.findDonor(!loading);
+    for await (const { db, key } of keys) this.ownKeys.add(nameOf(db, key));
+    log.info({ donor: this.donor, keys: this.ownKeys.size }, 'joining the mesh, once more');
+  }
+
+  /** Loads the donor's data. @returns null where this region begins the mesh */
+  async load(): Promise<Loaded | null> {
+    const { donor } = this;
+    if (donor === null) return null;
     const { context } = this.host;
-    const origin = `${this.donor}:join`;
-    let position = 0;
-    let stamp = 1;
     let keys = 0;
     const started = Date.now();
-    for await (const item of context.mesh.requestStream(this.donor, 'snapshot', Buffer.alloc(0))) {
+    for await (const item of context.mesh.requestStream(donor, 'snapshot', Buffer.alloc(0))) {
+      this.host.alive();
       if (item[0] === FRAME_END) {
-        const { vector, from } = JSON.parse(item.toString('utf8', 1)) as Trailer;
-        await this.dropLeftOvers(connection, origin, position, stamp);
-        this.host.take(new Map(vector), new Map(from));
+        const { vector, from, stamp } = JSON.parse(item.toString('utf8', 1)) as Trailer;
+        await this.dropLeftOvers();
         context.metrics.fullSync('snapshot');
-        context.log.info({ donor: this.donor, keys, ms: Date.now() - started }, 'the data of the mesh is loaded');
-        return;
+        context.log.info({ donor, keys, ms: Date.now() - started }, 'the data of the mesh is loaded');
+        return { donor, vector: new Map(vector), from: new Map(from), stamp };
       }
       const db = item.readUInt16LE(1);
       const ops = item.readUInt32LE(3);
       keys += item.readUInt32LE(7);
       const { payload, count } = this.overwriteOwn(db, item.subarray(FRAME_HEADER), ops);
-      const start = position;
-      position += payload.length;
-      await this.host.plan({
-        kind: RecordKind.stream,
-        origin,
-        start,
-        end: position,
-        stamp,
-        ops: count,
-        db,
-        seen: new Map(),
-        payload,
-      });
-      stamp += count;
+      await this.host.plan(this.record(db, payload, count));
     }
-    throw new SessionError('no-donor', `the snapshot from ${this.donor} ended early`);
+    throw new SessionError('no-donor', `the snapshot from ${donor} ended early`);
+  }
+
+  private record(db: number, payload: Buffer, ops: number): OpRecord {
+    const { position: start, stamp } = this;
+    const end = (this.position += payload.length);
+    this.stamp += ops;
+    const { base: origin } = this.host;
+    return { kind: RecordKind.stream, origin, start, end, stamp, ops, db, seen: new Map(), payload };
   }
 
   /** A key that was here before is replaced, not added to: the donor has what was to be kept of it. */
@@ -115,7 +143,7 @@ export class Join {
     scanner.push(payload);
     while (scanner.next()) {
       const key = scanner.buf.toString('latin1', scanner.argStart[1], scanner.argEnd[1]);
-      if (this.ownKeys.delete(`${db}:${key}`) && !this.host.hasLocal(db, key))
+      if (this.ownKeys.delete(nameOf(db, key)) && this.canGo(db, key))
         writer.command(['DEL', Buffer.from(key, 'latin1')]);
       writer.raw(scanner.buf, scanner.start, scanner.end, 1);
     }
@@ -123,37 +151,35 @@ export class Join {
     return { payload: writer.take(), count };
   }
 
+  /** Whether what the key held has to go, and can. */
+  private canGo(db: number, key: string): boolean {
+    const before = this.host.before(db, key);
+    if (before === 'inseparable') this.host.doubt(db, key);
+    return before === 'separable';
+  }
+
   /** What was here before and the mesh has deleted since it was offered. */
-  private async dropLeftOvers(
-    connection: RedisConnection,
-    origin: OriginId,
-    position: number,
-    stamp: number,
-  ): Promise<void> {
-    void connection;
+  private async dropLeftOvers(): Promise<void> {
+    const byDb = new Map<number, string[]>();
     for (const name of this.ownKeys) {
       const colon = name.indexOf(':');
       const db = Number(name.slice(0, colon));
-      const key = name.slice(colon + 1);
-      if (this.host.hasLocal(db, key)) continue;
-      const payload = new CommandWriter(128).command(['DEL', Buffer.from(key, 'latin1')]).take();
-      const start = position;
-      position += payload.length;
-      await this.host.plan({
-        kind: RecordKind.stream,
-        origin,
-        start,
-        end: position,
-        stamp: stamp++,
-        ops: 1,
-        db,
-        seen: new Map(),
-        payload,
-      });
+      const keys = byDb.get(db);
+      if (keys === undefined) byDb.set(db, [name.slice(colon + 1)]);
+      else keys.push(name.slice(colon + 1));
     }
+    this.ownKeys.clear();
+    for (const [db, keys] of byDb)
+      for (let i = 0; i < keys.length;) {
+        const writer = new CommandWriter(4096);
+        for (; i < keys.length && writer.length < FRAME_BYTES; i++)
+          if (this.canGo(db, keys[i]!)) writer.command(['DEL', Buffer.from(keys[i]!, 'latin1')]);
+        const count = writer.commands;
+        if (count > 0) await this.host.remove(this.record(db, writer.take(), count));
+      }
   }
 
-  private async findDonor(): Promise<string | null> {
+  private async findDonor(mayBegin: boolean): Promise<string | null> {
     const { config, mesh, log } = this.host.context;
     const others = config.members.filter((member) => member.name !== config.region).map((member) => member.name);
     const first = config.members.find((member) => member.primary)?.name ?? config.members.map((m) => m.name).sort()[0];
@@ -176,7 +202,7 @@ export class Join {
           // Not there yet; asked again below.
         }
       }
-      if (first === config.region && (asked === others.length || Date.now() > until)) return null;
+      if (mayBegin && first === config.region && (asked === others.length || Date.now() > until)) return null;
       if (Date.now() - warned > 10_000) {
         warned = Date.now();
         log.warn({ first }, 'waiting for an established region: none can be reached');
@@ -186,9 +212,19 @@ export class Join {
   }
 }
 
+async function* ownKeysOf(batches: AsyncIterable<RdbEntry[]>): AsyncGenerator<RdbKey, undefined> {
+  for await (const entries of batches)
+    for (const entry of entries) if (entry.kind === 'key' && !isOwnKey(entry.key)) yield entry;
+}
+
+function nameOf(db: number, key: string): string {
+  return `${db}:${key}`;
+}
+
 interface Trailer {
   vector: [OriginId, number][];
   from: [OriginId, number][];
+  stamp: number;
 }
 
 const FRAME_KEYS = 75; // 'K'
@@ -220,7 +256,7 @@ export async function* serveSnapshot(donor: Donor): AsyncGenerator<Buffer> {
       const low = donor.low();
       for (const [origin, position] of value)
         from.push([origin, await recordBoundary(context, origin, Math.min(position, low.get(origin) ?? -1))]);
-      const trailer: Trailer = { vector: [...value], from };
+      const trailer: Trailer = { vector: [...value], from, stamp: donor.stamp() };
       yield Buffer.concat([Buffer.from([FRAME_END]), Buffer.from(JSON.stringify(trailer))]);
       return;
     }

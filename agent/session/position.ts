@@ -13,6 +13,10 @@ export interface Meta {
   established: boolean;
   /** Redis holds changes that are in no operation (see difference.ts). */
   unexplained: boolean;
+  /** While it joins: what its Redis held before has been offered to the mesh. */
+  offered?: boolean;
+  /** Keys (database, Latin-1) whose value here waits for another region's state since the join. */
+  awaited?: [number, string][];
   replId: string;
   origin: OriginId;
   offset: number;
@@ -94,16 +98,20 @@ export function dbAfter(record: OpRecord): number {
 export function metaOf(o: {
   established: boolean;
   unexplained: boolean;
+  offered: boolean;
+  awaited: [number, string][];
   replId: string;
   state: RecorderState;
   applied: Vector;
   low: Vector;
 }): Meta {
-  const { established, unexplained, replId, state } = o;
+  const { established, unexplained, offered, awaited, replId, state } = o;
   return {
     version: 1,
     established,
     unexplained,
+    offered,
+    ...(awaited.length === 0 ? {} : { awaited }),
     replId,
     origin: state.origin,
     offset: state.offset,

@@ -1,40 +1,39 @@
 /**
- * One stay beside a primary: from finding where its stream goes on, to the loss of either connection.
- *
- * There is one way to recover from whatever breaks, and every start takes it: read what Redis holds (the cursor), put
- * the window together again from the journal, go on. A crash of the agent, a restart of Redis and a failover differ
- * only in where the stream goes on (`open`).
+ * One stay beside a primary: what clients do there goes out, what others did comes in, until either connection is lost.
+ * How it begins is in opening.ts.
  */
 import { randomBytes } from 'node:crypto';
-import { Applier } from '../apply/applier';
+import { type Applier } from '../apply/applier';
 import { Inbox } from '../apply/inbox';
-import { ReplicaLink, type SyncOutcome } from '../capture';
+import type { ReplicaLink } from '../capture';
 import { Batch } from '../merge/batch';
 import { MergeCore } from '../merge/core';
+import type { Replay } from '../merge/replay';
 import type { KeyState } from '../merge/window';
 import type { Beat } from '../peers';
 import {
   decodeRecord,
   encodeRecord,
+  isPrivate,
   type OpRecord,
   type OriginId,
   RecordKind,
   regionOf,
-  streamOrigin,
   type Vector,
 } from '../record';
-import { RedisConnection, ReplyError } from '../resp';
+import { type RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
-import { Recorder, type RecorderState } from '../stream/recorder';
-import { formatVector, parseVector, raise } from '../vector';
+import type { Recorder, RecorderState } from '../stream/recorder';
+import { formatVector, raise } from '../vector';
 import { ACK_MS, AckPolicy } from './ack';
+import type { Backlog } from './backlog';
 import { type AgentContext, type RedisAddress, SessionError } from './context';
-import { readCursor, readServerInfo, type ServerInfo } from './info';
-import { Join, type JoinHost } from './join';
-import { metaOf, positionAfter, readMeta, type Meta, type ResumePoint, resumePoint } from './position';
-import { Settler, statePayload, ttlPayload } from './settle';
-import { findDifferences, type MeshAnswer } from './difference';
+import type { MeshAnswer } from './difference';
 import type { Donor, SettleRequest } from './donor';
+import type { ServerInfo } from './info';
+import { Opening } from './opening';
+import { metaOf, positionAfter } from './position';
+import { type Settler, statePayload, ttlPayload } from './settle';
 import { Throughput } from './throughput';
 
 const META_MS = 1000;
@@ -46,7 +45,7 @@ const IDLE_MS = 1000;
 const QUIET_BEAT_MS = 200;
 
 export class Session {
-  readonly core: MergeCore;
+  core: MergeCore;
   readonly captured = new Throughput();
   readonly applied = new Throughput();
   /** Positions in Redis, by origin: what the cursor says, and own older origins. */
@@ -55,32 +54,51 @@ export class Session {
   readonly heartbeats = new Map<string, { timeMs: number; receivedMs: number }>();
   deadLetters = 0;
   server: ServerInfo | null = null;
+  readonly region: string;
 
-  private readonly nonce = randomBytes(4).toString('hex');
-  private readonly inbox: Inbox;
-  private readonly region: string;
-  private link: ReplicaLink | null = null;
-  private connection: RedisConnection | null = null;
-  private control: RedisConnection | null = null;
-  private applier: Applier | null = null;
-  private recorder: Recorder | null = null;
-  private settler: Settler | null = null;
-  private replId = '';
+  // What its opening fills in.
+  /** @internal */ connection: RedisConnection | null = null;
+  /** @internal */ control: RedisConnection | null = null;
+  /** @internal */ link: ReplicaLink | null = null;
+  /** @internal */ applier: Applier | null = null;
+  /** @internal */ recorder: Recorder | null = null;
+  /** @internal */ settler: Settler | null = null;
+  /** @internal */ replId = '';
+  /** @internal */ maxStamp = 0;
+  /** @internal It has its place in the mesh. */
+  established = false;
+  /** @internal It is getting its place in the mesh. */
+  joining = false;
+  /** @internal What this Redis held before it joined has been offered. */
+  offered = false;
+  /** @internal Redis holds changes that are in no operation (see difference.ts). */
+  unexplained = false;
+  /** @internal It waits for another region's data to compare with, and nobody who can be reached has any. */
+  hopeless = false;
+  /** @internal Records are wanted from peers. */
+  following = false;
+  /** @internal The journal has been read; what comes from peers goes to the inbox at once. */
+  rebuilt = false;
+  /** @internal Own records that the core has to wait for: others, in Redis already, come first. */
+  backlog: Backlog | null = null;
+  /** @internal Takes what is in Redis already. */
+  replay: Replay | null = null;
+  /** @internal */ readonly inbox: Inbox;
+  /** @internal Begins the names of its blocks. */
+  readonly nonce = randomBytes(4).toString('hex');
+  /** @internal Something has come since it was set to false. */
+  pumpAwake = false;
+
   private blocks = 0;
-  private maxStamp = 0;
   private ended: Error | null = null;
   private endWaiters: ((error: Error) => void)[] = [];
   private readonly readWaiters: { offset: number; done: () => void; fail: (error: Error) => void }[] = [];
   private wakePump: (() => void) | null = null;
-  private pumpAwake = false;
   private readonly beats: { beat: Beat; after: number }[] = [];
   private lastBeat = { end: -1, seen: '', timeMs: 0 };
   private readonly ownBeats: { beat: Beat; after: number }[] = [];
   private readonly timers: NodeJS.Timeout[] = [];
   private readonly ack: AckPolicy;
-  private established = false;
-  /** The journal has been read; what comes from peers goes to the inbox at once. */
-  private rebuilt = false;
   /** The last of the own blocks read back. */
   private landed = { block: '', offset: 0 };
   private landedWaiter: { block: string; done: () => void } | null = null;
@@ -93,20 +111,12 @@ export class Session {
   private blocksOnTheirWay = 0;
   /** Positions behind what has been planned: ahead of `vector` by what is on its way. */
   private readonly planned = new Map<OriginId, number>();
-  /** Operations that are in Redis already are yet to be remembered. */
-  private remembering = false;
   private readonly awaitedSince = new WeakMap<KeyState, number>();
-  /** It waits for another region's data to compare with, and nobody who can be reached has any. */
-  private hopeless = false;
-  /** Redis holds changes that are in no operation (see difference.ts). */
-  private unexplained = false;
   /** A peer has compared: when it has the states that it asked for, everything is in operations. */
   private beingExplained = false;
-  /** Set while the mesh's data is being loaded; those operations fold as soon as they are in. */
-  private join: Join | null = null;
 
   constructor(
-    private readonly context: AgentContext,
+    readonly context: AgentContext,
     readonly address: RedisAddress,
   ) {
     const { config, journal } = context;
@@ -134,7 +144,7 @@ export class Session {
   /** Runs until a connection is lost or `stop` is called. @throws SessionError, ConnectionError, LinkError, ApplyError … */
   async run(): Promise<void> {
     try {
-      await this.open();
+      await new Opening(this).run();
       await new Promise<never>((_, reject) => {
         if (this.ended !== null) reject(this.ended);
         else this.endWaiters.push(reject);
@@ -152,7 +162,8 @@ export class Session {
     this.end(new Stopped());
   }
 
-  private end(error: Error): void {
+  /** @internal Only the first reason counts. */
+  end(error: Error): void {
     if (this.ended !== null) return;
     this.ended = error;
     for (const waiter of this.endWaiters.splice(0)) waiter(error);
@@ -174,7 +185,7 @@ export class Session {
 
   /** Ready when it takes part: own changes go out, others' come in. */
   get isLive(): boolean {
-    return this.ended === null && this.recorder !== null && this.join === null;
+    return this.ended === null && this.recorder !== null && !this.joining;
   }
 
   get isEstablished(): boolean {
@@ -195,7 +206,7 @@ export class Session {
 
   /** Whether an origin's records are wanted from peers. */
   wants(origin: OriginId): boolean {
-    if (this.join !== null || !this.established) return false;
+    if (!this.following || isPrivate(origin)) return false;
     return this.recorder === null ? regionOf(origin) !== this.region : origin !== this.recorder.state.origin;
   }
 
@@ -207,14 +218,9 @@ export class Session {
     const { journal } = this.context;
     if ((this.vector.get(origin) ?? -1) < start) return false;
     if ((journal.appendedEnd(origin) ?? -1) < start) journal.skipTo(origin, start);
-    this.core.assume(origin, start);
+    (this.replay?.core ?? this.core).assume(origin, start);
     this.wake();
     return true;
-  }
-
-  /** Whether an own origin may be offered to peers: not before this region has its place in the mesh. */
-  isPublished(origin: OriginId): boolean {
-    return regionOf(origin) !== this.region || this.join === null;
   }
 
   /** Whether nothing planned is still on its way to Redis. */
@@ -228,278 +234,25 @@ export class Session {
 
   // ——— opening
 
-  private async open(): Promise<void> {
-    const { context } = this;
-    const { journal, log, config } = context;
-    context.setState('starting', 'connecting to Redis');
-    const options = context.redisOptions(this.address);
-    this.connection = await RedisConnection.connect({ ...options, name: `meridian-agent-${this.region}` });
-    this.connection.on('close', (error) => this.end(error ?? new SessionError('redis', 'connection closed')));
-    this.control = await RedisConnection.connect({ ...options, name: `meridian-heartbeat-${this.region}` });
-    this.control.on('close', (error) => this.end(error ?? new SessionError('redis', 'connection closed')));
-    const server = await readServerInfo(this.connection);
-    this.server = server;
-    if (server.loading) throw new SessionError('loading', 'Redis is loading its data');
-    if (server.role !== 'primary') throw new SessionError('replica', 'this Redis is a replica');
-
-    const meta = readMeta(journal);
-    const cursor = await readCursor(this.connection, server.databases);
-    const applied = cursor.marker?.vector ?? null;
-    // The copy outside counts only where the cursor was flushed away under a history that goes on.
-    const flushed = applied === null && meta !== null && meta.replId === server.replId;
-    const held: Vector = applied ?? (flushed ? (parseVector(meta.applied) ?? new Map<OriginId, number>()) : new Map());
-    this.maxStamp = cursor.marker?.stamp ?? 0;
-    this.established = applied !== null || flushed;
-    this.unexplained = this.established && meta !== null && meta.unexplained;
-
-    context.setState('syncing', 'asking Redis for its replication stream');
-    const resume = meta === null || !this.established ? null : await resumePoint(journal, meta);
-    const chunks: Buffer[] = [];
-    let push = (chunk: Buffer): void => void chunks.push(Buffer.from(chunk));
-    const { link, outcome, forked } = await this.openLink(server, resume, (chunk) => push(chunk));
-    this.link = link;
-    this.replId = outcome.replId;
-
-    for (const [origin, position] of held) this.vector.set(origin, position);
-    const sameOrigin = resume !== null && outcome.kind === 'continue' && outcome.replId === resume.replId;
-    if (meta !== null && !sameOrigin && journal.appendedEnd(meta.origin) !== undefined) {
-      // The old history is complete in this Redis, but for what a failover lost: that comes back as others' operations do.
-      this.vector.set(meta.origin, forked ? outcome.offset : journal.appendedEnd(meta.origin)!);
-    }
-    for (const origin of journal.origins())
-      if (regionOf(origin) === this.region && origin !== meta?.origin && !this.vector.has(origin))
-        this.vector.set(origin, journal.appendedEnd(origin)!);
-
-    let state: RecorderState;
-    if (sameOrigin) state = resume.state;
-    else {
-      // What is before a full resync is not in this journal: its stream is a history of its own for everybody.
-      const origin = streamOrigin(this.region, outcome.replId, outcome.kind === 'full' ? outcome.offset : undefined);
-      const known = journal.appendedEnd(origin);
-      const { offset } = outcome;
-      state = {
-        origin,
-        offset,
-        end: known ?? offset,
-        stamp: Math.max(resume?.state.stamp ?? 0, meta?.stamp ?? 0, this.maxStamp + 1),
-        seen: new Map(this.vector),
-        db: 0,
-        heartbeatMs: meta?.heartbeatMs ?? 0,
-      };
-      if (known === undefined)
-        this.append({ ...this.recordAt(state), kind: RecordKind.birth, start: offset, end: offset });
-      else if (known < offset) journal.skipTo(origin, (state.end = offset));
-    }
-
-    log.info(
-      {
-        sync: outcome.kind,
-        replId: outcome.replId.slice(0, 16),
-        offset: outcome.offset,
-        forked,
-        established: this.established,
-      },
-      'replication stream open',
-    );
-    await this.rebuild(state.origin, meta);
-
-    let join: Join | null = null;
-    if (outcome.kind === 'full') {
-      context.metrics.fullSync(this.established ? 'diff' : 'load');
-      if (this.established) await this.takeDifferences(link, state, meta);
-      else {
-        join = new Join(this.joinHost());
-        this.join = join;
-        await join.offerOwnData(link.snapshotBatches());
-      }
-    }
-    const applier = new Applier(
-      this.connection,
-      {
-        readUpTo: (offset) => this.readUpTo(offset),
-        admit: (item) => this.core.admit(item),
-        refused: (refusal) => this.refused(refusal),
-        paused: (code) => context.log.warn({ code }, 'Redis takes no writes at the moment; the block waits'),
-      },
-      cursor.text,
-    );
-    this.applier = applier;
-    this.recorder = new Recorder(state, {
-      record: (record) => this.ownRecord(record),
-      marker: (marker, offset) => this.ownMarker(marker, offset),
-      heartbeat: (timeMs, offset) => this.ownHeartbeat(timeMs, offset),
-      getAck: () => this.sendAck(true),
-    });
-    this.settler = new Settler();
-    push = (chunk) => this.receive(chunk);
-    for (const chunk of chunks.splice(0)) this.receive(chunk);
-    await this.writeMeta();
-    this.startTimers();
-
-    if (join !== null) {
-      context.setState('syncing', 'loading the data of the mesh');
-      await join.load(this.connection);
-      this.established = true;
-      this.join = null;
-      await this.applyCursor();
-      await this.writeMeta();
-    }
-    context.mesh.refresh();
-    context.setState('active');
+  /** @internal Begins to take part. */
+  go(): void {
     this.pumping = this.pump();
     this.pumping.catch((error: unknown) => this.end(error instanceof Error ? error : new Error(String(error))));
-    log.info({ config: config.members.length, window: this.core.operations }, 'active');
   }
 
-  /** Attaches to the stream where it was left, or, after a failover that lost our last part, where the histories part. */
-  private async openLink(
-    server: ServerInfo,
-    resume: ResumePoint | null,
-    onData: (chunk: Buffer) => void,
-  ): Promise<{ link: ReplicaLink; outcome: SyncOutcome; forked: boolean }> {
-    const { config } = this.context;
-    const options = this.context.redisOptions(this.address);
-    let from = resume === null ? null : { replId: resume.replId, offset: resume.state.offset };
-    let forked = false;
-    if (from !== null && from.replId === server.replId2 && from.offset > server.forkOffset) {
-      from = { replId: from.replId, offset: server.forkOffset };
-      forked = true;
-    }
-    const link = new ReplicaLink({
-      host: options.host,
-      port: options.port,
-      ...(options.username === undefined ? {} : { username: options.username }),
-      ...(options.password === undefined ? {} : { password: options.password }),
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
-      ...(config.listen.replica === undefined
-        ? {}
-        : { announcePort: config.listen.replica.port, announceHost: config.listen.replica.host }),
-      spoolMemoryBytes: config.limits.spoolBytes,
-      spoolDir: config.stateDir,
-    });
-    link.on('data', onData);
-    link.on('close', (error) => this.end(error ?? new SessionError('redis', 'replication link closed')));
-    const outcome = await link.connect(from);
-    return { link, outcome, forked: forked && outcome.kind === 'continue' };
+  /** @internal The join is over: this core knows all that has happened. */
+  turnTo(core: MergeCore): void {
+    this.core = core;
+    this.established = true;
+    this.backlog = null;
+    this.replay = null;
+    this.countedConflicts = {};
+    this.countedCorrections = 0;
+    for (const origin of [...this.vector.keys()]) if (isPrivate(origin)) this.vector.delete(origin);
   }
 
-  /** Puts the window together again from the journal. What is not in Redis yet goes to the inbox. */
-  private async rebuild(origin: OriginId, meta: Meta | null): Promise<void> {
-    const { core, vector } = this;
-    const { journal } = this.context;
-    const low = meta === null ? new Map<OriginId, number>() : (parseVector(meta.low) ?? new Map<OriginId, number>());
-    for (const known of journal.origins())
-      core.assume(known, Math.max(low.get(known) ?? -1, journal.firstStart(known) ?? -1));
-    for (const [known, position] of low) core.skip(known, position);
-    // What a lost journal had comes again from peers, and is remembered.
-    const isLost = (known: OriginId): boolean =>
-      regionOf(known) !== this.region && journal.appendedEnd(known) === undefined;
-    const lost = new Set([...vector.keys()].filter(isLost));
-    for (const [known, position] of vector)
-      if (journal.appendedEnd(known) === undefined && !lost.has(known)) core.assume(known, position);
-    let waiting: OpRecord[] = [];
-    const feed = (record: OpRecord): void => {
-      if (record.origin === origin) {
-        if (record.kind === RecordKind.state) core.localState(record);
-        else core.local(record);
-      } else core.remember(record);
-    };
-    for await (const bytes of journal.replay()) {
-      const record = decodeRecord(bytes, { verify: false });
-      if (record.end <= (low.get(record.origin) ?? -1) || record.kind === RecordKind.birth) {
-        core.assume(record.origin, record.end);
-        if (record.origin !== origin) this.inbox.offer(record);
-        continue;
-      }
-      if (record.origin !== origin && record.end > (vector.get(record.origin) ?? -1)) {
-        this.inbox.offer(record);
-        continue;
-      }
-      waiting.push(record);
-      for (let progress = true; progress;) {
-        const rest = waiting.filter((candidate) => !(core.isDeliverable(candidate) && (feed(candidate), true)));
-        progress = rest.length < waiting.length && rest.length > 0;
-        waiting = rest;
-      }
-    }
-    for (const record of waiting) feed(record);
-    for (const [known, position] of vector) if (!lost.has(known)) core.assume(known, position);
-    this.remembering = lost.size > 0;
-    this.rebuilt = true;
-    // What peers sent meanwhile is in the journal.
-    for (const known of journal.origins())
-      if (known !== origin) {
-        const from = Math.max(this.inbox.endOf(known), vector.get(known) ?? -1, core.knownOf(known));
-        this.inbox.catchUp(known, from, journal.appendedEnd(known) ?? -1);
-      }
-  }
-
-  /**
-   * A full resync of a Redis that has its place in the mesh: what clients did while no agent was reading is the
-   * difference between the snapshot and what the mesh holds. It becomes operations, before those of the stream.
-   */
-  private async takeDifferences(link: ReplicaLink, state: RecorderState, meta: Meta | null): Promise<void> {
-    const { context } = this;
-    context.setState('syncing', 'comparing the full sync with the mesh');
-    const found = await findDifferences({
-      context,
-      snapshot: link.snapshotBatches(),
-      held: new Map(this.vector),
-      lastHeartbeatMs: meta?.heartbeatMs ?? 0,
-      alive: () => this.alive(),
-      hopeless: (isSo) => (this.hopeless = isSo),
-    });
-    if (found === null) {
-      this.unexplained = true;
-      return;
-    }
-    if (!found.lostTail) this.takeOwnPast(found.vector, state);
-    const next = positionAfter(state.end) ?? state.end + 1;
-    // Far into a stream there is room for few positions between two bytes: then more goes into one operation.
-    const perOperation = Math.ceil(found.operations.length * (next - state.end) * 2);
-    for (let i = 0; i < found.operations.length;) {
-      const { db } = found.operations[i]!;
-      const payloads: Buffer[] = [];
-      do payloads.push(found.operations[i++]!.payload);
-      while (payloads.length < perOperation && found.operations[i]?.db === db);
-      const end = positionAfter(state.end);
-      if (end === null) throw new SessionError('lost', 'more differences than there are positions before the stream');
-      const record: OpRecord = {
-        ...this.recordAt(state),
-        kind: RecordKind.difference,
-        db,
-        payload: payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads),
-        ops: 1,
-        end,
-      };
-      state.end = record.end;
-      state.stamp++;
-      this.append(record);
-      this.core.local(record);
-    }
-    const request: SettleRequest = { keys: found.unsettled, explained: found.explained };
-    if (request.keys.length > 0 || request.explained)
-      await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });
-  }
-
-  /**
-   * What a peer has of this region's older origins is in this Redis, and has been compared, though this journal may have
-   * lost it: it must not be applied once more.
-   */
-  private takeOwnPast(vector: Vector, state: RecorderState): void {
-    const { journal } = this.context;
-    for (const [origin, position] of vector) {
-      if (regionOf(origin) !== this.region || origin === state.origin) continue;
-      if ((this.vector.get(origin) ?? -1) >= position) continue;
-      this.vector.set(origin, position);
-      if ((journal.appendedEnd(origin) ?? -1) < position) journal.skipTo(origin, position);
-      this.core.assume(origin, position);
-    }
-    state.seen = new Map(this.vector);
-  }
-
-  /** @throws what ended the session */
-  private alive(): void {
+  /** @internal @throws what ended the session */
+  alive(): void {
     if (this.ended !== null) throw this.ended;
   }
 
@@ -511,43 +264,13 @@ export class Session {
 
   /** What it says of its place in the mesh. */
   standing(): MeshAnswer {
-    return { established: this.donor() !== null, hopeless: this.hopeless || this.join !== null };
-  }
-
-  private joinHost(): JoinHost {
-    return {
-      context: this.context,
-      plan: async (record) => {
-        const { core } = this;
-        const batch = new Batch();
-        core.planBase(record, batch);
-        await this.applyBatch(batch, false);
-        // What clients wrote before the block is read, and corrected, before these operations become the mesh's base.
-        await this.readUpTo(await this.currentOffset());
-        if (core.racedKeys > 0) await this.applyBatch(new Batch(), true);
-        core.absorb(record.origin, record.end);
-      },
-      take: (vector, from) => {
-        const { journal } = this.context;
-        for (const [origin, position] of vector) {
-          if (origin === this.recorder?.state.origin) continue;
-          this.vector.set(origin, position);
-          // From where on records are wanted: those up to the snapshot's position are in Redis, but what comes may not have
-          // seen them. Of this region's own past nothing is.
-          const first = regionOf(origin) === this.region ? position : Math.min(position, from.get(origin) ?? position);
-          if ((journal.appendedEnd(origin) ?? -1) < first) journal.skipTo(origin, first);
-          this.core.assume(origin, first);
-        }
-        this.remembering = true;
-      },
-      alive: () => this.alive(),
-      hasLocal: (db, key) => this.core.find(db, key) !== undefined,
-    };
+    return { established: this.donor() !== null, hopeless: this.hopeless || this.joining };
   }
 
   // ——— the own stream
 
-  private receive(chunk: Buffer): void {
+  /** @internal */
+  receive(chunk: Buffer): void {
     if (this.ended !== null) return;
     try {
       this.recorder!.push(chunk);
@@ -560,20 +283,37 @@ export class Session {
     if (this.core.racedKeys > 0) this.wake();
   }
 
-  private ownRecord(record: OpRecord): void {
-    // The core keeps parts of the payload: those of the journal's bytes, for the stream's are overwritten by what comes next.
-    const encoded = encodeRecord(record);
-    this.context.journal.append(encoded);
-    this.core.local({ ...record, payload: encoded.subarray(encoded.length - record.payload.length) });
+  /** @internal */
+  ownRecord(record: OpRecord): void {
+    this.core.local(this.kept(record));
     this.captured.add(record.ops);
     this.context.metrics.captured.inc(record.ops);
   }
 
-  private append(record: OpRecord): void {
+  /** @internal An own record that has to wait for others. */
+  heldRecord(record: OpRecord): void {
+    const kept = this.kept(record);
+    // The data of the mesh meets it at once.
+    if (this.joining) this.core.local(kept);
+    this.backlog!.push(kept);
+    this.captured.add(record.ops);
+    this.context.metrics.captured.inc(record.ops);
+  }
+
+  /** A record as it is in the journal now: the stream's bytes are overwritten by what comes next. */
+  private kept(record: OpRecord): OpRecord {
+    const encoded = encodeRecord(record);
+    this.context.journal.append(encoded);
+    return { ...record, payload: encoded.subarray(encoded.length - record.payload.length) };
+  }
+
+  /** @internal */
+  append(record: OpRecord): void {
     this.context.journal.append(encodeRecord(record));
   }
 
-  private recordAt(state: RecorderState): OpRecord {
+  /** @internal A record without operations, at the end of the stream. */
+  recordAt(state: RecorderState): OpRecord {
     const { origin, stamp, seen } = state;
     return {
       kind: RecordKind.stream,
@@ -588,7 +328,8 @@ export class Session {
     };
   }
 
-  private ownMarker(marker: Marker, offset: number): void {
+  /** @internal */
+  ownMarker(marker: Marker, offset: number): void {
     const state = this.recorder!.state;
     const { core } = this;
     core.report(this.region, core.origins.toSeen(marker.vector), { origin: state.origin, position: offset });
@@ -596,7 +337,8 @@ export class Session {
     if (this.landedWaiter?.block === marker.block) this.landedWaiter.done();
   }
 
-  private ownHeartbeat(timeMs: number, offset: number): void {
+  /** @internal */
+  ownHeartbeat(timeMs: number, offset: number): void {
     const { journal } = this.context;
     const state = this.recorder!.state;
     const { core } = this;
@@ -633,7 +375,7 @@ export class Session {
   }
 
   private publishBeats(): void {
-    if (this.join !== null || this.recorder === null) {
+    if (this.joining || this.recorder === null) {
       this.ownBeats.length = 0;
       return;
     }
@@ -643,7 +385,8 @@ export class Session {
     if (due !== null) this.context.mesh.publish(due);
   }
 
-  private async currentOffset(): Promise<number> {
+  /** @internal */
+  async currentOffset(): Promise<number> {
     const info = await this.control!.call('INFO', 'replication');
     const text = Buffer.isBuffer(info) ? info.toString('latin1') : '';
     return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? 0);
@@ -667,6 +410,7 @@ export class Session {
       connection: control,
       unexplained: this.unexplained,
       low: () => this.lowWater(),
+      stamp: () => recorder.state.stamp,
       journalled: (offset) => this.journalled(offset),
     };
   }
@@ -677,14 +421,16 @@ export class Session {
     await this.context.journal.flushed();
   }
 
-  private readUpTo(offset: number): Promise<void> {
+  /** @internal */
+  readUpTo(offset: number): Promise<void> {
     if (this.ended !== null) return Promise.reject(this.ended);
     if (this.recorder!.state.offset < offset) this.link?.deliver();
     if (this.recorder!.state.offset >= offset) return Promise.resolve();
     return new Promise((done, fail) => this.readWaiters.push({ offset, done, fail }));
   }
 
-  private sendAck(asked: boolean): void {
+  /** @internal */
+  sendAck(asked: boolean): void {
     const { recorder, link } = this;
     if (recorder === null || link === null) return;
     const { origin, offset, end } = recorder.state;
@@ -719,6 +465,8 @@ export class Session {
 
   /** A region's heartbeat, after its records up to there were offered. */
   beat(beat: Beat): void {
+    // They come again when this region knows what they speak of.
+    if (this.joining || this.replay !== null) return;
     this.beats.push({ beat, after: this.inbox.endOf(beat.origin) });
     this.takeBeats();
   }
@@ -749,7 +497,8 @@ export class Session {
     else this.wakePump?.();
   }
 
-  private async idle(): Promise<void> {
+  /** @internal Waits until something has come, a second at most. */
+  async idle(): Promise<void> {
     if (this.pumpAwake) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, this.core.unsettledKeys > 0 ? 50 : IDLE_MS);
@@ -804,7 +553,6 @@ export class Session {
   private collect(): void {
     const { core, inbox, planned } = this;
     const { applyBatchBytes, applyBatchOps } = this.context.config.limits;
-    if (this.remembering && !this.remember()) return;
     const isFull = (): boolean => {
       const batch = this.next;
       return batch !== null && (batch.bytes >= applyBatchBytes || batch.operations >= applyBatchOps);
@@ -832,37 +580,8 @@ export class Session {
     }
   }
 
-  /**
-   * Takes over the operations that are in Redis with the snapshot that this region began with: what is still to come may
-   * not have seen them. Nothing else is applied before, for it would be merged with a part of them.
-   * @returns whether all are known
-   */
-  private remember(): boolean {
-    const { core, inbox } = this;
-    for (let progress = true; progress;) {
-      progress = false;
-      for (const origin of inbox.origins()) {
-        const until = this.vector.get(origin) ?? -1;
-        for (let record = inbox.peek(origin); record !== undefined; record = inbox.peek(origin)) {
-          if (record.kind !== RecordKind.birth && record.end > core.knownOf(origin)) {
-            if (record.start >= until || core.knownOf(origin) >= until || !core.isDeliverable(record)) break;
-            core.remember(record, until, true);
-          }
-          progress = true;
-          core.assume(origin, Math.min(record.end, Math.max(until, record.start)));
-          if (record.end > until && record.kind !== RecordKind.birth) break;
-          inbox.take(origin);
-        }
-      }
-    }
-    for (const [origin, position] of this.vector)
-      if (origin !== this.recorder!.state.origin && core.knownOf(origin) < position) return false;
-    core.mergeRemembered();
-    this.remembering = false;
-    return true;
-  }
-
-  private async applyBatch(batch: Batch, corrects: boolean): Promise<void> {
+  /** @internal */
+  async applyBatch(batch: Batch, corrects: boolean): Promise<void> {
     const { core } = this;
     const operations = batch.operations;
     this.maxStamp = Math.max(this.maxStamp, batch.stamp);
@@ -892,13 +611,19 @@ export class Session {
     this.takeBeats();
   }
 
-  /** Writes the cursor alone. */
-  private applyCursor(): Promise<void> {
-    return this.applyBatch(new Batch(), false);
+  /** @internal Writes the cursor alone, and waits until it has been read back. */
+  async applyCursor(): Promise<void> {
+    const block = this.nextBlock();
+    await this.applier!.apply(new Batch(), this.markerText(this.vector, block));
+    await this.whenLanded(block);
   }
 
-  private markerText(vector: Vector, block = `${this.nonce}:${++this.blocks}`): string {
-    return formatMarker({ block, stamp: this.maxStamp, vector });
+  private nextBlock(): string {
+    return `${this.nonce}:${++this.blocks}`;
+  }
+
+  private markerText(vector: Vector, block = this.nextBlock()): string {
+    return formatMarker({ block, stamp: this.maxStamp, vector, joining: !this.established });
   }
 
   /** The regions that can be reached directly, this one included. */
@@ -988,7 +713,8 @@ export class Session {
     return this.landed.offset;
   }
 
-  private refused(refusal: { db: number; command: string; key: string | undefined; code: string }): void {
+  /** @internal */
+  refused(refusal: { db: number; command: string; key: string | undefined; code: string }): void {
     const { log, metrics } = this.context;
     if (refusal.key !== undefined && !refusal.key.startsWith(OWN_PREFIX)) {
       // Types that met, or increments on what is no number: the rule decides, or the key's state does.
@@ -1014,7 +740,8 @@ export class Session {
 
   // ——— time
 
-  private startTimers(): void {
+  /** @internal */
+  startTimers(): void {
     const { heartbeatMs } = this.context.config.replication;
     const every = (ms: number, run: () => void): void => {
       this.timers.push(setInterval(run, ms));
@@ -1045,12 +772,15 @@ export class Session {
     });
   }
 
-  private writeMeta(low = this.lowWater()): Promise<void> {
+  /** @internal */
+  writeMeta(low = this.lowWater()): Promise<void> {
     const { journal } = this.context;
     const state = this.recorder!.resumeState;
     const meta = metaOf({
       established: this.established,
       unexplained: this.unexplained,
+      offered: this.offered,
+      awaited: this.core.awaitedElsewhere().map(({ db, key }) => [db, key]),
       replId: this.replId,
       state,
       applied: this.vector,

@@ -20,20 +20,24 @@ export interface Marker {
   readonly stamp: number;
   /** What this Redis holds of every other origin, this block included. */
   readonly vector: Vector;
+  /** Written while the region was joining: it had no place in the mesh yet. */
+  readonly joining?: boolean;
 }
 
 export function formatMarker(marker: Marker): string {
-  return `1 ${marker.block} ${marker.stamp} ${formatVector(marker.vector)}`;
+  return `1 ${marker.block} ${marker.stamp} ${formatVector(marker.vector)}${marker.joining === true ? ` ${JOINING}` : ''}`;
 }
 
 /** @returns null when the text is not a marker of this version */
 export function parseMarker(text: string): Marker | null {
-  const [version, block, stampText, vectorText] = text.split(' ');
+  const [version, block, stampText, vectorText, flag] = text.split(' ');
   const stamp = Number(stampText);
   const vector = vectorText === undefined ? null : parseVector(vectorText);
   if (version !== '1' || block === undefined || vector === null || !Number.isSafeInteger(stamp)) return null;
-  return { block, stamp, vector };
+  return { block, stamp, vector, ...(flag === JOINING ? { joining: true } : {}) };
 }
+
+const JOINING = 'joining';
 
 /** Stamps are hybrid logical clocks: milliseconds since 1970 × 1024, plus a counter; exact as a double until 2248. */
 export const STAMPS_PER_MS = 1024;

@@ -1,6 +1,10 @@
+import { mkdirSync, renameSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Journal } from '../../agent/journal';
+import { peekRecord, RecordKind, regionOf } from '../../agent/record';
 import { expectKept, underLoad } from './load';
-import { isLong, Mesh } from './mesh';
+import { isLong, Mesh, type Region, until } from './mesh';
 
 // An agent that is killed at any moment has lost nothing, and does nothing twice.
 
@@ -56,4 +60,78 @@ test('a graceful stop of an agent hands over all that was written before', async
   await alpha.ready();
   await mesh.waitEqual();
   await expectKept(mesh, loads);
+});
+
+/** Takes from a stopped agent's journal what came from a region behind a position, as a crash before it was on disk would. */
+async function loseTail(of: Region, from: string, position: number): Promise<number> {
+  const dir = path.join(of.layout.agent.data, 'journal');
+  const whole = `${dir}.whole`;
+  renameSync(dir, whole);
+  mkdirSync(dir);
+  const options = { bytesMax: 2 ** 40, fsync: false };
+  const [before, after] = [await Journal.open({ ...options, dir: whole }), await Journal.open({ ...options, dir })];
+  let lost = 0;
+  for await (const bytes of before.replay()) {
+    const { origin, start, end, kind } = peekRecord(bytes);
+    if (regionOf(origin) === from && end > position) {
+      lost++;
+      continue;
+    }
+    // What comes before may have been trimmed.
+    if (after.appendedEnd(origin) === undefined && kind !== RecordKind.birth) after.skipTo(origin, start);
+    after.append(Buffer.from(bytes));
+  }
+  await after.flushed();
+  await after.writeMeta(before.readMeta());
+  await before.close();
+  await after.close();
+  return lost;
+}
+
+/** alpha and gamma write the same key without knowing of each other; beta's Redis has alpha's, its journal has not. */
+async function aheadOfItsJournal(): Promise<void> {
+  mesh = await Mesh.start();
+  const [alpha, beta, gamma] = mesh.regions as [Region, Region, Region];
+  await alpha.client().mset('key', 0, 'count', 5);
+  await mesh.waitEqual();
+  mesh.partition('gamma');
+  await gamma.client().mset('key', 'earlier', 'other', 1);
+  await gamma.client().incrby('count', 3);
+  await sleep(100);
+  const origin = (await alpha.status()).origin!;
+  const position = (await beta.status()).ends[origin]!;
+  await alpha.client().mset('key', 'later', 'count', 100);
+  const client = beta.client();
+  await until(async () => (await client.get('key')) === 'later', 10_000, 'beta does not get it');
+  // Its own stream is in its journal up to there.
+  await sleep(1500);
+  await beta.agent.signal('SIGKILL');
+  expect(await loseTail(beta, 'alpha', position)).toBeGreaterThan(0);
+}
+
+test('a Redis that is ahead of its journal: what it holds comes again from a peer, and is merged with', async () => {
+  await aheadOfItsJournal();
+  const beta = mesh.region('beta');
+  beta.startAgent();
+  await beta.ready();
+  mesh.heal();
+  await mesh.waitEqual();
+  expect(await beta.client().mget('key', 'count', 'other')).toEqual(['later', '103', '1']);
+});
+
+test('a Redis that is ahead of its journal, and nobody has what is missing: it goes on after a while', async () => {
+  await aheadOfItsJournal();
+  const beta = mesh.region('beta');
+  mesh.partition('beta');
+  beta.startAgent();
+  await beta.client().set('meanwhile', 1);
+  await beta.ready(20_000);
+  expect(beta.tail(20)).toContain('nobody has these records');
+  mesh.heal();
+  for (const region of mesh.regions) {
+    const client = region.client();
+    const here = async (): Promise<boolean> =>
+      (await client.mget('meanwhile', 'other')).every((value) => value === '1');
+    await until(here, 20_000, `${region.name} does not go on`);
+  }
 });

@@ -4,6 +4,7 @@
  */
 import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
+import { divide, Replay } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/window';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
@@ -186,41 +187,26 @@ export class SimAgent {
     const { core, journal, vector } = this;
     for (const [known, end] of journal.trimmed) core.assume(known, end);
     for (const [known, position] of journal.low) core.skip(known, position);
-    let waiting: OpRecord[] = [];
-    const feed = (record: OpRecord): void => {
-      // Own older histories too: where a block met a client's write, it did so in the stream that they are a part of.
-      if (regionOf(record.origin) === this.region) {
-        if (record.kind === RecordKind.state) core.localState(record);
-        else core.local(record);
-      } else core.remember(record);
-    };
-    for (const whole of journal.all()) {
-      let record = whole;
+    const replay = new Replay(core, this.region);
+    for (const record of journal.all()) {
       if (record.end <= (journal.low.get(record.origin) ?? -1)) {
         core.assume(record.origin, record.end);
         continue;
       }
-      const applied = vector.get(record.origin) ?? -1;
-      if (record.origin !== origin && record.end > applied) {
-        if (record.start >= applied || record.kind !== RecordKind.stream) {
-          this.offer(record);
-          continue;
-        }
-        const [before, after] = splitRecord(record, applied);
-        this.offer(after);
-        if (before.ops === 0) {
-          core.assume(record.origin, applied);
-          continue;
-        }
-        record = before;
+      const { held, rest } =
+        record.origin === origin ? { held: record, rest: null } : divide(record, vector.get(record.origin) ?? -1);
+      if (held !== null) replay.add(held);
+      else if (rest !== null && rest !== record) {
+        core.assume(record.origin, rest.start);
+        replay.advance();
       }
-      waiting.push(record);
-      for (let progress = true; progress;) {
-        const rest = waiting.filter((candidate) => !(core.isDeliverable(candidate) && (feed(candidate), true)));
-        progress = rest.length < waiting.length && rest.length > 0;
-        waiting = rest;
-      }
+      if (rest !== null) this.offer(rest);
     }
+    // A history may have been lost behind its last operation: of the own ones there is no more than the journal has.
+    for (const [known, position] of vector)
+      if (regionOf(known) === this.region && known !== origin && !replay.waits(known)) core.assume(known, position);
+    replay.advance();
+    const waiting = replay.waiting();
     if (waiting.length > 0)
       throw new Error(
         `${this.region}: records of the journal can't be replayed in causal order: ` +
@@ -554,27 +540,4 @@ function resume(journal: SimJournal, of: OriginId): RecorderState {
   if (stream.kind === RecordKind.stream)
     for (const { argv } of parseCommands(stream.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
   return { origin, offset: stream.end, end, stamp: stamp + ops, seen, db, heartbeatMs: 0 };
-}
-
-/** A record in two, at a position inside it: what is in Redis, and what is not. */
-function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] {
-  const base = record.end - record.payload.length;
-  let ops = 0;
-  let { db } = record;
-  for (const { argv, end } of parseCommands(record.payload)) {
-    if (base + end > at) break;
-    if (argv[0] === 'SELECT') db = Number(argv[1]);
-    if (!['SELECT', 'MULTI', 'EXEC', 'PING', 'REPLCONF'].includes(argv[0]!)) ops++;
-  }
-  const cut = Math.max(0, at - base);
-  const before = { ...record, end: at, ops, payload: record.payload.subarray(0, cut) };
-  const after = {
-    ...record,
-    start: at,
-    ops: record.ops - ops,
-    stamp: record.stamp + ops,
-    db,
-    payload: record.payload.subarray(cut),
-  };
-  return [before, after];
 }

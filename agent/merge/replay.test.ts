@@ -1,0 +1,221 @@
+import { encode } from '../../test/sim/redis';
+import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import { Batch } from './batch';
+import { MergeCore } from './core';
+import { divide, missingOf, rememberFrom, Replay, splitRecord } from './replay';
+
+function commands(...list: string[]): Buffer {
+  return Buffer.concat(list.map((text) => encode(text.split(' '))));
+}
+
+function record(origin: OriginId, start: number, payload: Buffer, o: Partial<OpRecord> = {}): OpRecord {
+  const end = start + payload.length;
+  return { kind: RecordKind.stream, origin, start, end, stamp: 100, ops: 1, db: 0, seen: new Map(), payload, ...o };
+}
+
+function newCore(base?: OriginId): MergeCore {
+  return new MergeCore({ region: 'a', members: ['a', 'b', 'c'], ...(base === undefined ? {} : { base }) });
+}
+
+function text(batch: Batch): string {
+  return batch
+    .finish()
+    .map(({ bytes }) => bytes.toString('latin1'))
+    .join('')
+    .split('\r\n')
+    .filter((line) => !/^[*$]\d+$/.test(line))
+    .join(' ')
+    .trim();
+}
+
+describe('a record in two parts', () => {
+  const first = commands('SET k 1', 'SELECT 3', 'SET l 2');
+  const second = commands('INCR n', 'PING', 'SET m 3');
+  const whole = record('b:1', 1000, Buffer.concat([first, second]), { ops: 4, stamp: 50, db: 1 });
+
+  test('positions, stamps, counts and the database go on', () => {
+    const [before, after] = splitRecord(whole, 1000 + first.length);
+    expect(before).toMatchObject({ start: 1000, end: 1000 + first.length, ops: 2, stamp: 50, db: 1, payload: first });
+    expect(after).toMatchObject({ start: before.end, end: whole.end, ops: 2, stamp: 52, db: 3, payload: second });
+  });
+
+  test('keepalives between records are in no payload', () => {
+    const shifted = { ...whole, start: 900 };
+    const [before, after] = splitRecord(shifted, 950);
+    expect(before).toMatchObject({ start: 900, end: 950, ops: 0 });
+    expect(before.payload.length).toBe(0);
+    expect(after).toMatchObject({ start: 950, end: whole.end, ops: 4, stamp: 50, db: 1 });
+  });
+
+  test('by what Redis holds: all, nothing, or a part', () => {
+    const cut = 1000 + first.length;
+    expect(divide(whole, whole.end)).toEqual({ held: whole, rest: null });
+    expect(divide(whole, 1000)).toEqual({ held: null, rest: whole });
+    expect(divide(whole, cut)).toMatchObject({ held: { end: cut }, rest: { start: cut } });
+    const state = { ...whole, kind: RecordKind.state };
+    expect(divide(state, cut)).toEqual({ held: null, rest: state });
+  });
+});
+
+describe('replay', () => {
+  test('what waits for others is given when they have come, each origin in order', () => {
+    const core = newCore();
+    const given: string[] = [];
+    jest.spyOn(core, 'remember').mockImplementation((r) => {
+      given.push(`${r.origin} ${r.start}`);
+      core.assume(r.origin, r.end);
+    });
+    jest.spyOn(core, 'local').mockImplementation((r) => {
+      given.push(`own ${r.origin} ${r.start}`);
+      core.assume(r.origin, r.end);
+    });
+    for (const origin of ['a:0', 'a:1', 'b:1', 'c:1']) core.assume(origin, 0);
+    const payload = commands('SET k 1');
+    const n = payload.length;
+    const replay = new Replay(core, 'a');
+    replay.add(record('a:0', 0, payload, { seen: new Map([['b:1', n]]) }));
+    replay.add(record('a:0', n, payload));
+    replay.add(record('b:1', 0, payload, { seen: new Map([['c:1', n]]) }));
+    expect(given).toEqual([]);
+    expect(replay.reached('a:0')).toBe(2 * n);
+    expect(replay.waits('b:1')).toBe(true);
+    replay.add(record('c:1', 0, payload));
+    expect(given).toEqual(['c:1 0', 'b:1 0', 'own a:0 0', `own a:0 ${n}`]);
+    replay.add(record('a:1', 0, payload, { seen: new Map([['d:1', 7]]) }));
+    replay.finish();
+    expect(given.at(-1)).toBe('own a:1 0');
+    expect(replay.waiting()).toEqual([]);
+  });
+
+  test('an operation of an own older history that a block had met is corrected again', () => {
+    const core = newCore();
+    const replay = new Replay(core, 'a');
+    core.assume('b:1', 0);
+    core.assume('a:old', 0);
+    replay.add(record('b:1', 0, commands('SET k theirs'), { stamp: 5 }));
+    replay.add(record('a:old', 0, commands('SET k ours'), { stamp: 9 }));
+    const raced = core.takeRaced();
+    expect(raced.map(({ key }) => key)).toEqual(['k']);
+    const batch = new Batch();
+    core.correct(raced, batch);
+    expect(text(batch)).toContain('SET k ours');
+  });
+});
+
+describe('records that come from peers and are in Redis already', () => {
+  class Queue {
+    readonly lanes = new Map<OriginId, OpRecord[]>();
+    put(...records: OpRecord[]): void {
+      for (const r of records) this.lanes.set(r.origin, [...(this.lanes.get(r.origin) ?? []), r]);
+    }
+    origins(): Iterable<OriginId> {
+      return this.lanes.keys();
+    }
+    peek(origin: OriginId): OpRecord | undefined {
+      return this.lanes.get(origin)?.[0];
+    }
+    take(origin: OriginId): void {
+      this.lanes.get(origin)!.shift();
+    }
+  }
+
+  test('are remembered; what is behind them stays, to be planned', () => {
+    const core = newCore();
+    const replay = new Replay(core, 'a');
+    const one = commands('SET k 1');
+    const two = commands('SET k 1', 'SET l 2');
+    const held: Vector = new Map([
+      ['b:1', one.length * 2],
+      ['c:1', one.length],
+    ]);
+    core.assume('b:1', 0);
+    const queue = new Queue();
+    queue.put(record('b:1', 0, one), record('b:1', one.length, two, { ops: 2 }));
+    expect(rememberFrom(queue, replay, held)).toBe(true);
+    expect(missingOf(replay, held)).toEqual(['c:1']);
+    expect(queue.peek('b:1')).toMatchObject({ start: one.length, ops: 2 });
+    expect(core.operations).toBe(2);
+    // Nothing twice.
+    rememberFrom(queue, replay, held);
+    expect(core.operations).toBe(2);
+    queue.put(record('c:1', 0, Buffer.alloc(0), { kind: RecordKind.birth, ops: 0 }), record('c:1', 0, one));
+    rememberFrom(queue, replay, held);
+    expect(missingOf(replay, held)).toEqual([]);
+    const batch = new Batch();
+    core.plan(queue.peek('b:1')!, batch, held.get('b:1'));
+    expect(text(batch)).toBe('SELECT 0 SET l 2');
+  });
+});
+
+describe("the mesh's data, loaded while clients write", () => {
+  const base = 'a:base~';
+  const own = 'a:1~';
+  let core: MergeCore;
+  let at: number;
+  let loaded: number;
+  beforeEach(() => {
+    core = newCore(base);
+    at = 0;
+    loaded = 0;
+  });
+  const write = (command: string, sawBase = false): void => {
+    const seen = new Map(sawBase ? [[base, loaded]] : []);
+    const r = record(own, at, commands(command), { stamp: 1e6, seen });
+    at = r.end;
+    core.local(r);
+  };
+  const load = (...list: string[]): string => {
+    const r = record(base, loaded, commands(...list), { stamp: 1, ops: list.length });
+    loaded = r.end;
+    const batch = new Batch();
+    core.planBase(r, batch);
+    return text(batch);
+  };
+  const corrections = (): string => {
+    const raced = core.takeRaced();
+    const batch = new Batch();
+    core.correct(raced, batch);
+    core.corrected(raced);
+    core.foldBase(loaded);
+    return text(batch);
+  };
+
+  test('what clients replaced or removed is left out, what they added to is added to', () => {
+    write('SET s mine');
+    write('INCRBY n 5');
+    write('HDEL h gone');
+    write('HINCRBY h n 2');
+    write('DEL d');
+    expect(load('SET s theirs', 'SET n 100', 'HSET h gone 1 kept 2 n 40', 'RPUSH d x y', 'SET other 1')).toBe(
+      'SELECT 0 SET n 105 HSET h kept 2 HSET h n 42 SET other 1',
+    );
+    expect(corrections()).toBe('');
+  });
+
+  test('what they wrote before the block and nobody had read is corrected after it', () => {
+    load('SET s theirs', 'SET n 100', 'HSET h gone 1 kept 2', 'SET d 1');
+    write('SET s mine');
+    write('INCRBY n 5');
+    write('HDEL h gone');
+    write('DEL d');
+    expect(corrections()).toBe('SELECT 0 SET s mine SET n 105 HDEL h gone DEL d');
+    expect(core.racedKeys).toBe(0);
+  });
+
+  test('what they write afterwards stands', () => {
+    load('SET s theirs', 'HSET h f 1');
+    corrections();
+    write('DEL s', true);
+    write('HSET h f 2', true);
+    expect(core.racedKeys).toBe(0);
+  });
+
+  test('a key of an earlier try makes room, but for what clients did to it', () => {
+    write('HSET h mine 1');
+    write('HINCRBY h n 2');
+    write('INCRBY n 5');
+    expect(load('DEL h', 'HSET h n 40 theirs 1', 'DEL n', 'SET n 100', 'DEL x', 'SET x 1')).toBe(
+      'SELECT 0 DEL h HSET h mine 1 HSET h n 2 HSET h n 42 HSET h theirs 1 SET n 5 SET n 105 DEL x SET x 1',
+    );
+  });
+});

@@ -1,0 +1,170 @@
+/**
+ * Telling a new core what is in Redis already: when the window is put together again from the journal, and when records
+ * that the journal should have come again from peers. Pure; the simulator runs the same code.
+ */
+import { type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
+import { CommandScanner } from '../resp';
+import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
+import type { MergeCore } from './core';
+import { argText } from './effects';
+
+/**
+ * A stream record in two, at a position inside it: what is in Redis, and what is not. Either part may be without
+ * operations.
+ */
+export function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] {
+  const base = record.end - record.payload.length;
+  const scanner = new CommandScanner();
+  scanner.push(record.payload);
+  let ops = 0;
+  let { db } = record;
+  while (scanner.next()) {
+    if (base + scanner.end > at) break;
+    const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
+    if (command.class !== Class.control) ops++;
+    else if (command.code === Code.select) db = Number(argText(scanner, 1));
+  }
+  const cut = Math.max(0, at - base);
+  return [
+    { ...record, end: at, ops, payload: record.payload.subarray(0, cut) },
+    {
+      ...record,
+      start: at,
+      ops: record.ops - ops,
+      stamp: record.stamp + ops,
+      db,
+      payload: record.payload.subarray(cut),
+    },
+  ];
+}
+
+/**
+ * A record by what of it is in Redis. Only the bytes of the stream have positions of their own: any other record is in
+ * Redis as a whole or not at all.
+ */
+export function divide(record: OpRecord, held: number): { held: OpRecord | null; rest: OpRecord | null } {
+  if (record.end <= held) return { held: record, rest: null };
+  if (record.start >= held || record.kind !== RecordKind.stream) return { held: null, rest: record };
+  const [before, after] = splitRecord(record, held);
+  return { held: before.ops > 0 ? before : null, rest: after };
+}
+
+/** Gives records that are in Redis to a core in causal order, in whatever order it gets those of different origins. */
+export class Replay {
+  /** Those whose turn has not come, by origin. */
+  private readonly lanes = new Map<OriginId, OpRecord[]>();
+  /** Ends of the last records taken, by origin. */
+  private readonly ends = new Map<OriginId, number>();
+
+  constructor(
+    readonly core: MergeCore,
+    private readonly region: string,
+  ) {}
+
+  /** The next record of its origin. */
+  add(record: OpRecord): void {
+    this.ends.set(record.origin, record.end);
+    const lane = this.lanes.get(record.origin);
+    if (lane !== undefined) {
+      lane.push(record);
+      return;
+    }
+    if (!this.core.isDeliverable(record)) {
+      this.lanes.set(record.origin, [record]);
+      return;
+    }
+    this.feed(record);
+    this.advance();
+  }
+
+  /** Up to where an origin has been taken, or is known anyhow. */
+  reached(origin: OriginId): number {
+    return Math.max(this.ends.get(origin) ?? -1, this.core.knownOf(origin));
+  }
+
+  waits(origin: OriginId): boolean {
+    return this.lanes.has(origin);
+  }
+
+  /** Records that wait for what they had seen. */
+  waiting(): OpRecord[] {
+    return [...this.lanes.values()].flat();
+  }
+
+  /** Gives what can be given; to be called when the core has come to know more by other ways. */
+  advance(): void {
+    for (let progress = this.lanes.size > 0; progress;) {
+      progress = false;
+      for (const [origin, lane] of this.lanes) {
+        let fed = 0;
+        while (fed < lane.length && this.core.isDeliverable(lane[fed]!)) this.feed(lane[fed++]!);
+        if (fed === 0) continue;
+        progress = true;
+        if (fed === lane.length) this.lanes.delete(origin);
+        else lane.splice(0, fed);
+      }
+    }
+  }
+
+  /** What is left waits for something that nobody has: it is given as it is, each origin in order. */
+  finish(): void {
+    this.advance();
+    const rest = this.waiting();
+    this.lanes.clear();
+    for (const record of rest) this.feed(record);
+  }
+
+  private feed(record: OpRecord): void {
+    const { core } = this;
+    // Own older histories too: where a block met a client's write, it did so in the stream that they are a part of.
+    if (regionOf(record.origin) !== this.region) core.remember(record);
+    else if (record.kind === RecordKind.state) core.localState(record);
+    else core.local(record);
+  }
+}
+
+/** Where records wait that have come from peers. */
+export interface Lanes {
+  origins(): Iterable<OriginId>;
+  peek(origin: OriginId): OpRecord | undefined;
+  take(origin: OriginId): void;
+}
+
+/**
+ * Takes from the lanes what is in Redis already. A record that is there in part stays where it is, to be planned from the
+ * position on up to which it is held.
+ * @returns whether anything was taken
+ */
+export function rememberFrom(lanes: Lanes, replay: Replay, held: Vector): boolean {
+  let progress = false;
+  for (const origin of lanes.origins()) {
+    const until = held.get(origin) ?? -1;
+    for (let record = lanes.peek(origin); record !== undefined; record = lanes.peek(origin)) {
+      if (record.kind === RecordKind.birth) replay.core.assume(origin, record.end);
+      else {
+        const reached = replay.reached(origin);
+        if (record.end > reached) {
+          const part = divide(record, until).held;
+          if (part !== null && part.end > reached) {
+            replay.add(part);
+            progress = true;
+          }
+        }
+        if (record.end > until) {
+          // The bytes before it that are no operation.
+          if (record.start < until && record.kind === RecordKind.stream) replay.core.assume(origin, until);
+          break;
+        }
+      }
+      lanes.take(origin);
+      progress = true;
+    }
+  }
+  replay.advance();
+  return progress;
+}
+
+/** Origins of which not all that is in Redis has been taken, and what is missing. */
+export function missingOf(replay: Replay, held: Vector): OriginId[] {
+  return [...held].filter(([origin, position]) => replay.reached(origin) < position).map(([origin]) => origin);
+}

@@ -1,0 +1,55 @@
+/** Own records that are journalled, and that the window is not to know yet. */
+import type { Journal } from '../journal';
+import { decodeRecord, type OpRecord, type OriginId, RecordKind } from '../record';
+
+const READ_BYTES = 1024 * 1024;
+
+export class Backlog {
+  /** What a reader of the journal may not find yet; all else is on disk only. */
+  private recent: OpRecord[] = [];
+
+  /** @param from position behind which records belong to it */
+  constructor(
+    private readonly journal: Journal,
+    readonly origin: OriginId,
+    private readonly from: number,
+  ) {}
+
+  /** The record has just been appended to the journal. */
+  push(record: OpRecord): void {
+    const durable = this.journal.durableEnd(this.origin) ?? -1;
+    let known = 0;
+    while (known < this.recent.length && this.recent[known]!.end <= durable) known++;
+    if (known > 0) this.recent.splice(0, known);
+    this.recent.push(record);
+  }
+
+  /**
+   * Gives all records in order, also those that come meanwhile, and calls `done` in the same turn as the last one: none
+   * can come in between.
+   * @param alive throws when it is to end
+   */
+  async drain(visit: (record: OpRecord) => void, done: () => void, alive: () => void): Promise<void> {
+    const { journal, origin } = this;
+    let at = this.from;
+    const give = (record: OpRecord): void => {
+      at = record.end;
+      if (record.kind !== RecordKind.birth) visit(record);
+    };
+    const reader = journal.reader(origin, at);
+    try {
+      for (;;) {
+        const records = await reader.read(READ_BYTES);
+        alive();
+        for (const bytes of records) give(decodeRecord(bytes, { verify: false }));
+        if ((journal.durableEnd(origin) ?? at) > at) continue;
+        for (const record of this.recent) if (record.end > at) give(record);
+        this.recent = [];
+        done();
+        return;
+      }
+    } finally {
+      reader.close();
+    }
+  }
+}

@@ -1,0 +1,616 @@
+/**
+ * The opening of a session: from finding where the stream goes on, to taking part.
+ *
+ * There is one way to recover from whatever breaks, and every start takes it: read what Redis holds (the cursor), put
+ * the window together again from the journal, go on. A crash of the agent, a restart of Redis and a failover differ only
+ * in where the stream goes on.
+ *
+ * A region that joins reads its own stream from the first moment, but nobody hears of it: the records have a *private*
+ * origin. A core of their own lets them meet the mesh's data as it is loaded (join.ts). When that is in, the window is
+ * begun anew with what its vector V says, as after a restart; then the private records are told once more, as those of
+ * the public origin, which has seen V from its birth. So for everybody they are simply later than the snapshot. Until the
+ * last of them is on disk the cursor says "joining": whatever breaks before, the join begins again with the same private
+ * records, and whatever breaks after finds a region with its place in the mesh.
+ */
+import { Applier } from '../apply/applier';
+import { ReplicaLink, type SyncOutcome } from '../capture';
+import { Batch } from '../merge/batch';
+import { ELSEWHERE, MergeCore } from '../merge/core';
+import { divide, missingOf, rememberFrom, Replay } from '../merge/replay';
+import {
+  decodeRecord,
+  encodeRecord,
+  isPrivate,
+  type OpRecord,
+  type OriginId,
+  privateOrigin,
+  publicOrigin,
+  RecordKind,
+  regionOf,
+  streamOrigin,
+  type Vector,
+} from '../record';
+import { RedisConnection } from '../resp';
+import { Recorder, type RecorderState } from '../stream/recorder';
+import { parseVector } from '../vector';
+import { Backlog } from './backlog';
+import { type AgentContext, SessionError } from './context';
+import { findDifferences } from './difference';
+import { isOwnKey, type SettleRequest } from './donor';
+import { readCursor, readServerInfo, type ServerInfo } from './info';
+import { Join, type JoinHost, type Loaded } from './join';
+import { type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
+import type { Session } from './session';
+import { Settler } from './settle';
+
+/** How long nothing that is missing comes, and nobody who can be reached has it, before it is given up. */
+const PATIENCE_MS = 5000;
+/** The same where somebody says to have it. */
+const PATIENCE_MAX_MS = 60_000;
+const SCAN_KEYS = 1000;
+
+export class Opening {
+  private readonly context: AgentContext;
+  private meta: Meta | null = null;
+  private connection!: RedisConnection;
+  private link!: ReplicaLink;
+  private outcome!: SyncOutcome;
+  private forked = false;
+  private cursorText: string | null = null;
+  private receive: (chunk: Buffer) => void;
+  private readonly early: Buffer[] = [];
+
+  constructor(private readonly session: Session) {
+    this.context = session.context;
+    this.receive = (chunk) => void this.early.push(Buffer.from(chunk));
+  }
+
+  /** Returns when the session takes part. */
+  async run(): Promise<void> {
+    const { session, context } = this;
+    const { journal, log } = context;
+    context.setState('starting', 'connecting to Redis');
+    const server = await this.connect();
+    const meta = readMeta(journal);
+    this.meta = meta;
+    const cursor = await readCursor(this.connection, server.databases);
+    this.cursorText = cursor.text;
+    const { marker } = cursor;
+    // The copy outside counts only where the cursor was flushed away under a history that goes on.
+    const goesOn = meta?.established === true && meta.replId === server.replId;
+    const flushed = marker === null && goesOn;
+    // A join's last block says that it is one; the journal may know that it was the last.
+    const joined = marker?.joining === true && meta?.established === true && isHistoryOf(server, meta);
+    session.established = marker === null ? flushed : marker.joining !== true || joined;
+    session.maxStamp = marker?.stamp ?? 0;
+    session.unexplained = session.established && meta !== null && meta.unexplained;
+    const held = marker?.vector ?? (flushed ? parseVector(meta.applied) : null) ?? new Map<OriginId, number>();
+
+    context.setState('syncing', 'asking Redis for its replication stream');
+    const resume = meta !== null && this.mayResume(meta) ? await resumePoint(journal, meta) : null;
+    await this.attach(server, resume);
+    const continues =
+      resume !== null && this.outcome.kind === 'continue' && this.outcome.replId === resume.replId ? resume : null;
+    log.info(
+      {
+        sync: this.outcome.kind,
+        replId: this.outcome.replId.slice(0, 16),
+        offset: this.outcome.offset,
+        forked: this.forked,
+        established: session.established,
+      },
+      'replication stream open',
+    );
+    if (session.established) await this.goOn(held, resume, continues);
+    else await this.join(continues);
+
+    context.mesh.refresh();
+    context.setState('active');
+    session.go();
+    log.info({ config: context.config.members.length, window: session.core.operations }, 'active');
+  }
+
+  // ——— Redis
+
+  private async connect(): Promise<ServerInfo> {
+    const { session, context } = this;
+    const options = context.redisOptions(session.address);
+    const open = async (name: string): Promise<RedisConnection> => {
+      const connection = await RedisConnection.connect({ ...options, name: `${name}-${session.region}` });
+      connection.on('close', (error) => session.end(error ?? new SessionError('redis', 'connection closed')));
+      return connection;
+    };
+    this.connection = session.connection = await open('meridian-agent');
+    session.control = await open('meridian-heartbeat');
+    const server = await readServerInfo(this.connection);
+    session.server = server;
+    if (server.loading) throw new SessionError('loading', 'Redis is loading its data');
+    if (server.role !== 'primary') throw new SessionError('replica', 'this Redis is a replica');
+    return server;
+  }
+
+  /** Of a join only the private records go on, and not before all that they stand beside has been offered. */
+  private mayResume(meta: Meta): boolean {
+    if (this.session.established) return !isPrivate(meta.origin);
+    return !meta.established && meta.offered === true && isPrivate(meta.origin);
+  }
+
+  /** Attaches to the stream where it was left, or, after a failover that lost our last part, where the histories part. */
+  private async attach(server: ServerInfo, resume: ResumePoint | null): Promise<void> {
+    const { session } = this;
+    const { config } = this.context;
+    const options = this.context.redisOptions(session.address);
+    let from = resume === null ? null : { replId: resume.replId, offset: resume.state.offset };
+    let forked = false;
+    if (from !== null && from.replId === server.replId2 && from.offset > server.forkOffset) {
+      from = { replId: from.replId, offset: server.forkOffset };
+      forked = true;
+    }
+    const link = new ReplicaLink({
+      host: options.host,
+      port: options.port,
+      ...(options.username === undefined ? {} : { username: options.username }),
+      ...(options.password === undefined ? {} : { password: options.password }),
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...(config.listen.replica === undefined
+        ? {}
+        : { announcePort: config.listen.replica.port, announceHost: config.listen.replica.host }),
+      spoolMemoryBytes: config.limits.spoolBytes,
+      spoolDir: config.stateDir,
+    });
+    link.on('data', (chunk) => this.receive(chunk));
+    link.on('close', (error) => session.end(error ?? new SessionError('redis', 'replication link closed')));
+    this.outcome = await link.connect(from);
+    this.link = session.link = link;
+    session.replId = this.outcome.replId;
+    this.forked = forked && this.outcome.kind === 'continue';
+  }
+
+  /** Begins to read the own stream. */
+  private async read(state: RecorderState): Promise<void> {
+    const { session, context } = this;
+    session.applier = new Applier(
+      this.connection,
+      {
+        readUpTo: (offset) => session.readUpTo(offset),
+        admit: (item) => session.core.admit(item),
+        refused: (refusal) => session.refused(refusal),
+        paused: (code) => context.log.warn({ code }, 'Redis takes no writes at the moment; the block waits'),
+      },
+      this.cursorText,
+    );
+    session.recorder = new Recorder(state, {
+      record: (record) => (session.backlog === null ? session.ownRecord(record) : session.heldRecord(record)),
+      marker: (marker, offset) => session.ownMarker(marker, offset),
+      heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
+      getAck: () => session.sendAck(true),
+    });
+    session.settler = new Settler();
+    this.receive = (chunk) => session.receive(chunk);
+    for (const chunk of this.early.splice(0)) session.receive(chunk);
+    await session.writeMeta();
+    session.startTimers();
+  }
+
+  // ——— with a place in the mesh
+
+  private async goOn(held: Vector, resume: ResumePoint | null, continues: ResumePoint | null): Promise<void> {
+    const { session, context, meta, outcome } = this;
+    const { journal, mesh } = context;
+    const { vector } = session;
+    // What a join left behind: it has become public long since.
+    for (const origin of journal.origins()) if (isPrivate(origin)) journal.forget(origin);
+    session.following = true;
+
+    for (const [origin, position] of held) if (!isPrivate(origin)) vector.set(origin, position);
+    if (meta !== null && continues === null && journal.appendedEnd(meta.origin) !== undefined) {
+      // The old history is complete in this Redis, but for what a failover lost: that comes back as others' operations do.
+      vector.set(meta.origin, this.forked ? outcome.offset : journal.appendedEnd(meta.origin)!);
+    }
+    for (const origin of journal.origins())
+      if (regionOf(origin) === session.region && origin !== meta?.origin && !vector.has(origin))
+        vector.set(origin, journal.appendedEnd(origin)!);
+
+    let state: RecorderState;
+    if (continues !== null) state = continues.state;
+    else {
+      // What is before a full resync is not in this journal: its stream is a history of its own for everybody.
+      const full = outcome.kind === 'full';
+      state = this.newState(
+        streamOrigin(session.region, outcome.replId, full ? outcome.offset : undefined),
+        resume?.state.stamp,
+      );
+      const known = journal.appendedEnd(state.origin);
+      if (known === undefined) this.appendBirth(state);
+      else if (known < state.offset) journal.skipTo(state.origin, (state.end = state.offset));
+      else state.end = known;
+    }
+    const replay = await this.rebuild(state.origin);
+    for (const [db, key] of meta?.awaited ?? []) session.core.demandState(db, key, ELSEWHERE);
+    const foreign = new Map([...vector].filter(([origin]) => regionOf(origin) !== session.region));
+    if (missingOf(replay, foreign).length > 0 || replay.waiting().length > 0) {
+      session.replay = replay;
+      session.backlog = new Backlog(journal, state.origin, state.end);
+    }
+    if (outcome.kind === 'full') {
+      context.metrics.fullSync('diff');
+      await this.takeDifferences(state);
+    }
+    await this.read(state);
+    if (session.backlog === null) return;
+
+    context.setState('syncing', 'getting from peers what the journal does not have of what is in Redis');
+    mesh.refresh();
+    await this.remember(replay, foreign, (missing) =>
+      context.log.warn(
+        { origins: missing },
+        'nobody has these records, which are in Redis already: what is still to come and had not seen them may be merged without them',
+      ),
+    );
+    await session.backlog.drain(
+      (record) => session.core.local(record),
+      () => {
+        session.backlog = null;
+        session.replay = null;
+      },
+      () => session.alive(),
+    );
+  }
+
+  private newState(origin: OriginId, stamp = 0): RecorderState {
+    const { offset } = this.outcome;
+    const { maxStamp, vector } = this.session;
+    return {
+      origin,
+      offset,
+      end: offset,
+      stamp: Math.max(stamp, this.meta?.stamp ?? 0, maxStamp + 1),
+      seen: new Map(vector),
+      db: 0,
+      heartbeatMs: this.meta?.heartbeatMs ?? 0,
+    };
+  }
+
+  private appendBirth(state: RecorderState): void {
+    const { session } = this;
+    session.append({ ...session.recordAt(state), kind: RecordKind.birth });
+  }
+
+  /** Puts the window together again from the journal. What is not in Redis yet goes to the inbox. */
+  private async rebuild(origin: OriginId): Promise<Replay> {
+    const { session, meta } = this;
+    const { core, vector, inbox } = session;
+    const { journal } = this.context;
+    const low = (meta === null ? null : parseVector(meta.low)) ?? new Map<OriginId, number>();
+    for (const known of journal.origins())
+      core.assume(known, Math.max(low.get(known) ?? -1, journal.firstStart(known) ?? -1));
+    for (const [known, position] of low) core.skip(known, position);
+    const replay = new Replay(core, session.region);
+    for await (const bytes of journal.replay()) {
+      const record = decodeRecord(bytes, { verify: false });
+      if (record.end <= (low.get(record.origin) ?? -1) || record.kind === RecordKind.birth) {
+        core.assume(record.origin, record.end);
+        replay.advance();
+        continue;
+      }
+      if (record.origin === origin) {
+        replay.add(record);
+        continue;
+      }
+      const { held, rest } = divide(record, vector.get(record.origin) ?? -1);
+      if (held !== null) replay.add(held);
+      else if (rest !== null && rest !== record) {
+        core.assume(record.origin, rest.start);
+        replay.advance();
+      }
+      if (rest !== null) inbox.offer(rest);
+    }
+    // Of own older histories the journal has all there is; of others' it may have less than Redis.
+    for (const [known, position] of vector)
+      if (regionOf(known) === session.region && known !== origin && !replay.waits(known)) core.assume(known, position);
+    replay.advance();
+    session.rebuilt = true;
+    // What peers sent meanwhile is in the journal.
+    for (const known of journal.origins())
+      if (known !== origin)
+        inbox.catchUp(known, Math.max(inbox.endOf(known), replay.reached(known)), journal.appendedEnd(known) ?? -1);
+    return replay;
+  }
+
+  /**
+   * Waits for records that are in Redis already: before they are known nothing is merged, or it would be merged with a
+   * part of them.
+   * @param giveUp nobody has the rest; returns to go on without it
+   */
+  private async remember(replay: Replay, held: Vector, giveUp: (missing: OriginId[]) => void): Promise<void> {
+    const { session } = this;
+    const { mesh, log } = this.context;
+    let since = Date.now();
+    let warned = since;
+    for (;;) {
+      session.alive();
+      session.pumpAwake = false;
+      if (rememberFrom(session.inbox, replay, held)) since = Date.now();
+      const missing = missingOf(replay, held);
+      if (missing.length === 0) break;
+      const waitedMs = Date.now() - since;
+      const hopeless = missing.every((origin) => mesh.reach(origin) <= replay.reached(origin));
+      if (waitedMs > PATIENCE_MAX_MS || (hopeless && waitedMs > PATIENCE_MS)) {
+        giveUp(missing);
+        break;
+      }
+      if (Date.now() - warned > 10_000) {
+        warned = Date.now();
+        log.warn({ origins: missing }, 'waiting for records from peers');
+      }
+      await session.idle();
+    }
+    for (const [origin, position] of held) replay.core.assume(origin, position);
+    replay.finish();
+  }
+
+  // ——— differences
+
+  /**
+   * A full resync of a Redis that has its place in the mesh: what clients did while no agent was reading is the
+   * difference between the snapshot and what the mesh holds. It becomes operations, before those of the stream.
+   */
+  private async takeDifferences(state: RecorderState): Promise<void> {
+    const { session, context, meta } = this;
+    context.setState('syncing', 'comparing the full sync with the mesh');
+    const found = await findDifferences({
+      context,
+      snapshot: this.link.snapshotBatches(),
+      held: new Map(session.vector),
+      lastHeartbeatMs: meta?.heartbeatMs ?? 0,
+      alive: () => session.alive(),
+      hopeless: (isSo) => (session.hopeless = isSo),
+    });
+    if (found === null) {
+      session.unexplained = true;
+      return;
+    }
+    if (!found.lostTail) this.takeOwnPast(found.vector, state);
+    const next = positionAfter(state.end) ?? state.end + 1;
+    // Far into a stream there is room for few positions between two bytes: then more goes into one operation.
+    const perOperation = Math.ceil(found.operations.length * (next - state.end) * 2);
+    for (let i = 0; i < found.operations.length;) {
+      const { db } = found.operations[i]!;
+      const payloads: Buffer[] = [];
+      do payloads.push(found.operations[i++]!.payload);
+      while (payloads.length < perOperation && found.operations[i]?.db === db);
+      const end = positionAfter(state.end);
+      if (end === null) throw new SessionError('lost', 'more differences than there are positions before the stream');
+      const record: OpRecord = {
+        ...session.recordAt(state),
+        kind: RecordKind.difference,
+        db,
+        payload: payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads),
+        ops: 1,
+        end,
+      };
+      state.end = record.end;
+      state.stamp++;
+      session.append(record);
+      if (session.backlog === null) session.core.local(record);
+      else session.backlog.push(record);
+    }
+    const request: SettleRequest = { keys: found.unsettled, explained: found.explained };
+    if (request.keys.length > 0 || request.explained)
+      await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });
+  }
+
+  /**
+   * What a peer has of this region's older origins is in this Redis, and has been compared, though this journal may have
+   * lost it: it must not be applied once more.
+   */
+  private takeOwnPast(past: Vector, state: RecorderState): void {
+    const { journal } = this.context;
+    const { vector, region, core } = this.session;
+    for (const [origin, position] of past) {
+      if (regionOf(origin) !== region || origin === state.origin) continue;
+      if ((vector.get(origin) ?? -1) >= position) continue;
+      vector.set(origin, position);
+      if ((journal.appendedEnd(origin) ?? -1) < position) journal.skipTo(origin, position);
+      core.assume(origin, position);
+    }
+    state.seen = new Map(vector);
+  }
+
+  // ——— joining
+
+  private async join(continues: ResumePoint | null): Promise<void> {
+    const { session, context, outcome } = this;
+    const { journal } = context;
+    const { region } = session;
+    this.forgetJoins(continues?.state.origin);
+    const base = `${region}:base-${session.nonce}`;
+    const privateBase = privateOrigin(base);
+    const members = context.config.members.map((member) => member.name);
+    session.joining = true;
+    session.core = new MergeCore({ region, members, base: privateBase });
+    let state: RecorderState;
+    if (continues !== null) {
+      ({ state } = continues);
+      const before = new Backlog(journal, state.origin, -1);
+      await before.drain(
+        (record) => session.core.local(record),
+        () => undefined,
+        () => session.alive(),
+      );
+    } else {
+      state = this.newState(privateOrigin(streamOrigin(region, outcome.replId, outcome.offset)));
+      this.appendBirth(state);
+    }
+    session.backlog = new Backlog(journal, state.origin, -1);
+    session.offered = continues !== null;
+    await this.read(state);
+
+    const doubted = new Map<string, { db: number; key: string }>();
+    const join = new Join(this.joinHost(privateBase, (db, key) => doubted.set(`${db}:${key}`, { db, key })));
+    if (continues === null) {
+      context.metrics.fullSync('load');
+      await join.offerOwnData(this.link.snapshotBatches());
+    } else await join.again(this.keys(), this.cursorText !== null);
+    context.setState('syncing', 'loading the data of the mesh');
+    const loaded = await join.load();
+    const replay = new Replay(new MergeCore({ region, members }), region);
+    if (loaded !== null) await this.takePlace(loaded);
+    context.setState('syncing', 'getting from peers what the data of the mesh had met');
+    await this.rememberMesh(loaded, replay);
+    // Where a part of the data can't be told from what clients did to it here, a region that had both in order can tell.
+    for (const { db, key } of session.core.toSettle([region])) doubted.set(`${db}:${key}`, { db, key });
+    await this.publish(state, loaded, replay.core, [...doubted.values()]);
+    // From now on peers can have the public origin.
+    journal.forget(privateOrigin(state.origin));
+  }
+
+  /** Joins that were interrupted: nobody has heard of what they recorded. */
+  private forgetJoins(kept: OriginId | undefined): void {
+    const { journal } = this.context;
+    const { meta } = this;
+    for (const origin of journal.origins()) {
+      if (!isPrivate(origin)) continue;
+      const known = publicOrigin(origin);
+      // Complete, and then its Redis was lost.
+      if (!(meta?.established === true && meta.origin === known)) journal.forget(known);
+      if (origin !== kept) journal.forget(origin);
+    }
+  }
+
+  private joinHost(base: OriginId, doubt: (db: number, key: string) => void): JoinHost {
+    const { session } = this;
+    const apply = async (record: OpRecord, plan: (batch: Batch) => void): Promise<void> => {
+      const { core } = session;
+      const batch = new Batch();
+      plan(batch);
+      session.vector.set(base, record.end);
+      await session.applyBatch(batch, false);
+      // What clients wrote before the block is read, and corrected, before this is taken for what they found.
+      await session.readUpTo(await session.currentOffset());
+      if (core.racedKeys > 0) await session.applyBatch(new Batch(), true);
+      core.foldBase(record.end);
+    };
+    return {
+      context: this.context,
+      base,
+      plan: (record) => apply(record, (batch) => session.core.planBase(record, batch)),
+      remove: (record) => apply(record, (batch) => session.core.plan(record, batch)),
+      before: (db, key) => {
+        const state = session.core.find(db, key);
+        if (state?.isReplaced === true) return 'gone';
+        return state === undefined || state.isByElement ? 'separable' : 'inseparable';
+      },
+      doubt,
+      offered: () => {
+        session.offered = true;
+        return session.writeMeta();
+      },
+      alive: () => session.alive(),
+    };
+  }
+
+  /** All keys of the own Redis. Not to be called while anything is applied. */
+  private async *keys(): AsyncGenerator<{ db: number; key: string }> {
+    const { connection } = this;
+    for (const db of this.session.server!.databases) {
+      await connection.call('SELECT', db);
+      let cursor = '0';
+      do {
+        const reply = await connection.call('SCAN', cursor, 'COUNT', SCAN_KEYS);
+        const [next, keys] = Array.isArray(reply) ? reply : [];
+        if (!Buffer.isBuffer(next) || !Array.isArray(keys))
+          throw new SessionError('redis', 'the keys of this Redis cannot be listed');
+        cursor = next.toString();
+        for (const key of keys) if (Buffer.isBuffer(key) && !isOwnKey(key)) yield { db, key: key.toString('latin1') };
+      } while (cursor !== '0');
+    }
+    await connection.call('SELECT', 0);
+  }
+
+  /** Redis says where it stands, and the own stream has been read up to there. */
+  private async takePlace(loaded: Loaded): Promise<void> {
+    const { session } = this;
+    for (const [origin, position] of loaded.vector) session.vector.set(origin, position);
+    session.maxStamp = Math.max(session.maxStamp, loaded.stamp);
+    for (await session.applyCursor(); session.core.racedKeys > 0; await session.applyCursor())
+      await session.applyBatch(new Batch(), true);
+  }
+
+  /** Gets what the data of the mesh had met lately, and not everybody has seen. */
+  private async rememberMesh(loaded: Loaded | null, replay: Replay): Promise<void> {
+    const { session } = this;
+    const { journal, mesh } = this.context;
+    const { core } = replay;
+    const own = session.recorder!.state.origin;
+    const held: Vector = loaded?.vector ?? new Map();
+    for (const [origin, position] of held) {
+      // Of this region's own past all is in it.
+      const isOwn = regionOf(origin) === session.region;
+      const first = isOwn ? position : Math.min(position, loaded?.from.get(origin) ?? position);
+      if (journal.appendedEnd(origin) !== undefined && first < position && !journal.reaches(origin, first)) {
+        journal.forget(origin);
+        journal.skipTo(origin, first);
+        mesh.rewind(origin);
+      } else if ((journal.appendedEnd(origin) ?? -1) < first) journal.skipTo(origin, first);
+      core.assume(origin, first);
+    }
+    for (const origin of journal.origins()) {
+      if (isPrivate(origin) || publicOrigin(own) === origin) continue;
+      if (!held.has(origin)) core.assume(origin, journal.firstStart(origin) ?? -1);
+      session.inbox.catchUp(origin, core.knownOf(origin), journal.appendedEnd(origin) ?? -1);
+    }
+    session.replay = replay;
+    session.rebuilt = true;
+    session.following = true;
+    mesh.refresh();
+    await this.remember(replay, held, (missing) => {
+      // Only the donor had them, and it is gone: what it gave can't be used without.
+      throw new SessionError('no-donor', `no peer has the records of ${missing.join(', ')} that the data had met`);
+    });
+  }
+
+  /** Tells the private records once more, as later than the data of the mesh, and takes part. */
+  private async publish(
+    state: RecorderState,
+    loaded: Loaded | null,
+    core: MergeCore,
+    doubted: readonly { db: number; key: string }[],
+  ): Promise<void> {
+    const { session } = this;
+    const { journal } = this.context;
+    const origin = publicOrigin(state.origin);
+    // Exactly this is in Redis: what an earlier try had loaded, from another donor perhaps, has been replaced.
+    const seen: Vector = loaded?.vector ?? new Map();
+    let stamp = (loaded?.stamp ?? -1) + 1;
+    await journal.flushed();
+    const start = journal.firstStart(state.origin) ?? state.end;
+    const birth = { ...session.recordAt(state), kind: RecordKind.birth, origin, start, end: start };
+    session.append({ ...birth, stamp, seen });
+    await session.backlog!.drain(
+      (record) => {
+        const raised: OpRecord = { ...record, origin, seen, stamp: Math.max(stamp, record.stamp) };
+        stamp = raised.stamp + Math.max(1, raised.ops);
+        journal.append(encodeRecord(raised));
+        core.local(raised);
+      },
+      () => {
+        state.origin = origin;
+        state.stamp = Math.max(stamp, state.stamp);
+        state.seen = seen;
+        for (const { db, key } of doubted) core.demandState(db, key, ELSEWHERE);
+        session.turnTo(core);
+      },
+      () => session.alive(),
+    );
+    // The order counts. The journal knows all before Redis says so, and Redis before anybody can ask for the records.
+    await session.writeMeta();
+    await session.applyCursor();
+    session.joining = false;
+  }
+}
+
+/** Whether a Redis goes on with the history that the journal's document speaks of. */
+function isHistoryOf(server: ServerInfo, meta: Meta): boolean {
+  return meta.replId === server.replId || meta.replId === server.replId2;
+}
