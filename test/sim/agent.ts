@@ -204,6 +204,8 @@ export class SimAgent {
       if (record.origin !== origin && record.end > applied) {
         if (record.start >= applied || record.kind !== RecordKind.stream) {
           this.offer(record);
+          // Between two records nothing is missing.
+          if (record.start < applied) core.assume(record.origin, applied);
           continue;
         }
         const [before, after] = splitRecord(record, applied);
