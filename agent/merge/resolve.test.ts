@@ -210,6 +210,24 @@ describe('time to live', () => {
     expect(ttlOf(key)).toBe('unknown');
   });
 
+  test('one that another has seen is gone, even where that other does not hold', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    key.setTtl(op(EU, 3, 3), 2000, true);
+    keep(key, op(US, 1, 9, 2));
+    expect(ttlOf(key)).toBeNull();
+  });
+
+  test('of before the window: goes with SET, and with a delete', () => {
+    for (const act of ['wipe', 'delete'] as const) {
+      const key = state();
+      key[act](op(EU, 1, 1));
+      key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+      expect(ttlOf(key)).toBeNull();
+    }
+  });
+
   test('stands while an element is there that the removal had seen', () => {
     const key = state();
     key.put(op(EU, 1, 1), Type.set, 'm', bytes(''));
@@ -263,6 +281,12 @@ test('a correction of the whole key takes what is dead of it, and its time to li
 });
 
 test('a correction leaves alone what only Redis knows', () => {
+  const pushed = state();
+  pushed.opaque(op(EU, 1, 1));
+  expect(commands((out) => correctKey(out, pushed, null, origins))).toEqual([]);
+  const renewed = state();
+  renewed.setTtl(op(EU, 1, 1), 1000, true);
+  expect(commands((out) => correctKey(out, renewed, null, origins))).toEqual(['PEXPIREAT k 1000']);
   const removed = state();
   removed.remove(op(US, 2, 4), Type.hash, 'g');
   expect(commands((out) => correctKey(out, removed, null, origins))).toEqual(['HDEL k g']);
