@@ -629,7 +629,7 @@ export class MergeCore {
   /**
    * Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included.
    * Of those that are not `unsettled` only the time to live is in doubt: it is sent if there is one, and if not the core
-   * is `assured`.
+   * is told that it `foundNoTtl`.
    */
   toSettle(live: readonly string[]): KeyState[] {
     const states = [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.options.region);
@@ -637,8 +637,17 @@ export class MergeCore {
     return states;
   }
 
-  /** A key's time to live has been looked at. */
-  assured(state: KeyState): void {
+  /**
+   * This region has looked, and has no time to live. Where one may hold all the same, the region that gave it knows whether
+   * it does: it may be sure of it, and then says nothing by itself.
+   */
+  foundNoTtl(state: KeyState): void {
+    const ttl = highestTtl(state, this.origins);
+    this.assured(state);
+    if (ttl !== null && ttl.isDoubtful && ttl.at !== null) this.unsettle(state, this.origins.region(ttl.op.origin));
+  }
+
+  private assured(state: KeyState): void {
     state.ttlDoubted = false;
     this.doubted.delete(state);
     this.window.release(state);

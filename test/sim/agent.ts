@@ -492,7 +492,7 @@ export class SimAgent {
       payload = Buffer.concat(commands.map(encode));
     });
     if (payload.length === 0) {
-      core.assured(state);
+      core.foundNoTtl(state);
       return;
     }
     this.waitingFor = `block ${block} to be read back`;
