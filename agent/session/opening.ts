@@ -282,13 +282,17 @@ export class Opening {
     const { core, vector, inbox } = session;
     const { journal } = this.context;
     const low = (meta === null ? null : parseVector(meta.low)) ?? new Map<OriginId, number>();
-    for (const known of journal.origins())
-      core.assume(known, Math.max(low.get(known) ?? -1, journal.firstStart(known) ?? -1));
-    for (const [known, position] of low) core.skip(known, position);
+    // What everybody has seen, this Redis may have lost again with a failover.
+    const lowOf = (known: OriginId): number => {
+      const position = low.get(known) ?? -1;
+      return known === origin ? position : Math.min(position, vector.get(known) ?? -1);
+    };
+    for (const known of journal.origins()) core.assume(known, Math.max(lowOf(known), journal.firstStart(known) ?? -1));
+    for (const known of low.keys()) core.skip(known, lowOf(known));
     const replay = new Replay(core, session.region);
     for await (const bytes of journal.replay()) {
       const record = decodeRecord(bytes, { verify: false });
-      if (record.end <= (low.get(record.origin) ?? -1) || record.kind === RecordKind.birth) {
+      if (record.end <= lowOf(record.origin) || record.kind === RecordKind.birth) {
         core.assume(record.origin, record.end);
         replay.advance();
         continue;
