@@ -71,6 +71,8 @@ export class MergeCore {
   private lastSeenWithBase: Seen = [];
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail = new Tail();
+  /** Position up to which operations of records are passed over, by interned origin. */
+  private readonly skipped: number[] = [];
   /** End of the last record with operations, by interned origin. */
   private readonly tops: number[] = [];
   /** Keys whose corrections were taken and are not in Redis yet. */
@@ -95,6 +97,16 @@ export class MergeCore {
   /** Takes it as known that an origin's operations up to `position` are in Redis (from the cursor). */
   assume(origin: OriginId, position: number): void {
     this.raiseKnown(this.origins.index(origin), position);
+  }
+
+  /**
+   * Before anything is remembered: all members have seen an origin's operations up to `position`, and nothing of them is
+   * needed any more. Records that hold others too are taken without them, for what they met may be gone already.
+   */
+  skip(origin: OriginId, position: number): void {
+    const index = this.origins.index(origin);
+    this.skipped[index] = position;
+    this.window.begin(index, position);
   }
 
   private raiseKnown(origin: number, position: number): void {
@@ -617,7 +629,7 @@ export class MergeCore {
   /**
    * Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included.
    * Of those that are not `unsettled` only the time to live is in doubt: it is sent if there is one, and if not the core
-   * is `assured`.
+   * is told that it `foundNoTtl`.
    */
   toSettle(live: readonly string[]): KeyState[] {
     const states = [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.options.region);
@@ -625,8 +637,17 @@ export class MergeCore {
     return states;
   }
 
-  /** A key's time to live has been looked at. */
-  assured(state: KeyState): void {
+  /**
+   * This region has looked, and has no time to live. Where one may hold all the same, the region that gave it knows whether
+   * it does: it may be sure of it, and then says nothing by itself.
+   */
+  foundNoTtl(state: KeyState): void {
+    const ttl = highestTtl(state, this.origins);
+    this.assured(state);
+    if (ttl !== null && ttl.isDoubtful && ttl.at !== null) this.unsettle(state, this.origins.region(ttl.op.origin));
+  }
+
+  private assured(state: KeyState): void {
     state.ttlDoubted = false;
     this.doubted.delete(state);
     this.window.release(state);
@@ -754,6 +775,7 @@ export class MergeCore {
     const seen = this.origins.toSeen(record.seen);
     const source = sourceOf(record.payload, origin, seen);
     const base = record.end - record.payload.length;
+    const from = Math.max(after, this.skipped[origin] ?? -1);
     const place = { args: 0, argsEnd: 0, key: 0, keyEnd: 0 };
     let { db, stamp } = record;
     const difference =
@@ -767,11 +789,11 @@ export class MergeCore {
         continue;
       }
       if (difference !== undefined) {
-        if (record.end > after) visit(command, scanner, difference, db);
+        if (record.end > from) visit(command, scanner, difference, db);
         continue;
       }
       const position = base + scanner.end;
-      if (position > after && !isOwnKey(command, scanner)) {
+      if (position > from && !isOwnKey(command, scanner)) {
         let outcome: SetOutcome = SetOutcome.complex;
         if (command.code === Code.set && scanner.argc === 3 && this.flushes.length === 0) {
           place.args = argEnd[0]! + 2;

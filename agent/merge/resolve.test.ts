@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { CommandWriter } from '../resp';
 import { OriginTable } from './origins';
-import { correctKey, resolve, resolveTtl, rewriteKey, visibleType } from './resolve';
-import { KeyState, Op, Type } from './window';
+import { correctKey, keepTtls, resolve, resolveTtl, rewriteKey, visibleType } from './resolve';
+import { KeyState, Op, saw, Type } from './window';
 
 const origins = new OriginTable();
 const EU = origins.index('eu:1');
@@ -149,7 +149,8 @@ describe('time to live', () => {
 
   test('is as Redis has it where that may have removed the last element; one that came beside it is sure', () => {
     const key = state();
-    key.put(op(EU, 1, 1), Type.set, 'm', bytes(''));
+    key.put(op(EU, 0, 0), Type.set, 'm', bytes(''));
+    key.remove(op(EU, 1, 1), Type.set, 'n');
     key.setTtl(op(EU, 2, 2), 1000, true);
     // Whether the set holds more than the window knows of, nobody can tell.
     key.remove(op(EU, 3, 3), Type.set, 'm');
@@ -157,6 +158,74 @@ describe('time to live', () => {
     expect(key.mayDifferInTtl).toBe(true);
     key.setTtl(op(US, 1, 4), 2000, true);
     expect(ttlOf(key)).toBe(2000);
+  });
+
+  test('goes with the write that begins a collection anew, which deletions emptied that had not seen each other', () => {
+    const key = state();
+    key.delete(op(EU, 1, 1));
+    for (const name of ['m', 'n']) key.put(op(EU, 2, 2), Type.set, name, bytes(''));
+    key.setTtl(op(EU, 3, 3), 1000, true);
+    const removals = [op(US, 1, 4, 3), op(AP, 1, 5, 3)];
+    removals.forEach((by, i) => {
+      key.remove(by, Type.set, 'mn'[i]!);
+      key.note(by);
+    });
+    key.put(op(EU, 4, 6, 3, 1, 1), Type.set, 'm', bytes(''));
+    expect(ttlOf(key)).toBeNull();
+  });
+
+  test('of before the window: what removes elements may have removed it', () => {
+    const key = state();
+    key.remove(op(EU, 1, 1), Type.set, 'm');
+    key.put(op(US, 1, 2), Type.set, 'n', bytes(''));
+    expect(ttlOf(key)).toBe('unknown');
+    expect(key.mayDifferInTtl).toBe(true);
+  });
+
+  const keep = (key: KeyState, by: Op): void => {
+    keepTtls(key, by, origins);
+    key.wipe(by, true);
+    key.put(by, Type.string, '', bytes('kept'));
+  };
+
+  test('SET … KEEPTTL keeps the one of the value that it found, not that of the one beside it', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    keep(key, op(US, 1, 3, 2));
+    expect(ttlOf(key)).toBe(1000);
+    key.put(op(AP, 1, 9), Type.string, '', bytes('b'));
+    keep(key, op(AP, 2, 10, 2, 1));
+    expect(ttlOf(key)).toBeNull();
+  });
+
+  test('what SET … KEEPTTL found is not sure beside an operation that it had not seen', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    const beside = op(US, 1, 3, 1);
+    key.put(beside, Type.string, '', bytes('b'));
+    key.note(beside);
+    keep(key, op(EU, 3, 4));
+    expect(ttlOf(key)).toBe('unknown');
+  });
+
+  test('one that another has seen is gone, even where that other does not hold', () => {
+    const key = state();
+    key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+    key.setTtl(op(EU, 2, 2), 1000, true);
+    key.setTtl(op(EU, 3, 3), 2000, true);
+    keep(key, op(US, 1, 9, 2));
+    expect(ttlOf(key)).toBeNull();
+  });
+
+  test('of before the window: goes with SET, and with a delete', () => {
+    for (const act of ['wipe', 'delete'] as const) {
+      const key = state();
+      key[act](op(EU, 1, 1));
+      key.put(op(EU, 1, 1), Type.string, '', bytes('a'));
+      expect(ttlOf(key)).toBeNull();
+    }
   });
 
   test('stands while an element is there that the removal had seen', () => {
@@ -194,7 +263,33 @@ test('an expiry is a delete; one that a renewal had not seen is remembered', () 
   expect(key.contradictsExpiry(op(EU, 2, 3, -1, 1))).toBe(false);
 });
 
+test('an operation has not seen itself', () => {
+  const one = op(EU, 1, 1, 1);
+  expect(saw(one, one)).toBe(false);
+  expect(saw(op(EU, 2, 2), one)).toBe(true);
+});
+
+test('a correction of the whole key takes what is dead of it, and its time to live', () => {
+  const key = state();
+  key.delete(op(EU, 1, 1));
+  key.put(op(EU, 2, 2), Type.hash, 'f', bytes('v'));
+  expect(commands((out) => correctKey(out, key, null, origins))).toEqual(['DEL k', 'HSET k f v']);
+  const other = state();
+  other.put(op(EU, 1, 1), Type.hash, 'f', bytes('v'));
+  other.setTtl(op(EU, 2, 2), 1000, true);
+  expect(commands((out) => correctKey(out, other, null, origins))).toEqual(['HSET k f v', 'PEXPIREAT k 1000']);
+});
+
 test('a correction leaves alone what only Redis knows', () => {
+  const pushed = state();
+  pushed.opaque(op(EU, 1, 1));
+  expect(commands((out) => correctKey(out, pushed, null, origins))).toEqual([]);
+  const renewed = state();
+  renewed.setTtl(op(EU, 1, 1), 1000, true);
+  expect(commands((out) => correctKey(out, renewed, null, origins))).toEqual(['PEXPIREAT k 1000']);
+  const removed = state();
+  removed.remove(op(US, 2, 4), Type.hash, 'g');
+  expect(commands((out) => correctKey(out, removed, null, origins))).toEqual(['HDEL k g']);
   const key = state();
   key.increment(op(EU, 1, 1), Type.hash, 'n', 5n);
   key.put(op(EU, 2, 2), Type.hash, 'f', bytes('v'));

@@ -601,6 +601,12 @@ export class Window {
     return moments[0]!.stable;
   }
 
+  /** Before anything is noted: so far every member has seen the origin. */
+  begin(origin: number, position: number): void {
+    this.stabilise(origin, position);
+    this.moments.splice(0, Infinity, { stable: this.stable.slice(), queued: NONE });
+  }
+
   /** Every member has seen the origin's operations up to `position`. */
   stabilise(origin: number, position: number): void {
     while (this.stable.length <= origin) this.stable.push(-1);

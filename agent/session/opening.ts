@@ -288,6 +288,7 @@ export class Opening {
       return known === origin ? position : Math.min(position, vector.get(known) ?? -1);
     };
     for (const known of journal.origins()) core.assume(known, Math.max(lowOf(known), journal.firstStart(known) ?? -1));
+    for (const known of low.keys()) core.skip(known, lowOf(known));
     const replay = new Replay(core, session.region);
     for await (const bytes of journal.replay()) {
       const record = decodeRecord(bytes, { verify: false });

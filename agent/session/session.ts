@@ -667,7 +667,7 @@ export class Session {
     // Where only the time to live is in doubt, having none means having nothing to say.
     const payload = (state.unsettled ? statePayload : ttlPayload)(state.key, replies, Date.now());
     if (payload === null) {
-      core.assured(state);
+      core.foundNoTtl(state);
       return true;
     }
     const marker = await this.whenLanded(block);

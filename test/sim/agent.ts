@@ -186,8 +186,13 @@ export class SimAgent {
   private rebuild(origin: OriginId): void {
     const { core, journal, vector } = this;
     for (const [known, end] of journal.trimmed) core.assume(known, end);
+    for (const [known, position] of journal.low) core.skip(known, position);
     const replay = new Replay(core, this.region);
     for (const record of journal.all()) {
+      if (record.end <= (journal.low.get(record.origin) ?? -1)) {
+        core.assume(record.origin, record.end);
+        continue;
+      }
       const { held, rest } =
         record.origin === origin ? { held: record, rest: null } : divide(record, vector.get(record.origin) ?? -1);
       if (held !== null) replay.add(held);
@@ -487,7 +492,7 @@ export class SimAgent {
       payload = Buffer.concat(commands.map(encode));
     });
     if (payload.length === 0) {
-      core.assured(state);
+      core.foundNoTtl(state);
       return;
     }
     this.waitingFor = `block ${block} to be read back`;

@@ -8,6 +8,8 @@ export class SimJournal {
   private readonly durableEnds = new Map<OriginId, number>();
   /** Per origin the end of what was trimmed. */
   readonly trimmed = new Map<OriginId, number>();
+  /** Up to where no record is needed any more to merge, whether it is still here or not. */
+  low: ReadonlyMap<OriginId, number> = new Map();
 
   constructor(private readonly onDurable: (record: OpRecord) => void) {}
 
@@ -80,15 +82,16 @@ export class SimJournal {
 
   /** The last that is bytes of the stream, or opened it. */
   lastOfStream(origin: OriginId): OpRecord {
-    return this.records.findLast(
-      (record) => record.origin === origin && (record.kind === RecordKind.stream || record.kind === RecordKind.birth),
-    )!;
+    return lastOfStream(this.records, origin)!;
   }
 
   /** Drops durable records that end at or before their origin's position in `low`, but for each origin's last. */
   trim(low: ReadonlyMap<OriginId, number>): number {
     const before = this.records.length;
-    const last = new Set(this.origins().map((origin) => this.lastOfStream(origin)));
+    this.low = low;
+    // What is not durable may be lost: the last that is durable says where to go on.
+    const durable = this.records.slice(0, this.durable);
+    const last = new Set<OpRecord | undefined>(this.origins().map((origin) => lastOfStream(durable, origin)));
     let dropped = 0;
     this.records = this.records.filter((record, i) => {
       const keep =
@@ -96,7 +99,7 @@ export class SimJournal {
         record.kind === RecordKind.birth ||
         last.has(record) ||
         record.end > (low.get(record.origin) ?? -1) ||
-        record.end === this.ends.get(record.origin);
+        record.end === this.durableEnds.get(record.origin);
       if (!keep) {
         dropped++;
         this.trimmed.set(record.origin, record.end);
@@ -106,4 +109,10 @@ export class SimJournal {
     this.durable -= dropped;
     return before - this.records.length;
   }
+}
+
+function lastOfStream(records: readonly OpRecord[], of: OriginId): OpRecord | undefined {
+  return records.findLast(
+    ({ origin, kind }) => origin === of && (kind === RecordKind.stream || kind === RecordKind.birth),
+  );
 }

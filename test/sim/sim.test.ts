@@ -16,8 +16,8 @@ test('1,000 schedules', () => {
   for (let seed = 1; seed <= 1000; seed++) run(seed);
 });
 
-// Known: about one fresh schedule in some thousands still ends unequal (368335682, say); run by name until that holds.
-(process.env['MERIDIAN_LONG'] === '1' ? test : test.skip)('a few schedules that nobody has seen yet', () => {
+// By name until 200,000 fresh ones in a row have passed; docs/simulation.md says how far that is.
+(process.env['MERIDIAN_LONG'] === '1' ? test : test.skip)('200 schedules that nobody has seen yet', () => {
   const first = Math.floor(Math.random() * 1e9);
-  for (let seed = first; seed < first + 50; seed++) run(seed);
+  for (let seed = first; seed < first + 200; seed++) run(seed);
 });

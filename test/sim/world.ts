@@ -27,6 +27,8 @@ export interface Profile {
   relayOnly: boolean;
   skew: boolean;
   trims: boolean;
+  /** Half-way all comes to rest: what clients do then meets what has left the window. */
+  rests: boolean;
 }
 
 export interface Outcome {
@@ -67,7 +69,7 @@ interface Region {
 }
 
 const NAMES = ['eu', 'us', 'ap'];
-const DRAIN_ROUNDS_MAX = 1500;
+const REST_ROUNDS_MAX = 1500;
 
 export function profileOf(random: Random, regions?: number): Profile {
   const maybe = (p: number): boolean => random.chance(p);
@@ -97,6 +99,7 @@ export function profileOf(random: Random, regions?: number): Profile {
     relayOnly: maybe(0.2),
     skew: maybe(0.5),
     trims: maybe(0.5),
+    rests: maybe(0.4),
   };
   // In some all meet on one key.
   if (maybe(0.25)) {
@@ -188,11 +191,12 @@ export class World {
     try {
       this.trace(`profile ${JSON.stringify(this.profile)}`);
       for (let i = 0; i < this.profile.events; i++) {
+        if (this.profile.rests && i === this.profile.events >> 1) this.rest(0);
         this.now += this.random.chance(0.02) ? this.random.below(2000) : this.random.below(12);
         this.event();
         this.outcome.events++;
       }
-      this.drain();
+      this.rest(200_000);
       this.check();
     } catch (error) {
       if (error instanceof SimFailure) throw error;
@@ -394,12 +398,12 @@ export class World {
 
   // ——— the end
 
-  private drain(): void {
+  private rest(ms: number): void {
     this.trace('— quiet —');
     this.cut.clear();
     if (this.profile.relayOnly && this.regions.length === 3) this.cut.add(link('eu', 'us'));
-    this.now += 200_000;
-    for (let round = 0; round < DRAIN_ROUNDS_MAX; round++) {
+    this.now += ms;
+    for (let round = 0; round < REST_ROUNDS_MAX; round++) {
       this.now += 100;
       for (const region of this.regions) {
         const { agent, redis } = region;
@@ -420,7 +424,7 @@ export class World {
     }
     throw new SimFailure(
       this.seed,
-      `not quiet after ${DRAIN_ROUNDS_MAX} rounds: ${this.whyNotQuiet()}`,
+      `not quiet after ${REST_ROUNDS_MAX} rounds: ${this.whyNotQuiet()}`,
       this.traceLines,
     );
   }
