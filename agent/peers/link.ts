@@ -55,6 +55,8 @@ const CHANNEL: ChannelOptions = {
 const FIRST_PINGS = 5;
 const FIRST_PINGS_MS = 50;
 
+/** How long the other side of a failed connection has to end its streams. */
+const CANCEL_MS = 1000;
 /** A peer that lacks an origin is asked again after so long. */
 const MISSING_MS = 10_000;
 /** After so long up, the next failure is a new one. */
@@ -228,7 +230,7 @@ class Connection {
   readonly #call: ClientDuplexStream<Upward, Downward>;
   readonly #following = new Map<OriginId, Subscribed>();
   readonly #byId = new Map<number, Subscribed>();
-  readonly #calls = new Set<{ cancel(): void }>();
+  readonly #calls = new Set<{ cancel(): void; end(): void }>();
   readonly #assembly = new Assembly();
   #assembling = 0;
   #nextId = 1;
@@ -307,8 +309,14 @@ class Connection {
     clearTimeout(this.#ackTimer);
     this.#following.clear();
     this.#byId.clear();
-    for (const call of [...this.#calls]) call.cancel();
+    // Ended, not cancelled, for usually the connection is going away by itself: resetting a stream of it at that moment was
+    // seen to keep Node.js 20 in an endless loop (Http2Stream::SubmitRstStream). Who does not answer is cancelled then.
+    const calls = [...this.#calls];
+    for (const call of calls) call.end();
     this.#client.close();
+    setTimeout(() => {
+      for (const call of calls) call.cancel();
+    }, CANCEL_MS).unref();
   }
 
   follow(origin: OriginId): void {
