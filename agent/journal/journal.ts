@@ -65,7 +65,7 @@ const TAIL_BYTES = 8 * 1024 * 1024;
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
 /** Between the beginnings of two groups, at least, while less than GROUP_BYTES_MIN waits; and while nobody waits for any. */
 const GROUP_MS = 2;
-const LAZY_GROUP_MS = 6;
+const LAZY_GROUP_MS = 8;
 const GROUP_BYTES_MIN = 256 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
