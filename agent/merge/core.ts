@@ -28,7 +28,7 @@ import {
   writeElement,
   writeTtl,
 } from './resolve';
-import { SetOutcome, sourceOf } from './set-table';
+import { SetOutcome, type SetPlace, sourceOf } from './set-table';
 import { Tail } from './tail';
 import type { Element } from './window';
 import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
@@ -776,7 +776,7 @@ export class MergeCore {
     const source = sourceOf(record.payload, origin, seen);
     const base = record.end - record.payload.length;
     const from = Math.max(after, this.skipped[origin] ?? -1);
-    const place = { args: 0, argsEnd: 0, key: 0, keyEnd: 0 };
+    const place: SetPlace = { args: 0, argsEnd: 0, key: 0, keyEnd: 0 };
     let { db, stamp } = record;
     const difference =
       record.kind === RecordKind.difference ? new Op(origin, record.end, record.stamp, seen) : undefined;

@@ -34,6 +34,12 @@ export class OriginTable {
     return this.ids.length;
   }
 
+  /** Among operations with one stamp: whether origin `a` stands above `b`. By region, and of one region by the id. */
+  outranks(a: number, b: number): boolean {
+    const [ra, rb] = [this.region(a), this.region(b)];
+    return ra === rb ? this.id(a) > this.id(b) : ra > rb;
+  }
+
   toSeen(vector: Vector): number[] {
     const seen: number[] = [];
     for (const [id, position] of vector) {

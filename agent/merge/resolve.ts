@@ -7,9 +7,7 @@ import { saw, Type } from './window';
 
 /** Order among live operations: the higher stamp, then the higher region name. */
 export function isHigher(a: Op, b: Op, origins: OriginTable): boolean {
-  if (a.stamp !== b.stamp) return a.stamp > b.stamp;
-  const [ra, rb] = [origins.region(a.origin), origins.region(b.origin)];
-  return ra === rb ? origins.id(a.origin) > origins.id(b.origin) : ra > rb;
+  return a.stamp === b.stamp ? origins.outranks(a.origin, b.origin) : a.stamp > b.stamp;
 }
 
 export function winner(element: Element, origins: OriginTable): Put | null {

@@ -25,6 +25,14 @@ export function sourceOf(payload: Buffer, origin: number, seen: Seen): SetSource
   return { payload, origin, seen, users: 0, index: -1 };
 }
 
+/** Where a SET's arguments are in its source's payload: both of them in RESP, and the key's own bytes. */
+export interface SetPlace {
+  args: number;
+  argsEnd: number;
+  key: number;
+  keyEnd: number;
+}
+
 /** A live put, as read back. */
 export interface TablePut {
   readonly origin: number;
@@ -88,14 +96,13 @@ export class SetTable<State extends object> {
 
   /**
    * Notes a plain SET, and counts one reference to `head` for the caller's fold queue.
-   * @param at the command's arguments in the source's payload: both in RESP, and the key's bytes
    * @param meets whether it may stand beside puts that it has not seen; if not, that is `complex`
    */
   set(
     db: number,
     hash: number,
     source: SetSource,
-    at: { args: number; argsEnd: number; key: number; keyEnd: number },
+    at: SetPlace,
     position: number,
     stamp: number,
     meets: boolean,
@@ -240,15 +247,10 @@ export class SetTable<State extends object> {
     let best = head;
     for (let entry = ints[head * INTS + NEXT]!; entry !== NOTHING; entry = ints[entry * INTS + NEXT]!) {
       const [a, b] = [doubles[entry * DOUBLES + STAMP]!, doubles[best * DOUBLES + STAMP]!];
-      if (a > b || (a === b && this.isHigherOrigin(this.sourceAt(entry).origin, this.sourceAt(best).origin)))
+      if (a > b || (a === b && this.origins.outranks(this.sourceAt(entry).origin, this.sourceAt(best).origin)))
         best = entry;
     }
     return best;
-  }
-
-  private isHigherOrigin(a: number, b: number): boolean {
-    const [ra, rb] = [this.origins.region(a), this.origins.region(b)];
-    return ra === rb ? this.origins.id(a) > this.origins.id(b) : ra > rb;
   }
 
   // ——— entries
@@ -262,7 +264,7 @@ export class SetTable<State extends object> {
     db: number,
     hash: number,
     source: SetSource,
-    { args, argsEnd, key, keyEnd }: { args: number; argsEnd: number; key: number; keyEnd: number },
+    { args, argsEnd, key, keyEnd }: SetPlace,
     position: number,
     stamp: number,
   ): void {

@@ -22,7 +22,7 @@ import { Deque } from '../deque';
 import { hashBytes, hashText } from './key-hash';
 import type { Seen } from './origins';
 import { seenAt, type OriginTable } from './origins';
-import { SetOutcome, type SetSource, SetTable } from './set-table';
+import { SetOutcome, type SetPlace, type SetSource, SetTable } from './set-table';
 
 /** What most keys and elements have of most things; never changed. */
 const NONE: never[] = [];
@@ -521,18 +521,10 @@ export class Window {
 
   /**
    * Notes a plain SET of a key of which nothing but plain SETs is known.
-   * @param at the command's arguments in the source's payload
    * @param meets whether it may meet SETs that it has not seen
    * @returns `complex` where there is more to it; nothing was noted then
    */
-  set(
-    db: number,
-    source: SetSource,
-    at: { args: number; argsEnd: number; key: number; keyEnd: number },
-    position: number,
-    stamp: number,
-    meets: boolean,
-  ): SetOutcome {
+  set(db: number, source: SetSource, at: SetPlace, position: number, stamp: number, meets: boolean): SetOutcome {
     const { payload, origin } = source;
     const hash = hashBytes(payload, at.key, at.keyEnd);
     if (
