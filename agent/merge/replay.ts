@@ -77,6 +77,33 @@ export class Replay {
     this.advance();
   }
 
+  /**
+   * Takes what of a record is in Redis.
+   * @param held position up to which the origin's operations are
+   * @returns what is not, null for nothing
+   */
+  take(record: OpRecord, held: number): OpRecord | null {
+    const { held: part, rest } = divide(record, held);
+    if (part !== null) this.add(part);
+    else if (rest !== null && rest !== record) {
+      this.core.assume(record.origin, rest.start);
+      this.advance();
+    }
+    return rest;
+  }
+
+  /**
+   * All that the journal has was taken. Of own older histories that is all there is, also where one was lost behind its last
+   * operation; of others' it may have less than Redis.
+   * @param present the own origin that goes on
+   */
+  endOwnPast(held: Vector, present: OriginId): void {
+    for (const [origin, position] of held)
+      if (regionOf(origin) === this.region && origin !== present && !this.waits(origin))
+        this.core.assume(origin, position);
+    this.advance();
+  }
+
   /** Up to where an origin has been taken, or is known anyhow. */
   reached(origin: OriginId): number {
     return Math.max(this.ends.get(origin) ?? -1, this.core.knownOf(origin));

@@ -1,4 +1,5 @@
 /** What an agent's parts share. */
+import type { ReplicaLinkOptions } from '../capture';
 import type { AgentConfig } from '../config';
 import type { Journal } from '../journal';
 import type { Logger } from '../log';
@@ -21,6 +22,15 @@ export interface AgentContext {
 export interface RedisAddress {
   host: string;
   port: number;
+}
+
+/** How to read the stream of the Redis at `address`. */
+export function replicaOptions(context: AgentContext, address: RedisAddress): ReplicaLinkOptions {
+  return {
+    ...context.redisOptions(address),
+    spoolMemoryBytes: context.config.limits.spoolBytes,
+    spoolDir: context.config.stateDir,
+  };
 }
 
 export type AgentState = 'starting' | 'syncing' | 'active' | 'standby' | 'stopped';

@@ -4,7 +4,7 @@ import type { OriginId } from '../record';
 import { CommandWriter, type RedisConnection, type Reply } from '../resp';
 import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
 import type { AgentContext, RedisAddress } from './context';
-import { SessionError } from './context';
+import { replicaOptions, SessionError } from './context';
 import { Digester, type KeyDigest, writeDigests } from './digest';
 
 /** What serving needs of the session. */
@@ -32,16 +32,7 @@ export function isOwnKey(key: Buffer): boolean {
 /** The entries of a fresh snapshot of the own Redis without the agents' keys; returns the positions that it stands at. */
 export async function* ownSnapshot(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, number>> {
   const { context, address } = donor;
-  const options = context.redisOptions(address);
-  const link = new ReplicaLink({
-    host: options.host,
-    port: options.port,
-    ...(options.username === undefined ? {} : { username: options.username }),
-    ...(options.password === undefined ? {} : { password: options.password }),
-    ...(options.tls === undefined ? {} : { tls: options.tls }),
-    spoolMemoryBytes: context.config.limits.spoolBytes,
-    spoolDir: context.config.stateDir,
-  });
+  const link = new ReplicaLink(replicaOptions(context, address));
   link.on('close', () => undefined);
   try {
     const outcome = await link.connect(null);

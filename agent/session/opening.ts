@@ -16,7 +16,7 @@ import { Applier } from '../apply/applier';
 import { ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
 import { ELSEWHERE, MergeCore } from '../merge/core';
-import { divide, missingOf, rememberFrom, Replay } from '../merge/replay';
+import { missingOf, rememberFrom, Replay } from '../merge/replay';
 import {
   decodeRecord,
   encodeRecord,
@@ -34,7 +34,7 @@ import { RedisConnection } from '../resp';
 import { Recorder, type RecorderState } from '../stream/recorder';
 import { parseVector } from '../vector';
 import { Backlog } from './backlog';
-import { type AgentContext, SessionError } from './context';
+import { type AgentContext, replicaOptions, SessionError } from './context';
 import { findDifferences } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
@@ -139,7 +139,6 @@ export class Opening {
   private async attach(server: ServerInfo, resume: ResumePoint | null): Promise<void> {
     const { session } = this;
     const { config } = this.context;
-    const options = this.context.redisOptions(session.address);
     let from = resume === null ? null : { replId: resume.replId, offset: resume.state.offset };
     let forked = false;
     if (from !== null && from.replId === server.replId2 && from.offset > server.forkOffset) {
@@ -147,16 +146,10 @@ export class Opening {
       forked = true;
     }
     const link = new ReplicaLink({
-      host: options.host,
-      port: options.port,
-      ...(options.username === undefined ? {} : { username: options.username }),
-      ...(options.password === undefined ? {} : { password: options.password }),
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...replicaOptions(this.context, session.address),
       ...(config.listen.replica === undefined
         ? {}
         : { announcePort: config.listen.replica.port, announceHost: config.listen.replica.host }),
-      spoolMemoryBytes: config.limits.spoolBytes,
-      spoolDir: config.stateDir,
     });
     link.on('data', (chunk) => this.receive(chunk));
     link.on('close', (error) => session.end(error ?? new SessionError('redis', 'replication link closed')));
@@ -180,7 +173,7 @@ export class Opening {
       this.cursorText,
     );
     session.recorder = new Recorder(state, {
-      record: (record) => (session.backlog === null ? session.ownRecord(record) : session.heldRecord(record)),
+      record: (record) => session.ownRecord(record),
       marker: (marker, offset) => session.ownMarker(marker, offset),
       heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
       getAck: () => session.sendAck(true),
@@ -297,22 +290,10 @@ export class Opening {
         replay.advance();
         continue;
       }
-      if (record.origin === origin) {
-        replay.add(record);
-        continue;
-      }
-      const { held, rest } = divide(record, vector.get(record.origin) ?? -1);
-      if (held !== null) replay.add(held);
-      else if (rest !== null && rest !== record) {
-        core.assume(record.origin, rest.start);
-        replay.advance();
-      }
+      const rest = replay.take(record, record.origin === origin ? Infinity : (vector.get(record.origin) ?? -1));
       if (rest !== null) inbox.offer(rest);
     }
-    // Of own older histories the journal has all there is; of others' it may have less than Redis.
-    for (const [known, position] of vector)
-      if (regionOf(known) === session.region && known !== origin && !replay.waits(known)) core.assume(known, position);
-    replay.advance();
+    replay.endOwnPast(vector, origin);
     session.rebuilt = true;
     // What peers sent meanwhile is in the journal.
     for (const known of journal.origins())
@@ -396,8 +377,7 @@ export class Opening {
       state.end = record.end;
       state.stamp++;
       session.append(record);
-      if (session.backlog === null) session.core.local(record);
-      else session.backlog.push(record);
+      session.tell(record);
     }
     const request: SettleRequest = { keys: found.unsettled, explained: found.explained };
     if (request.keys.length > 0 || request.explained)

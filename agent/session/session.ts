@@ -188,20 +188,12 @@ export class Session {
     return this.ended === null && this.recorder !== null && !this.joining;
   }
 
-  get isEstablished(): boolean {
-    return this.established;
-  }
-
   get origin(): OriginId | null {
     return this.recorder?.state.origin ?? null;
   }
 
   get position(): number {
     return this.recorder?.state.offset ?? 0;
-  }
-
-  get replicationId(): string {
-    return this.replId;
   }
 
   /** Whether an origin's records are wanted from peers. */
@@ -285,26 +277,19 @@ export class Session {
 
   /** @internal */
   ownRecord(record: OpRecord): void {
-    this.core.local(this.kept(record));
-    this.captured.add(record.ops);
-    this.context.metrics.captured.inc(record.ops);
-  }
-
-  /** @internal An own record that has to wait for others. */
-  heldRecord(record: OpRecord): void {
-    const kept = this.kept(record);
-    // The data of the mesh meets it at once.
-    if (this.joining) this.core.local(kept);
-    this.backlog!.push(kept);
-    this.captured.add(record.ops);
-    this.context.metrics.captured.inc(record.ops);
-  }
-
-  /** A record as it is in the journal now: the stream's bytes are overwritten by what comes next. */
-  private kept(record: OpRecord): OpRecord {
+    // What is kept of it are the journal's bytes: the stream's are overwritten by what comes next.
     const encoded = encodeRecord(record);
     this.context.journal.append(encoded);
-    return { ...record, payload: encoded.subarray(encoded.length - record.payload.length) };
+    this.tell({ ...record, payload: encoded.subarray(encoded.length - record.payload.length) });
+    this.captured.add(record.ops);
+    this.context.metrics.captured.inc(record.ops);
+  }
+
+  /** @internal An own record, journalled: the core hears of it, now or after those that it has to wait for. */
+  tell(record: OpRecord): void {
+    // While a region joins, the data of the mesh meets it at once.
+    if (this.backlog === null || this.joining) this.core.local(record);
+    this.backlog?.push(record);
   }
 
   /** @internal */
@@ -658,7 +643,7 @@ export class Session {
   private async settleOne(): Promise<boolean> {
     const state = this.settler!.choose(this.core.toSettle(this.live()), Date.now());
     if (state === null) return false;
-    const block = `${this.nonce}:s${++this.blocks}`;
+    const block = this.nextBlock();
     const replies = await this.applier!.apply(new Batch(), this.markerText(this.vector, block), {
       states: [state],
       build: (batch) => this.settler!.read(batch, state),

@@ -4,7 +4,7 @@
  */
 import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
-import { divide, Replay } from '../../agent/merge/replay';
+import { Replay } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/window';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
@@ -193,19 +193,10 @@ export class SimAgent {
         core.assume(record.origin, record.end);
         continue;
       }
-      const { held, rest } =
-        record.origin === origin ? { held: record, rest: null } : divide(record, vector.get(record.origin) ?? -1);
-      if (held !== null) replay.add(held);
-      else if (rest !== null && rest !== record) {
-        core.assume(record.origin, rest.start);
-        replay.advance();
-      }
+      const rest = replay.take(record, record.origin === origin ? Infinity : (vector.get(record.origin) ?? -1));
       if (rest !== null) this.offer(rest);
     }
-    // A history may have been lost behind its last operation: of the own ones there is no more than the journal has.
-    for (const [known, position] of vector)
-      if (regionOf(known) === this.region && known !== origin && !replay.waits(known)) core.assume(known, position);
-    replay.advance();
+    replay.endOwnPast(vector, origin);
     const waiting = replay.waiting();
     if (waiting.length > 0)
       throw new Error(
