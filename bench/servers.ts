@@ -115,9 +115,9 @@ export class RedisServer implements Watched {
     return Buffer.isBuffer(reply) ? reply.toString('latin1') : String(reply);
   }
 
-  /** SETs run so far, whoever sent them. */
-  async setCalls(): Promise<number> {
-    return Number(/^cmdstat_set:calls=(\d+)/m.exec(await this.text('INFO', 'commandstats'))?.[1] ?? 0);
+  /** Keys set so far, whoever did and by whatever command: an MSET changes as many as it names. */
+  async changes(): Promise<number> {
+    return Number(/^rdb_changes_since_last_save:(\d+)/m.exec(await this.text('INFO', 'persistence'))?.[1] ?? 0);
   }
 
   /** Keys but those of agents. */

@@ -47,12 +47,12 @@ export async function measureThroughput(
     sources.map((source, i) => Load.start({ ...options, mode: 'flood', port: source.port, seed: i + 1 })),
   );
   try {
-    const callsBefore = await Promise.all(servers.map((server) => server.setCalls()));
+    const changesBefore = await Promise.all(servers.map((server) => server.changes()));
     const meter = new Meter([...servers, ...processes]);
     const started = performance.now();
     const results = await Promise.all(loads.map((load) => load.run()));
     const loaded = performance.now();
-    const callsAfter = await Promise.all(servers.map((server) => server.setCalls()));
+    const changesAfter = await Promise.all(servers.map((server) => server.changes()));
     await arrive(place, servers, sources, 'bench:end', DRAIN_MS);
     const ended = performance.now();
     results.forEach(({ cpuSeconds, rssBytesMax }, i) =>
@@ -60,12 +60,12 @@ export async function measureThroughput(
     );
     const costs = meter.stop();
     const operations = results.reduce((sum, result) => sum + result.operations, 0);
-    const calls = callsAfter.reduce((sum, count, i) => sum + count - callsBefore[i]!, 0);
+    const changes = changesAfter.reduce((sum, count, i) => sum + count - changesBefore[i]!, 0);
     return {
       operations,
       opsPerSecond: (operations * 1000) / (ended - started),
       loadOpsPerSecond: results.reduce((sum, result) => sum + result.operations / result.seconds, 0),
-      appliedDuringLoad: Math.max(0, calls - operations),
+      appliedDuringLoad: Math.max(0, changes - operations),
       loadSeconds: (loaded - started) / 1000,
       drainSeconds: (ended - loaded) / 1000,
       equal: await becomeEqual(servers, options.keys),

@@ -1,4 +1,5 @@
-// Transpiles every TypeScript source to dist/ (CommonJS, source maps, one file to one file) and copies the assets that
+// Transpiles every TypeScript source to dist/ (CommonJS, source maps, one file to one file; the agent's process as one
+// bundle) and copies the assets that
 // the code reads at run time. Types are checked by `npm run typecheck`, not here: that keeps a build under a second.
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
@@ -11,6 +12,17 @@ const fingerprintFile = path.join(dist, '.fingerprint');
 
 const folders = ['model', 'agent', 'controller', 'console', 'local', 'components', 'policies', 'bench'];
 const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js']);
+
+/** What every build of ours is made for. */
+const target = {
+  absWorkingDir: root,
+  write: false,
+  format: 'cjs',
+  platform: 'node',
+  target: 'node20',
+  sourcemap: 'linked',
+  logLevel: 'error',
+};
 
 /** Paths below the root, of what a build reads: TypeScript sources and assets. */
 function listInputs() {
@@ -67,31 +79,19 @@ export async function build({ force = false } = {}) {
 
   const esbuild = await import('esbuild');
   const result = await esbuild.build({
-    absWorkingDir: root,
+    ...target,
     entryPoints: inputs.sources,
     outdir: dist,
     outbase: root,
     bundle: false,
-    write: false,
-    format: 'cjs',
-    platform: 'node',
-    target: 'node20',
-    sourcemap: 'linked',
-    logLevel: 'error',
   });
   // The agent's process in one file, libraries included: it starts faster, and its hot loops don't go through the getters
   // by which separate CommonJS modules export. What it reads beside itself goes with it.
   const agent = await esbuild.build({
-    absWorkingDir: root,
+    ...target,
     entryPoints: ['agent/main.ts'],
     outfile: path.join(dist, 'agent/main.js'),
     bundle: true,
-    write: false,
-    format: 'cjs',
-    platform: 'node',
-    target: 'node20',
-    sourcemap: 'linked',
-    logLevel: 'error',
   });
   const outputs = new Map([...result.outputFiles, ...agent.outputFiles].map((file) => [file.path, file.contents]));
   for (const file of inputs.copies) outputs.set(path.join(dist, file), fs.readFileSync(path.join(root, file)));

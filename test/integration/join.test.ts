@@ -52,29 +52,6 @@ test('100,000 keys in the primary, others elsewhere, some in both: all come toge
   }
 });
 
-test('a third region joins a mesh under load', async () => {
-  mesh = await Mesh.start({ only: ['alpha', 'beta'] });
-  const [alpha, beta, gamma] = mesh.regions as [Region, Region, Region];
-  await fill('alpha', 'before', 20_000);
-  let late: Load | undefined;
-  const loads = await underLoad([alpha, beta], 91, async () => {
-    await sleep(500);
-    await gamma.startRedis();
-    gamma.startAgent();
-    // Its own clients do not wait for the mesh either, from the moment in which the agent reads what they do.
-    const joins = async (): Promise<boolean> =>
-      /mesh|^$/.test((await gamma.status().catch(() => ({ reason: 'starting' }))).reason ?? '');
-    await until(joins, 20_000, 'gamma does not join');
-    late = new Load(gamma, 93, 5, false).start();
-    await gamma.ready();
-    await sleep(500);
-    await late.stop();
-  });
-  await mesh.waitEqual();
-  await expectKept(mesh, [...loads, late!]);
-  expect(await gamma.client().get('before:19998')).toBe('alpha19998');
-});
-
 test('a fourth region joins, is stopped and comes back', async () => {
   mesh = await Mesh.start({ regions: ['alpha', 'beta', 'gamma', 'delta'], only: ['alpha', 'beta', 'gamma'] });
   const three = mesh.running;
@@ -138,20 +115,40 @@ async function joining(region: Region, phase: RegExp): Promise<void> {
   );
 }
 
-test('the agent of a region that joins is killed, again and again, while everybody writes', async () => {
+/** Gamma joins a mesh with data, which is written to, and has a load of its own as soon as `phase` is reached. */
+async function joinUnderLoad(
+  seed: number,
+  phase: RegExp,
+  pauseMs: number | undefined,
+  meanwhile: (gamma: Region) => Promise<void>,
+): Promise<void> {
   mesh = await Mesh.start({ only: ['alpha', 'beta'] });
   const [alpha, beta, gamma] = mesh.regions as [Region, Region, Region];
   await fill('alpha', 'before', 20_000);
   let late: Load | undefined;
-  const loads = await underLoad(
-    [alpha, beta],
-    391,
-    async () => {
-      await sleep(300);
-      await gamma.startRedis();
-      gamma.startAgent();
-      await joining(gamma, /looking for the mesh|loading/);
-      late = new Load(gamma, 393, 5, false).start();
+  const others = async (): Promise<void> => {
+    await sleep(300);
+    await gamma.startRedis();
+    gamma.startAgent();
+    // Its own clients do not wait for the mesh either, from the moment in which the agent reads what they do.
+    await joining(gamma, phase);
+    late = new Load(gamma, seed + 2, 5, false).start();
+    await meanwhile(gamma);
+    await sleep(500);
+    await late.stop();
+  };
+  const loads = await underLoad([alpha, beta], seed, others, pauseMs);
+  await mesh.waitEqual();
+  await expectKept(mesh, [...loads, late!]);
+  expect(await gamma.client().get('before:19998')).toBe('alpha19998');
+}
+
+test('a third region joins a mesh under load', () => joinUnderLoad(91, /mesh|^$/, undefined, (gamma) => gamma.ready()));
+
+test(
+  'the agent of a region that joins is killed, again and again, while everybody writes',
+  () =>
+    joinUnderLoad(391, /looking for the mesh|loading/, 5, async (gamma) => {
       for (const [phase, afterMs] of [
         [/loading/, 0],
         [/loading/, 150],
@@ -162,30 +159,14 @@ test('the agent of a region that joins is killed, again and again, while everybo
         await gamma.restartAgent();
       }
       await gamma.ready();
-      await sleep(500);
-      await late.stop();
-    },
-    5,
-  );
-  await mesh.waitEqual();
-  await expectKept(mesh, [...loads, late!]);
-  expect(await gamma.client().get('before:19998')).toBe('alpha19998');
-}, 150_000);
+    }),
+  150_000,
+);
 
-test('the donor of a region that joins is killed, and comes back', async () => {
-  mesh = await Mesh.start({ only: ['alpha', 'beta'] });
-  const [alpha, beta, gamma] = mesh.regions as [Region, Region, Region];
-  await fill('alpha', 'before', 20_000);
-  let late: Load | undefined;
-  const loads = await underLoad(
-    [alpha, beta],
-    491,
-    async () => {
-      await sleep(300);
-      await gamma.startRedis();
-      gamma.startAgent();
-      await joining(gamma, /looking for the mesh|loading/);
-      late = new Load(gamma, 493, 5, false).start();
+test(
+  'the donor of a region that joins is killed, and comes back',
+  () =>
+    joinUnderLoad(491, /looking for the mesh|loading/, 5, async (gamma) => {
       await joining(gamma, /loading/);
       const donor = /"donor":"(\w+)"/.exec(gamma.tail(20))?.[1] ?? 'alpha';
       await mesh.region(donor).agent.signal('SIGKILL');
@@ -194,11 +175,6 @@ test('the donor of a region that joins is killed, and comes back', async () => {
       await sleep(300);
       mesh.region(donor).startAgent();
       await mesh.ready();
-      await late.stop();
-    },
-    5,
-  );
-  await mesh.waitEqual();
-  await expectKept(mesh, [...loads, late!]);
-  expect(await gamma.client().get('before:19998')).toBe('alpha19998');
-}, 150_000);
+    }),
+  150_000,
+);
