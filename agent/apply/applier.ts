@@ -6,7 +6,7 @@
  */
 import { Batch, type BatchItem, type GuardedItem } from '../merge/batch';
 import { findCommand } from '../merge/commands';
-import type { KeyState } from '../merge/window';
+import type { KeyState } from '../merge/key-state';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
 import { CURSOR_KEY } from '../stream/keys';
 

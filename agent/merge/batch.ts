@@ -1,6 +1,6 @@
 /** What the merge core asks Redis to run in one MULTI … EXEC. */
 import { CommandWriter } from '../resp/encode';
-import type { Op, KeyState } from './window';
+import type { Op, KeyState } from './key-state';
 
 /** Commands that run whatever happens to their keys meanwhile: what they miss is corrected afterwards. */
 export interface PlainItem {

@@ -7,13 +7,13 @@
  * been planned without it, the two meet again in `local`, which is then behind the block: the key is *raced*, and
  * `takeRaced` gives the keys to correct.
  */
-import { CommandScanner, type CommandWriter } from '../resp';
+import { CommandScanner } from '../resp';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
-import { OWN_PREFIX } from '../stream/keys';
 import { Batch } from './batch';
 import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
-import { argText, decodeEffects, type Effect } from './effects';
+import { argText, decodeEffects, type Effect, type KeyEffect, writeEffect } from './effects';
+import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { OriginTable, seenAt, type Seen } from './origins';
 import {
   correctKey,
@@ -30,8 +30,8 @@ import {
 } from './resolve';
 import { SetOutcome, type SetPlace, sourceOf } from './set-table';
 import { Tail } from './tail';
-import type { Element } from './window';
-import { type KeyState, Op, saw, Type, TYPE_NAMES, Window } from './window';
+import { type Element, type KeyState, Op, saw, Type, TYPE_NAMES } from './key-state';
+import { Window } from './window';
 
 export interface MergeCoreOptions {
   region: string;
@@ -889,102 +889,5 @@ export class MergeCore {
   private count(effect: Effect): void {
     const type = 'type' in effect ? TYPE_NAMES[effect.type] : effect.kind === 'set' ? 'string' : effect.kind;
     this.counters.conflicts[type] = (this.counters.conflicts[type] ?? 0) + 1;
-  }
-}
-
-/** Effects on one key. */
-type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
-
-/** Whether a command that meets nothing may go as it came. */
-function isPlain(command: Command, scanner: CommandScanner): boolean {
-  return command.class === Class.element && command.code !== Code.unlink && isUnconditional(command, scanner);
-}
-
-/** Whether the bytes say what happened without a condition (NX, GT …) which the receiver would judge anew. */
-function isUnconditional(command: Command, scanner: CommandScanner): boolean {
-  switch (command.code) {
-    case Code.set:
-      return scanner.argc === 3 || !hasFlags(scanner, 3);
-    case Code.setnx:
-    case Code.hsetnx:
-    case Code.getset:
-    case Code.mset:
-      return false;
-    case Code.zadd:
-      return scanner.buf[scanner.argStart[2]!]! < 65 || isInfinity(scanner);
-    default:
-      return true;
-  }
-}
-
-function isInfinity(scanner: CommandScanner): boolean {
-  return /^inf/i.test(argText(scanner, 2));
-}
-
-function hasFlags(scanner: CommandScanner, from: number): boolean {
-  for (let i = from; i < scanner.argc; i++) {
-    const length = scanner.argEnd[i]! - scanner.argStart[i]!;
-    if (length <= 3 && /^(?:NX|XX|GET)$/i.test(argText(scanner, i))) return true;
-  }
-  return false;
-}
-
-/** A client's hand on an agent's key stays in its region. */
-function isOwnKey(command: Command, scanner: CommandScanner): boolean {
-  if (command.firstKey !== 1 || scanner.argc < 2) return false;
-  const start = scanner.argStart[1]!;
-  return (
-    scanner.buf[start] === 109 &&
-    scanner.argEnd[1]! - start >= OWN_PREFIX.length &&
-    scanner.buf.toString('latin1', start, start + OWN_PREFIX.length) === OWN_PREFIX
-  );
-}
-
-function isSentinelHello(command: Command, scanner: CommandScanner): boolean {
-  return command.code === Code.publish && scanner.argc > 1 && argText(scanner, 1) === '__sentinel__:hello';
-}
-
-/** The command that has an effect where nothing contradicts it. */
-function writeEffect(out: CommandWriter, effect: KeyEffect): void {
-  const key = Buffer.from(effect.key, 'latin1');
-  const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
-  switch (effect.kind) {
-    case 'set':
-      if (effect.expireAt !== null) out.command(['SET', key, effect.value, 'PXAT', effect.expireAt]);
-      else if (effect.keepTtl) out.command(['SET', key, effect.value, 'KEEPTTL']);
-      else out.command(['SET', key, effect.value]);
-      return;
-    case 'delete':
-    case 'expire':
-      out.command(['DEL', key]);
-      return;
-    case 'ttl':
-      if (effect.expireAt === null) out.command(['PERSIST', key]);
-      else out.command(['PEXPIREAT', key, effect.expireAt]);
-      return;
-    case 'increment': {
-      const by = String(effect.delta);
-      if (effect.type === Type.string) out.command(['INCRBY', key, by]);
-      else if (effect.type === Type.hash) out.command(['HINCRBY', key, latin1(effect.name), by]);
-      else out.command(['ZINCRBY', key, by, latin1(effect.name)]);
-      return;
-    }
-    case 'put':
-      if (effect.type === Type.set) out.command(['SADD', key, ...effect.names.map(latin1)]);
-      else
-        out.command([
-          effect.type === Type.hash ? 'HSET' : 'ZADD',
-          key,
-          ...effect.names.flatMap((name, i) =>
-            effect.type === Type.hash ? [latin1(name), effect.values[i]!] : [effect.values[i]!, latin1(name)],
-          ),
-        ]);
-      return;
-    case 'remove':
-      out.command([
-        effect.type === Type.hash ? 'HDEL' : effect.type === Type.set ? 'SREM' : 'ZREM',
-        key,
-        ...effect.names.map(latin1),
-      ]);
   }
 }

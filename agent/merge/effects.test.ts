@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { CommandScanner, encodeCommand } from '../resp';
 import { Class, commandByName, commandNames, findCommand, UNKNOWN_COMMAND } from './commands';
 import { decodeEffects, type Effect, INT64_MAX, INT64_MIN, parseInteger, parseScore } from './effects';
-import { Type } from './window';
+import { Type } from './key-state';
 
 function effectsOf(...argv: (string | Buffer)[]): Effect[] {
   const scanner = new CommandScanner();

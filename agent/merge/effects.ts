@@ -1,7 +1,8 @@
-/** What a command of the replication stream does to each key, in the terms of the merge rule. */
+/** What a command of the replication stream does to each key, in the terms of the merge rule, and back. */
+import type { CommandWriter } from '../resp';
 import type { Command } from './commands';
 import { Class, Code } from './commands';
-import { Type } from './window';
+import { Type } from './key-state';
 
 /** A command's arguments as byte ranges: the scanner that found it, or anything alike. */
 export interface Args {
@@ -250,4 +251,52 @@ export function parseScore(text: string): number | null {
   if (/^[+-]?inf(?:inity)?$/.test(lower)) return lower.startsWith('-') ? -Infinity : Infinity;
   if (!/^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?$/.test(lower)) return null;
   return Number(lower);
+}
+
+/** Effects on one key. */
+export type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
+
+/** The command that has an effect where nothing contradicts it. */
+export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
+  const key = Buffer.from(effect.key, 'latin1');
+  const latin1 = (text: string): Buffer => Buffer.from(text, 'latin1');
+  switch (effect.kind) {
+    case 'set':
+      if (effect.expireAt !== null) out.command(['SET', key, effect.value, 'PXAT', effect.expireAt]);
+      else if (effect.keepTtl) out.command(['SET', key, effect.value, 'KEEPTTL']);
+      else out.command(['SET', key, effect.value]);
+      return;
+    case 'delete':
+    case 'expire':
+      out.command(['DEL', key]);
+      return;
+    case 'ttl':
+      if (effect.expireAt === null) out.command(['PERSIST', key]);
+      else out.command(['PEXPIREAT', key, effect.expireAt]);
+      return;
+    case 'increment': {
+      const by = String(effect.delta);
+      if (effect.type === Type.string) out.command(['INCRBY', key, by]);
+      else if (effect.type === Type.hash) out.command(['HINCRBY', key, latin1(effect.name), by]);
+      else out.command(['ZINCRBY', key, by, latin1(effect.name)]);
+      return;
+    }
+    case 'put':
+      if (effect.type === Type.set) out.command(['SADD', key, ...effect.names.map(latin1)]);
+      else
+        out.command([
+          effect.type === Type.hash ? 'HSET' : 'ZADD',
+          key,
+          ...effect.names.flatMap((name, i) =>
+            effect.type === Type.hash ? [latin1(name), effect.values[i]!] : [effect.values[i]!, latin1(name)],
+          ),
+        ]);
+      return;
+    case 'remove':
+      out.command([
+        effect.type === Type.hash ? 'HDEL' : effect.type === Type.set ? 'SREM' : 'ZREM',
+        key,
+        ...effect.names.map(latin1),
+      ]);
+  }
 }

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { CommandWriter } from '../resp';
 import { OriginTable } from './origins';
 import { correctKey, keepTtls, resolve, resolveTtl, rewriteKey, visibleType } from './resolve';
-import { KeyState, Op, saw, Type } from './window';
+import { KeyState, Op, saw, Type } from './key-state';
 
 const origins = new OriginTable();
 const EU = origins.index('eu:1');

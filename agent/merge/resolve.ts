@@ -2,8 +2,8 @@
 import type { CommandWriter } from '../resp/encode';
 import { INT64_MAX, INT64_MIN, parseInteger, parseScore } from './effects';
 import type { OriginTable } from './origins';
-import type { Element, Increment, KeyState, Op, Put, TtlPut } from './window';
-import { saw, Type } from './window';
+import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
+import { saw, Type } from './key-state';
 
 /** Order among live operations: the higher stamp, then the higher region name. */
 export function isHigher(a: Op, b: Op, origins: OriginTable): boolean {

@@ -9,7 +9,7 @@ import type { ReplicaLink } from '../capture';
 import { Batch } from '../merge/batch';
 import { MergeCore } from '../merge/core';
 import type { Replay } from '../merge/replay';
-import type { KeyState } from '../merge/window';
+import type { KeyState } from '../merge/key-state';
 import type { Beat } from '../peers';
 import {
   decodeRecord,

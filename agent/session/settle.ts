@@ -1,7 +1,7 @@
 /** Which unsettled key to send the state of, when, and how it is read. */
 import { decodeDump, toCommands, type RdbKey } from '../capture';
 import type { Batch } from '../merge/batch';
-import type { KeyState } from '../merge/window';
+import type { KeyState } from '../merge/key-state';
 import { CommandWriter, type Reply } from '../resp';
 
 /** A key's writers get this long to come to rest before its state is read, and so long until it is sent again. */

@@ -5,7 +5,7 @@
 import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
 import { Replay } from '../../agent/merge/replay';
-import type { KeyState } from '../../agent/merge/window';
+import type { KeyState } from '../../agent/merge/key-state';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
 import { positionAfter } from '../../agent/stream/position';

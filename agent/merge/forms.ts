@@ -1,0 +1,54 @@
+/** What a command's form tells of it. */
+import type { CommandScanner } from '../resp';
+import { OWN_PREFIX } from '../stream/keys';
+import { Class, Code, type Command } from './commands';
+import { argText } from './effects';
+
+/** Whether a command that meets nothing may go as it came. */
+export function isPlain(command: Command, scanner: CommandScanner): boolean {
+  return command.class === Class.element && command.code !== Code.unlink && isUnconditional(command, scanner);
+}
+
+/** Whether the bytes say what happened without a condition (NX, GT …) which the receiver would judge anew. */
+export function isUnconditional(command: Command, scanner: CommandScanner): boolean {
+  switch (command.code) {
+    case Code.set:
+      return scanner.argc === 3 || !hasFlags(scanner, 3);
+    case Code.setnx:
+    case Code.hsetnx:
+    case Code.getset:
+    case Code.mset:
+      return false;
+    case Code.zadd:
+      return scanner.buf[scanner.argStart[2]!]! < 65 || isInfinity(scanner);
+    default:
+      return true;
+  }
+}
+
+function isInfinity(scanner: CommandScanner): boolean {
+  return /^inf/i.test(argText(scanner, 2));
+}
+
+function hasFlags(scanner: CommandScanner, from: number): boolean {
+  for (let i = from; i < scanner.argc; i++) {
+    const length = scanner.argEnd[i]! - scanner.argStart[i]!;
+    if (length <= 3 && /^(?:NX|XX|GET)$/i.test(argText(scanner, i))) return true;
+  }
+  return false;
+}
+
+/** A client's hand on an agent's key stays in its region. */
+export function isOwnKey(command: Command, scanner: CommandScanner): boolean {
+  if (command.firstKey !== 1 || scanner.argc < 2) return false;
+  const start = scanner.argStart[1]!;
+  return (
+    scanner.buf[start] === 109 &&
+    scanner.argEnd[1]! - start >= OWN_PREFIX.length &&
+    scanner.buf.toString('latin1', start, start + OWN_PREFIX.length) === OWN_PREFIX
+  );
+}
+
+export function isSentinelHello(command: Command, scanner: CommandScanner): boolean {
+  return command.code === Code.publish && scanner.argc > 1 && argText(scanner, 1) === '__sentinel__:hello';
+}

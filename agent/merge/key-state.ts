@@ -1,0 +1,429 @@
+/**
+ * What is known of one key, and what operations do to it. The merge rule, per element (a key's string, a hash field, a set
+ * member, a sorted set's member):
+ *
+ * - a put, and a delete, removes what it has *seen* of the element; so the live puts have not seen each other;
+ * - among live puts the highest (stamp, region) wins;
+ * - the value is the winner plus every live increment;
+ * - an operation of one type removes what it has seen of the key's other types; where unseen writes of two types meet,
+ *   the type of the highest live operation stands;
+ * - a time to live is a put of its own. A string's holds only while the winner is one that it has seen, that came with
+ *   it, or that kept it (KEEPTTL); a collection's as long as the key lives;
+ * - an expiry is a delete. The region whose own EXPIRE or PERSIST it had not seen still has the key, and sends its state.
+ *
+ * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
+ * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
+ */
+import { seenAt, type Seen } from './origins';
+
+/** What most keys and elements have of most things; never changed. */
+export const NONE: never[] = [];
+
+/** One operation's identity, stamp and *seen*. */
+export class Op {
+  constructor(
+    /** Interned origin. */
+    readonly origin: number,
+    /** Position in the origin's stream. */
+    readonly position: number,
+    readonly stamp: number,
+    readonly seen: Seen,
+  ) {}
+}
+
+/** Whether `later` had seen `earlier`. An operation has not seen itself. */
+export function saw(later: Op, earlier: Op): boolean {
+  return later.origin === earlier.origin
+    ? later.position > earlier.position
+    : seenAt(later.seen, earlier.origin) >= earlier.position;
+}
+
+export const Type = { string: 0, hash: 1, set: 2, zset: 3 } as const;
+export type Type = (typeof Type)[keyof typeof Type];
+const ALL_TYPES = 15;
+export const TYPE_NAMES = ['string', 'hash', 'set', 'zset'] as const;
+
+export interface Put {
+  readonly op: Op;
+  /** The value's bytes (a score's text for sorted sets, empty for sets). */
+  readonly value: Buffer;
+}
+
+export interface Increment {
+  readonly op: Op;
+  /** Integers as bigint; sorted sets' as number. */
+  readonly delta: bigint | number;
+  /** For several added up: the lowest position of each origin among them. */
+  readonly floors?: readonly number[];
+}
+
+export class Element {
+  /** Live puts: none has seen another; at most one per origin. */
+  puts: readonly Put[] = NONE;
+  increments: Increment[] = NONE;
+  /** What was in Redis before the window is removed: the live parts are the whole value. */
+  baseDead: boolean;
+  /** Operations on this element not yet seen by all. */
+  unstable = 0;
+  /** Length of `increments` at which those seen by all are added up. */
+  private compactAt = COMPACT_INCREMENTS;
+  constructor(
+    readonly type: Type,
+    /** Field or member in Latin-1; empty for a string. */
+    readonly name: string,
+    baseDead: boolean,
+  ) {
+    this.baseDead = baseDead;
+  }
+  get live(): boolean {
+    return this.puts.length > 0 || this.increments.length > 0;
+  }
+
+  /**
+   * Increments that every member has seen live and die together, for whatever comes has seen them all: they become
+   * one, or part of the base where nothing in the window replaced it. Keeps a hot counter small.
+   */
+  compact(stable: readonly number[]): void {
+    if (this.increments.length < this.compactAt || this.type === Type.zset) return;
+    const rest: Increment[] = [];
+    let sum = 0n;
+    let last: Op | null = null;
+    const floors: number[] = [];
+    const lower = (position: number, origin: number): void => {
+      if (floors[origin] === undefined || floors[origin] > position) floors[origin] = position;
+    };
+    for (const increment of this.increments)
+      if (seenAt(stable, increment.op.origin) >= increment.op.position) {
+        sum += BigInt(increment.delta);
+        last = increment.op;
+        lower(last.position, last.origin);
+        increment.floors?.forEach(lower);
+      } else rest.push(increment);
+    if (last !== null) {
+      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta: sum, floors });
+      this.increments = rest;
+    }
+    this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
+  }
+}
+
+const COMPACT_INCREMENTS = 32;
+
+export interface TtlPut {
+  readonly op: Op;
+  /** Unix time in milliseconds at which the key expires; null: the key was made persistent. */
+  readonly at: number | null;
+  /** By EXPIRE or PERSIST: it renews a value that others may have seen expire. Else it came with its value. */
+  readonly alone: boolean;
+  /**
+   * It may have been removed where nothing tells: Redis drops a collection's with the last element, and SET … KEEPTTL
+   * keeps the one that it finds. What such an operation found is not always known here.
+   */
+  readonly isDoubtful: boolean;
+}
+
+export class KeyState {
+  string: Element | null = null;
+  /** Fields and members, by type digit + name. */
+  members: Map<string, Element> | null = null;
+  ttls: readonly TtlPut[] = NONE;
+  /** Operations known only as commands (lists, streams, APPEND …), not yet seen by all. */
+  opaques: readonly Op[] = NONE;
+  /** Expiries not yet seen by all: a renewal that had not seen one of them needs the key's state back. */
+  expiries: readonly Op[] = NONE;
+  /** Bits of the types of which nothing in Redis from before the window counts any more. */
+  deadTypes = 0;
+  ttlBaseDead = false;
+  /** Elements were removed, or a SET kept what it found: Redis has a say in the time to live (see `TtlPut.isDoubtful`). */
+  ttlByRedis = false;
+  /** The regions may differ in the time to live: this one looks, and says so if it has one. */
+  ttlDoubted = false;
+  /** Operations not yet seen by all. */
+  unstable = 0;
+  /** Of these, those about the whole key: deletes, TTLs, opaque ones. While there are any, no element folds. */
+  unstableKeyOps = 0;
+  /** The regions' writes can't be merged element by element: the settler will send the key's state. */
+  unsettled = false;
+  /** The region that has to send it, when it isn't the usual one (see core). */
+  settler: string | null = null;
+  /** How often Redis refused a command on it. */
+  refusals = 0;
+  /** Elements that clients wrote beside a block that had not seen it; 'all' when it concerned the whole key. */
+  raced: Set<Element> | 'all' | null = null;
+  /** Corrections that have not reached Redis yet. Until then the key can't fold: its value in Redis is not the rule's. */
+  corrections = 0;
+  /** What all members had seen when something began to hold it: all that came later is needed to decide again. */
+  heldFrom: readonly number[] = NONE;
+  /** Some of its operations are seen by all, but it can't leave the window yet. */
+  lagging = false;
+  /** The first and the last removal, of elements or of all, by each origin since the key came into the window. */
+  private removals: Map<number, { first: Op; last: Op }> | null = null;
+  /** Bits of the types that `members` has ever held. */
+  private memberTypes = 0;
+  private lastOrigin = -1;
+  private lastPosition = -1;
+  private tops: number[] | null = null;
+
+  constructor(
+    /** Changed by SWAPDB. */
+    public db: number,
+    /** The key in Latin-1. */
+    readonly key: string,
+  ) {}
+
+  /** Whether `op` has seen every operation known on this key (of its own origin it has, by order). */
+  isQuietFor(op: Op): boolean {
+    if (this.tops === null)
+      return (
+        this.lastOrigin === op.origin || this.lastOrigin < 0 || seenAt(op.seen, this.lastOrigin) >= this.lastPosition
+      );
+    for (let o = 0; o < this.tops.length; o++) if (o !== op.origin && this.tops[o]! > seenAt(op.seen, o)) return false;
+    return true;
+  }
+
+  /** The highest position known of an origin's operations on this key, −1 for none. */
+  positionOf(origin: number): number {
+    if (this.tops !== null) return seenAt(this.tops, origin);
+    return this.lastOrigin === origin ? this.lastPosition : -1;
+  }
+
+  note(op: Op): void {
+    if (this.tops !== null) {
+      while (this.tops.length <= op.origin) this.tops.push(-1);
+      if (this.tops[op.origin]! < op.position) this.tops[op.origin] = op.position;
+    } else if (this.lastOrigin === op.origin || this.lastOrigin < 0) {
+      this.lastOrigin = op.origin;
+      if (this.lastPosition < op.position) this.lastPosition = op.position;
+    } else {
+      this.tops = [];
+      while (this.tops.length <= Math.max(op.origin, this.lastOrigin)) this.tops.push(-1);
+      this.tops[this.lastOrigin] = this.lastPosition;
+      this.tops[op.origin] = op.position;
+    }
+  }
+
+  /** The one type that elements of this key have had since it came into the window; −1 for none, null for several. */
+  get onlyType(): Type | -1 | null {
+    const types = this.memberTypes | (this.string === null ? 0 : 1 << Type.string);
+    if ((types & (types - 1)) !== 0) return null;
+    return types === 0 ? -1 : ((31 - Math.clz32(types)) as Type);
+  }
+
+  element(type: Type, name: string): Element {
+    if (type === Type.string) return (this.string ??= new Element(type, '', this.isBaseDead(type)));
+    this.members ??= new Map();
+    const id = type + name;
+    let element = this.members.get(id);
+    if (element === undefined) {
+      element = new Element(type, name, this.isBaseDead(type));
+      this.members.set(id, element);
+      this.memberTypes |= 1 << type;
+    }
+    return element;
+  }
+
+  /** Whether elements that the window does not know are not there, whatever Redis has. */
+  isBaseDead(type: Type): boolean {
+    return (this.deadTypes & (1 << type)) !== 0;
+  }
+
+  findElement(type: Type, name: string): Element | undefined {
+    return type === Type.string ? (this.string ?? undefined) : this.members?.get(type + name);
+  }
+
+  *elements(): IterableIterator<Element> {
+    if (this.string !== null) yield this.string;
+    if (this.members !== null) yield* this.members.values();
+  }
+
+  /** Whether something keeps the key in the window beyond its last operation that not all have seen. */
+  get isHeld(): boolean {
+    return this.unsettled || this.ttlDoubted || this.corrections > 0;
+  }
+
+  /** Calls `visit` for each operation that the window holds something of. */
+  eachHeld(visit: (origin: number, position: number) => void): void {
+    const op = ({ origin, position }: Op): void => visit(origin, position);
+    for (const element of this.elements()) {
+      for (const put of element.puts) op(put.op);
+      for (const increment of element.increments) {
+        op(increment.op);
+        increment.floors?.forEach((position, origin) => visit(origin, position));
+      }
+    }
+    for (const ttl of this.ttls) op(ttl.op);
+    this.opaques.forEach(op);
+    this.expiries.forEach(op);
+  }
+
+  // What operations do. Each removes what it has seen, then adds its own part.
+
+  put(op: Op, type: Type, name: string, value: Buffer): Element {
+    this.removeOtherTypes(op, type);
+    if (type !== Type.string) this.dropTtlOfEmptied(op, type);
+    const element = this.element(type, name);
+    removeSeen(element, op);
+    const put = { op, value };
+    element.puts = element.puts.length === 0 ? [put] : [...element.puts, put];
+    element.baseDead = true;
+    return element;
+  }
+
+  increment(op: Op, type: Type, name: string, delta: bigint | number): Element {
+    this.removeOtherTypes(op, type);
+    if (type !== Type.string) this.dropTtlOfEmptied(op, type);
+    const element = this.element(type, name);
+    // In place: a hot counter has many.
+    if (element.increments.length === 0) element.increments = [{ op, delta }];
+    else element.increments.push({ op, delta });
+    return element;
+  }
+
+  /** HDEL, SREM, ZREM of one element. */
+  remove(op: Op, type: Type, name: string): Element {
+    this.removeOtherTypes(op, type);
+    const element = this.element(type, name);
+    removeSeen(element, op);
+    element.baseDead = true;
+    this.ttlByRedis = true;
+    this.noteRemoval(op);
+    this.dropTtlOfEmptied(op, type);
+    return element;
+  }
+
+  /** Where nothing is left that `op` has seen, the key was deleted before it, or by it, and its time to live too. */
+  private dropTtlOfEmptied(op: Op, type: Type): void {
+    if (!this.ttls.some((ttl) => saw(op, ttl.op) && this.isRemovedBetween(ttl.op, op))) return;
+    for (const element of this.elements())
+      for (const part of [...element.puts, ...element.increments]) if (part.op === op || saw(op, part.op)) return;
+    // What it had seen may have been removed by something it had not, or be in Redis alone.
+    if (this.isBaseDead(type) && this.isQuietFor(op)) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    else this.doubtTtls(op);
+  }
+
+  private noteRemoval(op: Op): void {
+    this.removals ??= new Map();
+    const first = this.removals.get(op.origin)?.first ?? op;
+    this.removals.set(op.origin, { first, last: op });
+  }
+
+  /** Whether anything of the key may have been removed by what `op` had seen, or by itself, and `ttl` had not. */
+  private isRemovedBetween(ttl: Op, op: Op): boolean {
+    for (const { first, last } of this.removals?.values() ?? [])
+      if ((first === op || saw(op, first)) && !saw(ttl, last)) return true;
+    return false;
+  }
+
+  /** Whether those that `op` has seen still stand is not known. */
+  doubtTtls(op: Op): void {
+    this.ttls = this.ttls.map((ttl) => (saw(op, ttl.op) ? { ...ttl, isDoubtful: true } : ttl));
+  }
+
+  /** Whether the regions may differ in the time to live where operations meet that had not seen each other. */
+  get mayDifferInTtl(): boolean {
+    return this.ttlByRedis || this.ttls.some((ttl) => ttl.isDoubtful);
+  }
+
+  /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
+  wipe(op: Op, keepTtl = false): void {
+    for (const element of this.elements()) {
+      removeSeen(element, op);
+      element.baseDead = true;
+    }
+    if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
+    this.deadTypes = ALL_TYPES;
+    if (keepTtl) {
+      this.ttlByRedis = true;
+      return;
+    }
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    this.ttlBaseDead = true;
+  }
+
+  setTtl(op: Op, at: number | null, alone: boolean): void {
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
+    this.ttls = [...this.ttls, { op, at, alone, isDoubtful: false }];
+    this.ttlBaseDead = true;
+  }
+
+  /** DEL, UNLINK, FLUSHDB, an expiry. */
+  delete(op: Op): void {
+    this.noteRemoval(op);
+    this.wipe(op);
+  }
+
+  expire(op: Op): void {
+    this.expiries = [...this.expiries.filter((expiry) => !saw(op, expiry)), op];
+    this.delete(op);
+  }
+
+  /** Whether nothing counts any more of what was there before the window. */
+  get isReplaced(): boolean {
+    return this.deadTypes === ALL_TYPES && this.opaques.length === 0;
+  }
+
+  /** Whether the window knows what was done to the key element by element. */
+  get isByElement(): boolean {
+    return this.opaques.length === 0 && !this.unsettled;
+  }
+
+  /** Whether by the rule there is no such key, whatever Redis has. */
+  get isAbsent(): boolean {
+    if (this.deadTypes !== ALL_TYPES || this.opaques.length > 0) return false;
+    for (const element of this.elements()) if (element.live) return false;
+    return true;
+  }
+
+  /** Whether anything of the key is there that `op` has seen. */
+  holdsSeenBy(op: Op): boolean {
+    if (this.deadTypes !== ALL_TYPES) return true;
+    for (const element of this.elements())
+      for (const part of [...element.puts, ...element.increments]) if (saw(op, part.op)) return true;
+    return this.opaques.some((opaque) => saw(op, opaque));
+  }
+
+  /** Whether `op`, a renewal, met an expiry and neither had seen the other. */
+  contradictsExpiry(op: Op): boolean {
+    return this.expiries.some((expiry) => !saw(op, expiry) && !saw(expiry, op));
+  }
+
+  /** An operation known only as a command: its result, whatever it had seen included, becomes base. */
+  opaque(op: Op): void {
+    for (const element of this.elements()) {
+      removeSeen(element, op);
+      element.baseDead = false;
+    }
+    if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
+    this.opaques = [...this.opaques, op];
+    this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    this.deadTypes = 0;
+    this.ttlBaseDead = false;
+  }
+
+  hasOpaqueUnseenBy(op: Op): boolean {
+    for (const opaque of this.opaques) if (opaque !== op && !saw(op, opaque)) return true;
+    return false;
+  }
+
+  private removeOtherTypes(op: Op, type: Type): void {
+    this.deadTypes |= ALL_TYPES & ~(1 << type);
+    if (this.string !== null && type !== Type.string) {
+      removeSeen(this.string, op);
+      this.string.baseDead = true;
+    }
+    if (this.members !== null && (this.memberTypes & ~(1 << type)) !== 0)
+      for (const element of this.members.values()) {
+        if (element.type === type) continue;
+        removeSeen(element, op);
+        element.baseDead = true;
+      }
+  }
+}
+
+function removeSeen(element: Element, op: Op): void {
+  const { puts, increments } = element;
+  if (puts.length === 1) {
+    if (puts[0]!.op === op || saw(op, puts[0]!.op)) element.puts = NONE;
+  } else if (puts.length > 1) element.puts = puts.filter((put) => put.op !== op && !saw(op, put.op));
+  if (increments.length > 0) element.increments = increments.filter((i) => i.op !== op && !saw(op, i.op));
+}
