@@ -65,10 +65,15 @@ const PAUSING = new Set([
 ]);
 const PAUSE_MS_MIN = 10;
 const PAUSE_MS_MAX = 1000;
+const BLOCK_BYTES = 64 * 1024;
+/** Larger ones give their memory back. */
+const BLOCK_BYTES_KEPT = 2 * 1024 * 1024;
 
 export class Applier {
   private stopped = false;
   private armed = false;
+  /** The block on its way: the same memory for all of them, for each is over when Redis has answered. */
+  private block = new CommandWriter(BLOCK_BYTES);
 
   constructor(
     private readonly connection: RedisConnection,
@@ -112,7 +117,7 @@ export class Applier {
           items = [...items, ...extra.finish()];
         }
       } else if (!this.armed) await this.watch(watched);
-      const block = new CommandWriter(batchBytes(items) + 1024);
+      const block = this.emptyBlock();
       block.command(['MULTI']);
       for (const item of items) block.raw(item.bytes, 0, item.bytes.length, item.kind === 'plain' ? item.commands : 1);
       const commands = block.commands - 1;
@@ -120,7 +125,7 @@ export class Applier {
       // The cursor is watched for the next block at once.
       block.command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
       this.armed = false;
-      const { queueErrors, result, after } = await this.connection.transaction(block.take(), commands + 2, 2);
+      const { queueErrors, result, after } = await this.connection.transaction(block.view(), commands + 2, 2);
       const found = after[1];
       if (Array.isArray(result)) {
         this.cursor = text;
@@ -145,6 +150,12 @@ export class Applier {
       await sleep(pauseMs);
       pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
     }
+  }
+
+  private emptyBlock(): CommandWriter {
+    if (this.block.capacity > BLOCK_BYTES_KEPT) this.block = new CommandWriter(BLOCK_BYTES);
+    this.block.reset();
+    return this.block;
   }
 
   /** Watches the cursor and the keys. @returns the replication offset at a moment when all of them are watched */
@@ -265,12 +276,6 @@ function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError): Ref
   for (let i = 1; i < (command === 'MSET' ? scanner.argc : 2); i += 2)
     refusals.push({ db, command, key: i < scanner.argc ? text(i) : undefined, code: error.code, bytes });
   return refusals;
-}
-
-function batchBytes(items: readonly BatchItem[]): number {
-  let bytes = 0;
-  for (const item of items) bytes += item.bytes.length;
-  return bytes;
 }
 
 function sleep(ms: number): Promise<void> {

@@ -36,10 +36,20 @@ export interface BatchMark {
   readonly db: number;
 }
 
+const WRITER_BYTES = 64 * 1024;
+/**
+ * Writers of batches that are over, for the next ones: hundreds of batches a second, each with memory of its own, would have
+ * the garbage collector walk the whole heap several times a second.
+ */
+const spare: CommandWriter[] = [];
+const SPARE_MAX = 2;
+/** What a spare writer may hold. */
+const SPARE_BYTES_MAX = 1024 * 1024;
+
 /** Commands in the making. Keeps track of the database that Redis has selected at each point. */
 export class Batch {
   readonly items: BatchItem[] = [];
-  readonly writer = new CommandWriter(64 * 1024);
+  readonly writer = spare.pop() ?? new CommandWriter(WRITER_BYTES);
   /** Operations in it, for the counters. */
   operations = 0;
   /** Bytes of the records planned into it. */
@@ -47,6 +57,8 @@ export class Batch {
   /** The highest stamp of its operations. */
   stamp = 0;
   private db = -1;
+  /** What of the writer is among the items. */
+  private flushed = { length: 0, commands: 0 };
   /** Commands that stand one after the other in a record: copied together. */
   private runBuf: Buffer | null = null;
   private runStart = 0;
@@ -138,15 +150,25 @@ export class Batch {
     return this.items;
   }
 
+  /** It is over, and so are its items: their bytes are overwritten by those of other batches. */
+  release(): void {
+    this.items.length = 0;
+    if (spare.length === SPARE_MAX || this.writer.capacity > SPARE_BYTES_MAX) return;
+    this.writer.reset();
+    spare.push(this.writer);
+  }
+
   get hasGuards(): boolean {
     return this.items.some((item) => item.kind === 'guarded');
   }
 
   private flush(): void {
     this.endRun();
-    if (this.writer.commands === 0) return;
-    const commands = this.writer.commands;
-    const bytes = this.writer.take();
-    this.items.push({ kind: 'plain', bytes, commands });
+    const { flushed } = this;
+    const { length, commands } = this.writer;
+    if (commands === flushed.commands) return;
+    const bytes = this.writer.view().subarray(flushed.length);
+    this.items.push({ kind: 'plain', bytes, commands: commands - flushed.commands });
+    this.flushed = { length, commands };
   }
 }

@@ -7,7 +7,7 @@
  * been planned without it, the two meet again in `local`, which is then behind the block: the key is *raced*, and
  * `takeRaced` gives the keys to correct.
  */
-import { CommandScanner } from '../resp';
+import { CommandScanner, CommandWriter } from '../resp';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
 import { Batch } from './batch';
@@ -559,7 +559,7 @@ export class MergeCore {
     scanner.push(record.payload);
     const states = new Set<KeyState>();
     const wiped = new Set<KeyState>();
-    const writer = new Batch().writer;
+    const writer = new CommandWriter(record.payload.length);
     let opaque = false;
     while (scanner.next()) {
       const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;

@@ -113,6 +113,11 @@ export class CommandWriter {
     return this.buf.subarray(0, this.length);
   }
 
+  /** Bytes of memory that it holds. */
+  get capacity(): number {
+    return this.buf.length;
+  }
+
   /** Drops the content. */
   reset(): void {
     this.length = 0;

@@ -587,6 +587,7 @@ export class Session {
           };
     this.blocksOnTheirWay++;
     await this.applier!.apply(batch, text, amend).finally(() => this.blocksOnTheirWay--);
+    batch.release();
     raise(this.vector, vector);
     core.corrected(raced);
     this.applied.add(operations);
