@@ -9,7 +9,8 @@ import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
 import { type Beat, PeerMesh } from './peers';
-import { decodeRecord, isPrivate, type OriginId, privateOrigin, RecordKind, regionOf } from './record';
+import { decodeRecord, encodeRecord, isPrivate, type OriginId, privateOrigin, RecordKind, regionOf } from './record';
+import { restOf } from './merge/replay';
 import type { RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
 import { type Donor, type SettleRequest, serveDigests, serveNames, serveValues } from './session/donor';
@@ -76,7 +77,7 @@ export class Agent {
         origins: () => {
           const origins: { origin: OriginId; end: number }[] = [];
           for (const origin of journal.origins()) {
-            const end = journal.durableEnd(origin);
+            const end = journal.writtenEnd(origin);
             if (end !== undefined && this.isPublished(origin)) origins.push({ origin, end });
           }
           return origins;
@@ -88,6 +89,7 @@ export class Agent {
         },
       },
       have: (origin) => journal.appendedEnd(origin) ?? -1,
+      durable: (origin) => journal.durableEnd(origin) ?? -1,
       wants: (origin) => this.wants(origin),
       onRecords: (records, from) => this.onRecords(records, from),
       onBeat: (beat) => this.onBeat(beat),
@@ -149,8 +151,12 @@ export class Agent {
       }),
       setState: (state, reason) => this.setState(state, reason),
     };
-    journal.on('durable', () => {
+    journal.on('written', () => {
       mesh.notify();
+      this.session?.written();
+    });
+    journal.on('durable', () => {
+      mesh.acknowledge();
       this.session?.durable();
       if (this.session !== null) this.replicaPort?.update({ offset: this.session.position });
     });
@@ -172,6 +178,8 @@ export class Agent {
       segmentBytes: config.journal.segmentBytes,
       tailBytes: config.journal.tailBytes,
       fsync: config.journal.fsync,
+      // In semi-sync a client's WAIT hangs on it.
+      ...(config.replication.mode === 'semi-sync' ? { syncMs: 2 } : {}),
     });
     if (journal.recovery.cut !== null || journal.recovery.damage.length > 0)
       log.warn({ recovery: journal.recovery }, 'the journal was repaired at start');
@@ -306,11 +314,15 @@ export class Agent {
   private onRecords(records: Buffer[], from: string): void {
     let operations = 0;
     let bytes = 0;
-    for (const encoded of records) {
-      const record = decodeRecord(encoded, { verify: false });
+    for (let encoded of records) {
+      let record = decodeRecord(encoded, { verify: false });
       const end = this.journal.appendedEnd(record.origin);
       // Here already: by another link, or from before a restart.
       if (end !== undefined && (record.kind === RecordKind.birth || record.end <= end)) continue;
+      if (end !== undefined && record.start < end) {
+        encoded = encodeRecord(restOf(record, end));
+        record = decodeRecord(encoded, { verify: false });
+      }
       this.journal.append(encoded, this.config.replication.mode === 'async');
       this.session?.offer(record);
       operations += record.ops;

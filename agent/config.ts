@@ -127,7 +127,7 @@ const schema = section({
     /** Size of one file; space comes back file by file. Default: 64 MiB. */
     segmentBytes: whole(64 * KIB, GIB, 'bytes').default(64 * MIB),
     /** Newest records kept in memory for links that keep up. Default: 8 MiB. */
-    tailBytes: whole(0, GIB, 'bytes').default(8 * MIB),
+    tailBytes: whole(0, GIB, 'bytes').default(1 * MIB),
     /** Flush before a record counts as durable. Turn off only where losing the machine may lose data. Default: true. */
     fsync: z.boolean('true or false').default(true),
   }).prefault({}),

@@ -94,7 +94,7 @@ export class Inbox {
       for (;;) {
         const records = await this.source.read(origin, from, READ_BYTES);
         if (records.length === 0) {
-          // Offered, but not durable yet: it will be in a moment.
+          // Offered, but not written yet: it will be in a moment.
           await new Promise((resolve) => setTimeout(resolve, 2));
           if (from >= lane.end) break;
           continue;

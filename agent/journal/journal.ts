@@ -1,7 +1,12 @@
 /**
  * The journal: an append-only log on disk of encoded records of all origins, in the order in which they came. Appending
- * is synchronous and cheap; writing and flushing to disk happen in groups, one in flight. Readers see only what is
- * durable: what a peer has been sent, this agent will still have after a crash.
+ * is synchronous and cheap; writing happens in groups, one in flight, and flushing to the disk behind it, at its own pace.
+ *
+ * Readers see what is *written*: what a peer has been sent, this agent still has after a crash of its own. What is *durable*
+ * it has after a crash of the machine, too: acknowledgements go by that, and so does what may be dropped elsewhere. The
+ * end of the journal that such a crash takes is read again from Redis, with the same positions and stamps, for they follow
+ * from the stream's bytes alone. What is not of the stream (births, states, differences) could not be made again: nobody
+ * sees it before it is durable.
  *
  * The directory holds segments (segment.ts), a lock file and one small JSON document for the owner's use.
  */
@@ -28,6 +33,8 @@ export interface JournalOptions {
   readonly tailBytes?: number;
   /** Flush to the disk before a record counts as durable. Default true; false only where the machine's crash may lose data. */
   readonly fsync?: boolean;
+  /** Between the beginnings of two flushes, at least, while nobody waits for one, in ms. Default 10. */
+  readonly syncMs?: number;
 }
 
 /** Bytes that failed their checksum in a place where no write can have been torn. */
@@ -51,7 +58,9 @@ export interface JournalRecovery {
 }
 
 interface JournalEvents {
-  /** A group has become durable. */
+  /** A group can be read. */
+  written: [];
+  /** Groups have become durable. */
   durable: [];
   /** A write or a flush failed. It is tried again until it succeeds; nothing is lost while the process lives. */
   error: [JournalError];
@@ -64,8 +73,9 @@ const TAIL_BYTES = 8 * 1024 * 1024;
 /** One write's size: large enough for the disk's full speed, small enough that readers do not wait for it. */
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
 /** Between the beginnings of two groups, at least, while less than GROUP_BYTES_MIN waits; and while nobody waits for any. */
-const GROUP_MS = 2;
+const GROUP_MS = 1;
 const LAZY_GROUP_MS = 8;
+const SYNC_MS = 10;
 const GROUP_BYTES_MIN = 256 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
@@ -94,20 +104,30 @@ export class Journal extends EventEmitter<JournalEvents> {
   private readonly flushWaiters = new Deque<{ until: number; done: (error: Error | null) => void }>();
   private readonly segmentBytes: number;
   private readonly fsync: boolean;
+  private readonly syncMs: number;
   private fd = -1;
   private queuedBytes = 0;
+  /** Of the queue, from its head: how many are in the last segment, but not known to be durable. */
+  private written = 0;
+  private writtenBytes = 0;
+  /** A flush has failed: what was written since the last one has to be written again. */
+  private isDoubtful = false;
   private diskBytes = 0;
   private appended = 0;
   private committed = 0;
   private running: Promise<void> | null = null;
-  /** When the last group was begun. */
-  private committedAtMs = -Infinity;
+  private syncing: Promise<void> | null = null;
+  /** When the last group, and the last flush, was begun. */
+  private wroteAtMs = -Infinity;
+  private syncedAtMs = -Infinity;
   private awaited = false;
-  private isResting = false;
+  private syncAwaited = false;
+  private retrySyncMs = RETRY_MS_MIN;
+  private readonly writeRest = new Rest();
+  private readonly syncRest = new Rest();
   private trimming: Promise<void> = Promise.resolve();
   private isFull = false;
   private isClosing = false;
-  private stopPause: (() => void) | null = null;
   private lastError: JournalError | null = null;
 
   private constructor(
@@ -118,13 +138,14 @@ export class Journal extends EventEmitter<JournalEvents> {
     super();
     this.segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
     this.fsync = options.fsync ?? true;
+    this.syncMs = options.syncMs ?? SYNC_MS;
     this.tail = new Tail(options.tailBytes ?? TAIL_BYTES);
     this.recovery = { records: 0, cut: null, damage: [], holes: [], metaDamaged: !meta.load() };
     // eslint-disable-next-line @typescript-eslint/no-this-alias -- getters below need both
     const journal = this;
     this.source = {
       log: (origin) => this.logs.get(origin),
-      onDurable: (origin, wake) => this.onDurable(origin, wake),
+      onWritten: (origin, wake) => this.onWritten(origin, wake),
       segments: this.segmentList,
       get closed() {
         return journal.isClosing;
@@ -177,11 +198,16 @@ export class Journal extends EventEmitter<JournalEvents> {
     return position(this.logs.get(origin)?.appendedEnd);
   }
 
+  /** Up to where readers get the origin's records. */
+  writtenEnd(origin: string): number | undefined {
+    return position(this.logs.get(origin)?.writtenEnd);
+  }
+
   durableEnd(origin: string): number | undefined {
     return position(this.logs.get(origin)?.durableEnd);
   }
 
-  /** The lowest position from which a reader gets everything up to `durableEnd`. */
+  /** The lowest position from which a reader gets everything up to `writtenEnd`. */
   firstStart(origin: string): number | undefined {
     return position(this.logs.get(origin)?.chainStart);
   }
@@ -189,12 +215,12 @@ export class Journal extends EventEmitter<JournalEvents> {
   /** Whether a reader from `from` on gets everything; otherwise its reads fail with `trimmed`. */
   reaches(origin: string, from: number): boolean {
     const log = this.logs.get(origin);
-    return log !== undefined && log.durableEnd >= 0 && (log.born || from >= log.chainStart);
+    return log !== undefined && log.writtenEnd >= 0 && (log.born || from >= log.chainStart);
   }
 
   /**
    * Takes a record, which its maker or its receiver has verified. The buffer must not change afterwards.
-   * @param lazily it may take some milliseconds more until it is durable
+   * @param lazily it may take some milliseconds more until it is written
    * @throws JournalError `gap`, `overlap`, `malformed`, `closed`; the record was then not taken
    */
   append(encoded: Buffer, lazily = false): void {
@@ -256,6 +282,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   flushed(): Promise<void> {
     if (this.committed === this.appended) return Promise.resolve();
     this.hurry();
+    this.hurrySync();
     return new Promise((resolve, reject) => {
       this.flushWaiters.push({ until: this.appended, done: (error) => (error ? reject(error) : resolve()) });
     });
@@ -266,7 +293,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     return new JournalReader(this.source, origin, from);
   }
 
-  /** Every durable record, oldest first, in order of arrival. Not to be used while trimming. */
+  /** Every written record, oldest first, in order of arrival. Not to be used while trimming. */
   replay(): AsyncIterable<Buffer> {
     return replaySegments(this.segmentList.slice());
   }
@@ -306,8 +333,9 @@ export class Journal extends EventEmitter<JournalEvents> {
   async close(): Promise<void> {
     if (this.isClosing) return;
     this.isClosing = true;
-    this.stopPause?.();
-    while (this.running !== null) await this.running;
+    this.writeRest.stop();
+    this.syncRest.stop();
+    while (this.running !== null || this.syncing !== null) await (this.running ?? this.syncing);
     await this.trimming.catch(() => undefined);
     await this.meta.settled();
     for (const log of this.logs.values()) wakeAll(log.waiters.splice(0));
@@ -333,6 +361,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     const log: OriginLog = {
       origin,
       appendedEnd: -1,
+      writtenEnd: -1,
       durableEnd: -1,
       chainStart: -1,
       born: false,
@@ -344,7 +373,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     return log;
   }
 
-  private onDurable(origin: string, wake: () => void): void {
+  private onWritten(origin: string, wake: () => void): void {
     const log = this.logs.get(origin);
     if (log !== undefined) {
       log.waiters.push(wake);
@@ -360,116 +389,120 @@ export class Journal extends EventEmitter<JournalEvents> {
     this.queuedBytes += item.record?.length ?? 0;
     this.appended++;
     if (!lazily) this.hurry();
+    this.start();
+  }
+
+  private start(): void {
     // A promise's turn later: what one event appends becomes one group.
     this.running ??= Promise.resolve().then(() => this.run());
   }
 
-  /** Somebody waits for what is in the queue. */
+  /** Somebody waits for what is in the queue to be written. */
   private hurry(): void {
     if (this.awaited) return;
     this.awaited = true;
-    if (this.isResting) this.stopPause?.();
+    this.writeRest.stop();
   }
 
-  /** At once after a rest; under a steady trickle in groups, for each flush costs several operations' work. */
+  /** Somebody waits for it to be durable. */
+  private hurrySync(): void {
+    this.syncAwaited = true;
+    this.syncRest.stop();
+  }
+
+  /** At once after a rest; under a steady trickle in groups, for each costs several operations' work. */
   private async rest(): Promise<void> {
     for (;;) {
       const groupMs = this.awaited ? GROUP_MS : LAZY_GROUP_MS;
-      const restMs = groupMs - (performance.now() - this.committedAtMs);
-      if (restMs <= 0 || this.queuedBytes >= GROUP_BYTES_MIN || this.isClosing) return;
-      this.isResting = true;
-      await this.pause(restMs);
-      this.isResting = false;
+      const restMs = groupMs - (performance.now() - this.wroteAtMs);
+      if (restMs <= 0 || this.queuedBytes - this.writtenBytes >= GROUP_BYTES_MIN || this.isClosing) return;
+      await this.writeRest.of(restMs);
     }
   }
 
   private async run(): Promise<void> {
     let retryMs = RETRY_MS_MIN;
-    while (this.queue.length > 0) {
+    while (this.queue.length > this.written || this.isDoubtful) {
       await this.rest();
-      this.committedAtMs = performance.now();
+      this.wroteAtMs = performance.now();
       this.awaited = false;
-      let committed: { count: number; bytes: number };
       try {
-        committed = await this.commitNext();
+        if (this.isDoubtful) await this.rewrite();
+        else await this.writeNext();
         retryMs = RETRY_MS_MIN;
       } catch (error) {
-        const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
-        this.lastError = new JournalError(
-          'io',
-          `the journal in ${this.options.dir} cannot be written (${code}): ${errorText(error)}; ` +
-            `${this.queuedBytes} bytes wait in memory` +
-            (code === 'ENOSPC' || code === 'EDQUOT' ? '; make room on its disk' : ''),
-          { cause: error },
-        );
-        // Without a listener an 'error' would be thrown, here where the records are kept for the next attempt.
-        if (this.listenerCount('error') > 0) this.emit('error', this.lastError);
+        this.failed(error);
         if (this.isClosing) break;
-        await this.pause(retryMs);
+        await this.writeRest.of(retryMs);
         retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
-        continue;
       }
-      this.finish(committed.count, committed.bytes);
     }
     this.running = null;
   }
 
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.stopPause?.(), ms);
-      this.stopPause = () => {
-        clearTimeout(timer);
-        this.stopPause = null;
-        resolve();
-      };
-    });
+  private failed(error: unknown): void {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
+    this.lastError = new JournalError(
+      'io',
+      `the journal in ${this.options.dir} cannot be written (${code}): ${errorText(error)}; ` +
+        `${this.queuedBytes} bytes wait in memory` +
+        (code === 'ENOSPC' || code === 'EDQUOT' ? '; make room on its disk' : ''),
+      { cause: error },
+    );
+    // Without a listener an 'error' would be thrown, here where the records are kept for the next attempt.
+    if (this.listenerCount('error') > 0) this.emit('error', this.lastError);
   }
 
   /** Writes one group. On any error nothing has changed, and the same bytes are written again to the same place. */
-  private async commitNext(): Promise<{ count: number; bytes: number }> {
-    const first = this.queue.at(0);
+  private async writeNext(): Promise<void> {
+    const first = this.queue.at(this.written);
     let segment = this.segmentList[this.segmentList.length - 1];
-    if (first.record === null) {
-      await this.beginSegment(first);
-      if (first.base < 0) {
-        for (const { extents } of this.segmentList) extents.delete(first.log.origin);
-        return { count: 1, bytes: 0 };
-      }
-      first.log.durableEnd = first.log.chainStart = first.base;
-      first.log.born = false;
-      return { count: 1, bytes: 0 };
-    }
     const holdsRecords = segment !== undefined && segment.bytes > segment.headerBytes;
-    if (
-      segment === undefined ||
-      this.fd < 0 ||
-      (holdsRecords && segment.bytes + first.record.length > this.segmentBytes)
-    )
-      segment = await this.beginSegment(null);
+    const isFull = first.record !== null && holdsRecords && segment!.bytes + first.record.length > this.segmentBytes;
+    if (first.record === null || segment === undefined || this.fd < 0 || isFull) {
+      // What is not durable is all in the last segment: only there it can be written again.
+      if (this.written > 0) return this.synced();
+      segment = await this.beginSegment(first.record === null ? first : null);
+    }
+    if (first.record === null) {
+      const { log, base } = first;
+      if (base < 0) for (const { extents } of this.segmentList) extents.delete(log.origin);
+      else {
+        log.writtenEnd = log.durableEnd = log.chainStart = base;
+        log.born = false;
+      }
+      this.noteReadable([log]);
+      this.noteDurable(1);
+      return;
+    }
 
     const room = Math.min(this.segmentBytes - segment.bytes, GROUP_BYTES_MAX);
     const records: Buffer[] = [first.record];
     let bytes = first.record.length;
-    while (records.length < this.queue.length) {
-      const { record } = this.queue.at(records.length);
+    while (this.written + records.length < this.queue.length) {
+      const { record } = this.queue.at(this.written + records.length);
       if (record === null || bytes + record.length > room) break;
       records.push(record);
       bytes += record.length;
     }
     await writeAll(this.fd, records, segment.bytes);
-    // After a failed flush the system may call the pages clean: only writing them again makes a second flush mean anything.
-    if (this.fsync) await syncData(this.fd);
+    const isUnique = records.some((record) => record[9] !== RecordKind.stream);
+    if (isUnique && this.fsync) await syncData(this.fd);
 
-    for (let i = 0; i < records.length; i++) {
-      const record = records[i] as Buffer;
-      const { log } = this.queue.at(i);
-      this.noteDurable(segment, log, record);
+    const logs: OriginLog[] = [];
+    for (const record of records) {
+      const { log } = this.queue.at(this.written++);
+      this.noteWritten(segment, log, record);
+      if (log.waiters.length > 0 && logs[logs.length - 1] !== log) logs.push(log);
     }
     this.diskBytes += bytes;
-    return { count: records.length, bytes };
+    this.writtenBytes += bytes;
+    if (!this.fsync) this.noteDurable(this.written);
+    else this.syncing ??= this.sync();
+    this.noteReadable(logs);
   }
 
-  private noteDurable(segment: Segment, log: OriginLog, record: Buffer): void {
+  private noteWritten(segment: Segment, log: OriginLog, record: Buffer): void {
     const start = startOf(record);
     const end = endOf(record);
     const kind = record[9] as RecordKind;
@@ -479,24 +512,75 @@ export class Journal extends EventEmitter<JournalEvents> {
       log.chainStart = start;
       log.born = true;
     }
-    log.durableEnd = end;
+    log.writtenEnd = end;
     this.tail.push(log.lane, record);
   }
 
-  private finish(count: number, bytes: number): void {
-    const woken: OriginLog[] = [];
+  private noteReadable(logs: readonly OriginLog[]): void {
+    for (const log of logs) wakeAll(log.waiters.splice(0));
+    this.emit('written');
+    this.checkFull();
+  }
+
+  /** Flushes what is written, at its pace, until all of it is durable. */
+  private async sync(): Promise<void> {
+    while (this.written > 0 && !this.isDoubtful) {
+      for (;;) {
+        const restMs = this.syncMs - (performance.now() - this.syncedAtMs);
+        if (restMs <= 0 || this.syncAwaited || this.isClosing) break;
+        await this.syncRest.of(restMs);
+      }
+      this.syncedAtMs = performance.now();
+      this.syncAwaited = false;
+      const { written } = this;
+      try {
+        await syncData(this.fd);
+        this.retrySyncMs = RETRY_MS_MIN;
+        this.noteDurable(written);
+      } catch (error) {
+        // The system may call the pages clean now: only writing them again makes another flush mean anything.
+        this.isDoubtful = true;
+        this.failed(error);
+        if (this.isClosing) break;
+        await this.syncRest.of(this.retrySyncMs);
+        this.retrySyncMs = Math.min(this.retrySyncMs * 2, RETRY_MS_MAX);
+        this.start();
+      }
+    }
+    this.syncing = null;
+  }
+
+  /** Resolves when all that is written is durable, or has to be written again. */
+  private async synced(): Promise<void> {
+    this.hurrySync();
+    await this.syncing;
+  }
+
+  /** Writes again what is not durable, to the same place. */
+  private async rewrite(): Promise<void> {
+    await this.syncing;
+    const segment = this.segmentList[this.segmentList.length - 1] as Segment;
+    const records = Array.from({ length: this.written }, (_, i) => this.queue.at(i).record as Buffer);
+    await writeAll(this.fd, records, segment.bytes - this.writtenBytes);
+    this.isDoubtful = false;
+    this.syncing ??= this.sync();
+  }
+
+  /** The first `count` of the queue are on the disk. */
+  private noteDurable(count: number): void {
     for (let i = 0; i < count; i++) {
-      const { log } = this.queue.at(i);
-      if (log.waiters.length > 0 && woken[woken.length - 1] !== log) woken.push(log);
+      const { log, record } = this.queue.at(i);
+      if (record === null) continue;
+      log.durableEnd = endOf(record);
+      this.queuedBytes -= record.length;
+      this.writtenBytes -= record.length;
     }
     this.queue.drop(count);
-    this.queuedBytes -= bytes;
+    this.written = Math.max(0, this.written - count);
     this.committed += count;
     this.lastError = null;
-    for (const log of woken) wakeAll(log.waiters.splice(0));
     this.settleFlushes(null);
     this.emit('durable');
-    this.checkFull();
   }
 
   private settleFlushes(error: Error | null): void {
@@ -519,7 +603,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     const previous = this.segmentList[this.segmentList.length - 1];
     const sequence = (previous?.sequence ?? 0) + 1;
     const ends = new Map<string, number>();
-    for (const log of this.logs.values()) if (log.durableEnd >= 0) ends.set(log.origin, log.durableEnd);
+    for (const log of this.logs.values()) if (log.writtenEnd >= 0) ends.set(log.origin, log.writtenEnd);
     if (base !== null && base.base >= 0) ends.set(base.log.origin, base.base);
     // Records of the same name that wait behind it are of another history.
     else if (base !== null) ends.delete(base.log.origin);
@@ -580,8 +664,8 @@ export class Journal extends EventEmitter<JournalEvents> {
   private afterTrim(log: OriginLog, given: boolean): void {
     const first = this.segmentList.find((s) => s.extents.has(log.origin))?.extents.get(log.origin);
     if (first === undefined) {
-      if (log.durableEnd < 0) return; // its birth is still queued
-      log.chainStart = log.durableEnd;
+      if (log.writtenEnd < 0) return; // its birth is still queued
+      log.chainStart = log.writtenEnd;
       log.born = false;
       if (given && log.appendedEnd === log.durableEnd && log.waiters.length === 0) this.logs.delete(log.origin);
     } else if (first.firstStart >= log.chainStart) {
@@ -678,12 +762,12 @@ export class Journal extends EventEmitter<JournalEvents> {
     } else if (kind === RecordKind.birth) {
       log.chainStart = start;
       log.born = true;
-    } else if (start !== log.durableEnd) {
-      this.noteHole(origin, log.durableEnd, start);
+    } else if (start !== log.writtenEnd) {
+      this.noteHole(origin, log.writtenEnd, start);
       log.chainStart = start;
       log.born = false;
     }
-    log.durableEnd = log.appendedEnd = end;
+    log.durableEnd = log.writtenEnd = log.appendedEnd = end;
     segment.index(origin, start, end, kind, offset);
     (this.recovery as { records: number }).records++;
   }
@@ -698,7 +782,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     } else {
       this.noteHole(origin, log.durableEnd, end);
     }
-    log.durableEnd = log.appendedEnd = log.chainStart = end;
+    log.durableEnd = log.writtenEnd = log.appendedEnd = log.chainStart = end;
     log.born = false;
   }
 
@@ -722,4 +806,20 @@ function position(value: number | undefined): number | undefined {
 
 function wakeAll(waiters: readonly (() => void)[]): void {
   for (const wake of waiters) wake();
+}
+
+/** A wait that can be cut short. */
+class Rest {
+  stop: () => void = () => undefined;
+
+  of(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.stop(), ms);
+      this.stop = () => {
+        clearTimeout(timer);
+        this.stop = () => undefined;
+        resolve();
+      };
+    });
+  }
 }

@@ -12,28 +12,29 @@ const CHUNK_BYTES = 1024 * 1024;
 export interface OriginLog {
   readonly origin: string;
   appendedEnd: number;
+  writtenEnd: number;
   durableEnd: number;
-  /** The lowest position from which everything up to `durableEnd` is there. */
+  /** The lowest position from which everything up to `writtenEnd` is there. */
   chainStart: number;
   /** The chain begins with the origin's birth: nothing can be missing before it. */
   born: boolean;
-  /** The newest durable records, kept by the tail. */
+  /** The newest written records, kept by the tail. */
   readonly lane: Deque<Buffer>;
-  /** Called once when `durableEnd` has moved. */
+  /** Called once when `writtenEnd` has moved. */
   waiters: (() => void)[];
 }
 
 /** What a reader needs of its journal. */
 export interface ReaderSource {
   log(origin: string): OriginLog | undefined;
-  /** Runs `wake` once, when records of the origin may have become durable or the journal closes. */
-  onDurable(origin: string, wake: () => void): void;
+  /** Runs `wake` once, when records of the origin may have been written or the journal closes. */
+  onWritten(origin: string, wake: () => void): void;
   /** Oldest first; changes when segments are added and trimmed. */
   readonly segments: readonly Segment[];
   readonly closed: boolean;
 }
 
-/** Reads the durable records of one origin in order. One `read` at a time. */
+/** Reads the written records of one origin in order. One `read` at a time. */
 export class JournalReader {
   private place: { segment: Segment; extent: Extent; cursor: Cursor } | null = null;
   private closed = false;
@@ -53,7 +54,7 @@ export class JournalReader {
   }
 
   /**
-   * The next records, as many as fit into `bytesMax` but one at least; none at the end of what is durable.
+   * The next records, as many as fit into `bytesMax` but one at least; none at the end of what is written.
    * They may be views of one larger buffer: a caller that keeps a few of many should copy them.
    * @throws JournalError `trimmed` when the journal does not reach back to the reader's position; `damaged`
    */
@@ -62,7 +63,7 @@ export class JournalReader {
     this.busy = true;
     try {
       const log = this.source.log(this.origin);
-      if (this.closed || this.source.closed || log === undefined || this.from >= log.durableEnd) return [];
+      if (this.closed || this.source.closed || log === undefined || this.from >= log.writtenEnd) return [];
       if (this.from < log.chainStart && !log.born)
         throw new JournalError(
           'trimmed',
@@ -85,11 +86,11 @@ export class JournalReader {
   /** Resolves when there may be more to read, at once if there is, and when reader or journal are closed. */
   wait(): Promise<void> {
     const log = this.source.log(this.origin);
-    if (this.closed || this.source.closed || (log !== undefined && this.from < log.durableEnd))
+    if (this.closed || this.source.closed || (log !== undefined && this.from < log.writtenEnd))
       return Promise.resolve();
     return new Promise((resolve) => {
       this.wake = resolve;
-      this.source.onDurable(this.origin, resolve);
+      this.source.onWritten(this.origin, resolve);
     });
   }
 
@@ -180,7 +181,7 @@ export class JournalReader {
   }
 }
 
-/** Every durable record of the segments, in order of arrival. */
+/** Every written record of the segments, in order of arrival. */
 export async function* replaySegments(segments: readonly Segment[]): AsyncGenerator<Buffer> {
   for (const segment of segments) {
     const limit = segment.bytes;

@@ -91,7 +91,7 @@ export interface Extent {
   readonly markStarts: number[];
 }
 
-/** What is known of one segment file. Only records that are durable are known. */
+/** What is known of one segment file. Only records that are written are known. */
 export class Segment {
   readonly extents = new Map<string, Extent>();
   /** Ranges [from, to) that failed their checksums; readers step over them. */
@@ -101,7 +101,7 @@ export class Segment {
     readonly dir: string,
     readonly sequence: number,
     readonly headerBytes: number,
-    /** Bytes of header and durable records. */
+    /** Bytes of header and written records. */
     public bytes: number,
   ) {}
 

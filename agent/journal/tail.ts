@@ -1,4 +1,4 @@
-/** The newest durable records, in memory, so that a reader in step with the writer never touches the disk. */
+/** The newest written records, in memory, so that a reader in step with the writer never touches the disk. */
 import { RecordKind } from '../record';
 import { Deque } from '../deque';
 

@@ -69,3 +69,15 @@ test('what was passed since a mark can be dropped', () => {
   set(batch, 0, ['f', '6']);
   expect(commandsOf(batch)).toEqual(['SELECT 0', 'MSET a 1 b 2', 'SET f 6']);
 });
+
+test('the memory of batches that are over is used again, and nothing of them comes along', () => {
+  const before = new Batch();
+  set(before, 3, ['a', '1'], ['b', '2']);
+  before.finish();
+  const { writer } = before;
+  before.release();
+  const after = new Batch();
+  expect(after.writer).toBe(writer);
+  set(after, 0, ['c', '3'], ['d', '4']);
+  expect(commandsOf(after)).toEqual(['SELECT 0', 'MSET c 3 d 4']);
+});

@@ -36,6 +36,8 @@ export interface BatchMark {
   readonly db: number;
 }
 
+/** Records up to this size are copied at once, others piece by piece. */
+const STAGE_BYTES_MAX = 512 * 1024;
 const WRITER_BYTES = 64 * 1024;
 /**
  * Writers of batches that are over, for the next ones: hundreds of batches a second, each with memory of its own, would have
@@ -87,6 +89,7 @@ export class Batch {
    * to keys, times to live and notifications, and costs Redis half as much.
    */
   set(db: number, buf: Buffer, start: number, end: number): void {
+    if (buf.length <= STAGE_BYTES_MAX) this.writer.stage(buf, start);
     if (this.setsStart >= 0 && this.db === db && this.runBuf === null && end - start < MSET_VALUE_BYTES) {
       this.writer.append(buf, start, end);
       if (++this.sets === MSET_PAIRS) this.endSets();
@@ -110,8 +113,7 @@ export class Batch {
   rewind(mark: BatchMark): void {
     this.setsStart = -1;
     this.runBuf = null;
-    this.writer.length = mark.length;
-    this.writer.commands = mark.commands;
+    this.writer.rewind(mark.length, mark.commands);
     this.db = mark.db;
   }
 

@@ -39,6 +39,14 @@ export function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] 
 }
 
 /**
+ * What of a record comes after a position inside it. An agent that has lost the end of its journal reads its stream
+ * again, and need not cut it where it did before: the operations are the same, and so are their positions.
+ */
+export function restOf(record: OpRecord, at: number): OpRecord {
+  return record.kind === RecordKind.stream ? splitRecord(record, at)[1] : { ...record, start: at };
+}
+
+/**
  * A record by what of it is in Redis. Only the bytes of the stream have positions of their own: any other record is in
  * Redis as a whole or not at all.
  */

@@ -119,6 +119,7 @@ class Region {
       tls,
       source: this.store,
       have: (origin) => this.store.end(origin),
+      durable: (origin) => this.store.end(origin),
       onRecords: (records, from) => {
         if (this.onRecords) return this.onRecords(records, from);
         return this.keep(records);

@@ -74,7 +74,7 @@ export class PeerMesh {
         changed: () => this.#reroute(),
         beat: (placed, from) => this.#beat(placed, from),
         missing: (link, origin, firstStart) => this.#missing(link, origin, firstStart),
-        durable: (origin) => this.#durable().get(origin) ?? -1,
+        durable: (origin) => o.durable(origin),
       });
     }
   }
@@ -96,7 +96,7 @@ export class PeerMesh {
     return this.#port;
   }
 
-  /** Stops receiving, sends what is durable, and closes; within Timing.drainMs. */
+  /** Stops receiving, sends what there is, and closes; within Timing.drainMs. */
   async stop(): Promise<void> {
     if (this.#stopped) return;
     this.#stopped = true;
@@ -110,18 +110,22 @@ export class PeerMesh {
     clearTimeout(timer);
   }
 
-  /** Sends this region's own beat, once all records before its position are durable, after them. */
+  /** Sends this region's own beat, after all records before its position. */
   publish(beat: Beat): void {
     this.#endsStale = true;
-    this.#pass({ beat, after: Math.min(beat.position, this.#durable().get(beat.origin) ?? -1) });
+    this.#pass({ beat, after: Math.min(beat.position, this.#readable().get(beat.origin) ?? -1) });
   }
 
-  /** New durable records, own or foreign, may be there. */
+  /** New records, own or foreign, may be there to be sent. */
   notify(): void {
     this.#endsStale = true;
     this.#server.notify();
-    for (const { link } of this.#peers.values()) link?.acknowledge();
     this.#announce(false);
+  }
+
+  /** More records may have become durable. */
+  acknowledge(): void {
+    for (const { link } of this.#peers.values()) link?.acknowledge();
   }
 
   /** Positions, origins or what is wanted changed otherwise than by onRecords. */
@@ -222,8 +226,8 @@ export class PeerMesh {
     return link;
   }
 
-  /** Ends of what is durable here. */
-  #durable(): ReadonlyMap<OriginId, number> {
+  /** Ends of what can be sent from here. */
+  #readable(): ReadonlyMap<OriginId, number> {
     if (this.#endsStale) {
       this.#ends = new Map(this.o.source.origins().map(({ origin, end }) => [origin, end]));
       this.#endsStale = false;
@@ -238,7 +242,7 @@ export class PeerMesh {
     let bytes = 0;
     for (const [origin, { have }] of acked) {
       if (outlet && outlet.sentTo(origin) === undefined) continue;
-      if (have >= 0) bytes += Math.max(0, (this.#durable().get(origin) ?? -1) - have);
+      if (have >= 0) bytes += Math.max(0, (this.#readable().get(origin) ?? -1) - have);
     }
     return bytes;
   }
@@ -261,7 +265,7 @@ export class PeerMesh {
 
   #beat(placed: PlacedBeat, from: string): void {
     this.o.onBeat(placed.beat, from);
-    // Passed on once what came before it is durable here, too. What came after it may be here already.
+    // Passed on once what came before it can be. What came after it may be here already.
     const { origin, position } = placed.beat;
     this.#pass({ beat: placed.beat, after: Math.min(position, this.#inlet.position(origin)) });
   }
@@ -312,14 +316,14 @@ export class PeerMesh {
 
   /** Offers what is here and by which paths, when that changed. */
   #announce(grown: boolean): void {
-    const text = [...this.#durable().keys()].join() + [...this.#routes.paths].join(';');
+    const text = [...this.#readable().keys()].join() + [...this.#routes.paths].join(';');
     if (!grown && text === this.#offered) return;
     this.#offered = text;
     this.#server.offer(this.#offer());
   }
 
   #offer(): Downward {
-    const ends = this.#durable();
+    const ends = this.#readable();
     return {
       offer: {
         holdings: [...ends].map(([origin, end]) => ({ origin, end })),

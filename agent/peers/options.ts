@@ -73,6 +73,8 @@ export interface PeerMeshOptions {
   source: RecordSource;
   /** Position up to which an origin's records were taken by onRecords, or came otherwise; -1: nothing. */
   have(origin: OriginId): number;
+  /** Position up to which they would outlive a crash of this machine; peers may drop them. */
+  durable(origin: OriginId): number;
   /**
    * Whole encoded records of one origin, in order. `have` covers them once this returns, or its promise resolves; the
    * promise also holds back the link. A rejection resets the link, and they come again.

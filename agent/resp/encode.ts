@@ -5,6 +5,8 @@ export type Arg = Buffer | string | number;
 
 const CRLF = 0x0d0a;
 const INITIAL_BYTES = 16 * 1024;
+/** Room for what comes between staged pieces and is longer than what was there. */
+const STAGE_GAP_BYTES = 256;
 
 /** One command as RESP. Strings are UTF-8. */
 export function encodeCommand(args: readonly Arg[]): Buffer {
@@ -25,6 +27,12 @@ export class CommandWriter {
   commands = 0;
   private buf: Buffer;
   private size: number;
+  /** What `stage` has copied behind the content, and where its first byte is (or would be). */
+  private staged: Buffer | null = null;
+  private stagedFrom = 0;
+  private stagedAt = 0;
+  /** How far the content reached since then, where it has become shorter again. */
+  private reached = 0;
 
   constructor(initialBytes = INITIAL_BYTES) {
     this.size = Math.max(64, initialBytes);
@@ -77,10 +85,30 @@ export class CommandWriter {
 
   /** Appends bytes that are a part of a command: of arguments that were encoded elsewhere. */
   append(source: Buffer, start: number, end: number): this {
-    this.room(end - start);
-    source.copy(this.buf, this.length, start, end);
+    const from = this.stagedAt + start;
+    // Nothing was written yet where the bytes are staged. What is overwritten now comes before them, or is they.
+    if (source === this.staged && start >= this.stagedFrom && this.length <= from && this.reached <= from)
+      this.buf.copyWithin(this.length, from, this.stagedAt + end);
+    else {
+      this.room(end - start);
+      source.copy(this.buf, this.length, start, end);
+    }
     this.length += end - start;
     return this;
+  }
+
+  /**
+   * Makes ready for many small pieces of `source` from `start` on, to be appended in order: they are copied here in one go,
+   * and then moved within this buffer. A copy between buffers makes an object each time, and takes three times as long.
+   */
+  stage(source: Buffer, start: number): void {
+    if (source === this.staged) return;
+    this.room(STAGE_GAP_BYTES + source.length - start);
+    this.stagedAt = this.length + STAGE_GAP_BYTES - start;
+    source.copy(this.buf, this.length + STAGE_GAP_BYTES, start);
+    this.staged = source;
+    this.stagedFrom = start;
+    this.reached = 0;
   }
 
   /** Puts `head` in the place of the `bytes` bytes at `at`; it is not longer than they are. */
@@ -88,9 +116,16 @@ export class CommandWriter {
     const shift = bytes - head.length;
     if (shift > 0) {
       this.buf.copyWithin(at + head.length, at + bytes, this.length);
-      this.length -= shift;
+      this.rewind(this.length - shift, this.commands);
     }
     head.copy(this.buf, at);
+  }
+
+  /** Drops what was appended since the content was so long. */
+  rewind(length: number, commands: number): void {
+    this.reached = Math.max(this.reached, this.length);
+    this.length = length;
+    this.commands = commands;
   }
 
   /** The bytes, which are now the caller's; the writer is empty and goes on in new memory. */
@@ -102,6 +137,7 @@ export class CommandWriter {
       return copy;
     }
     const taken = this.buf.subarray(0, this.length);
+    this.staged = null;
     this.buf = Buffer.allocUnsafe(Math.min(this.buf.length, Math.max(this.size, 64)));
     this.length = 0;
     this.commands = 0;
@@ -120,6 +156,7 @@ export class CommandWriter {
 
   /** Drops the content. */
   reset(): void {
+    this.staged = null;
     this.length = 0;
     this.commands = 0;
   }
@@ -186,5 +223,6 @@ export class CommandWriter {
     );
     this.buf.copy(grown, 0, 0, this.length);
     this.buf = grown;
+    this.staged = null;
   }
 }

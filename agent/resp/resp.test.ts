@@ -148,6 +148,50 @@ describe('CommandScanner', () => {
 });
 
 describe('CommandWriter', () => {
+  test('what is staged and what is not makes the same bytes, whatever comes between', () => {
+    const source = Buffer.from(Array.from({ length: 2000 }, (_, i) => i % 251));
+    const other = Buffer.alloc(700, 'o');
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('stage' as const), at: fc.nat(source.length) }),
+      fc.record({ kind: fc.constant('piece' as const), at: fc.nat(source.length), bytes: fc.nat(200) }),
+      fc.record({ kind: fc.constant('next' as const), skip: fc.nat(40), bytes: fc.nat(200) }),
+      fc.record({ kind: fc.constant('other' as const), bytes: fc.nat(other.length) }),
+      fc.record({ kind: fc.constant('rewind' as const), bytes: fc.nat(400) }),
+      fc.record({ kind: fc.constant('head' as const), bytes: fc.integer({ min: 1, max: 30 }), shorter: fc.nat(30) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const writer = new CommandWriter(64);
+        let expected = Buffer.alloc(0);
+        let at = 0;
+        const piece = (start: number, bytes: number): void => {
+          at = Math.min(source.length, start + bytes);
+          writer.append(source, start, at);
+          expected = Buffer.concat([expected, source.subarray(start, at)]);
+        };
+        for (const s of steps) {
+          if (s.kind === 'stage') writer.stage(source, s.at);
+          else if (s.kind === 'piece') piece(s.at, s.bytes);
+          else if (s.kind === 'next') piece(Math.min(source.length, at + s.skip), s.bytes);
+          else if (s.kind === 'other') {
+            writer.raw(other, 0, s.bytes);
+            expected = Buffer.concat([expected, other.subarray(0, s.bytes)]);
+          } else if (s.kind === 'rewind') {
+            expected = expected.subarray(0, Math.max(0, expected.length - s.bytes));
+            writer.rewind(expected.length, 0);
+          } else if (expected.length >= s.bytes) {
+            const place = expected.length - s.bytes;
+            const head = Buffer.alloc(Math.max(0, s.bytes - s.shorter), 'h');
+            writer.replaceHead(place, s.bytes, head);
+            expected = Buffer.concat([expected.subarray(0, place), head]);
+          }
+          expect(writer.view().equals(expected)).toBe(true);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   test('writes what encodeCommand writes, and numbers and UTF-8', () => {
     const writer = new CommandWriter(1);
     writer.command(['SET', 'k', 'grün'.repeat(20)]).raw(encodeCommand(['PING']));

@@ -353,9 +353,13 @@ export class Session {
     this.publishBeats();
   }
 
+  /** New records can be read by peers. */
+  written(): void {
+    this.publishBeats();
+  }
+
   /** New records are durable. */
   durable(): void {
-    this.publishBeats();
     this.sendAck(false);
   }
 
@@ -364,7 +368,7 @@ export class Session {
       this.ownBeats.length = 0;
       return;
     }
-    const end = this.context.journal.durableEnd(this.recorder.state.origin) ?? -1;
+    const end = this.context.journal.writtenEnd(this.recorder.state.origin) ?? -1;
     let due: Beat | null = null;
     while (this.ownBeats.length > 0 && this.ownBeats[0]!.after <= end) due = this.ownBeats.shift()!.beat;
     if (due !== null) this.context.mesh.publish(due);

@@ -88,6 +88,27 @@ async function loseTail(of: Region, from: string, position: number): Promise<num
   return lost;
 }
 
+test("a machine's crash takes the end of a journal that peers have: it is read again, and nothing counts twice", async () => {
+  mesh = await Mesh.start();
+  const beta = mesh.region('beta');
+  let lost = 0;
+  const loads = await underLoad(mesh.regions, 45, async () => {
+    await sleep(1500);
+    await beta.agent.signal('SIGKILL');
+    const journal = await Journal.open({ dir: path.join(beta.layout.agent.data, 'journal'), bytesMax: 2 ** 40 });
+    const { offset } = journal.readMeta<{ offset: number }>()!;
+    await journal.close();
+    lost = await loseTail(beta, 'beta', offset);
+    beta.startAgent();
+    await beta.ready();
+    await sleep(200);
+  });
+  expect(lost).toBeGreaterThan(0);
+  await mesh.waitEqual();
+  await expectKept(mesh, loads);
+  expect(beta.tail(200)).toContain('"sync":"continue"');
+});
+
 /** alpha and gamma write the same key without knowing of each other; beta's Redis has alpha's, its journal has not. */
 async function aheadOfItsJournal(): Promise<void> {
   mesh = await Mesh.start();

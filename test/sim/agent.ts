@@ -4,7 +4,7 @@
  */
 import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
-import { Replay } from '../../agent/merge/replay';
+import { Replay, restOf } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/key-state';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
@@ -242,7 +242,7 @@ export class SimAgent {
   publishBeats(): void {
     while (this.ownBeats.length > 0) {
       const beat = this.ownBeats[0]!;
-      if (beat.position > this.host.safeOffset() || beat.after > (this.journal.durableEnd(beat.origin) ?? -1)) return;
+      if (beat.position > this.host.safeOffset() || beat.after > (this.journal.readableEnd(beat.origin) ?? -1)) return;
       // Own operations that a failover lost have to be here again first.
       for (const old of this.journal.origins())
         if (regionOf(old) === this.region && old !== this.origin)
@@ -269,11 +269,12 @@ export class SimAgent {
 
   /** The next record of an origin, from a peer. @returns false when it was not wanted */
   receive(record: OpRecord): boolean {
-    if (record.origin === this.origin || regionOf(record.origin) === this.region) return false;
+    // Of own older histories it takes what its journal has lost.
+    if (record.origin === this.origin) return false;
     const end = this.journal.end(record.origin);
     if (end === undefined ? record.kind !== RecordKind.birth : record.end <= end) return false;
-    if (end !== undefined && record.start !== end) throw new Error(`a gap in ${record.origin} at ${end}`);
-    const kept = this.journal.append(record);
+    if (end !== undefined && record.start > end) throw new Error(`a gap in ${record.origin} at ${end}`);
+    const kept = this.journal.append(end !== undefined && record.start < end ? restOf(record, end) : record);
     this.offer(kept);
     return true;
   }

@@ -1,4 +1,4 @@
-/** A model of the agent's journal: records in order of arrival, durable up to the last fsync. */
+/** A model of the agent's journal: records in order of arrival, durable up to the last fsync. A crash is one of the machine. */
 import { decodeRecord, encodeRecord, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
 
 export class SimJournal {
@@ -62,12 +62,24 @@ export class SimJournal {
     return this.durableEnds.get(origin);
   }
 
-  /** The durable record of an origin that follows a position; `position` undefined: the first one. */
-  after(origin: OriginId, position: number | undefined): OpRecord | undefined {
-    for (let i = 0; i < this.durable; i++) {
+  /** Up to where peers get an origin: all that is durable, and behind it what could be read from the stream again. */
+  readableEnd(origin: OriginId): number | undefined {
+    let end = this.durableEnds.get(origin);
+    for (let i = this.durable; i < this.records.length; i++) {
       const record = this.records[i]!;
-      if (record.origin === origin && (position === undefined || record.end > position)) return record;
+      if (record.origin !== origin) continue;
+      if (record.kind !== RecordKind.stream) break;
+      end = record.end;
     }
+    return end;
+  }
+
+  /** The readable record of an origin that follows a position; `position` undefined: the first one. */
+  after(origin: OriginId, position: number | undefined): OpRecord | undefined {
+    const end = this.readableEnd(origin) ?? -1;
+    for (const record of this.records)
+      if (record.origin === origin && record.end <= end && (position === undefined || record.end > position))
+        return record;
     return undefined;
   }
 
