@@ -29,7 +29,7 @@ export interface JournalOptions {
   readonly bytesMax: number;
   /** Size at which a segment is sealed and the next one begun. Space comes back by whole segments. Default 64 MiB. */
   readonly segmentBytes?: number;
-  /** Newest records kept in memory for readers. Default 8 MiB. */
+  /** Newest records kept in memory for readers. Default 1 MiB. */
   readonly tailBytes?: number;
   /** Flush to the disk before a record counts as durable. Default true; false only where the machine's crash may lose data. */
   readonly fsync?: boolean;
@@ -69,7 +69,7 @@ interface JournalEvents {
 }
 
 const SEGMENT_BYTES = 64 * 1024 * 1024;
-const TAIL_BYTES = 8 * 1024 * 1024;
+const TAIL_BYTES = 1024 * 1024;
 /** One write's size: large enough for the disk's full speed, small enough that readers do not wait for it. */
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
 /** Between the beginnings of two groups, at least, while less than GROUP_BYTES_MIN waits; and while nobody waits for any. */

@@ -86,7 +86,7 @@ export class Outlet {
     for (const subscription of this.#subscriptions.values()) if (subscription.id === id) this.#end(subscription);
   }
 
-  /** New durable records may be there. */
+  /** New records may be there. */
   notify(): void {
     for (const subscription of this.#subscriptions.values()) subscription.ready = true;
     this.#kick();
@@ -106,7 +106,7 @@ export class Outlet {
     this.#kick();
   }
 
-  /** Resolves when all that is durable now has been written. */
+  /** Resolves when all that is here now has been sent. */
   drain(): Promise<void> {
     if (this.#closed) return Promise.resolve();
     return new Promise((resolve) => {

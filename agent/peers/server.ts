@@ -108,7 +108,7 @@ class Session {
     refuse(this.call, error);
   }
 
-  /** Sends what is durable, then ends the stream. */
+  /** Sends what there is, then ends the stream. */
   async drain(): Promise<void> {
     await this.outlet.drain();
     if (this.#ended) return;
