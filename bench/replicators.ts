@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type AgentConfigInput } from '../agent/config';
-import { agentNodeOptions } from '../agent/node-options';
+import { agentEnvironment, agentNodeOptions } from '../agent/node-options';
 import { createCa, issueCertificate } from '../agent/peers/certificates';
 import { type Watched } from './cpu';
 import { freePort, HOST, type Place, type RedisServer } from './servers';
@@ -105,7 +105,8 @@ export class Meridian implements Replicator {
           ];
     const main = path.join(__dirname, '..', 'agent', 'main.js');
     const name = `${region}-agent`;
-    const child = this.place.spawn(name, process.execPath, [...agentNodeOptions, ...profile, main, '--config', config]);
+    const args = [...agentNodeOptions, ...profile, main, '--config', config];
+    const child = this.place.spawn(name, process.execPath, args, agentEnvironment);
     this.processes.push({ name, pid: child.pid ?? -1 });
   }
 

@@ -24,10 +24,19 @@ export class Place {
   private readonly servers: RedisServer[] = [];
 
   /** Starts a program whose output goes to a file. */
-  spawn(name: string, command: string, args: readonly string[], cwd?: string): ChildProcess {
+  spawn(
+    name: string,
+    command: string,
+    args: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): ChildProcess {
     const log = path.join(this.dir, `${name}.log`);
     const output = openSync(log, 'a');
-    const child = spawn(command, args, { stdio: ['ignore', output, output], cwd: cwd ?? this.dir });
+    const child = spawn(command, args, {
+      stdio: ['ignore', output, output],
+      cwd: this.dir,
+      env: { ...env, ...process.env },
+    });
     closeSync(output);
     running.add(child);
     child.once('exit', () => running.delete(child));

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { agentNodeOptions } from '../agent/node-options';
+import { agentEnvironment, agentNodeOptions } from '../agent/node-options';
 import { RedisConnection, ReplyError } from '../agent/resp';
 import { peersOf, topologyOf } from '../model';
 import { renderAgentConfig } from './agent-config';
@@ -259,7 +259,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
       command: process.execPath,
       args: [...agentNodeOptions, program, '--config', region.agent.config],
       cwd: region.agent.dir,
-      env: { NODE_COMPILE_CACHE: this.layout.dir.cache, ...process.env },
+      env: { NODE_COMPILE_CACHE: this.layout.dir.cache, ...agentEnvironment, ...process.env },
       log: region.agent.log,
       graceMs: agentGraceMs,
       probe: () => probeAgent(region.agent.adminPort),
