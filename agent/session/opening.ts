@@ -12,6 +12,7 @@
  * last of them is on disk the cursor says "joining": whatever breaks before, the join begins again with the same private
  * records, and whatever breaks after finds a region with its place in the mesh.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
 import { ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
@@ -101,8 +102,10 @@ export class Opening {
       },
       'replication stream open',
     );
-    if (session.established) await this.goOn(held, resume, continues);
-    else await this.join(continues);
+    if (session.established) {
+      if (resume !== null && continues === null) await this.endOldHistory(resume, server);
+      await this.goOn(held, resume, continues);
+    } else await this.join(continues);
 
     context.mesh.refresh();
     context.setState('active');
@@ -157,6 +160,37 @@ export class Opening {
     this.link = session.link = link;
     session.replId = this.outcome.replId;
     this.forked = forked && this.outcome.kind === 'continue';
+  }
+
+  /**
+   * After a failover: what the old history has behind the journal's end is still of that history, for peers may have it from
+   * here, from before this machine crashed. The new one begins where the two part.
+   */
+  private async endOldHistory({ replId, state }: ResumePoint, server: ServerInfo): Promise<void> {
+    const { session, outcome } = this;
+    const fork = server.forkOffset;
+    if (outcome.kind === 'full' || replId !== server.replId2 || outcome.offset >= fork) return;
+    const recorder = new Recorder(state, {
+      record: (record) => session.append(record),
+      marker: () => undefined,
+      heartbeat: () => undefined,
+      getAck: () => undefined,
+    });
+    for (let at = outcome.offset; at < fork;) {
+      session.alive();
+      const chunk = this.early.shift();
+      if (chunk === undefined) {
+        await sleep(1);
+        continue;
+      }
+      const old = chunk.subarray(0, fork - at);
+      recorder.push(old);
+      at += old.length;
+      if (old.length < chunk.length) this.early.unshift(chunk.subarray(old.length));
+    }
+    this.outcome = { ...outcome, offset: fork };
+    // The window is put together from what is written.
+    await this.context.journal.flushed();
   }
 
   /** Begins to read the own stream. */

@@ -1,8 +1,7 @@
-import { mkdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Journal } from '../../agent/journal';
-import { peekRecord, RecordKind, regionOf } from '../../agent/record';
+import { loseTail } from './journal';
 import { expectKept, underLoad } from './load';
 import { isLong, Mesh, type Region, until } from './mesh';
 
@@ -61,32 +60,6 @@ test('a graceful stop of an agent hands over all that was written before', async
   await mesh.waitEqual();
   await expectKept(mesh, loads);
 });
-
-/** Takes from a stopped agent's journal what came from a region behind a position, as a crash before it was on disk would. */
-async function loseTail(of: Region, from: string, position: number): Promise<number> {
-  const dir = path.join(of.layout.agent.data, 'journal');
-  const whole = `${dir}.whole`;
-  renameSync(dir, whole);
-  mkdirSync(dir);
-  const options = { bytesMax: 2 ** 40, fsync: false };
-  const [before, after] = [await Journal.open({ ...options, dir: whole }), await Journal.open({ ...options, dir })];
-  let lost = 0;
-  for await (const bytes of before.replay()) {
-    const { origin, start, end, kind } = peekRecord(bytes);
-    if (regionOf(origin) === from && end > position) {
-      lost++;
-      continue;
-    }
-    // What comes before may have been trimmed.
-    if (after.appendedEnd(origin) === undefined && kind !== RecordKind.birth) after.skipTo(origin, start);
-    after.append(Buffer.from(bytes));
-  }
-  await after.flushed();
-  await after.writeMeta(before.readMeta());
-  await before.close();
-  await after.close();
-  return lost;
-}
 
 test("a machine's crash takes the end of a journal that peers have: it is read again, and nothing counts twice", async () => {
   mesh = await Mesh.start();

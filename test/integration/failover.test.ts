@@ -1,10 +1,12 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Redis from 'ioredis';
 import { loopback } from '../../local/ports';
+import { Journal } from '../../agent/journal';
 import { LinkProxy } from '../../local/proxy';
 import { agentUser } from '../../local/redis-conf';
+import { loseTail } from './journal';
 import { expectKept, underLoad } from './load';
 import { Mesh, type Region, until } from './mesh';
 
@@ -105,6 +107,47 @@ test('a replica that has everything is promoted while the agent lives', async ()
   );
   await mesh.waitEqual();
   await expectKept(mesh, [...loads, ...after]);
+});
+
+test("the machine of a primary and its agent crashes: what the journal lost, the promoted replica and the peers have", async () => {
+  mesh = await Mesh.start({ replicas: 1 });
+  const beta = mesh.region('beta');
+  const { replica, port } = await replicate(beta);
+  const client = beta.client();
+  const other = beta.client({ db: 3 });
+  const loads = await underLoad([mesh.region('alpha')], 860, async () => {
+    await sleep(1500);
+    // Behind the last time that the agent wrote where it stood.
+    const dir = path.join(beta.layout.agent.data, 'journal');
+    const meta = (): string => readFileSync(path.join(dir, 'meta.json'), 'utf8');
+    const before = meta();
+    await until(async () => Promise.resolve(meta() !== before), 5000, 'the agent does not keep its place');
+    for (let i = 0; i < 100; i++) {
+      await client.incr('count');
+      await other.incr('count');
+    }
+    await until(async () => (await mesh.region('alpha').client().get('count')) === '100', 5000, 'alpha lacks it');
+    await until(async () => (await mesh.region('gamma').client({ db: 3 }).get('count')) === '100', 5000, 'gamma lacks it');
+    await until(async () => (await replica.get('count')) === '100', 5000, 'the replica lacks it');
+    await beta.agent.signal('SIGKILL');
+    await beta.redis.signal('SIGKILL');
+    const journal = await Journal.open({ dir, bytesMax: 2 ** 40 });
+    const { end } = journal.readMeta<{ end: number }>()!;
+    await journal.close();
+    expect(await loseTail(beta, 'beta', end)).toBeGreaterThan(0);
+    await replica.replicaof('NO', 'ONE');
+    beta.port = port;
+    beta.configure((config) => (config.redis.port = port));
+    beta.startAgent();
+    await beta.ready();
+    await sleep(200);
+  });
+  await mesh.waitEqual();
+  await expectKept(mesh, loads);
+  for (const region of mesh.regions) {
+    expect(await region.client().get('count')).toBe('100');
+    expect(await region.client({ db: 3 }).get('count')).toBe('100');
+  }
 });
 
 test('the agent follows a failover by Sentinel, without a restart', async () => {
