@@ -213,9 +213,10 @@ export class Opening {
       getAck: () => session.sendAck(true),
     });
     session.settler = new Settler();
+    // Before the first record of a new history: only with its place noted can its stream be gone on with behind that record.
+    await session.writeMeta();
     this.receive = (chunk) => session.receive(chunk);
     for (const chunk of this.early.splice(0)) session.receive(chunk);
-    await session.writeMeta();
     session.startTimers();
   }
 

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Redis from 'ioredis';
@@ -148,6 +148,32 @@ test("the machine of a primary and its agent crashes: what the journal lost, the
     expect(await region.client().get('count')).toBe('100');
     expect(await region.client({ db: 3 }).get('count')).toBe('100');
   }
+});
+
+test('an agent that dies before it has noted a new history begins it anew', async () => {
+  mesh = await Mesh.start({ replicas: 1 });
+  const beta = mesh.region('beta');
+  const { replica, port } = await replicate(beta);
+  await beta.client().incr('count');
+  await mesh.waitEqual();
+  await beta.agent.signal('SIGKILL');
+  await beta.redis.signal('SIGKILL');
+  await replica.replicaof('NO', 'ONE');
+  beta.port = port;
+  beta.configure((config) => (config.redis.port = port));
+  for (let i = 0; i < 5; i++) await replica.incr('count');
+  const inTheWay = path.join(beta.layout.agent.data, 'journal', 'meta.json.tmp');
+  mkdirSync(inTheWay);
+  beta.startAgent();
+  await until(() => Promise.resolve(beta.tail(200).includes('EISDIR')), 10_000, 'the agent can note its place');
+  for (let i = 0; i < 100; i++) {
+    await replica.incr('count');
+    await sleep(10);
+  }
+  rmdirSync(inTheWay);
+  await beta.ready();
+  await mesh.waitEqual();
+  for (const region of mesh.regions) expect(await region.client().get('count')).toBe('106');
 });
 
 test('the agent follows a failover by Sentinel, without a restart', async () => {
