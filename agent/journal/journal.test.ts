@@ -44,6 +44,11 @@ class Chain {
     return this.make(RecordKind.stream, bytes);
   }
 
+  /** One that could not be made again. */
+  unique(bytes = 20): Buffer {
+    return this.make(RecordKind.difference, bytes);
+  }
+
   private make(kind: RecordKind, bytes: number): Buffer {
     const start = this.end;
     this.end += bytes;
@@ -243,6 +248,84 @@ describe('a disk that refuses', () => {
     const flushed = expect(journal.flushed()).rejects.toMatchObject({ code: 'io' });
     await expect(journal.close()).rejects.toMatchObject({ code: 'io', message: expect.stringContaining('ENOSPC') });
     await flushed;
+  });
+
+  test('a flush that fails leaves nothing in doubt that is told durable', async () => {
+    const journal = await open({ fsync: true, syncMs: 300 });
+    const a = new Chain('a:00');
+    journal.append(a.birth());
+    await journal.flushed();
+    // A disk that forgets what it could not flush, as the system's pages are clean after an error.
+    const disk = new Map<number, Buffer>();
+    let dirty: [number, Buffer][] = [];
+    let left = 1;
+    const write = fs.writev as unknown as (...args: unknown[]) => void;
+    jest.spyOn(fs, 'writev').mockImplementation(((fd: number, buffers: Buffer[], at: number, done: unknown) => {
+      dirty.push([at, Buffer.concat(buffers)]);
+      write(fd, buffers, at, done);
+    }) as never);
+    jest.spyOn(fs, 'fdatasync').mockImplementation(((_fd: number, done: (error: Error | null) => void) => {
+      const failed = left-- > 0;
+      if (!failed) for (const [at, bytes] of dirty) bytes.forEach((_, i) => disk.set(at + i, bytes.subarray(i, i + 1)));
+      dirty = [];
+      done(failed ? Object.assign(new Error('EIO: refused'), { code: 'EIO' }) : null);
+    }));
+    const from = fs.statSync(segmentFiles()[0]!).size;
+    journal.append(a.next());
+    await new Promise((resolve) => journal.once('written', () => resolve(null)));
+    journal.append(a.unique());
+    while (journal.durableEnd('a:00') !== a.end) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(left).toBeLessThan(0);
+    const file = fs.readFileSync(segmentFiles()[0]!);
+    const lost = [...file.keys()].filter((at) => at >= from && !disk.has(at));
+    expect(lost).toEqual([]);
+  });
+
+  test('what is appended meanwhile does not have it tried again sooner', async () => {
+    const journal = await open();
+    const a = new Chain('a:00');
+    journal.append(a.birth());
+    await journal.flushed();
+    let errors = 0;
+    journal.on('error', () => errors++);
+    failing('writev', 'ENOSPC', Infinity);
+    for (const until = Date.now() + 300; Date.now() < until;) {
+      journal.append(a.next());
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    expect(errors).toBeLessThan(10);
+    jest.restoreAllMocks();
+    await journal.flushed();
+    expectSame(await readAll(journal, 'a:00'), a.records);
+  });
+
+  test('closing ends also where a flush fails before a segment would begin', async () => {
+    const journal = await open({ fsync: true });
+    const [a, b] = [new Chain('a:00'), new Chain('b:00')];
+    journal.append(a.birth());
+    journal.append(b.birth());
+    await journal.flushed();
+    let calls = 0;
+    failing('fdatasync', 'EIO', Infinity);
+    journal.on('error', () => {
+      if (++calls > 100) jest.restoreAllMocks();
+    });
+    journal.append(a.next());
+    journal.forget('b:00');
+    await expect(journal.close()).rejects.toMatchObject({ code: 'io', message: expect.stringContaining('EIO') });
+    expect(calls).toBeLessThan(5);
+  });
+
+  test('what a restart finds is on the disk before it counts as durable', async () => {
+    const journal = await open();
+    const a = new Chain('a:00');
+    journal.append(a.birth());
+    journal.append(a.next());
+    await journal.close();
+    const flushes = jest.spyOn(fs, 'fdatasync');
+    const again = await open({ fsync: true });
+    expect(again.durableEnd('a:00')).toBe(a.end);
+    expect(flushes).toHaveBeenCalled();
   });
 });
 

@@ -125,9 +125,14 @@ export class Journal extends EventEmitter<JournalEvents> {
   private retrySyncMs = RETRY_MS_MIN;
   private readonly writeRest = new Rest();
   private readonly syncRest = new Rest();
+  /** After a failure: nobody's haste cuts these short. */
+  private readonly writeRetry = new Rest();
+  private readonly syncRetry = new Rest();
   private trimming: Promise<void> = Promise.resolve();
   private isFull = false;
   private isClosing = false;
+  /** A flush has failed while closing: what it was for is lost. */
+  private gaveUp = false;
   private lastError: JournalError | null = null;
 
   private constructor(
@@ -333,8 +338,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   async close(): Promise<void> {
     if (this.isClosing) return;
     this.isClosing = true;
-    this.writeRest.stop();
-    this.syncRest.stop();
+    for (const rest of [this.writeRest, this.syncRest, this.writeRetry, this.syncRetry]) rest.stop();
     while (this.running !== null || this.syncing !== null) await (this.running ?? this.syncing);
     await this.trimming.catch(() => undefined);
     await this.meta.settled();
@@ -422,7 +426,7 @@ export class Journal extends EventEmitter<JournalEvents> {
 
   private async run(): Promise<void> {
     let retryMs = RETRY_MS_MIN;
-    while (this.queue.length > this.written || this.isDoubtful) {
+    while ((this.queue.length > this.written || this.isDoubtful) && !this.gaveUp) {
       await this.rest();
       this.wroteAtMs = performance.now();
       this.awaited = false;
@@ -433,7 +437,7 @@ export class Journal extends EventEmitter<JournalEvents> {
       } catch (error) {
         this.failed(error);
         if (this.isClosing) break;
-        await this.writeRest.of(retryMs);
+        await this.writeRetry.of(retryMs);
         retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
       }
     }
@@ -485,9 +489,14 @@ export class Journal extends EventEmitter<JournalEvents> {
       records.push(record);
       bytes += record.length;
     }
+    const isUnique = this.fsync && records.some((record) => record[9] !== RecordKind.stream);
+    // A flush that fails is told once: were another's records unflushed, they would seem to be durable with the next one.
+    if (isUnique && this.written > 0) return this.synced();
     await writeAll(this.fd, records, segment.bytes);
-    const isUnique = records.some((record) => record[9] !== RecordKind.stream);
-    if (isUnique && this.fsync) await syncData(this.fd);
+    if (isUnique) {
+      this.syncedAtMs = performance.now();
+      await syncData(this.fd);
+    }
 
     const logs: OriginLog[] = [];
     for (const record of records) {
@@ -497,7 +506,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     }
     this.diskBytes += bytes;
     this.writtenBytes += bytes;
-    if (!this.fsync) this.noteDurable(this.written);
+    if (isUnique || !this.fsync) this.noteDurable(this.written);
     else this.syncing ??= this.sync();
     this.noteReadable(logs);
   }
@@ -541,8 +550,11 @@ export class Journal extends EventEmitter<JournalEvents> {
         // The system may call the pages clean now: only writing them again makes another flush mean anything.
         this.isDoubtful = true;
         this.failed(error);
-        if (this.isClosing) break;
-        await this.syncRest.of(this.retrySyncMs);
+        if (this.isClosing) {
+          this.gaveUp = true;
+          break;
+        }
+        await this.syncRetry.of(this.retrySyncMs);
         this.retrySyncMs = Math.min(this.retrySyncMs * 2, RETRY_MS_MAX);
         this.start();
       }
@@ -689,7 +701,11 @@ export class Journal extends EventEmitter<JournalEvents> {
     for (const [i, sequence] of found.entries()) await this.recoverSegment(sequence, i === found.length - 1);
     const last = this.segmentList[this.segmentList.length - 1];
     // A last segment with an unsound header takes no more records: the next write begins another.
-    if (last !== undefined && last.headerBytes > 0) this.fd = await openFile(last.file, 'r+');
+    if (last !== undefined && last.headerBytes > 0) {
+      this.fd = await openFile(last.file, 'r+');
+      // Of an agent that was killed, the system may have what the disk has not.
+      if (this.fsync) await syncData(this.fd);
+    }
     this.isFull = this.diskBytes >= this.options.bytesMax;
   }
 

@@ -109,7 +109,7 @@ test('a replica that has everything is promoted while the agent lives', async ()
   await expectKept(mesh, [...loads, ...after]);
 });
 
-test("the machine of a primary and its agent crashes: what the journal lost, the promoted replica and the peers have", async () => {
+test('the machine of a primary and its agent crashes: what the journal lost, the promoted replica and the peers have', async () => {
   mesh = await Mesh.start({ replicas: 1 });
   const beta = mesh.region('beta');
   const { replica, port } = await replicate(beta);
@@ -127,7 +127,11 @@ test("the machine of a primary and its agent crashes: what the journal lost, the
       await other.incr('count');
     }
     await until(async () => (await mesh.region('alpha').client().get('count')) === '100', 5000, 'alpha lacks it');
-    await until(async () => (await mesh.region('gamma').client({ db: 3 }).get('count')) === '100', 5000, 'gamma lacks it');
+    await until(
+      async () => (await mesh.region('gamma').client({ db: 3 }).get('count')) === '100',
+      5000,
+      'gamma lacks it',
+    );
     await until(async () => (await replica.get('count')) === '100', 5000, 'the replica lacks it');
     await beta.agent.signal('SIGKILL');
     await beta.redis.signal('SIGKILL');
