@@ -216,15 +216,21 @@ async function fetchDigests(o: DifferenceOptions): Promise<DonorDigests | null> 
   try {
     for (;;) {
       o.alive();
-      for (const link of mesh.links()) {
-        if (link.state !== 'up') continue;
+      const waitedMs = Date.now() - started;
+      const links = mesh.links();
+      // Who is to be compared with is known when it is known what everybody has.
+      const isEarly = waitedMs < HOPE_MS && links.some((link) => link.state !== 'up');
+      for (const link of links) {
+        if (isEarly || link.state !== 'up') continue;
         try {
           const found = await digestsOf(o, link.peer);
-          // A history without any operation is in nobody's vector.
+          // A history without any operation is in nobody's vector. Of what the journal has lost in a crash, one peer may have
+          // more than another: what the donor lacks would be taken for new here, and come from the other one as well.
           const behind = [...o.held].some(
             ([origin, position]) =>
               regionOf(origin) === config.region &&
-              (found.vector.get(origin) ?? journal.firstStart(origin) ?? -1) < position,
+              (found.vector.get(origin) ?? journal.firstStart(origin) ?? -1) <
+                Math.max(position, waitedMs < STARTING_MS ? mesh.reach(origin) : -1),
           );
           if (!behind) return found;
           log.debug({ peer: link.peer }, 'the donor has not yet applied all of this region');
@@ -233,7 +239,7 @@ async function fetchDigests(o: DifferenceOptions): Promise<DonorDigests | null> 
           log.debug({ peer: link.peer, err: error }, 'no digests from this peer');
         }
       }
-      if (Date.now() - started > HOPE_MS && (await isLeader(o, Date.now() - started))) {
+      if (waitedMs > HOPE_MS && (await isLeader(o, waitedMs))) {
         log.warn(
           'no region can tell what changed here: this one goes on with what it has, and the others compare with it',
         );

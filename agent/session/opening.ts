@@ -421,16 +421,14 @@ export class Opening {
 
   /**
    * What a peer has of this region's older origins is in this Redis, and has been compared, though this journal may have
-   * lost it: it must not be applied once more.
+   * lost it: it must not be applied once more. The records come from peers as always, for whom this region alone may connect.
    */
   private takeOwnPast(past: Vector, state: RecorderState): void {
-    const { journal } = this.context;
     const { vector, region, core } = this.session;
     for (const [origin, position] of past) {
       if (regionOf(origin) !== region || origin === state.origin) continue;
       if ((vector.get(origin) ?? -1) >= position) continue;
       vector.set(origin, position);
-      if ((journal.appendedEnd(origin) ?? -1) < position) journal.skipTo(origin, position);
       core.assume(origin, position);
     }
     state.seen = new Map(vector);

@@ -1,6 +1,9 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { loseTail } from './journal';
 import { expectKept, Load, underLoad } from './load';
-import { isLong, Mesh } from './mesh';
+import { isLong, Mesh, until } from './mesh';
 
 // With the append-only file on, any restart of Redis changes its replication ID: the agent has to find what clients did
 // meanwhile by comparing.
@@ -136,6 +139,39 @@ test('Redis restarts while a peer is cut off', async () => {
   });
   await mesh.waitEqual();
   await expectKept(mesh, loads);
+});
+
+test('Redis and the end of the journal are lost, and of what was sent before, one peer has more than another', async () => {
+  mesh = await Mesh.start({
+    links: [
+      ['beta', 'alpha'],
+      ['beta', 'gamma'],
+    ],
+  });
+  const beta = mesh.region('beta');
+  const client = beta.client();
+  await client.set('count', 10);
+  await mesh.waitEqual();
+  await sleep(1500);
+  const origin = (await beta.status()).origin!;
+  const end = (await beta.status()).ends[origin]!;
+  const file = path.join(beta.layout.agent.data, 'journal', 'meta.json');
+  const meta = readFileSync(file);
+  mesh.partition('alpha');
+  for (let i = 0; i < 20; i++) await client.incr('count');
+  await until(async () => (await mesh.region('gamma').client().get('count')) === '30', 10_000, 'gamma lacks it');
+  await sleep(1500);
+  await beta.agent.signal('SIGKILL');
+  expect(await loseTail(beta, 'beta', end)).toBeGreaterThan(0);
+  writeFileSync(file, meta);
+  await beta.redis.signal('SIGKILL');
+  await beta.startRedis();
+  expect(await beta.client().get('count')).toBe('30');
+  mesh.heal();
+  beta.startAgent();
+  await beta.ready();
+  await mesh.waitEqual();
+  for (const region of mesh.regions) expect(await region.client().get('count')).toBe('30');
 });
 
 /** All at once, as after a power cut: nobody is left who could tell what clients did between the restart and the agents. */
