@@ -798,8 +798,9 @@ export class Session {
     for (const member of config.members) {
       if (member.name === this.region) continue;
       const durable = this.durableOf.get(member.name);
+      // Its own it has, but for what it has not flushed yet; of histories that it does not speak of it has all it will ever want.
       for (const [origin, position] of low)
-        low.set(origin, Math.min(position, regionOf(origin) === member.name ? position : (durable?.get(origin) ?? -1)));
+        low.set(origin, Math.min(position, durable?.get(origin) ?? (regionOf(origin) === member.name ? position : -1)));
     }
     if (low.size > 0) await journal.trim(low).catch(() => undefined);
   }
