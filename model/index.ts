@@ -1,5 +1,17 @@
 /** What a stack is: its config, checked and completed, and what follows from it. Pure: no I/O, no Pulumi. */
 export {
+  type AclUser,
+  agentRules,
+  applicationRules,
+  clusterNodeRules,
+  discoveryRules,
+  exporterRules,
+  nodeRules,
+  renderAcl,
+  sentinelNodeRules,
+  SystemUser,
+} from './acl';
+export {
   type ConfigIssue,
   type ConfigResult,
   type FailoverConfig,

@@ -24,13 +24,13 @@ export function plain(value: unknown): unknown {
 
 /**
  * Where a text that should be secret can be read by somebody who should not: outside of an envelope anywhere, and in anything but a
- * Secret of Kubernetes or the provider's own resources, envelope or not, for in the cluster there are none.
+ * Secret of Kubernetes, a component, or what makes secrets, envelope or not: the cluster itself knows no envelopes.
  * @returns `type name path`, sorted
  */
 export function leaksOf({ resources }: Pick<Deployment<unknown>, 'resources'>, canary: string): string[] {
   return resources
     .flatMap(({ type, name, raw }) => {
-      const keepsSecrets = /^(kubernetes:core\/v1:Secret|tls:|random:)/.test(type);
+      const keepsSecrets = /^(kubernetes:core\/v1:Secret$|tls:|random:|meridian:)/.test(type);
       return search(raw, canary, keepsSecrets).map((path) => `${type} ${name} ${path}`);
     })
     .sort();

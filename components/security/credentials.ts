@@ -1,0 +1,195 @@
+import * as k8s from '@pulumi/kubernetes';
+import * as pulumi from '@pulumi/pulumi';
+
+import {
+  type AclUser,
+  agentRules,
+  applicationRules,
+  clusterNodeRules,
+  discoveryRules,
+  exporterRules,
+  nodeRules,
+  renderAcl,
+  sentinelNodeRules,
+  SystemUser,
+} from '../../model';
+import {
+  checkArguments,
+  checksum,
+  childOptions,
+  componentType,
+  dnsLabel,
+  labelsOf,
+  namesList,
+  oneOf,
+  Role,
+  rule,
+} from '../common';
+import { sha256Hex } from './hash';
+import { issueByCertManager, issueByCa } from './certificates';
+
+/** Who makes the certificates of a region. */
+export const CertificateIssuer = {
+  /** Pulumi, with the stack's own authority: nothing to install; renewed by `pulumi up`. */
+  Pulumi: 'pulumi',
+  /** cert-manager in the region's cluster: renewed by itself. Its issuers must have one root in all regions. */
+  CertManager: 'cert-manager',
+} as const;
+export type CertificateIssuer = (typeof CertificateIssuer)[keyof typeof CertificateIssuer];
+
+export interface RedisCredentialsArgs {
+  /** Name of the region, part of its certificates. */
+  region: string;
+  /** Name of the stack, as at RedisSecurity. */
+  stack: pulumi.Input<string>;
+  /** Namespace of the Secrets; it must exist. */
+  namespace: pulumi.Input<string>;
+  /** `userPasswords` of RedisSecurity. */
+  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
+  /**
+   * Users of the applications and their rules on commands, on all keys, such as `{ app: ['+@read', '+@write'] }`. Plain, for each has a
+   * Secret. Default: app (`+@read +@write`), read (`+@read`), admin (`+@all`).
+   */
+  users?: { [user: string]: string[] };
+  /** Nodes of a Redis Cluster move slots to each other and may do more. Default: false. */
+  cluster?: boolean;
+  /**
+   * Names by which Redis and its Sentinels are reached, for their certificate. Clients that check names need the one they dial.
+   * Default: localhost only; KubernetesRedis has a function for the right ones.
+   */
+  redisHosts?: pulumi.Input<pulumi.Input<string>[]>;
+  /** More names by which other agents reach this region's agent. They check its region's name, which is always in. Default: none. */
+  agentHosts?: pulumi.Input<pulumi.Input<string>[]>;
+  /** Who makes the certificates; a CertificateIssuer. Default: pulumi. */
+  issuer?: CertificateIssuer;
+  /** `caBundlePem` of RedisSecurity. Needed with issuer `pulumi`. */
+  caBundlePem?: pulumi.Input<string>;
+  /** `caCertPem` of RedisSecurity. Needed with issuer `pulumi`. */
+  caCertPem?: pulumi.Input<string>;
+  /** `caPrivateKeyPem` of RedisSecurity. Needed with issuer `pulumi`. */
+  caPrivateKeyPem?: pulumi.Input<string>;
+  /** Name of cert-manager's issuer. Needed with issuer `cert-manager`. */
+  issuerName?: pulumi.Input<string>;
+  /** Its kind: Issuer or ClusterIssuer. Default: ClusterIssuer. */
+  issuerKind?: pulumi.Input<string>;
+  /** Validity of a certificate, in days. Default: 365. It is renewed in the last twelfth of it. */
+  certificateValidityDays?: pulumi.Input<number>;
+}
+
+/**
+ * One region's Secrets: ACL files, a password per user, certificates. Native Secrets of Kubernetes, and nothing secret elsewhere. Each user has a
+ * Secret of its own, so that an application's pod mounts no other's password.
+ */
+export class RedisCredentials extends pulumi.ComponentResource {
+  /** Secret with `users.acl` (Redis) and `sentinel-users.acl` (Sentinel). It holds hashes only. */
+  public readonly aclSecretName: pulumi.Output<string>;
+  /** Secret with `username` and `password` of each user, by the user's name. */
+  public readonly userSecretNames: pulumi.Output<{ [user: string]: string }>;
+  /** Secret with `tls.crt`, `tls.key` and `ca.crt` of Redis and its Sentinels. */
+  public readonly redisTlsSecretName: pulumi.Output<string>;
+  /** Secret with `tls.crt`, `tls.key` and `ca.crt` of the region's agent. */
+  public readonly agentTlsSecretName: pulumi.Output<string>;
+  /** Changes when Redis has to read its users or certificates again. */
+  public readonly checksum: pulumi.Output<string>;
+
+  constructor(name: string, args: RedisCredentialsArgs, opts?: pulumi.ComponentResourceOptions) {
+    const { region, namespace, users = { app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] } } = args;
+    const issuer = args.issuer ?? CertificateIssuer.Pulumi;
+    const byPulumi = issuer === CertificateIssuer.Pulumi;
+    const needed = byPulumi ? (['caBundlePem', 'caCertPem', 'caPrivateKeyPem'] as const) : (['issuerName'] as const);
+    checkArguments(
+      'RedisCredentials',
+      name,
+      dnsLabel('region', region),
+      namesList('users', Object.keys(users), 0),
+      oneOf('issuer', issuer, CertificateIssuer),
+      ...needed.map((key) => rule(args[key] !== undefined, key, 'nothing', `a value, with issuer ${issuer}`)),
+    );
+    super(componentType('RedisCredentials'), name, args, opts);
+
+    const labels = labelsOf(Role.Redis, region);
+    const metadata = (suffix: string) => ({ name: `${name}-${suffix}`, namespace, labels });
+    const passwords = pulumi.secret(args.userPasswords);
+
+    // --- Users
+    const acls = passwords.apply((all) => aclFiles(all, users, args.cluster === true));
+    const acl = new k8s.core.v1.Secret(
+      `${name}-acl`,
+      { metadata: metadata('acl'), stringData: { 'users.acl': acls.redis, 'sentinel-users.acl': acls.sentinel } },
+      childOptions(this),
+    );
+    const secrets = [...Object.values(SystemUser), ...Object.keys(users)].map((user) => {
+      const secret = new k8s.core.v1.Secret(
+        `${name}-${user}`,
+        {
+          metadata: metadata(user),
+          type: 'kubernetes.io/basic-auth',
+          stringData: { username: user, password: passwords.apply((all) => passwordsOf(all, user)[0] ?? '') },
+        },
+        childOptions(this),
+      );
+      return [user, secret.metadata.name] as const;
+    });
+
+    // --- Certificates
+    const kinds = {
+      redis: { hosts: args.redisHosts ?? [], commonName: pulumi.output(`redis.${region}`) },
+      // By this name agents know each other: see agent/peers/hello.ts.
+      agent: { hosts: args.agentHosts ?? [], commonName: pulumi.interpolate`${region}.${args.stack}.meridian` },
+    };
+    const issue = byPulumi ? issueByCa : issueByCertManager;
+    const redis = issue(this, `${name}-redis-tls`, { ...args, ...kinds.redis, labels });
+    const agent = issue(this, `${name}-agent-tls`, { ...args, ...kinds.agent, labels });
+
+    this.aclSecretName = acl.metadata.name;
+    this.userSecretNames = pulumi.output(Object.fromEntries(secrets));
+    this.redisTlsSecretName = redis.secretName;
+    this.agentTlsSecretName = agent.secretName;
+    this.checksum = checksum(acls.redis, acls.sentinel, redis.identity);
+    this.registerOutputs({
+      aclSecretName: this.aclSecretName,
+      userSecretNames: this.userSecretNames,
+      redisTlsSecretName: this.redisTlsSecretName,
+      agentTlsSecretName: this.agentTlsSecretName,
+      checksum: this.checksum,
+    });
+  }
+}
+
+type Passwords = Readonly<Record<string, readonly string[]>>;
+
+function passwordsOf(all: Passwords, user: string): readonly string[] {
+  const found = all[user] ?? [];
+  if (found.length === 0)
+    throw new pulumi.RunError(
+      `userPasswords: found none for ${user}; allowed: one or more; is it in RedisSecurity's users?`,
+    );
+  return found;
+}
+
+/** The ACL files of one region. */
+export function aclFiles(
+  all: Passwords,
+  users: Readonly<Record<string, readonly string[]>>,
+  isCluster: boolean,
+): { redis: string; sentinel: string } {
+  const user = (name: string, rules: readonly string[]): AclUser => ({
+    name,
+    passwordHashes: passwordsOf(all, name).map(sha256Hex),
+    rules,
+  });
+  const { Agent, Node, Exporter } = SystemUser;
+  return {
+    redis: renderAcl([
+      user(Node, isCluster ? clusterNodeRules : nodeRules),
+      user(Agent, agentRules),
+      user(Exporter, exporterRules),
+      ...Object.entries(users).map(([name, rules]) => user(name, applicationRules(rules))),
+    ]),
+    sentinel: renderAcl([
+      user(Node, sentinelNodeRules),
+      user(Agent, discoveryRules),
+      ...Object.keys(users).map((name) => user(name, discoveryRules)),
+    ]),
+  };
+}

@@ -1,0 +1,98 @@
+/**
+ * Redis' users and what they may do: ACL files for Redis and for Sentinel. Rules are those of ACL SETUSER
+ * (https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/).
+ */
+
+/** Users of our own programs. `meridian…` is refused as a name in a stack's config. */
+export const SystemUser = {
+  /** The sync agent. */
+  Agent: 'meridian-agent',
+  /** Redis nodes and Sentinels among themselves, and the probes beside them. */
+  Node: 'meridian-node',
+  /** redis_exporter. */
+  Exporter: 'meridian-exporter',
+} as const;
+
+export interface AclUser {
+  readonly name: string;
+  /** SHA-256 of each password that is accepted, in hex: two while one is being replaced. */
+  readonly passwordHashes: readonly string[];
+  /** Such as `+@read`. */
+  readonly rules: readonly string[];
+}
+
+/** What every application user may do besides its own rules: log in, and put its commands into transactions. */
+const everybody = ['~*', '&*', '-@all', '+@connection', '+@transaction', '-@dangerous'];
+
+/** Of a user of the config: its rules come last, so that they decide. */
+export function applicationRules(rules: readonly string[]): string[] {
+  return [...everybody, ...rules];
+}
+
+/**
+ * The agent replicates (PSYNC, REPLCONF), and applies whatever clients elsewhere wrote: every command that writes, publishing
+ * included. It reads keys back by DUMP or, at a full sync, SCAN. No administration: it can neither change a config nor users.
+ */
+export const agentRules: readonly string[] = [
+  ...['~*', '&*', '-@all', '+@read', '+@write', '+@transaction', '-migrate', '-pfdebug', '-keys'],
+  ...['+auth', '+ping', '+select', '+client|setname', '+time', '+info', '+psync', '+replconf', '+publish', '+spublish'],
+];
+
+/** Memory, connections, commands, replication, latency: all from INFO and LATENCY. CONFIG GET would show masterauth. */
+export const exporterRules: readonly string[] = [
+  ...['resetchannels', '-@all', '+auth', '+ping', '+info', '+client|setname', '+latency|latest', '+latency|histogram'],
+  ...['+slowlog|len', '+cluster|info'],
+];
+
+/**
+ * A replica at its primary, Sentinel at both (https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/, "Redis Access Control List
+ * authentication"), the probes, and the hand-over at a pod's end, which pauses writes. No keys.
+ */
+export const nodeRules: readonly string[] = [
+  ...['&*', '-@all', '+auth', '+ping', '+info', '+role', '+psync', '+replconf', '+client|setname'],
+  ...[
+    '+subscribe',
+    '+publish',
+    '+multi',
+    '+exec',
+    '+slaveof',
+    '+replicaof',
+    '+config|rewrite',
+    '+client|kill',
+    '+script|kill',
+  ],
+  ...['+client|pause', '+client|unpause'],
+];
+
+/** In a cluster nodes also move slots with their keys to each other. */
+export const clusterNodeRules: readonly string[] = [
+  ...nodeRules,
+  ...['~*', '+cluster', '+migrate', '+dump', '+restore', '+restore-asking', '+asking', '+readonly'],
+];
+
+/** At a Sentinel: who is the primary, and tell me when it changes. */
+export const discoveryRules: readonly string[] = [
+  ...['&*', '-@all', '+auth', '+hello', '+ping', '+role', '+client|setname', '+subscribe', '+psubscribe'],
+  ...[
+    '+sentinel|get-master-addr-by-name',
+    '+sentinel|master',
+    '+sentinel|masters',
+    '+sentinel|replicas',
+    '+sentinel|slaves',
+  ],
+  ...['+sentinel|sentinels', '+sentinel|myid'],
+];
+
+/** Sentinels among themselves, and those who ask one for a failover. */
+export const sentinelNodeRules: readonly string[] = ['&*', '+@all'];
+
+/**
+ * An ACL file. The user `default`, as whom every connection begins, can do nothing: not even without a password.
+ * @param users in the order of the file
+ */
+export function renderAcl(users: readonly AclUser[]): string {
+  const lines = users.map(({ name, passwordHashes, rules }) =>
+    ['user', name, 'reset', 'on', ...passwordHashes.map((hash) => `#${hash}`), ...rules].join(' '),
+  );
+  return ['user default reset off', ...lines, ''].join('\n');
+}
