@@ -1,4 +1,4 @@
-import { type StackConfig, maxmemoryPolicy, minReplicasToWrite } from '../model';
+import { agentDirectives, type StackConfig, maxmemoryPolicy, minReplicasToWrite } from '../model';
 import { type NodeLayout, type RegionLayout } from './layout';
 import { loopback } from './ports';
 import { type RedisBinary } from './redis-binary';
@@ -49,13 +49,8 @@ export function renderRedisConf({ config, region, node, binary, secrets, agents 
     `maxmemory ${redis.maxmemory}`,
     `maxmemory-policy ${maxmemoryPolicy(redis)}`,
     '',
-    "# By these four, expiry and eviction reach the replication stream as UNLINK, and a user's DEL as DEL.",
-    'lazyfree-lazy-expire yes',
-    'lazyfree-lazy-eviction yes',
-    'lazyfree-lazy-user-del no',
-    'lazyfree-lazy-server-del no',
-    "# The agent tells expiry from eviction and from a user's UNLINK by the keyspace events.",
-    'notify-keyspace-events Egxe',
+    '# What the agent reads the stream by.',
+    ...agentDirectives,
     '',
     '# The agent is a replica: what it may miss and still go on from, and how far it may fall behind.',
     `repl-backlog-size ${backlog.size}`,

@@ -31,6 +31,7 @@ export {
   type TrafficConfig,
   withRegions,
 } from './config';
+export { agentDirectives } from './directives';
 export { type Backend } from './schema';
 export { formatSize, parseSize } from './size';
 export { parseStackFile } from './stackfile';

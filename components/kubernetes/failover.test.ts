@@ -1,0 +1,137 @@
+import { createServer, type IncomingMessage, type Server } from 'node:https';
+import { type AddressInfo } from 'node:net';
+import path from 'node:path';
+import { writeFileSync } from 'node:fs';
+
+import { createCa, issueCertificate } from '../../agent/peers/certificates';
+import { end, freePorts, host, Region, smallConf, until } from '../testing/redis';
+import { roleLabel } from '../common';
+import { scriptsDir } from './scripts';
+
+// The scripts and configs of the pods, run by real servers: three Sentinels, a primary and a replica, over TLS.
+
+let region: Region;
+let api: Server | undefined;
+afterEach(async () => {
+  await region.close();
+  api?.close();
+});
+
+async function start(): Promise<{ nodes: number[]; sentinels: number[] }> {
+  const [a = 0, b = 0, ...sentinels] = await freePorts(5);
+  region = new Region({ ...smallConf, tls: true, minReplicasToWrite: 1 });
+  const ca = await createCa({ stack: 'test' });
+  const issued = await issueCertificate(ca, { stack: 'test', region: 'west' });
+  region.write('tls/ca.crt', issued.ca);
+  region.write('tls/tls.crt', issued.cert);
+  region.write('tls/tls.key', issued.key);
+  region.first = `${host} ${a}`;
+  region.sentinels.push(...sentinels.map((port) => `${host}:${port}`));
+  return { nodes: [a, b], sentinels };
+}
+
+/** A stand-in for the API server, which keeps what the side-car of each pod has said. */
+async function startApi(): Promise<{ port: number; labels: Map<string, string>; seen: IncomingMessage[] }> {
+  const labels = new Map<string, string>();
+  const seen: IncomingMessage[] = [];
+  const ca = await createCa({ stack: 'api' });
+  const { key, cert } = await issueCertificate(ca, { stack: 'api', region: 'api' });
+  api = createServer({ key, cert }, (request, response) => {
+    seen.push(request);
+    let text = '';
+    request.on('data', (chunk: Buffer) => (text += String(chunk)));
+    request.on('end', () => {
+      const body = JSON.parse(text) as { metadata: { labels: Record<string, string> } };
+      labels.set(request.url ?? '', body.metadata.labels[roleLabel] ?? '');
+      response.end('{}');
+    });
+  });
+  await new Promise<void>((resolve) => api!.listen(0, host, resolve));
+  region.write('account/ca.crt', ca.cert);
+  region.write('account/token', 'a-token\n');
+  return { port: (api.address() as AddressInfo).port, labels, seen };
+}
+
+test('a primary that dies is replaced, its label follows, and it comes back as a replica', async () => {
+  const { nodes, sentinels } = await start();
+  const [a = 0, b = 0] = nodes;
+  const { port: apiPort, labels, seen } = await startApi();
+
+  // Nodes do not decide by themselves: without Sentinels they wait.
+  let primary = region.startRedis(a);
+  region.startRedis(b);
+  await until('the first waits', () => region.log(a).includes('no majority of Sentinels answers yet'));
+  for (const port of sentinels) region.startSentinel(port);
+  await until(
+    'the replica follows',
+    () => region.run('probe.sh', b, ['ready']).status === 0 && region.role(b) === 'slave',
+  );
+  expect(region.role(a)).toBe('master');
+  for (const kind of ['startup', 'live', 'ready'])
+    expect(region.run('probe.sh', a, [kind])).toEqual({ status: 0, output: '' });
+  for (const port of sentinels) expect(region.run('probe.sh', port, ['sentinel']).status).toBe(0);
+
+  for (const port of nodes) {
+    const more = {
+      MERIDIAN_ROLE_LABEL: roleLabel,
+      MERIDIAN_ACCOUNT: path.join(region.dir, 'account'),
+      KUBERNETES_SERVICE_HOST: host,
+      KUBERNETES_SERVICE_PORT: String(apiPort),
+      POD_NAMESPACE: 'redis-west',
+      POD_NAME: `redis-${port}`,
+    };
+    region.spawn(
+      process.execPath,
+      [path.join(scriptsDir, 'role.cjs')],
+      { ...region.env(port), ...more },
+      `role-${port}.log`,
+    );
+  }
+  const labelOf = (port: number): string | undefined => labels.get(`/api/v1/namespaces/redis-west/pods/redis-${port}`);
+  await until('both pods are labelled', () => labelOf(a) === 'primary' && labelOf(b) === 'replica');
+  expect(seen[0]).toMatchObject({ method: 'PATCH', headers: { authorization: 'Bearer a-token' } });
+
+  // Sentinels find replicas by INFO, every 10 s; a failover needs one.
+  const knowsReplica = (port: number): boolean =>
+    region.cli(port, ['SENTINEL', 'replicas', 'west'], 'app').includes(`${b}`);
+  await until('the Sentinels know the replica', () => sentinels.every(knowsReplica));
+  expect(region.cli(a, ['SET', 'k', 'before'], 'app')).toBe('OK');
+  await until('the replica has it', () => region.cli(b, ['GET', 'k'], 'read') === 'before');
+  await end(primary);
+  await until('the replica is promoted', () => region.role(b) === 'master');
+  await until('the label follows', () => labelOf(b) === 'primary' && labelOf(a) === 'none');
+
+  primary = region.startRedis(a);
+  await until(
+    'the old primary follows the new one',
+    () => region.run('probe.sh', a, ['ready']).status === 0 && region.role(a) === 'slave',
+  );
+  expect(region.log(a)).toContain(`the primary is ${host} ${b}`);
+  await until('its label follows', () => labelOf(a) === 'replica');
+  expect(region.cli(b, ['SET', 'k', 'after'], 'app')).toBe('OK');
+}, 60_000);
+
+test('a primary that is stopped hands over without losing a write; one without data waits', async () => {
+  const { nodes, sentinels } = await start();
+  const [a = 0, b = 0] = nodes;
+  for (const port of sentinels) region.startSentinel(port);
+  const primary = region.startRedis(a);
+  region.startRedis(b);
+  await until(
+    'the replica follows',
+    () => region.run('probe.sh', b, ['ready']).status === 0 && region.role(b) === 'slave',
+  );
+  const knowsReplica = (port: number): boolean =>
+    /slave-repl-offset\n[1-9]/.test(region.cli(port, ['SENTINEL', 'replicas', 'west'], 'app'));
+  await until('the Sentinels know the replica', () => sentinels.every(knowsReplica));
+  expect(region.cli(a, ['SET', 'k', '1'], 'app')).toBe('OK');
+
+  const handed = region.run('hand-over.sh', a);
+  expect(handed.status).toBe(0);
+  expect(handed.output).toContain(`handed over to ${host} ${b}`);
+  expect(region.role(b)).toBe('master');
+  expect(region.cli(b, ['GET', 'k'], 'app')).toBe('1');
+  await end(primary);
+  // On a replica there is nothing to hand over.
+  writeFileSync(path.join(region.dir, 'marker'), '');
+}, 60_000);
