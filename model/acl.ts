@@ -64,10 +64,21 @@ export const nodeRules: readonly string[] = [
   ...['+client|pause', '+client|unpause'],
 ];
 
-/** In a cluster nodes also move slots with their keys to each other. */
+/** In a cluster nodes also move slots with their keys to each other, and give a new one the functions. */
 export const clusterNodeRules: readonly string[] = [
   ...nodeRules,
-  ...['~*', '+cluster', '+migrate', '+dump', '+restore', '+restore-asking', '+asking', '+readonly'],
+  ...[
+    '~*',
+    '+cluster',
+    '+migrate',
+    '+restore',
+    '+restore-asking',
+    '+asking',
+    '+select',
+    '+function|dump',
+    '+function|list',
+    '+function|restore',
+  ],
 ];
 
 /** At a Sentinel: who is the primary, and tell me when it changes. */

@@ -145,6 +145,14 @@ export class Region {
     return { status: done.status, output: `${done.stdout}${done.stderr}` };
   }
 
+  /** The same, while this process goes on. */
+  async runAside(script: string, port: number): Promise<{ status: number | null; output: string }> {
+    const log = `${script}-${port}`;
+    const child = this.spawn('sh', [path.join(scriptsDir, script)], this.env(port), `${log}.log`);
+    await new Promise((resolve) => child.once('exit', resolve));
+    return { status: child.exitCode, output: this.log(log) };
+  }
+
   /** One command, as a user; the reply as redis-cli shows it. */
   cli(port: number, command: readonly string[], user = 'admin', password = passwordOf(user)): string {
     const tls = this.conf.tls ? ['--tls', '--cacert', path.join(this.certificates, 'ca.crt')] : [];

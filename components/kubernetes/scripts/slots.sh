@@ -55,9 +55,20 @@ else
   done
 fi
 
-# Every node must see the same cluster before slots move.
-until cluster check "$first" >/dev/null 2>&1; do
+# Every node must see the same cluster, whole, before slots move.
+all_agree() {
+  for node in $MERIDIAN_NODES; do
+    [ "$(info "$node" cluster_state)" = ok ] || return 1
+    [ "$(info "$node" cluster_known_nodes)" = "$(info "$first" cluster_known_nodes)" ] || return 1
+  done
+  cluster check "$first" >/dev/null 2>&1
+}
+tries=0
+until all_agree; do
+  tries=$((tries + 1))
   say 'waiting until all nodes agree'
+  # A move that was interrupted leaves a slot open at both ends.
+  [ $((tries % 15)) -ne 0 ] || cluster fix "$first" --cluster-yes || true
   sleep 1
 done
 
