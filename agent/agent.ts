@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admin, startAdmin } from './admin';
 import { ApplyError } from './apply/applier';
 import { Backoff, type Located, Locator, ReplicaPort } from './capture';
-import { type AgentConfig, readRedisPassword } from './config';
+import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
 import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
@@ -62,17 +62,18 @@ export class Agent {
             ...(redis.tls.keyFile === undefined ? {} : { key: fs.readFileSync(redis.tls.keyFile) }),
             ...(redis.tls.serverName === undefined ? {} : { servername: redis.tls.serverName }),
           };
+    const peerTls = {
+      ca: fs.readFileSync(config.tls.caFile),
+      cert: fs.readFileSync(config.tls.certFile),
+      key: fs.readFileSync(config.tls.keyFile),
+    };
     const mesh = new PeerMesh({
       region: config.region,
       stack: config.stack,
       meshVersion: MESH_VERSION,
       listen: config.listen.peer,
       peers: config.peers,
-      tls: {
-        ca: fs.readFileSync(config.tls.caFile),
-        cert: fs.readFileSync(config.tls.certFile),
-        key: fs.readFileSync(config.tls.keyFile),
-      },
+      tls: peerTls,
       source: {
         origins: () => {
           const origins: { origin: OriginId; end: number }[] = [];
@@ -126,14 +127,28 @@ export class Agent {
     this.locator = new Locator(
       redis.sentinels === undefined || redis.sentinelName === undefined
         ? { kind: 'fixed', address, redis: login, pollMs: POLL_MS }
-        : { kind: 'sentinel', sentinels: redis.sentinels, masterName: redis.sentinelName, redis: login },
+        : {
+            kind: 'sentinel',
+            sentinels: redis.sentinels,
+            masterName: redis.sentinelName,
+            redis: login,
+            ...(redis.sentinelLogin ? { sentinel: login } : {}),
+          },
     );
     const { replica } = config.listen;
+    const replicaUser = replica?.username ?? redis.username;
+    const replicaPassword = readReplicaPassword(config);
     this.replicaPort =
       replica === undefined
         ? null
         : new ReplicaPort(
-            { host: replica.host, port: replica.port, ...(password === undefined ? {} : { password }) },
+            {
+              host: replica.host,
+              port: replica.port,
+              ...(replicaPassword === undefined ? {} : { password: replicaPassword }),
+              ...(replicaUser === undefined ? {} : { username: replicaUser }),
+              ...(replica.tls ? { tls: peerTls } : {}),
+            },
             { primaryHost: redis.host, primaryPort: redis.port, linkUp: false, offset: 0 },
           );
     // Sentinel tells its replicas whom to follow: look at once.

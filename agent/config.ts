@@ -90,6 +90,8 @@ const schema = section({
       .optional(),
     /** The name under which the Sentinels know the primary. */
     sentinelName: text("the primary's name at its Sentinels").optional(),
+    /** Log in to the Sentinels as to Redis, over TLS where Redis has it. Default: false, neither. */
+    sentinelLogin: z.boolean('true or false').default(false),
     /** Number of databases, as in the server's config. Default: 16. */
     databases: whole(1, 10_000, 'databases').default(16),
   }),
@@ -99,7 +101,16 @@ const schema = section({
     /** For /healthz, /status, /metrics. Only for operators: it has no password. */
     admin: listener,
     /** Where Redis, Sentinel and FAILOVER find the agent in its role as a replica. Default: nowhere. */
-    replica: listener.optional(),
+    replica: section({
+      host: host.default('127.0.0.1'),
+      port: listenPort,
+      /** As whom Sentinel logs in to its replicas (`sentinel auth-user`). Default: the agent's own user. */
+      username: text("a user's name").optional(),
+      /** File with the password of that. Default: the agent's own password. */
+      passwordFile: file.optional(),
+      /** Speak TLS, with the agent's certificate for its peers: where Sentinel has `tls-replication yes`. Default: false. */
+      tls: z.boolean('true or false').default(false),
+    }).optional(),
   }),
   /** Whom this agent dials, by the topology. Others may dial it. */
   peers: z
@@ -205,9 +216,20 @@ export function loadAgentConfig(configFile: string): AgentConfig {
 export function readRedisPassword(config: AgentConfig, env: NodeJS.ProcessEnv = process.env): string | undefined {
   const { passwordFile } = config.redis;
   if (passwordFile === undefined) return env['MERIDIAN_REDIS_PASSWORD'] || undefined;
+  return readPassword(passwordFile, 'redis.passwordFile');
+}
+
+/** The password that is wanted at the replica port: its own, else the one for Redis. @throws AgentConfigError */
+export function readReplicaPassword(config: AgentConfig, env: NodeJS.ProcessEnv = process.env): string | undefined {
+  const passwordFile = config.listen.replica?.passwordFile;
+  if (passwordFile === undefined) return readRedisPassword(config, env);
+  return readPassword(passwordFile, 'listen.replica.passwordFile');
+}
+
+function readPassword(passwordFile: string, at: string): string {
   const refuse = (found: string): never => {
     throw new AgentConfigError('agent config', [
-      { path: 'redis.passwordFile', found: `${passwordFile}, ${found}`, allowed: 'a readable file with the password' },
+      { path: at, found: `${passwordFile}, ${found}`, allowed: 'a readable file with the password' },
     ]);
   };
   let content = '';
@@ -271,11 +293,15 @@ function check(config: AgentConfig): ConfigIssue[] {
 function withAbsolutePaths(config: AgentConfig, baseDir: string): AgentConfig {
   const absolute = (name: string): string => path.resolve(baseDir, name);
   const optional = (name: string | undefined): string | undefined => (name === undefined ? undefined : absolute(name));
-  const { redis, tls } = config;
+  const { listen, redis, tls } = config;
   return {
     ...config,
     stateDir: absolute(config.stateDir),
     tls: { caFile: absolute(tls.caFile), certFile: absolute(tls.certFile), keyFile: absolute(tls.keyFile) },
+    listen: {
+      ...listen,
+      replica: listen.replica && { ...listen.replica, passwordFile: optional(listen.replica.passwordFile) },
+    },
     redis: {
       ...redis,
       passwordFile: optional(redis.passwordFile),

@@ -1,3 +1,4 @@
+import { isLong } from '../../test/integration/mesh';
 import { freePorts, host, Region, smallConf, until } from '../testing/redis';
 
 const slotsInAll = 16_384;
@@ -52,7 +53,10 @@ test('slots are assigned, then moved with their keys as shards come and go', asy
   for (const slots of four.values()) expect(Math.abs(slots - slotsInAll / 4)).toBeLessThan(50);
   expect(fit([a, b, c, d], 4)).not.toContain('Moving');
 
-  fit([a, b, c, d], 3);
-  expect(slotsOf(a).get(d)).toBe(0);
+  // The way back takes as long again.
+  if (isLong) {
+    fit([a, b, c, d], 3);
+    expect(slotsOf(a).get(d)).toBe(0);
+  }
   for (let i = 0; i < 30; i++) expect(region.cli(b, ['-c', 'GET', `key:${i}`], 'read')).toMatch(new RegExp(`${i}$`));
 }, 60_000);

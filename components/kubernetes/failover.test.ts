@@ -8,7 +8,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Redis from 'ioredis';
 
 import { createCa, issueCertificate } from '../../agent/peers/certificates';
-import { end, freePorts, host, passwordOf, Region, smallConf, until } from '../testing/redis';
+import {
+  end,
+  freePorts,
+  hasReplica,
+  host,
+  passwordOf,
+  Region,
+  smallConf,
+  startSentinels,
+  until,
+} from '../testing/redis';
 import { roleLabel } from '../common';
 import { scriptsDir } from './scripts';
 
@@ -34,21 +44,8 @@ async function start(): Promise<{ nodes: number[]; sentinels: number[] }> {
   return { nodes: [a, b], sentinels };
 }
 
-/** Sentinels that ask for INFO each second, rather than every ten: the tests' time is spent waiting for it. */
-async function startSentinels(ports: readonly number[]): Promise<void> {
-  for (const port of ports) region.startSentinel(port);
-  for (const port of ports) {
-    const ask = (): string => region.cli(port, ['SENTINEL', 'DEBUG', 'INFO-PERIOD', '500'], 'meridian-node');
-    await until('Sentinel answers', () => ask() === 'OK');
-  }
-}
-
 const isReplica = (port: number): boolean =>
   region.run('probe.sh', port, ['ready']).status === 0 && region.role(port) === 'slave';
-
-/** Whether a Sentinel could promote somebody. */
-const hasReplica = (port: number): boolean =>
-  /flags\nslave\n(.|\n)*slave-repl-offset\n[1-9]/.test(region.cli(port, ['SENTINEL', 'replicas', 'west'], 'app'));
 
 /** A stand-in for the API server, which keeps what the side-car of each pod has said. */
 async function startApi(): Promise<{ port: number; labels: Map<string, string>; seen: IncomingMessage[] }> {
@@ -81,7 +78,7 @@ test('a primary that dies is replaced, its label follows, and it comes back as a
   let primary = region.startRedis(a);
   region.startRedis(b);
   await until('the first waits', () => region.log(a).includes('no majority of Sentinels answers yet'));
-  await startSentinels(sentinels);
+  await startSentinels(region, sentinels);
   await until('the replica follows', () => isReplica(b));
   expect(region.role(a)).toBe('master');
   for (const kind of ['startup', 'live', 'ready'])
@@ -108,7 +105,7 @@ test('a primary that dies is replaced, its label follows, and it comes back as a
   await until('both pods are labelled', () => labelOf(a) === 'primary' && labelOf(b) === 'replica');
   expect(seen[0]).toMatchObject({ method: 'PATCH', headers: { authorization: 'Bearer a-token' } });
 
-  await until('the Sentinels know the replica', () => sentinels.every((port) => hasReplica(port)));
+  await until('the Sentinels know the replica', () => sentinels.every((port) => hasReplica(region, port)));
   expect(region.cli(a, ['SET', 'k', 'before'], 'app')).toBe('OK');
   await until('the replica has it', () => region.cli(b, ['GET', 'k'], 'read') === 'before');
   await end(primary);
@@ -125,11 +122,11 @@ test('a primary that dies is replaced, its label follows, and it comes back as a
 test('a primary that is stopped hands over every write; one that lost its disk does not empty its replica', async () => {
   const { nodes, sentinels } = await start();
   const [a = 0, b = 0] = nodes;
-  await startSentinels(sentinels);
+  await startSentinels(region, sentinels);
   const primary = region.startRedis(a);
   let second = region.startRedis(b);
   await until('the replica follows', () => isReplica(b));
-  await until('the Sentinels know it', () => sentinels.every((port) => hasReplica(port)));
+  await until('the Sentinels know it', () => sentinels.every((port) => hasReplica(region, port)));
 
   // A client writes all the time; what was acknowledged has to be at the new primary.
   const client = new Redis({
@@ -161,7 +158,7 @@ test('a primary that is stopped hands over every write; one that lost its disk d
 
   region.startRedis(a);
   await until('the first follows', () => isReplica(a));
-  await until('the Sentinels know it', () => sentinels.every((port) => hasReplica(port)));
+  await until('the Sentinels know it', () => sentinels.every((port) => hasReplica(region, port)));
   await end(second);
   rmSync(path.join(region.dir, String(b), 'data'), { recursive: true });
   second = region.startRedis(b);

@@ -91,6 +91,8 @@ export class RedisCredentials extends pulumi.ComponentResource {
   public readonly agentTlsSecretName: pulumi.Output<string>;
   /** Changes when Redis has to read its users or certificates again. */
   public readonly checksum: pulumi.Output<string>;
+  /** Changes when the agent has to read its password or certificates again. */
+  public readonly agentChecksum: pulumi.Output<string>;
 
   constructor(name: string, args: RedisCredentialsArgs, opts?: pulumi.ComponentResourceOptions) {
     const { region, namespace, users = { app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] } } = args;
@@ -146,12 +148,17 @@ export class RedisCredentials extends pulumi.ComponentResource {
     this.redisTlsSecretName = redis.secretName;
     this.agentTlsSecretName = agent.secretName;
     this.checksum = checksum(acls.redis, acls.sentinel, redis.identity);
+    this.agentChecksum = checksum(
+      passwords.apply((all) => passwordsOf(all, SystemUser.Agent)[0] ?? ''),
+      agent.identity,
+    );
     this.registerOutputs({
       aclSecretName: this.aclSecretName,
       userSecretNames: this.userSecretNames,
       redisTlsSecretName: this.redisTlsSecretName,
       agentTlsSecretName: this.agentTlsSecretName,
       checksum: this.checksum,
+      agentChecksum: this.agentChecksum,
     });
   }
 }

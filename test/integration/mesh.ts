@@ -290,7 +290,7 @@ export class Mesh {
   }
 
   static async start(options: MeshOptions = {}): Promise<Mesh> {
-    build();
+    buildAgent();
     const binary = findRedisBinary();
     if (binary === undefined) throw new Error('these tests need redis-server on PATH, or MERIDIAN_REDIS_SERVER');
     const dir = mkdtempSync(path.join(tmpdir(), 'meridian-mesh-'));
@@ -521,7 +521,7 @@ async function layOut(options: MeshOptions, dir: ReturnType<typeof stateDirOf>):
 let built = false;
 
 /** The agents run from dist/: `npm test` has built it, a single test started by hand may not have. */
-function build(): void {
+export function buildAgent(): void {
   if (built) return;
   const run = spawnSync(process.execPath, [path.join(root, 'scripts', 'build.mjs')], { cwd: root, encoding: 'utf8' });
   if (run.status !== 0) throw new Error(`dist/ cannot be built:\n${run.stdout}${run.stderr}`);

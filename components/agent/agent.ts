@@ -1,0 +1,198 @@
+import * as k8s from '@pulumi/kubernetes';
+import * as pulumi from '@pulumi/pulumi';
+
+import {
+  checkArguments,
+  checksum,
+  checksumAnnotation,
+  childOptions,
+  componentType,
+  containerSecurity,
+  dataOptions,
+  labelsOf,
+  podSecurity,
+  Role,
+  secretMode,
+  selectorOf,
+} from '../common';
+import { issuesOf, ReplicationMode, type SyncAgentArgs, topologyOf } from './args';
+import { adminPort, type AgentConf, paths, peerPort, renderAgentConfig, replicaPort } from './conf';
+
+const mebi = 2 ** 20;
+/** The same as agent/node-options.ts: less memory at no cost in time. */
+export const nodeOptions = ['--max-semi-space-size=1'];
+const configFile = `${paths.config}/agent.json`;
+
+/**
+ * The sync agent of one region: one process, beside whichever Redis is the primary. It is a StatefulSet for its name, by which Sentinel finds it again,
+ * and for its disk: the journal outlives the pod.
+ */
+export class SyncAgent extends pulumi.ComponentResource {
+  /** Where agents in the same cluster reach it. */
+  public readonly host: pulumi.Output<string>;
+  /** Port for other agents: gRPC over mutual TLS. */
+  public readonly port: pulumi.Output<number>;
+  /** Port for /healthz, /readyz, /status and /metrics. */
+  public readonly adminPort: pulumi.Output<number>;
+
+  constructor(name: string, args: SyncAgentArgs, opts?: pulumi.ComponentResourceOptions) {
+    checkArguments('SyncAgent', name, issuesOf(args));
+    super(componentType('SyncAgent'), name, args, opts);
+
+    const { namespace, region } = args;
+    const labels = labelsOf(Role.Agent, region);
+    const selector = selectorOf(Role.Agent, region);
+    const metadata = { name, namespace, labels };
+    const zone = pulumi.interpolate`${name}.${namespace}.svc.${args.clusterDomain ?? 'cluster.local'}`;
+
+    const conf = confOf(args, pulumi.interpolate`${name}-0.${zone}`).apply((found) => renderAgentConfig(found));
+    const config = new k8s.core.v1.ConfigMap(
+      `${name}-config`,
+      { metadata: { ...metadata, name: `${name}-config` }, data: { 'agent.json': conf } },
+      childOptions(this),
+    );
+    const service = new k8s.core.v1.Service(
+      name,
+      {
+        metadata,
+        spec: {
+          clusterIP: 'None',
+          // Peers and Sentinel are to find an agent that is still joining.
+          publishNotReadyAddresses: true,
+          selector,
+          ports: [
+            { name: 'grpc-peer', port: peerPort, targetPort: peerPort },
+            { name: 'http-admin', port: adminPort, targetPort: adminPort },
+            { name: 'tcp-replica', port: replicaPort, targetPort: replicaPort },
+          ],
+        },
+      },
+      childOptions(this),
+    );
+    const secret = (volume: string, secretName: pulumi.Input<string>) => ({
+      name: volume,
+      secret: { secretName, defaultMode: secretMode },
+    });
+    const probe = (path: string) => ({ httpGet: { path, port: adminPort } });
+    const className = pulumi
+      .output(args.storageClassName ?? 'gp3')
+      .apply((found) => (found === '' ? undefined : found));
+    new k8s.apps.v1.StatefulSet(
+      name,
+      {
+        metadata,
+        spec: {
+          serviceName: service.metadata.name,
+          // One: a second would read the same stream and apply the same changes.
+          replicas: 1,
+          persistentVolumeClaimRetentionPolicy: { whenDeleted: 'Retain', whenScaled: 'Retain' },
+          selector: { matchLabels: selector },
+          template: {
+            metadata: {
+              labels,
+              annotations: {
+                [checksumAnnotation]: checksum(conf, args.credentialsChecksum ?? ''),
+                'prometheus.io/scrape': 'true',
+                'prometheus.io/port': String(adminPort),
+              },
+            },
+            spec: {
+              automountServiceAccountToken: false,
+              enableServiceLinks: false,
+              securityContext: podSecurity,
+              // It sends what peers have not got yet before it ends.
+              terminationGracePeriodSeconds: 30,
+              containers: [
+                {
+                  name: 'agent',
+                  image: args.image,
+                  imagePullPolicy: args.imagePullPolicy ?? 'IfNotPresent',
+                  command: ['node', ...nodeOptions, '/app/dist/agent/main.js', '--config', configFile],
+                  ports: [
+                    { name: 'grpc-peer', containerPort: peerPort },
+                    { name: 'http-admin', containerPort: adminPort },
+                    { name: 'tcp-replica', containerPort: replicaPort },
+                  ],
+                  // The journal is read before anything listens.
+                  startupProbe: { ...probe('/healthz'), periodSeconds: 2, failureThreshold: 150 },
+                  livenessProbe: { ...probe('/healthz'), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 6 },
+                  readinessProbe: { ...probe('/readyz'), periodSeconds: 5, timeoutSeconds: 5 },
+                  resources: {
+                    requests: { cpu: args.cpuRequest ?? '250m', memory: args.memoryRequest ?? '256Mi' },
+                    limits: { cpu: args.cpuLimit ?? '2', memory: args.memoryLimit ?? '1Gi' },
+                  },
+                  securityContext: containerSecurity,
+                  volumeMounts: [
+                    { name: 'config', mountPath: paths.config, readOnly: true },
+                    { name: 'tls', mountPath: paths.tls, readOnly: true },
+                    { name: 'user', mountPath: paths.user, readOnly: true },
+                    { name: 'node', mountPath: paths.node, readOnly: true },
+                    { name: 'state', mountPath: paths.state },
+                    // What of the stream has no room in memory for a moment.
+                    { name: 'scratch', mountPath: '/tmp' },
+                  ],
+                },
+              ],
+              volumes: [
+                { name: 'config', configMap: { name: config.metadata.name } },
+                secret('tls', args.tlsSecretName),
+                secret('user', args.userSecretName),
+                secret('node', args.nodeSecretName),
+                { name: 'scratch', emptyDir: {} },
+              ],
+            },
+          },
+          volumeClaimTemplates: [
+            {
+              metadata: { name: 'state', labels: selector },
+              spec: {
+                accessModes: ['ReadWriteOnce'],
+                storageClassName: className as pulumi.Output<string>,
+                resources: { requests: { storage: args.storageSize ?? '10Gi' } },
+              },
+            },
+          ],
+        },
+      },
+      dataOptions(this, args),
+    );
+    // Its pod may be taken away: the region's clients notice nothing, and it goes on where its journal ends.
+    new k8s.policy.v1.PodDisruptionBudget(
+      name,
+      { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector } } },
+      childOptions(this),
+    );
+
+    this.host = zone;
+    this.port = pulumi.output(peerPort);
+    this.adminPort = pulumi.output(adminPort);
+    this.registerOutputs({ host: this.host, port: this.port, adminPort: this.adminPort });
+  }
+}
+
+function confOf(args: SyncAgentArgs, host: pulumi.Input<string>): pulumi.Output<AgentConf> {
+  const members = args.members.map(({ name, weight = 0, primary = false }) => ({ name, weight, primary }));
+  return pulumi
+    .output({
+      stack: args.stack,
+      region: args.region,
+      members,
+      peerHosts: args.peerHosts,
+      redisHost: args.redisHost,
+      redisPort: args.redisPort ?? 6379,
+      redisTls: args.redisTls ?? true,
+      sentinelHosts: args.sentinelHosts ?? [],
+      sentinelPort: args.sentinelPort ?? 26_379,
+      primaryName: args.primaryName ?? args.region,
+      host,
+      mode: args.mode ?? ReplicationMode.SemiSync,
+      semiSyncRegions: args.semiSyncRegions ?? 1,
+      maxLagMs: args.maxLagMs ?? 1000,
+      heartbeatMs: args.heartbeatMs ?? 25,
+      compression: args.compression ?? 'auto',
+      journalBytes: args.journalBytes ?? 8192 * mebi,
+      journalSegmentBytes: args.journalSegmentBytes ?? 64 * mebi,
+      logLevel: args.logLevel ?? 'info',
+    })
+    .apply((found) => ({ ...found, topology: topologyOf(args) }));
+}

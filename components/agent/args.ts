@@ -1,0 +1,152 @@
+import type * as pulumi from '@pulumi/pulumi';
+
+import { type ConfigIssue, peersOf, type Topology } from '../../model';
+import { dnsLabel, namesList, oneOf, rule } from '../common';
+
+/** When a change counts as replicated. */
+export const ReplicationMode = {
+  /** At once. A region that burns takes its last milliseconds with it. */
+  Async: 'async',
+  /** When other regions have journalled it on disk: `WAIT (replicas + 1)` means "another region has it". */
+  SemiSync: 'semi-sync',
+} as const;
+export type ReplicationMode = (typeof ReplicationMode)[keyof typeof ReplicationMode];
+
+/** The shape of the peer graph. */
+export const PeerTopology = {
+  /** Everyone with everyone: the least lag. */
+  Mesh: 'mesh',
+  /** Each with the next and the previous: the fewest links that survive one broken link. */
+  Ring: 'ring',
+  /** Each with the hub. */
+  Star: 'star',
+} as const;
+export type PeerTopology = (typeof PeerTopology)[keyof typeof PeerTopology];
+
+/** One region of the mesh, as every agent has to know it. */
+export interface AgentMember {
+  /** The region's name. */
+  name: string;
+  /** Its share of the traffic, in percent. Default: 0. */
+  weight?: number;
+  /** Whether failover decisions start from it, and it begins the mesh. Default: false. */
+  primary?: boolean;
+}
+
+export interface SyncAgentArgs {
+  /** Name of the region, one of `members`. */
+  region: string;
+  /** Name of the stack; agents of different stacks refuse each other. */
+  stack: pulumi.Input<string>;
+  /** Namespace of everything; that of the region's Redis. */
+  namespace: pulumi.Input<string>;
+  /** Image of the agent, in production by digest; it starts `node /app/dist/agent/main.js`. */
+  image: pulumi.Input<string>;
+  /** When nodes ask the registry for the image: `IfNotPresent`, `Always`, `Never`. Default: IfNotPresent. */
+  imagePullPolicy?: pulumi.Input<string>;
+
+  /** All regions of the mesh, in the stack's order: it decides the neighbours in a ring. */
+  members: AgentMember[];
+  /** A PeerTopology. Default: mesh. */
+  topology?: PeerTopology;
+  /** The middle of a star; needed with topology star only. */
+  hub?: string;
+  /** Where the agents of the other regions are reached, `host` or `host:port`, by region: of those at least that this one is linked with. */
+  peerHosts: { [region: string]: pulumi.Input<string> };
+
+  /** Where Redis is: `host` of KubernetesRedis. With Sentinels only a beginning. */
+  redisHost: pulumi.Input<string>;
+  /** Its port. Default: 6379. */
+  redisPort?: pulumi.Input<number>;
+  /** Whether Redis and its Sentinels speak TLS. Default: true. */
+  redisTls?: pulumi.Input<boolean>;
+  /** `sentinelHosts` of KubernetesRedis: the agent follows the primary that they name. Default: none. */
+  sentinelHosts?: pulumi.Input<string[]>;
+  /** Port of the Sentinels. Default: 26379. */
+  sentinelPort?: pulumi.Input<number>;
+  /** `primaryName` of KubernetesRedis. Default: the region. */
+  primaryName?: pulumi.Input<string>;
+
+  /** Secret with user and password of the agent: `userSecretNames['meridian-agent']` of RedisCredentials. */
+  userSecretName: pulumi.Input<string>;
+  /** Secret with user and password as which Sentinel asks replicas, the agent among them: `userSecretNames['meridian-node']`. */
+  nodeSecretName: pulumi.Input<string>;
+  /** `agentTlsSecretName` of RedisCredentials. */
+  tlsSecretName: pulumi.Input<string>;
+  /** `agentChecksum` of RedisCredentials: the agent restarts when it changes. Default: it doesn't. */
+  credentialsChecksum?: pulumi.Input<string>;
+
+  /** A ReplicationMode. Default: semi-sync. */
+  mode?: ReplicationMode;
+  /** How many other regions must have journalled a change before it is acknowledged, in semi-sync. Default: 1. */
+  semiSyncRegions?: pulumi.Input<number>;
+  /** The lag beyond which a region counts as behind, in milliseconds. Default: 1000. */
+  maxLagMs?: pulumi.Input<number>;
+  /** Between two heartbeats, in milliseconds: the resolution of stamps and of the measured lag. Default: 25. */
+  heartbeatMs?: pulumi.Input<number>;
+  /** Of what travels between regions: auto, none, deflate. Default: auto. */
+  compression?: pulumi.Input<string>;
+  /** Size from which the journal counts as full, in bytes. Default: 8 GiB. */
+  journalBytes?: pulumi.Input<number>;
+  /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
+  journalSegmentBytes?: pulumi.Input<number>;
+  /** What is logged: trace, debug, info, warn, error. Default: info. */
+  logLevel?: pulumi.Input<string>;
+
+  /** Disk for the journal, as a quantity of Kubernetes; a quarter larger than `journalBytes` or more, for its last file and its index. Default: 10Gi. */
+  storageSize?: pulumi.Input<string>;
+  /** StorageClass of the disk; an empty text is the cluster's own default. Default: `gp3`. */
+  storageClassName?: pulumi.Input<string>;
+  /** CPU that the agent is sure of. Default: 250m. */
+  cpuRequest?: pulumi.Input<string>;
+  /** Memory that it is sure of. Default: 256Mi. */
+  memoryRequest?: pulumi.Input<string>;
+  /** CPU that it may use. Default: 2: one for the stream, one for compression and collecting garbage. */
+  cpuLimit?: pulumi.Input<string>;
+  /** Memory beyond which the kernel kills it. While a region is away the agent remembers the keys written meanwhile. Default: 1Gi. */
+  memoryLimit?: pulumi.Input<string>;
+  /** DNS domain of the cluster. Default: cluster.local. */
+  clusterDomain?: pulumi.Input<string>;
+
+  /** Refuse to delete the agent. Default: false. */
+  protect?: boolean;
+  /** Leave it alone when it leaves the program. Default: false. */
+  retainOnDelete?: boolean;
+}
+
+export function topologyOf({ topology, hub }: Pick<SyncAgentArgs, 'topology' | 'hub'>): Topology {
+  if (topology === PeerTopology.Star) return { kind: 'star', hub: hub ?? '' };
+  return { kind: topology ?? PeerTopology.Mesh };
+}
+
+/** Everything that is wrong with the plain arguments. */
+export function issuesOf(args: SyncAgentArgs): ConfigIssue[] {
+  const names = args.members.map(({ name }) => name);
+  const known = names.join(', ');
+  const isStar = args.topology === PeerTopology.Star;
+  const issues = [
+    ...dnsLabel('region', args.region),
+    ...namesList('members', names, 2),
+    ...rule(names.includes(args.region), 'region', args.region, `a name in members: ${known}`),
+    ...rule(
+      args.members.filter(({ primary }) => primary === true).length === 1,
+      'members',
+      'none or several with primary',
+      'one with primary',
+    ),
+    ...oneOf('topology', args.topology, PeerTopology),
+    ...oneOf('mode', args.mode, ReplicationMode),
+    ...rule(!isStar || names.includes(args.hub ?? ''), 'hub', args.hub, `a name in members: ${known}`),
+    ...rule(isStar || args.hub === undefined, 'hub', args.hub, 'only with topology star'),
+  ];
+  if (issues.length > 0) return issues;
+  const unreachable = peersOf(args.region, topologyOf(args), names).filter(
+    (peer) => args.peerHosts[peer] === undefined,
+  );
+  return rule(
+    unreachable.length === 0,
+    'peerHosts',
+    `none for ${unreachable.join(', ')}`,
+    'a host for each linked region',
+  );
+}

@@ -1,0 +1,3 @@
+/** The sync agent on Kubernetes. */
+export { SyncAgent } from './agent';
+export { type AgentMember, PeerTopology, ReplicationMode, type SyncAgentArgs } from './args';
