@@ -13,10 +13,13 @@ const house = {
   policies: ['model'],
 };
 
-const boundaries = Object.entries(house).map(([folder, allowed]) => {
+/** How deep files lie below a folder: at each depth another number of `../` leads out of it. */
+const depths = [1, 2, 3, 4];
+
+const boundaries = Object.entries(house).flatMap(([folder, allowed]) => {
   const forbidden = [...Object.keys(house), 'bench', 'test'].filter((f) => f !== folder && !allowed.includes(f));
-  return {
-    files: [`${folder}/**/*.ts`],
+  return depths.map((depth) => ({
+    files: [`${folder}/${'*/'.repeat(depth - 1)}*.ts`],
     ignores: ['**/*.test.ts'],
     rules: {
       'no-restricted-imports': [
@@ -24,7 +27,7 @@ const boundaries = Object.entries(house).map(([folder, allowed]) => {
         {
           patterns: [
             {
-              regex: `^(\\.\\./)+(${forbidden.join('|')})(/|$)`,
+              regex: `^(\\.\\./){${depth}}(${forbidden.join('|')})(/|$)`,
               message: `${folder}/ may import ${allowed.length > 0 ? allowed.join(', ') : 'nothing of ours'}.`,
             },
             ...(folder === 'model'
@@ -34,7 +37,7 @@ const boundaries = Object.entries(house).map(([folder, allowed]) => {
         },
       ],
     },
-  };
+  }));
 });
 
 export default tseslint.config(

@@ -3,6 +3,8 @@
 /** @type {import('jest').Config} */
 module.exports = {
   testEnvironment: 'node',
+  // Pulumi's SDK keeps its state on a global object, beyond the end of a test file.
+  testEnvironmentOptions: { globalsCleanup: 'off' },
   testMatch: ['**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist/', '<rootDir>/.meridian/'],
   testPathIgnorePatterns: ['/node_modules/', '<rootDir>/dist/'],

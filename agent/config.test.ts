@@ -7,6 +7,7 @@ import {
   loadAgentConfig,
   parseAgentConfig,
   readRedisPassword,
+  readReplicaPassword,
 } from './config';
 
 const least: AgentConfigInput = {
@@ -57,9 +58,14 @@ test('everything can be set', () => {
       tls: { caFile: 'ca', certFile: 'cert', keyFile: 'key', serverName: 'redis.eu' },
       sentinels: [{ host: 's1', port: 26379 }],
       sentinelName: 'main',
+      sentinelLogin: true,
       databases: 32,
     },
-    listen: { peer: { host: '::', port: 0 }, admin: { port: 0 }, replica: { host: '10.0.0.1', port: 6390 } },
+    listen: {
+      peer: { host: '::', port: 0 },
+      admin: { port: 0 },
+      replica: { host: '10.0.0.1', port: 6390, username: 'sentinel', passwordFile: 'replica', tls: true },
+    },
     peers: [{ region: 'us', host: 'us.example', port: 7000 }],
     replication: { mode: 'async', compression: 'none' },
     log: { level: 'debug' },
@@ -72,6 +78,7 @@ test('everything can be set', () => {
     serverName: 'redis.eu',
   });
   expect(config.peers).toEqual(full.peers);
+  expect(config.listen.replica?.passwordFile).toBe('/base/replica');
   expect(parseAgentConfig(JSON.parse(JSON.stringify(config)))).toEqual(config);
 });
 
@@ -232,4 +239,21 @@ describe('on disk', () => {
     fs.rmSync(passwordFile);
     expect(() => readRedisPassword(withFile, env)).toThrow('which cannot be read (ENOENT)');
   });
+});
+
+test("Sentinel logs in to the replica port by its own password, else by the agent's", () => {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'meridian-config-'));
+  try {
+    fs.writeFileSync(path.join(dir, 'sentinel'), 'theirs\n');
+    const replica = (more: object) =>
+      parseAgentConfig({ ...least, listen: { ...least.listen, replica: { port: 0, ...more } } }, 'test', dir);
+    const env = { MERIDIAN_REDIS_PASSWORD: 'ours' };
+    expect(readReplicaPassword(replica({ passwordFile: 'sentinel' }), env)).toBe('theirs');
+    expect(readReplicaPassword(replica({}), env)).toBe('ours');
+    expect(() => readReplicaPassword(replica({ passwordFile: 'none' }), env)).toThrow(
+      /listen.replica.passwordFile: found .*none, which cannot be read \(ENOENT\)/,
+    );
+  } finally {
+    fs.rmSync(dir, { recursive: true });
+  }
 });

@@ -133,7 +133,7 @@ export async function deploy<T>(program: () => T, options: HarnessOptions = {}):
 
 /** The value of an output, and whether it is secret. */
 export async function valueOf<T>(output: pulumi.Output<T>): Promise<{ value: T; secret: boolean }> {
-  const value = await new Promise<T>((resolve) => void output.apply((found) => resolve(found as T)));
+  const value = await new Promise<T>((resolve) => void output.apply((found) => resolve(found)));
   return { value, secret: await pulumi.isSecret(output) };
 }
 

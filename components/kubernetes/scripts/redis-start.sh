@@ -10,7 +10,7 @@ has_data() {
   [ -n "$(find "$MERIDIAN_DATA" \( -name '*.aof' -o -name '*.rdb' \) -size +0 2>/dev/null | head -n 1)" ]
 }
 
-# Whether a replica that Sentinel may promote has ever replicated. The agent is listed too, with priority 0.
+# Whether a replica that Sentinel may promote has ever replicated. (The agent hides from this list.)
 has_replica() {
   for at in $MERIDIAN_SENTINELS; do
     call "${at%:*}" "${at##*:}" SENTINEL replicas "$MERIDIAN_PRIMARY_NAME" || true
