@@ -11,7 +11,7 @@ const dist = path.join(root, 'dist');
 const fingerprintFile = path.join(dist, '.fingerprint');
 
 const folders = ['model', 'agent', 'controller', 'console', 'local', 'components', 'policies', 'bench'];
-const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js']);
+const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js', '.cjs', '.sh']);
 
 /** What every build of ours is made for. */
 const target = {

@@ -35,13 +35,26 @@ field() {
   sed -n "s/^$1:\([^[:cntrl:]]*\).*/\1/p"
 }
 
-# agreed_primary  — prints `host port` on which more than half of all Sentinels agree; fails where there is no majority. During a
-# failover they learn of it one after the other: until most know, there is no answer rather than the old one.
+# each_view  — what each Sentinel that answers says of the primary: `epoch host port flags`.
+each_view() {
+  for view_at in $MERIDIAN_SENTINELS; do
+    call "${view_at%:*}" "${view_at##*:}" SENTINEL master "$MERIDIAN_PRIMARY_NAME" | awk '
+      NR % 2 { key = $1; next }
+      { value[key] = $1 }
+      END { if ("config-epoch" in value) print value["config-epoch"], value["ip"], value["port"], value["flags"] }'
+  done
+}
+
+# agreed_primary  — prints `host port`; fails where no majority of the Sentinels answers. Among those that do the newest epoch is right, though it may
+# still be the view of one: after a failover the others learn of it within seconds, and until then most name the old primary.
 agreed_primary() {
   agreed_needed=$(($(echo "$MERIDIAN_SENTINELS" | wc -w) / 2 + 1))
-  for agreed_at in $MERIDIAN_SENTINELS; do
-    call "${agreed_at%:*}" "${agreed_at##*:}" SENTINEL get-master-addr-by-name "$MERIDIAN_PRIMARY_NAME" | paste -sd' ' -
-  done | grep -E '^[^ ]+ [0-9]+$' | sort | uniq -c | awk -v needed="$agreed_needed" '
-    $1 >= needed { print $2, $3; found = 1 }
-    END { exit !found }'
+  each_view | sort -n | awk -v needed="$agreed_needed" '
+    { primary = $2 " " $3 }
+    END { if (NR < needed) exit 1; print primary }'
+}
+
+# failover_under_way  — whether a Sentinel is about to make another node the primary.
+failover_under_way() {
+  each_view | grep -q failover_in_progress
 }

@@ -28,8 +28,12 @@ if [ -n "${MERIDIAN_SENTINELS:-}" ]; then
   while :; do
     why=''
     primary=$(agreed_primary) || why='no majority of Sentinels answers yet'
-    if [ -z "$why" ] && [ "$primary" = "$me" ] && ! has_data && has_replica; then
-      why='the Sentinels call this node the primary, but it has no data and its replicas have: waiting for a failover'
+    if [ -z "$why" ] && [ "$primary" = "$me" ]; then
+      if failover_under_way; then
+        why='another node is being made the primary'
+      elif ! has_data && has_replica; then
+        why='the Sentinels call this node the primary, but it has no data and its replicas have: waiting for a failover'
+      fi
     fi
     [ -z "$why" ] && break
     [ "$why" = "$said" ] || say "$why"

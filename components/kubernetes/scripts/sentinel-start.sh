@@ -18,11 +18,7 @@ fi
 if [ -z "$primary" ]; then
   # New, or its disk was lost: the others may know a primary that is not the first node any more.
   memory=''
-  for at in $MERIDIAN_SENTINELS; do
-    [ "$at" = "$MERIDIAN_HOST:$MERIDIAN_PORT" ] && continue
-    primary=$(call "${at%:*}" "${at##*:}" SENTINEL get-master-addr-by-name "$name" | paste -sd' ' - | grep -E '^[^ ]+ [0-9]+$' || true)
-    [ -n "$primary" ] && break
-  done
+  primary=$(each_view | sort -n | awk '{ primary = $2 " " $3 } END { print primary }')
 fi
 [ -n "$primary" ] || primary=$MERIDIAN_FIRST
 
