@@ -1,7 +1,29 @@
 /** Pulumi components: what gets deployed. Each can be used by itself. */
-export { type AgentMember, PeerTopology, ReplicationMode, SyncAgent, type SyncAgentArgs } from './agent';
+export {
+  type AgentMember,
+  type AgentTuningArgs,
+  PeerTopology,
+  ReplicationMode,
+  SyncAgent,
+  type SyncAgentArgs,
+} from './agent';
 export { ArgumentError, Spread } from './common';
-export { KubernetesRedis, type KubernetesRedisArgs, redisHostsOf, RedisTopology, RedisUse } from './kubernetes';
+export {
+  KubernetesRedis,
+  type KubernetesRedisArgs,
+  redisHostsOf,
+  type RedisNodesArgs,
+  RedisTopology,
+  RedisUse,
+} from './kubernetes';
+export {
+  ActiveActiveRedis,
+  type ActiveActiveRedisArgs,
+  type MeshRegion,
+  type RegionEndpoint,
+  RedisRegion,
+  type RedisRegionArgs,
+} from './mesh';
 export { Mesh, RedisNetworkPolicy, type RedisNetworkPolicyArgs } from './network';
 export {
   CertificateIssuer,

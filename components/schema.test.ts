@@ -15,7 +15,15 @@ interface AnalyzerModule {
 // eslint-disable-next-line @typescript-eslint/no-require-imports
 const { Analyzer } = require('@pulumi/pulumi/provider/experimental/analyzer') as AnalyzerModule;
 
-const names = ['KubernetesRedis', 'RedisCredentials', 'RedisNetworkPolicy', 'RedisSecurity', 'SyncAgent'];
+const names = [
+  'ActiveActiveRedis',
+  'KubernetesRedis',
+  'RedisCredentials',
+  'RedisNetworkPolicy',
+  'RedisRegion',
+  'RedisSecurity',
+  'SyncAgent',
+];
 
 test('every component is exported', () => {
   const found = Object.entries(components).filter(

@@ -140,7 +140,8 @@ test.each<[string, unknown, ConfigIssue]>([
     {
       path: 'meridian:replicaton',
       found: 'an unknown section',
-      allowed: "regions, replication, redis, failover, traffic, security, monitoring (did you mean 'replication'?)",
+      allowed:
+        "regions, replication, redis, failover, traffic, security, kubernetes, monitoring (did you mean 'replication'?)",
     },
   ],
   [

@@ -4,6 +4,7 @@ import { nearest } from './nearest';
 import {
   type Backend,
   failoverSchema,
+  kubernetesSchema,
   monitoringSchema,
   redisSchema,
   type regionSchema,
@@ -18,7 +19,16 @@ import { apportion } from './weights';
 /** The namespace of our keys in a stack's config: the project's name in Pulumi.yaml. */
 const namespace = 'meridian';
 
-const sectionNames = ['regions', 'replication', 'redis', 'failover', 'traffic', 'security', 'monitoring'] as const;
+const sectionNames = [
+  'regions',
+  'replication',
+  'redis',
+  'failover',
+  'traffic',
+  'security',
+  'kubernetes',
+  'monitoring',
+] as const;
 type SectionName = (typeof sectionNames)[number];
 
 type ParsedRegion = z.output<typeof regionSchema>;
@@ -31,6 +41,7 @@ export type RedisConfig = z.output<typeof redisSchema>;
 export type FailoverConfig = z.output<typeof failoverSchema>;
 export type TrafficConfig = z.output<typeof trafficSchema>;
 export type SecurityConfig = z.output<typeof securitySchema>;
+export type KubernetesConfig = z.output<typeof kubernetesSchema>;
 export type MonitoringConfig = z.output<typeof monitoringSchema>;
 
 /** A stack's config as written in `Pulumi.<stack>.yaml`, checked, every default filled in. Sizes are bytes. */
@@ -42,6 +53,7 @@ export interface StackConfig {
   readonly failover: FailoverConfig;
   readonly traffic: TrafficConfig;
   readonly security: SecurityConfig;
+  readonly kubernetes: KubernetesConfig;
   readonly monitoring: MonitoringConfig;
 }
 
@@ -93,6 +105,7 @@ export function parseStackConfig(raw: unknown): ConfigResult {
   const failover = read('failover', failoverSchema);
   const traffic = read('traffic', trafficSchema);
   const security = read('security', securitySchema);
+  const kubernetes = read('kubernetes', kubernetesSchema);
   const monitoring = read('monitoring', monitoringSchema);
 
   // Each check looks at what is readable, so that a mistake in one section doesn't hide one in another.
@@ -106,11 +119,15 @@ export function parseStackConfig(raw: unknown): ConfigResult {
   if (failover !== undefined) checkFailover(failover, issues);
   if (monitoring !== undefined) checkMonitoring(monitoring, issues);
 
-  if (issues.length > 0 || !regions || !replication || !redis || !failover || !traffic || !security || !monitoring) {
-    return { ok: false, issues };
-  }
-  const config = { regions: complete(regions), replication, redis, failover, traffic, security, monitoring };
-  return { ok: true, config };
+  const others = { replication, redis, failover, traffic, security, kubernetes, monitoring };
+  if (issues.length > 0 || !regions || !isComplete(others)) return { ok: false, issues };
+  return { ok: true, config: { regions: complete(regions), ...others } };
+}
+
+function isComplete<Sections extends Record<string, unknown>>(
+  sections: Sections,
+): sections is { [Name in keyof Sections]: NonNullable<Sections[Name]> } & Sections {
+  return Object.values(sections).every((section) => section !== undefined);
 }
 
 // --- What follows from a config ----------------------------------------------------------------------------------------

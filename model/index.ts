@@ -17,6 +17,7 @@ export {
   type FailoverConfig,
   formatIssues,
   givesReplicationStream,
+  type KubernetesConfig,
   maxmemoryPolicy,
   minReplicasToWrite,
   type MonitoringConfig,

@@ -87,6 +87,15 @@ export const regionSchema = section({
   providerRegion: text(/^[a-z0-9-]+$/, "the provider's name of a region, such as us-west-2").optional(),
   /** Istio's locality, `region`, `region/zone` or `region/zone/subzone`, for traffic. Default: `providerRegion`. */
   locality: text(/^[^/\s*]+(\/[^/\s*]+){0,2}$/, 'region, region/zone or region/zone/subzone').optional(),
+  /** The region's namespace (Kubernetes only). Default: `redis-` and its name. */
+  namespace: text(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label of up to 63 characters').optional(),
+  /** Context of the kubeconfig for the region's cluster (Kubernetes only). Default: the current one, one cluster for all. */
+  context: text(/\S/, 'the name of a context of the kubeconfig').optional(),
+  /**
+   * Where agents in other clusters reach this region's (Kubernetes only), `host` or `host:port`. Needed where linked regions have
+   * different contexts. Default: the agent's Service.
+   */
+  agentHost: text(/^[^\s:]+(:\d{1,5})?$/, '`host` or `host:port`').optional(),
   /** Replicas of the primary inside the region, which Sentinel may promote. Default: 1. */
   replicas: whole(0, 5).default(1),
   /** The most replicas that autoscaling at 70 % CPU may add up to (Kubernetes only). Default: 3. */
@@ -263,6 +272,36 @@ export const securitySchema = section({
       'a mapping of users to lists of rules',
     )
     .default({ app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] }),
+});
+
+/** What the pods of a region on Kubernetes are made of. */
+export const kubernetesSchema = section({
+  /** Image of the agent, in production by digest. Needed to deploy a region there. */
+  agentImage: text(/\S/, 'the name of an image').optional(),
+  /** Image of Redis. Default: the official one, of `redis.version`. */
+  redisImage: text(/\S/, 'the name of an image').optional(),
+  /** Image of redis_exporter. Default: the official one. */
+  exporterImage: text(/\S/, 'the name of an image').optional(),
+  /** When nodes ask the registry for images. Default: IfNotPresent. */
+  imagePullPolicy: choice('IfNotPresent', 'Always', 'Never').default('IfNotPresent'),
+  /** StorageClass of all disks; an empty text is the cluster's own default. Default: gp3. */
+  storageClass: z.string('the name of a StorageClass, or an empty text').default('gp3'),
+  /** Disk of each Redis, as a quantity of Kubernetes. Default: 10Gi. */
+  storageSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').default('10Gi'),
+  /** Disk of each agent's journal: a quarter more than `replication.journal.maxBytes`. Default: 10Gi. */
+  journalSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').default('10Gi'),
+  /** CPU that each Redis is sure of. Default: 500m. */
+  cpuRequest: text(/^\d+(\.\d+)?m?$/, 'a quantity such as 500m').default('500m'),
+  /** Memory that each Redis is sure of. Default: 1Gi. */
+  memoryRequest: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 1Gi').default('1Gi'),
+  /** Memory that each Redis may use; `redis.maxmemory` is at most 75 % of it. Default: 2Gi. */
+  memoryLimit: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 2Gi').default('2Gi'),
+  /** How nodes keep away from each other. Default: preferred. */
+  spread: choice('disabled', 'preferred', 'required').default('preferred'),
+  /** The service mesh of the clusters. Default: none. */
+  serviceMesh: choice('none', 'sidecar', 'ambient').default('none'),
+  /** Refuse to delete what holds data, and leave it alone when it leaves the program. For production. Default: false. */
+  protect: flag().default(false),
 });
 
 export const monitoringSchema = section({

@@ -33,7 +33,7 @@ export interface AgentMember {
   primary?: boolean;
 }
 
-export interface SyncAgentArgs {
+export interface SyncAgentArgs extends AgentTuningArgs {
   /** Name of the region, one of `members`. */
   region: string;
   /** Name of the stack; agents of different stacks refuse each other. */
@@ -42,8 +42,6 @@ export interface SyncAgentArgs {
   namespace: pulumi.Input<string>;
   /** Image of the agent, in production by digest; it starts `node /app/dist/agent/main.js`. */
   image: pulumi.Input<string>;
-  /** When nodes ask the registry for the image: `IfNotPresent`, `Always`, `Never`. Default: IfNotPresent. */
-  imagePullPolicy?: pulumi.Input<string>;
 
   /** All regions of the mesh, in the stack's order: it decides the neighbours in a ring. */
   members: AgentMember[];
@@ -75,7 +73,12 @@ export interface SyncAgentArgs {
   tlsSecretName: pulumi.Input<string>;
   /** `agentChecksum` of RedisCredentials: the agent restarts when it changes. Default: it doesn't. */
   credentialsChecksum?: pulumi.Input<string>;
+}
 
+/** What can be chosen about an agent: all of it has a default. */
+export interface AgentTuningArgs {
+  /** When nodes ask the registry for the image: `IfNotPresent`, `Always`, `Never`. Default: IfNotPresent. */
+  imagePullPolicy?: pulumi.Input<string>;
   /** A ReplicationMode. Default: semi-sync. */
   mode?: ReplicationMode;
   /** How many other regions must have journalled a change before it is acknowledged, in semi-sync. Default: 1. */

@@ -1,3 +1,10 @@
 /** The sync agent on Kubernetes. */
 export { SyncAgent } from './agent';
-export { type AgentMember, PeerTopology, ReplicationMode, type SyncAgentArgs } from './args';
+export {
+  type AgentMember,
+  PeerTopology,
+  ReplicationMode,
+  type AgentTuningArgs,
+  type SyncAgentArgs,
+  topologyOf,
+} from './args';

@@ -23,7 +23,7 @@ export const RedisUse = {
 } as const;
 export type RedisUse = (typeof RedisUse)[keyof typeof RedisUse];
 
-export interface KubernetesRedisArgs {
+export interface KubernetesRedisArgs extends RedisNodesArgs {
   /** Name of the region: a label of its pods and the primary's name at its Sentinels. */
   region: string;
   /** Namespace of everything; it must exist. One region each. */
@@ -39,6 +39,10 @@ export interface KubernetesRedisArgs {
   tlsSecretName?: pulumi.Input<string>;
   /** `checksum` of RedisCredentials: the pods restart, one by one, when it changes. Default: they don't. */
   credentialsChecksum?: pulumi.Input<string>;
+}
+
+/** What can be chosen about the nodes of a region's Redis: all of it has a default. */
+export interface RedisNodesArgs {
   /** Encrypt what clients, replicas and Sentinels say. Default: true. */
   tls?: boolean;
 
