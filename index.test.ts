@@ -1,5 +1,7 @@
 import * as pulumi from '@pulumi/pulumi';
 
+import * as components from './components';
+import { deploy as deployProgram, leaksOf } from './components/testing';
 import type * as Stack from './index';
 
 const regions = [
@@ -8,20 +10,24 @@ const regions = [
 ];
 const kubernetes = JSON.stringify({ agentImage: 'meridian@sha256:1' });
 
-async function deploy(config: Record<string, string>): Promise<typeof Stack> {
-  await pulumi.runtime.setMocks({ newResource: ({ name, inputs }) => ({ id: name, state: inputs }), call: () => ({}) });
-  pulumi.runtime.setAllConfig(config);
-  let stack: typeof Stack | undefined;
-  jest.isolateModules(() => {
-    jest.doMock('@pulumi/pulumi', () => pulumi); // the one that has the mocks and the config, and no second load
-    stack = jest.requireActual<typeof Stack>('./index');
+async function deploy(config: Record<string, string>) {
+  const made = await deployProgram(() => {
+    pulumi.runtime.setAllConfig(config);
+    let stack: typeof Stack | undefined;
+    jest.isolateModules(() => {
+      // Those that have the mocks and the config, and no second load.
+      jest.doMock('@pulumi/pulumi', () => pulumi);
+      jest.doMock('./components', () => components);
+      stack = jest.requireActual<typeof Stack>('./index');
+    });
+    if (stack === undefined) throw new Error('the program exports nothing');
+    return stack;
   });
-  if (stack === undefined) throw new Error('the program exports nothing');
-  return stack;
+  return { ...made, stack: made.result };
 }
 
 test('the stack says its regions, its primary and who talks to whom', async () => {
-  const stack = await deploy({
+  const { stack, ...made } = await deploy({
     'meridian:regions': JSON.stringify(regions),
     'meridian:kubernetes': kubernetes,
     'aws:region': 'us-west-2',
@@ -32,6 +38,23 @@ test('the stack says its regions, its primary and who talks to whom', async () =
     ['us-west-2', 'eu-central-1'],
     ['eu-central-1', 'us-west-2'],
   ]);
+  expect(leaksOf(made, 'generated-')).toEqual([]);
+});
+
+test('disk and memory follow from what the data needs', async () => {
+  const made = await deploy({
+    'meridian:regions': JSON.stringify(regions),
+    'meridian:kubernetes': kubernetes,
+    'meridian:redis': JSON.stringify({ maxmemory: '12gb' }),
+  });
+  const { spec } = made.find('redis-us-west-2', 'v1:StatefulSet').inputs as {
+    spec: { template: { spec: { containers: { resources: unknown }[] } }; volumeClaimTemplates: { spec: unknown }[] };
+  };
+  expect(spec.template.spec.containers[0]?.resources).toEqual({
+    requests: { cpu: '500m', memory: '8Gi' },
+    limits: { cpu: '1', memory: '16Gi' },
+  });
+  expect(spec.volumeClaimTemplates[0]?.spec).toMatchObject({ resources: { requests: { storage: '36Gi' } } });
 });
 
 test('a bad config stops the deployment before anything is made', async () => {
@@ -48,6 +71,6 @@ test('a region on Kubernetes needs an image of the agent', async () => {
 
 test('processes of this machine are not deployed', async () => {
   const local = JSON.stringify(regions.map((region) => ({ ...region, backend: 'local' })));
-  const stack = await deploy({ 'meridian:regions': local });
+  const { stack } = await deploy({ 'meridian:regions': local });
   expect(stack.endpoints).toBeUndefined();
 });

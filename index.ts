@@ -97,10 +97,8 @@ function meshArgs(stack: StackConfig): ActiveActiveRedisArgs {
       sentinelFailoverTimeoutMs: failover.sentinel.failoverTimeoutMs,
       sentinelParallelSyncs: failover.sentinel.parallelSyncs,
       storageClassName,
-      storageSize: kubernetes.storageSize,
+      ...sizesFor(stack),
       cpuRequest: kubernetes.cpuRequest,
-      memoryRequest: kubernetes.memoryRequest,
-      memoryLimit: kubernetes.memoryLimit,
       spread,
       ...kept,
     },
@@ -117,5 +115,19 @@ function meshArgs(stack: StackConfig): ActiveActiveRedisArgs {
       storageSize: kubernetes.journalSize,
       ...kept,
     },
+  };
+}
+
+/** Memory and disk that hold `maxmemory`, where the config does not say them. */
+function sizesFor({ kubernetes, redis }: StackConfig) {
+  const gibi = 2 ** 30;
+  // Beside the data: copies that a rewrite of the append-only file makes, and buffers of replicas.
+  const limit = Math.max(2, Math.ceil(redis.maxmemory / gibi / 0.75));
+  const disk = Math.max(10, Math.ceil((3 * redis.maxmemory) / gibi));
+  return {
+    memoryLimit: kubernetes.memoryLimit ?? `${limit}Gi`,
+    memoryRequest:
+      kubernetes.memoryRequest ?? (kubernetes.memoryLimit === undefined ? `${limit / 2}Gi` : kubernetes.memoryLimit),
+    storageSize: kubernetes.storageSize ?? `${disk}Gi`,
   };
 }

@@ -286,16 +286,16 @@ export const kubernetesSchema = section({
   imagePullPolicy: choice('IfNotPresent', 'Always', 'Never').default('IfNotPresent'),
   /** StorageClass of all disks; an empty text is the cluster's own default. Default: gp3. */
   storageClass: z.string('the name of a StorageClass, or an empty text').default('gp3'),
-  /** Disk of each Redis, as a quantity of Kubernetes. Default: 10Gi. */
-  storageSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').default('10Gi'),
+  /** Disk of each Redis. Default: three times `redis.maxmemory`, as a rewrite of the append-only file needs room; 10Gi at least. */
+  storageSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').optional(),
   /** Disk of each agent's journal: a quarter more than `replication.journal.maxBytes`. Default: 10Gi. */
   journalSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').default('10Gi'),
   /** CPU that each Redis is sure of. Default: 500m. */
   cpuRequest: text(/^\d+(\.\d+)?m?$/, 'a quantity such as 500m').default('500m'),
-  /** Memory that each Redis is sure of. Default: 1Gi. */
-  memoryRequest: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 1Gi').default('1Gi'),
-  /** Memory that each Redis may use; `redis.maxmemory` is at most 75 % of it. Default: 2Gi. */
-  memoryLimit: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 2Gi').default('2Gi'),
+  /** Memory that each Redis is sure of. Default: half of what `memoryLimit` is by default, or all of what it says. */
+  memoryRequest: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 1Gi').optional(),
+  /** Memory that each Redis may use; `redis.maxmemory` is at most 75 % of it. Default: as much as that asks for; 2Gi at least. */
+  memoryLimit: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 2Gi').optional(),
   /** How nodes keep away from each other. Default: preferred. */
   spread: choice('disabled', 'preferred', 'required').default('preferred'),
   /** The service mesh of the clusters. Default: none. */
