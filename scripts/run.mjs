@@ -10,6 +10,8 @@ import Module, { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { providePromtool } from './promtool.mjs';
+
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
 const nodeMajorMin = 20;
@@ -138,6 +140,7 @@ async function main([task, ...args]) {
       return become('dist/bench/index.js', args);
     case 'test':
       provideRedis(); // first: what a person has to do is said before what takes time
+      providePromtool(say);
       await check();
       process.exitCode = await run(process.execPath, [path.join(root, 'node_modules/jest/bin/jest.js'), ...args]);
       return;

@@ -1,0 +1,99 @@
+import { type Draft, Severity } from './rule';
+import { selectorOf } from './selector';
+import { type AlertSettings } from './settings';
+
+/** Between regions: agents, links, journals. Metrics: agent/metrics.ts. */
+export function replicationAlerts(settings: AlertSettings): Draft[] {
+  const { agentJob, critical, warning, lagForSeconds, peers, region } = settings;
+  const of = selectorOf(settings);
+  // An agent that is not active keeps the last lag it measured; that it isn't active is an alert of its own.
+  const active = of('meridian_agent_state', 'state="active"');
+  const lag = `max by (region, peer) (${of('meridian_link_lag_ms')} and on (instance) ${active} == 1)`;
+  const lagAlert = (severity: Severity, lagMs: number): Draft => ({
+    alert: 'MeridianReplicationLag',
+    severity,
+    expr: `${lag} > ${lagMs}`,
+    forSeconds: lagForSeconds,
+    summary: `{{ $labels.region }} is {{ $value | printf "%.0f" }} ms behind {{ $labels.peer }}`,
+    description: `What is written in {{ $labels.peer }} reaches {{ $labels.region }} later than ${lagMs} ms. Were {{ $labels.peer }} lost now, so much of it would be missing.`,
+  });
+  const journal = `max by (region, instance) (${of('meridian_journal_bytes')}) / ${settings.journalBytesMax}`;
+  const journalAlert = (severity: Severity, share: number): Draft => ({
+    alert: 'MeridianJournalFull',
+    severity,
+    expr: `${journal} > ${share}`,
+    forSeconds: 60,
+    summary: `The journal of {{ $labels.region }} has {{ $value | humanizePercentage }} of its size`,
+    description: `It grows while some region doesn't take what is in it. Beyond its size of ${settings.journalBytesMax} bytes the agent goes on writing until the disk is full.`,
+  });
+  return [
+    lagAlert(Severity.Critical, critical.lagMs),
+    lagAlert(Severity.Warning, warning.lagMs),
+    {
+      alert: 'MeridianLagUnknown',
+      severity: Severity.Warning,
+      // A lag that nobody has measured is absent, not 0.
+      expr: peers.map((peer) => `absent(${of('meridian_link_lag_ms', `peer="${peer}"`)})`).join(' or '),
+      forSeconds: 300,
+      summary: `How far ${region} is behind {{ $labels.peer }} is not known`,
+      description: `The agent of ${region} has had no heartbeat of {{ $labels.peer }} since it started, or isn't scraped.`,
+    },
+    {
+      alert: 'MeridianLinkDown',
+      severity: Severity.Warning,
+      // No more than a warning: while others relay, the data comes; when it doesn't, the lag is critical.
+      expr: `max by (region, peer) (${of('meridian_link_up')}) == 0`,
+      forSeconds: 60,
+      summary: `{{ $labels.region }} has no link to {{ $labels.peer }}`,
+      description: `Nothing arrives in {{ $labels.region }} from {{ $labels.peer }} directly. Other regions may pass it on.`,
+    },
+    {
+      alert: 'MeridianLinkErrors',
+      severity: Severity.Warning,
+      expr: `sum by (region, peer) (increase(${of('meridian_link_errors_total')}[10m])) > 5`,
+      forSeconds: 60,
+      summary: `The link from {{ $labels.peer }} to {{ $labels.region }} breaks again and again`,
+      description: `{{ $value | printf "%.0f" }} errors in ten minutes.`,
+    },
+    {
+      alert: 'MeridianAgentDown',
+      severity: Severity.Critical,
+      expr: `${of('up', `job="${agentJob}"`)} == 0 or absent(${of('up', `job="${agentJob}"`)})`,
+      forSeconds: critical.downSeconds,
+      summary: `The sync agent of ${region} is not there`,
+      description: `It doesn't answer Prometheus, or isn't known to it. While it is down nothing leaves ${region} and nothing arrives; both are made up for when it is back.`,
+    },
+    {
+      alert: 'MeridianAgentInactive',
+      severity: Severity.Critical,
+      expr: `max by (region) (${of('up', `job="${agentJob}"`)}) == 1 unless on (region) ${active} == 1`,
+      forSeconds: 120,
+      summary: `No agent of {{ $labels.region }} is active`,
+      description: `An agent runs, but doesn't replicate: its Redis can't be reached or is a replica, or it waits for a peer to join.`,
+    },
+    {
+      alert: 'MeridianDivergence',
+      severity: Severity.Critical,
+      // A series that begins at 1 has no increase: what is there now and wasn't before counts, too.
+      expr: firstOrMore('sum by (region, code)', of('meridian_dead_letters_total')),
+      forSeconds: 0,
+      summary: `{{ $labels.region }} could not apply commands of other regions ({{ $labels.code }})`,
+      description: `Commands were set aside. The keys they are about may differ between the regions until they are written again.`,
+    },
+    {
+      alert: 'MeridianFullSyncs',
+      severity: Severity.Warning,
+      expr: `sum by (region) (increase(${of('meridian_full_syncs_total')}[1h])) > 3`,
+      forSeconds: 0,
+      summary: `{{ $labels.region }} syncs in full again and again`,
+      description: `{{ $value | printf "%.0f" }} full syncs in an hour: Redis restarts, or its backlog is too short for the agent's absences.`,
+    },
+    journalAlert(Severity.Critical, critical.journal),
+    journalAlert(Severity.Warning, warning.journal),
+  ];
+}
+
+/** More in the last 15 minutes, the first one included. */
+function firstOrMore(sum: string, series: string): string {
+  return `${sum} (increase(${series}[15m]) > 0 or (${series} unless ${series} offset 15m) > 0)`;
+}
