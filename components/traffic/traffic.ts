@@ -28,7 +28,11 @@ export class RegionalTraffic extends pulumi.ComponentResource {
     const { namespace, host, region } = args;
     const port = pulumi.output(args.port ?? 6379);
     const exportTo = args.exportTo ?? ['*'];
-    const metadata = { name, namespace, labels: labelsOf(Role.Redis, region) };
+    const metadata = {
+      name,
+      namespace,
+      labels: { ...labelsOf(Role.Redis, region), 'app.kubernetes.io/component': 'traffic' },
+    };
     const routing = routingOf(args);
     const isReachable = (other: string): boolean => routing.by !== 'failover' || !(args.drain ?? []).includes(other);
     const ownNetwork = args.regions.find((one) => one.name === region)?.network;

@@ -6,7 +6,7 @@ import { type AlertSettings } from './settings';
 const node = '{{ $labels.pod }} ({{ $labels.region }})';
 const byNode = 'by (region, pod)';
 
-/** One region's Redis. Metrics: redis_exporter, https://github.com/oliver006/redis_exporter, from 1.48 on for the latency. */
+/** One region's Redis. Metrics: redis_exporter (https://github.com/oliver006/redis_exporter), for which model/alerts/exporter.ts lists the names. */
 export function redisAlerts(settings: AlertSettings): Draft[] {
   const { critical, warning, primaries, region, redisJob } = settings;
   const of = selectorOf(settings);

@@ -29,15 +29,7 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
   return [
     lagAlert(Severity.Critical, critical.lagMs),
     lagAlert(Severity.Warning, warning.lagMs),
-    {
-      alert: 'MeridianLagUnknown',
-      severity: Severity.Warning,
-      // A lag that nobody has measured is absent, not 0.
-      expr: peers.map((peer) => `absent(${of('meridian_link_lag_ms', `peer="${peer}"`)})`).join(' or '),
-      forSeconds: 300,
-      summary: `How far ${region} is behind {{ $labels.peer }} is not known`,
-      description: `The agent of ${region} has had no heartbeat of {{ $labels.peer }} since it started, or isn't scraped.`,
-    },
+    ...(peers.length > 0 ? [lagUnknownAlert(settings)] : []),
     {
       alert: 'MeridianLinkDown',
       severity: Severity.Warning,
@@ -96,4 +88,18 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
 /** More in the last 15 minutes, the first one included. */
 function firstOrMore(sum: string, series: string): string {
   return `${sum} (increase(${series}[15m]) > 0 or (${series} unless ${series} offset 15m) > 0)`;
+}
+
+function lagUnknownAlert(settings: AlertSettings): Draft {
+  const { peers, region } = settings;
+  const of = selectorOf(settings);
+  return {
+    alert: 'MeridianLagUnknown',
+    severity: Severity.Warning,
+    // A lag that nobody has measured is absent, not 0.
+    expr: peers.map((peer) => `absent(${of('meridian_link_lag_ms', `peer="${peer}"`)})`).join(' or '),
+    forSeconds: 300,
+    summary: `How far ${region} is behind {{ $labels.peer }} is not known`,
+    description: `The agent of ${region} has had no heartbeat of {{ $labels.peer }} since it started, or isn't scraped.`,
+  };
 }
