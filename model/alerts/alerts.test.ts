@@ -470,7 +470,7 @@ testRules(`promtool: each alert is silent first, then told${promtoolMissing}`, (
   // Each group by itself: promtool evaluates every rule that it is given.
   const files = groups.flatMap((group) => {
     const own = cases.filter(({ alert }) => group.rules.some((rule) => rule.alert === alert));
-    const tests = { rule_files: [`${group.name}.yaml`], evaluation_interval: '30s', tests: own.map(testOf) };
+    const tests = { rule_files: [`${group.name}.yaml`], evaluation_interval: '1m', tests: own.map(testOf) };
     return [
       [`${group.name}.yaml`, { groups: [group] }],
       [`${group.name}.test.yaml`, tests],
