@@ -24,6 +24,7 @@ export {
   RedisRegion,
   type RedisRegionArgs,
 } from './mesh';
+export { RedisMonitoring, type RedisMonitoringArgs } from './monitoring';
 export { Mesh, RedisNetworkPolicy, type RedisNetworkPolicyArgs } from './network';
 export {
   CertificateIssuer,
@@ -32,3 +33,4 @@ export {
   RedisSecurity,
   type RedisSecurityArgs,
 } from './security';
+export { RegionalTraffic, type RegionalTrafficArgs, type TrafficRegion, type TrafficShift } from './traffic';

@@ -19,9 +19,11 @@ const names = [
   'ActiveActiveRedis',
   'KubernetesRedis',
   'RedisCredentials',
+  'RedisMonitoring',
   'RedisNetworkPolicy',
   'RedisRegion',
   'RedisSecurity',
+  'RegionalTraffic',
   'SyncAgent',
 ];
 

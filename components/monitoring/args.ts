@@ -16,7 +16,7 @@ export interface RedisMonitoringArgs {
   monitorLabels?: pulumi.Input<{ [name: string]: pulumi.Input<string> }>;
   /** Between two scrapes, in seconds, 5 to 120. Default: 15: rates are over five minutes, and a lag is told after two scrapes. */
   scrapeIntervalSeconds?: pulumi.Input<number>;
-  /** Name of the agents' container port with `/metrics`. Default: http-metrics. */
+  /** Name of the agents' container port with `/metrics`. Default: http-admin, as in SyncAgent. */
   agentPortName?: pulumi.Input<string>;
   /** Name of redis_exporter's container port. Default: http-metrics, as in KubernetesRedis. */
   exporterPortName?: pulumi.Input<string>;

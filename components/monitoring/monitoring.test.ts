@@ -65,7 +65,9 @@ test('pods are scraped under a job and a region that the rules ask for', async (
   });
   expect(made.find('m-agents').inputs['spec']).toMatchObject({
     selector: { matchLabels: { 'app.kubernetes.io/component': 'agent' } },
-    podMetricsEndpoints: [{ honorLabels: true, relabelings: [{ replacement: 'meridian-agent' }, {}] }],
+    podMetricsEndpoints: [
+      { port: 'http-admin', honorLabels: true, relabelings: [{ replacement: 'meridian-agent' }, {}] },
+    ],
   });
   for (const child of ['m-alerts', 'm-redis', 'm-agents']) {
     expect(made.find(child).inputs['metadata']).toMatchObject({ labels: { release: 'prometheus' } });

@@ -76,7 +76,7 @@ export class RedisMonitoring extends pulumi.ComponentResource {
     };
     scrape('redis', Role.Redis, defaultAlertSettings.redisJob, args.exporterPortName ?? 'http-metrics', false);
     // Agents say their region themselves; it is the same one.
-    scrape('agents', Role.Agent, defaultAlertSettings.agentJob, args.agentPortName ?? 'http-metrics', true);
+    scrape('agents', Role.Agent, defaultAlertSettings.agentJob, args.agentPortName ?? 'http-admin', true);
 
     if (args.dashboards ?? true) {
       const made = known.apply((all) =>
