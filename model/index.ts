@@ -12,6 +12,17 @@ export {
   SystemUser,
 } from './acl';
 export {
+  capabilities,
+  type Capabilities,
+  captureOf,
+  demandIssues,
+  type Demands,
+  type Fact,
+  regionIssues,
+  type Service,
+} from './capabilities';
+export { Capture, captureEvents, notificationAgentRules, reportsEveryChange } from './capture';
+export {
   type ConfigIssue,
   type ConfigResult,
   type FailoverConfig,

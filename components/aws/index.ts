@@ -1,0 +1,3 @@
+/** Redis by AWS: ElastiCache with nodes, and a Global Datastore for disaster recovery. */
+export { ElastiCacheEngine, type ElastiCacheRedisArgs, type ElastiCacheSecondaryArgs } from './args';
+export { ElastiCacheRedis } from './redis';
