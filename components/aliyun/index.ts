@@ -1,0 +1,2 @@
+/** Redis by Alibaba Cloud. */
+export { AliyunRedis, type AliyunRedisArgs } from './redis';

@@ -1,0 +1,3 @@
+/** Redis by Tencent Cloud, and its provider. */
+export { TencentRedis, type TencentRedisArgs } from './redis';
+export { TencentProvider, type TencentProviderArgs } from './resources';
