@@ -76,10 +76,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
   elasticache: {
     mesh: fact(true, `${elasticacheDocs}/SupportedCommands.html`),
     psync: fact(false, `${elasticacheDocs}/SupportedCommands.html`),
-    notifications: fact(
-      'parameters',
-      'https://repost.aws/knowledge-center/elasticache-redis-keyspace-notifications',
-    ),
+    notifications: fact('parameters', 'https://repost.aws/knowledge-center/elasticache-redis-keyspace-notifications'),
     config: fact(false, `${elasticacheDocs}/SupportedCommands.html`),
     users: fact('rules', `${elasticacheDocs}/Clusters.RBAC.html`),
     passwords: fact(2, `${elasticacheDocs}/Clusters.RBAC.html`),
@@ -148,12 +145,21 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
   tencent: {
     mesh: fact(true, `${tencentDocs}/34590`),
     psync: fact(false, `${tencentDocs}/31959`),
-    notifications: fact('parameters', 'https://registry.terraform.io/providers/tencentcloudstack/tencentcloud/latest/docs/resources/redis_param'),
+    notifications: fact(
+      'parameters',
+      'https://registry.terraform.io/providers/tencentcloudstack/tencentcloud/latest/docs/resources/redis_param',
+    ),
     config: fact(false, `${tencentDocs}/31959`),
     users: fact('read-write', `${tencentDocs}/34590`),
     passwords: fact(1, `${tencentDocs}/34590`),
-    tls: fact('provider', 'https://registry.terraform.io/providers/tencentcloudstack/tencentcloud/latest/docs/resources/redis_ssl'),
-    snapshots: fact(true, 'https://registry.terraform.io/providers/tencentcloudstack/tencentcloud/latest/docs/resources/redis_backup_config'),
+    tls: fact(
+      'provider',
+      'https://registry.terraform.io/providers/tencentcloudstack/tencentcloud/latest/docs/resources/redis_ssl',
+    ),
+    snapshots: fact(
+      true,
+      'https://registry.terraform.io/providers/tencentcloudstack/tencentcloud/latest/docs/resources/redis_backup_config',
+    ),
     cluster: fact('optional', `${tencentDocs}/31959`),
     zones: fact(true, `${tencentDocs}/31959`),
     limits: [
@@ -209,12 +215,15 @@ export function demandIssues(service: Service, demands: Demands): ConfigIssue[] 
   else if (shards > 1 && hasAgent && !agentFollowsClusters)
     refuse('shards', String(shards), '1, or capture none: the sync agent follows one primary, not a cluster');
 
-  if (demands.zones === true && !can.zones.is)
-    refuse('zones', `several, with ${service}`, `one (${can.zones.source})`);
+  if (demands.zones === true && !can.zones.is) refuse('zones', `several, with ${service}`, `one (${can.zones.source})`);
   if (demands.zones === true && demands.replicas === 0)
     refuse('replicas', '0', '1 or more: without a replica there is nothing in the other zone to promote');
   if (demands.userRules === true && can.users.is !== 'rules')
-    refuse('users', `rules on commands, with ${service}`, `accounts that read, or read and write (${can.users.source})`);
+    refuse(
+      'users',
+      `rules on commands, with ${service}`,
+      `accounts that read, or read and write (${can.users.source})`,
+    );
   if (demands.passwordOverlap === true && can.passwords.is < 2)
     refuse('passwordOverlap', `true, with ${service}`, `false: a user has one password (${can.passwords.source})`);
   if (demands.ownCertificates === true && can.tls.is !== 'own')

@@ -2,16 +2,7 @@ import * as alicloud from '@pulumi/alicloud';
 import * as pulumi from '@pulumi/pulumi';
 
 import { Capture, captureEvents, type ConfigIssue, demandIssues, reportsEveryChange } from '../../model';
-import {
-  checkArguments,
-  childOptions,
-  componentType,
-  dataOptions,
-  dnsLabel,
-  namesList,
-  oneOf,
-  rule,
-} from '../common';
+import { checkArguments, childOptions, componentType, dataOptions, dnsLabel, namesList, oneOf, rule } from '../common';
 import { RedisUse } from '../kubernetes/args';
 import { checkedNetwork, kindsOf, networkIssues, passwordsOf, readers, unusedPassword } from '../managed';
 
@@ -133,7 +124,7 @@ export class AliyunRedis extends pulumi.ComponentResource {
         {
           instanceId: instance.id,
           accountName: accountName(user),
-          accountPassword: accountPassword(args.userPasswords, user),
+          accountPassword: passwordsOf(args.userPasswords, user).apply(([first]) => checkPassword(first, user)),
           accountPrivilege: isReader ? 'RoleReadOnly' : 'RoleReadWrite',
         },
         args.retainOnDelete === true ? dataOptions(this, { retainOnDelete: true }) : childOptions(this),
@@ -191,13 +182,11 @@ function issuesOf(args: AliyunRedisArgs): ConfigIssue[] {
   ];
 }
 
-/** What the service takes as a password, or a word why not: it answers with a number only. */
-function accountPassword(all: AliyunRedisArgs['userPasswords'], user: string): pulumi.Output<string> {
-  return passwordsOf(all, user).apply(([password]) => {
-    if (password.length <= passwordLengthMax && kindsOf(password) >= passwordKindsMin) return password;
-    throw new pulumi.RunError(
-      `AliyunRedis: userPasswords: found one of ${user} with ${password.length} characters of ${kindsOf(password)} kinds; ` +
-        `allowed: up to ${passwordLengthMax} of ${passwordKindsMin} kinds or more (small, capital, digits, others)`,
-    );
-  });
+/** What the service takes as a password, or words why not: it answers with a number only. @throws RunError */
+export function checkPassword(password: string, user: string): string {
+  if (password.length <= passwordLengthMax && kindsOf(password) >= passwordKindsMin) return password;
+  throw new pulumi.RunError(
+    `AliyunRedis: userPasswords: found one of ${user} with ${password.length} characters of ${kindsOf(password)} kinds; ` +
+      `allowed: up to ${passwordLengthMax} of ${passwordKindsMin} kinds or more (small, capital, digits, others)`,
+  );
 }

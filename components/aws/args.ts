@@ -158,6 +158,15 @@ export function shapeOf(name: string, args: ElastiCacheRedisArgs): Shape {
   };
 }
 
+/** What is set of the engine's parameters: https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/ParameterGroups.Engine.html */
+export function parametersOf({ use, events, shards }: Shape): { name: string; value: string }[] {
+  return [
+    { name: 'maxmemory-policy', value: use === RedisUse.Cache ? 'allkeys-lru' : 'noeviction' },
+    { name: 'notify-keyspace-events', value: events },
+    ...(shards > 1 ? [{ name: 'cluster-enabled', value: 'yes' }] : []),
+  ];
+}
+
 const versions: Record<ElastiCacheEngine, { pattern: RegExp; words: string }> = {
   valkey: { pattern: /^(7\.2|[89]\.\d+)$/, words: 'a version of Valkey from 7.2 on, such as 8.0' },
   redis: { pattern: /^7\.[01]$/, words: '7.0 or 7.1: newer ones are Valkey' },

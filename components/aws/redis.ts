@@ -2,10 +2,9 @@ import * as aws from '@pulumi/aws';
 import * as pulumi from '@pulumi/pulumi';
 
 import { checkArguments, componentType, dataOptions } from '../common';
-import { RedisUse } from '../kubernetes/args';
 import { accountsOf, unusedPassword } from '../managed';
 import { createSecurityGroup, createSubnetGroup, createUserGroup, keptWithData, type Part, redisPort } from './access';
-import { type ElastiCacheRedisArgs, issuesOf, shapeOf } from './args';
+import { type ElastiCacheRedisArgs, issuesOf, parametersOf, shapeOf } from './args';
 
 const nodeTypeDefault = 'cache.r7g.xlarge';
 const unusedPasswordLength = 32;
@@ -45,11 +44,7 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
         region,
         family: shape.family,
         description: `Redis ${name}`,
-        parameters: [
-          { name: 'maxmemory-policy', value: shape.use === RedisUse.Cache ? 'allkeys-lru' : 'noeviction' },
-          { name: 'notify-keyspace-events', value: shape.events },
-          ...(isCluster ? [{ name: 'cluster-enabled', value: 'yes' }] : []),
-        ],
+        parameters: parametersOf(shape),
         tags: args.tags,
       },
       keptWithData(this, args),

@@ -36,18 +36,21 @@ export function readers(users: Rules = usersDefault): Record<string, boolean> {
   };
 }
 
-/** A user's passwords; the first one is handed out. Secret. @throws RunError when there is none */
+/** A user's passwords, of all. @throws RunError when there is none */
+export function pickPasswords(all: Passwords, user: string): [string, ...string[]] {
+  const [first, ...others] = all[user] ?? [];
+  if (first !== undefined) return [first, ...others];
+  throw new pulumi.RunError(
+    `userPasswords: found none for ${user}; allowed: one or more; is it in RedisSecurity's users?`,
+  );
+}
+
+/** The same when they are known; the first one is handed out. Secret. */
 export function passwordsOf(
   all: pulumi.Input<{ [user: string]: string[] }>,
   user: string,
 ): pulumi.Output<[string, ...string[]]> {
-  return pulumi.secret(all).apply((passwords: Passwords): [string, ...string[]] => {
-    const [first, ...others] = passwords[user] ?? [];
-    if (first !== undefined) return [first, ...others];
-    throw new pulumi.RunError(
-      `userPasswords: found none for ${user}; allowed: one or more; is it in RedisSecurity's users?`,
-    );
-  });
+  return pulumi.secret(all).apply((passwords: Passwords) => pickPasswords(passwords, user));
 }
 
 /** Alibaba Cloud and Tencent Cloud: at least three of small and capital letters, digits, others. */

@@ -23,10 +23,13 @@ export function networkIssues(path: string, networks: Readonly<Record<string, un
   );
 }
 
-/** The others, when they are known. @throws RunError */
+/** @throws RunError, naming the place in the arguments */
+export function requireNetwork(path: string, text: string): string {
+  if (isNetwork(text)) return text;
+  throw new pulumi.RunError(`${path}: found "${text}"; allowed: ${allowed}`);
+}
+
+/** The others of an allow list, when they are known. */
 export function checkedNetwork(path: string, network: pulumi.Input<string>): pulumi.Output<string> {
-  return pulumi.output(network).apply((value) => {
-    if (isNetwork(value)) return value;
-    throw new pulumi.RunError(`${path}: found "${value}"; allowed: ${allowed}`);
-  });
+  return pulumi.output(network).apply((text) => requireNetwork(path, text));
 }

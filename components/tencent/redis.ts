@@ -172,7 +172,10 @@ export class TencentRedis extends pulumi.ComponentResource {
     );
     const users = readers(args.users);
     const passwords = Object.fromEntries(
-      Object.keys(users).map((user) => [user, accountPassword(args.userPasswords, user)]),
+      Object.keys(users).map((user) => [
+        user,
+        passwordsOf(args.userPasswords, user).apply(([first]) => takenPassword(first, user)),
+      ]),
     );
     for (const [user, isReader] of Object.entries(users)) {
       const privilege = isReader ? 'r' : 'rw';
@@ -246,14 +249,12 @@ function issuesOf(args: TencentRedisArgs): ConfigIssue[] {
   ];
 }
 
-/** What the service takes of a password, or a word why not. */
-function accountPassword(all: TencentRedisArgs['userPasswords'], user: string): pulumi.Output<string> {
-  return passwordsOf(all, user).apply(([given]) => {
-    const password = given.slice(0, passwordLengthMax);
-    if (kindsOf(password) >= passwordKindsMin && !password.startsWith('/')) return password;
-    throw new pulumi.RunError(
-      `TencentRedis: userPasswords: found one of ${user} of ${kindsOf(password)} kinds; ` +
-        `allowed: ${passwordKindsMin} kinds or more (small, capital, digits, others), with no / at its start`,
-    );
-  });
+/** What the service takes of a password, or words why not. @throws RunError */
+export function takenPassword(given: string, user: string): string {
+  const password = given.slice(0, passwordLengthMax);
+  if (kindsOf(password) >= passwordKindsMin && !password.startsWith('/')) return password;
+  throw new pulumi.RunError(
+    `TencentRedis: userPasswords: found one of ${user} of ${kindsOf(password)} kinds; ` +
+      `allowed: ${passwordKindsMin} kinds or more (small, capital, digits, others), with no / at its start`,
+  );
 }
