@@ -101,9 +101,9 @@ describe('with its defaults', () => {
 
 test('a cache beside the mesh', async () => {
   const made = await make({ use: 'cache', capture: 'none', users: {} });
-  expect(made.find('redis', ':Instance').inputs['config']).toMatchObject({
+  expect(made.find('redis', ':Instance').inputs['config']).toEqual({
+    appendonly: 'yes',
     EvictionPolicy: 'allkeys-lru',
-    'notify-keyspace-events': '',
   });
 });
 

@@ -33,7 +33,7 @@ export interface AliyunRedisArgs {
 
   /** How the sync agent learns of changes; a Capture. `psync` is refused. Default: notifications. */
   capture?: Capture;
-  /** `notify-keyspace-events`. With capture by notifications it has A, K and E at least. Default: `AKE` with it, else none. */
+  /** `notify-keyspace-events`. With capture by notifications it has A, K and E at least. Default: `AKE` with it, else as the service has it: none in a new instance. */
   notifyKeyspaceEvents?: string;
   /** A RedisUse: whether a full Redis evicts. Default: data. */
   use?: RedisUse;
@@ -109,7 +109,7 @@ export class AliyunRedis extends pulumi.ComponentResource {
           appendonly: 'yes',
           // The service's own spelling of maxmemory-policy.
           EvictionPolicy: args.use === RedisUse.Cache ? 'allkeys-lru' : 'noeviction',
-          'notify-keyspace-events': events,
+          ...(events === '' ? {} : { 'notify-keyspace-events': events }),
         },
         backupPeriods: args.backupDays ?? days,
         backupTime: args.backupTime ?? '19:00Z-20:00Z',

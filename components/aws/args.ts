@@ -68,7 +68,7 @@ export interface ElastiCacheRedisArgs {
    * mesh, which then pays for no notifications.
    */
   capture?: Capture;
-  /** `notify-keyspace-events`. With capture by notifications it has A, K and E at least. Default: `AKE` with it, else empty. */
+  /** `notify-keyspace-events`. With capture by notifications it has A, K and E at least. Default: `AKE` with it, else none. */
   notifyKeyspaceEvents?: string;
   /** A RedisUse: whether a full Redis evicts (`maxmemory-policy`). Default: data. */
   use?: RedisUse;
@@ -76,8 +76,8 @@ export interface ElastiCacheRedisArgs {
   /** An ElastiCacheEngine. A change from redis to valkey is an upgrade in place; the reverse makes a new, empty one. Default: valkey. */
   engine?: ElastiCacheEngine;
   /**
-   * Version, `major.minor`. Going back makes a new, empty one. Default: 8.0 of Valkey, 7.1 of Redis. Keys read back there are understood by
-   * Redis 7.2 and Valkey 7.2 or newer: mind the others of the mesh.
+   * Version, `major.minor`. Going back makes a new, empty one. A key is read back in the engine's own form (DUMP), which older engines refuse:
+   * no region of the mesh should be much older. Default: 8.0 of Valkey, 7.1 of Redis.
    */
   engineVersion?: string;
   /** Size of a node. Default: cache.r7g.xlarge, 26 GiB, of which ElastiCache reserves a quarter: 16 GiB of data fit. */
@@ -162,7 +162,8 @@ export function shapeOf(name: string, args: ElastiCacheRedisArgs): Shape {
 export function parametersOf({ use, events, shards }: Shape): { name: string; value: string }[] {
   return [
     { name: 'maxmemory-policy', value: use === RedisUse.Cache ? 'allkeys-lru' : 'noeviction' },
-    { name: 'notify-keyspace-events', value: events },
+    // Absent rather than empty: what is absent is set back to the engine's default, which is none.
+    ...(events === '' ? [] : [{ name: 'notify-keyspace-events', value: events }]),
     ...(shards > 1 ? [{ name: 'cluster-enabled', value: 'yes' }] : []),
   ];
 }

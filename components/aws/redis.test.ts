@@ -144,7 +144,7 @@ describe('one region', () => {
     expect(shape.family).toBe(family);
     expect(parametersOf(shape)).toEqual([
       { name: 'maxmemory-policy', value: policy },
-      { name: 'notify-keyspace-events', value: events },
+      ...(events === '' ? [] : [{ name: 'notify-keyspace-events', value: events }]),
     ]);
   });
 
