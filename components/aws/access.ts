@@ -20,12 +20,14 @@ export interface Part {
   readonly network: Pick<ElastiCacheSecondaryArgs, 'vpcId' | 'subnetIds' | 'clientSecurityGroups' | 'clientCidrs'>;
 }
 
-/** A subnet group, in two zones or more as far as can be seen from their number. */
+/** In two zones or more, as far as can be seen from their number. @throws RunError */
+export function requireSubnets(name: string, ids: readonly string[]): string[] {
+  if (new Set(ids).size >= 2) return [...ids];
+  throw new pulumi.RunError(`${name}: subnetIds: found ${ids.join(', ')}; allowed: 2 or more, in different zones`);
+}
+
 export function createSubnetGroup({ parent, name, region, args, network }: Part): aws.elasticache.SubnetGroup {
-  const subnetIds = pulumi.output(network.subnetIds).apply((ids) => {
-    if (ids.length >= 2) return ids;
-    throw new pulumi.RunError(`${name}: subnetIds: found ${ids.length}; allowed: 2 or more, in different zones`);
-  });
+  const subnetIds = pulumi.output(network.subnetIds).apply((ids) => requireSubnets(name, ids));
   return new aws.elasticache.SubnetGroup(
     `${name}-subnets`,
     { region, subnetIds, description: `Redis ${name}`, tags: args.tags },

@@ -2,6 +2,7 @@ import * as pulumi from '@pulumi/pulumi';
 
 import { type Deployment, deploy, isSecret, leaksOf, type Recorded, valueOf } from '../testing';
 import { ElastiCacheEngine, ElastiCacheRedis, type ElastiCacheRedisArgs } from '.';
+import { requireSubnets } from './access';
 import { parametersOf, shapeOf } from './args';
 
 const canary = 'Tweety';
@@ -394,6 +395,11 @@ describe('refuses', () => {
     ],
   ])('%j', async (args, message) => {
     await expect(make(args)).rejects.toThrow(message);
+  });
+
+  test('one subnet, when it is known', () => {
+    expect(requireSubnets('redis', ['a', 'b'])).toEqual(['a', 'b']);
+    expect(() => requireSubnets('redis', ['a', 'a'])).toThrow(/^redis: subnetIds: found a, a; allowed: 2 or more/);
   });
 
   test('before anything is made', () => {
