@@ -7,6 +7,8 @@ export {
   SyncAgent,
   type SyncAgentArgs,
 } from './agent';
+export { AliyunRedis, type AliyunRedisArgs } from './aliyun';
+export { ElastiCacheEngine, ElastiCacheRedis, type ElastiCacheRedisArgs, type ElastiCacheSecondaryArgs } from './aws';
 export { ArgumentError, Spread } from './common';
 export {
   KubernetesRedis,
@@ -34,3 +36,5 @@ export {
   type RedisSecurityArgs,
 } from './security';
 export { RegionalTraffic, type RegionalTrafficArgs, type TrafficRegion, type TrafficShift } from './traffic';
+export { TencentProvider, type TencentProviderArgs, TencentRedis, type TencentRedisArgs } from './tencent';
+export { Capture } from '../model';

@@ -17,6 +17,8 @@ const { Analyzer } = require('@pulumi/pulumi/provider/experimental/analyzer') as
 
 const names = [
   'ActiveActiveRedis',
+  'AliyunRedis',
+  'ElastiCacheRedis',
   'KubernetesRedis',
   'RedisCredentials',
   'RedisMonitoring',
@@ -25,6 +27,7 @@ const names = [
   'RedisSecurity',
   'RegionalTraffic',
   'SyncAgent',
+  'TencentRedis',
 ];
 
 test('every component is exported', () => {
