@@ -1,4 +1,4 @@
-import * as alicloud from '@pulumi/alicloud';
+import * as kvstore from '@pulumi/alicloud/kvstore';
 import * as pulumi from '@pulumi/pulumi';
 
 import { Capture, captureEvents, type ConfigIssue, demandIssues, reportsEveryChange } from '../../model';
@@ -86,7 +86,7 @@ export class AliyunRedis extends pulumi.ComponentResource {
 
     const capture = args.capture ?? Capture.Notifications;
     const events = args.notifyKeyspaceEvents ?? (capture === Capture.Notifications ? captureEvents : '');
-    const instance = new alicloud.kvstore.Instance(
+    const instance = new kvstore.Instance(
       name,
       {
         dbInstanceName: name,
@@ -119,7 +119,7 @@ export class AliyunRedis extends pulumi.ComponentResource {
       dataOptions(this, args),
     );
     const accounts = Object.entries(readers(args.users)).map(([user, isReader]) => {
-      const account = new alicloud.kvstore.Account(
+      const account = new kvstore.Account(
         `${name}-user-${user}`,
         {
           instanceId: instance.id,

@@ -1,4 +1,7 @@
-import * as aws from '@pulumi/aws';
+// By folder: all of the provider's types would cost every program seconds of compiling.
+import * as ec2 from '@pulumi/aws/ec2';
+import * as elasticache from '@pulumi/aws/elasticache';
+import * as vpc from '@pulumi/aws/vpc';
 import * as pulumi from '@pulumi/pulumi';
 
 import { dataOptions, childOptions } from '../common';
@@ -26,9 +29,9 @@ export function requireSubnets(name: string, ids: readonly string[]): string[] {
   throw new pulumi.RunError(`${name}: subnetIds: found ${ids.join(', ')}; allowed: 2 or more, in different zones`);
 }
 
-export function createSubnetGroup({ parent, name, region, args, network }: Part): aws.elasticache.SubnetGroup {
+export function createSubnetGroup({ parent, name, region, args, network }: Part): elasticache.SubnetGroup {
   const subnetIds = pulumi.output(network.subnetIds).apply((ids) => requireSubnets(name, ids));
-  return new aws.elasticache.SubnetGroup(
+  return new elasticache.SubnetGroup(
     `${name}-subnets`,
     { region, subnetIds, description: `Redis ${name}`, tags: args.tags },
     keptWithData(parent, args),
@@ -39,15 +42,15 @@ export function createSubnetGroup({ parent, name, region, args, network }: Part)
  * A security group that lets in nobody but the clients given: Redis calls nobody, so that it has no way out at all. The rules are resources of
  * their own: rules inside of a security group and beside it undo each other.
  */
-export function createSecurityGroup({ parent, name, region, args, network }: Part): aws.ec2.SecurityGroup {
+export function createSecurityGroup({ parent, name, region, args, network }: Part): ec2.SecurityGroup {
   const { clientSecurityGroups = {}, clientCidrs = {} } = network;
-  const group = new aws.ec2.SecurityGroup(
+  const group = new ec2.SecurityGroup(
     `${name}-clients`,
     { region, vpcId: network.vpcId, description: `Clients of Redis ${name}`, tags: args.tags },
     keptWithData(parent, args),
   );
-  const allow = (client: string, from: Partial<aws.vpc.SecurityGroupIngressRuleArgs>): void => {
-    new aws.vpc.SecurityGroupIngressRule(
+  const allow = (client: string, from: Partial<vpc.SecurityGroupIngressRuleArgs>): void => {
+    new vpc.SecurityGroupIngressRule(
       `${name}-from-${client}`,
       {
         region,
@@ -72,11 +75,11 @@ export function createSecurityGroup({ parent, name, region, args, network }: Par
  * The users of one region and their group. Who connects without a name is `default`: it must be there, is off, and its password is told to
  * nobody (a group for Valkey takes no user without one).
  */
-export function createUserGroup(part: Part, defaultPassword: pulumi.Output<string>): aws.elasticache.UserGroup {
+export function createUserGroup(part: Part, defaultPassword: pulumi.Output<string>): elasticache.UserGroup {
   const { parent, name, region, args, shape } = part;
   const { engine, idPrefix } = shape;
   const create = (user: string, accessString: string, passwords: pulumi.Output<[string, ...string[]]>) =>
-    new aws.elasticache.User(
+    new elasticache.User(
       `${name}-user-${user}`,
       {
         region,
@@ -99,7 +102,7 @@ export function createUserGroup(part: Part, defaultPassword: pulumi.Output<strin
       create(user, accessString(rules), passwordsOf(args.userPasswords, user)),
     ),
   ];
-  return new aws.elasticache.UserGroup(
+  return new elasticache.UserGroup(
     `${name}-users`,
     { region, engine, userGroupId: idPrefix, userIds: users.map(({ userId }) => userId), tags: args.tags },
     keptWithData(parent, args),
@@ -123,7 +126,7 @@ const versionDigits = 7;
 function passwordArgs(
   passwords: pulumi.Output<[string, ...string[]]>,
   isOverlap: boolean,
-): Pick<aws.elasticache.UserArgs, 'authenticationMode' | 'passwordsWo' | 'passwordsWoVersion'> {
+): Pick<elasticache.UserArgs, 'authenticationMode' | 'passwordsWo' | 'passwordsWoVersion'> {
   const passwordsMax = 2;
   if (isOverlap) {
     const accepted = passwords.apply((all) => [...new Set(all)].slice(0, passwordsMax));

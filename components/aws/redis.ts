@@ -1,4 +1,5 @@
-import * as aws from '@pulumi/aws';
+import * as cloudwatch from '@pulumi/aws/cloudwatch';
+import * as elasticache from '@pulumi/aws/elasticache';
 import * as pulumi from '@pulumi/pulumi';
 
 import { checkArguments, componentType, dataOptions } from '../common';
@@ -38,7 +39,7 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
     const isCluster = shards > 1;
     const part: Part = { parent: this, name, region, args, shape, network: args };
 
-    const parameters = new aws.elasticache.ParameterGroup(
+    const parameters = new elasticache.ParameterGroup(
       `${name}-parameters`,
       {
         region,
@@ -51,7 +52,7 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
     );
     const defaultPassword = unusedPassword(this, `${name}-default-password`, unusedPasswordLength);
     const surroundings = createSurroundings(part, defaultPassword);
-    const primary = new aws.elasticache.ReplicationGroup(
+    const primary = new elasticache.ReplicationGroup(
       name,
       {
         region,
@@ -122,7 +123,7 @@ function createSurroundings(part: Part, defaultPassword: pulumi.Output<string>) 
 /** Slow commands, and what the engine says, to log groups of their own. */
 function createLogs({ parent, name, region, args }: Part) {
   return ['slow-log', 'engine-log'].map((logType) => {
-    const group = new aws.cloudwatch.LogGroup(
+    const group = new cloudwatch.LogGroup(
       `${name}-${logType}`,
       { region, retentionInDays: args.logRetentionDays ?? 30, tags: args.tags },
       keptWithData(parent, args),
@@ -134,12 +135,12 @@ function createLogs({ parent, name, region, args }: Part) {
 /** Active-passive copies in other regions. Engine, version, node size and encryption are those of the datastore. */
 function createSecondaries(
   { parent, name, region, args, shape }: Part,
-  primary: aws.elasticache.ReplicationGroup,
+  primary: elasticache.ReplicationGroup,
   defaultPassword: pulumi.Output<string>,
 ): Record<string, pulumi.Output<string>> {
   const secondaries = Object.entries(args.globalSecondaries ?? {});
   if (secondaries.length === 0) return {};
-  const datastore = new aws.elasticache.GlobalReplicationGroup(
+  const datastore = new elasticache.GlobalReplicationGroup(
     `${name}-global`,
     {
       region,
@@ -153,7 +154,7 @@ function createSecondaries(
     secondaries.map(([other, network]) => {
       const part: Part = { parent, name: `${name}-${other}`, region: other, args, shape, network };
       const surroundings = createSurroundings(part, defaultPassword);
-      const copy = new aws.elasticache.ReplicationGroup(
+      const copy = new elasticache.ReplicationGroup(
         part.name,
         {
           region: other,
