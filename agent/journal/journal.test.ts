@@ -264,12 +264,12 @@ describe('a disk that refuses', () => {
       dirty.push([at, Buffer.concat(buffers)]);
       write(fd, buffers, at, done);
     }) as never);
-    jest.spyOn(fs, 'fdatasync').mockImplementation(((_fd: number, done: (error: Error | null) => void) => {
+    jest.spyOn(fs, 'fdatasync').mockImplementation((_fd: number, done: (error: Error | null) => void) => {
       const failed = left-- > 0;
       if (!failed) for (const [at, bytes] of dirty) bytes.forEach((_, i) => disk.set(at + i, bytes.subarray(i, i + 1)));
       dirty = [];
       done(failed ? Object.assign(new Error('EIO: refused'), { code: 'EIO' }) : null);
-    }));
+    });
     const from = fs.statSync(segmentFiles()[0]!).size;
     journal.append(a.next());
     await new Promise((resolve) => journal.once('written', () => resolve(null)));
