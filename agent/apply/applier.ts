@@ -48,7 +48,6 @@ export interface Refusal {
   key: string | undefined;
   /** The reply's code, WRONGTYPE say. */
   code: string;
-  bytes: Buffer;
 }
 
 /** Replies after which the same block is sent again, later. They never become a dead letter. */
@@ -271,10 +270,9 @@ export class Applier {
 function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError): Refusal[] {
   const text = (i: number): string => scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]);
   const command = text(0).toUpperCase();
-  const bytes = Buffer.from(scanner.buf.subarray(scanner.start, scanner.end));
   const refusals: Refusal[] = [];
   for (let i = 1; i < (command === 'MSET' ? scanner.argc : 2); i += 2)
-    refusals.push({ db, command, key: i < scanner.argc ? text(i) : undefined, code: error.code, bytes });
+    refusals.push({ db, command, key: i < scanner.argc ? text(i) : undefined, code: error.code });
   return refusals;
 }
 
