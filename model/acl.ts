@@ -21,6 +21,13 @@ export interface AclUser {
   readonly rules: readonly string[];
 }
 
+/** Users of the applications, where a stack says nothing else, and their rules. */
+export const usersDefault: Record<string, string[]> = {
+  app: ['+@read', '+@write'],
+  read: ['+@read'],
+  admin: ['+@all'],
+};
+
 /** What every application user may do besides its own rules: log in, and put its commands into transactions. */
 const everybody = ['~*', '&*', '-@all', '+@connection', '+@transaction', '-@dangerous'];
 

@@ -10,6 +10,7 @@ export {
   renderAcl,
   sentinelNodeRules,
   SystemUser,
+  usersDefault,
 } from './acl';
 export {
   capabilities,

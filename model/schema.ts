@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { usersDefault } from './acl';
 import { parseSize } from './size';
 
 // The shape of each `meridian:<section>` of a stack's config, one object per section. What a value may be is said once,
@@ -271,7 +272,7 @@ export const securitySchema = section({
       z.array(aclRule, 'a list of rules on commands').min(1, 'at least one rule'),
       'a mapping of users to lists of rules',
     )
-    .default({ app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] }),
+    .default(usersDefault),
 });
 
 /** What the pods of a region on Kubernetes are made of. */

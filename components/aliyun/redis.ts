@@ -1,10 +1,20 @@
 import * as kvstore from '@pulumi/alicloud/kvstore';
 import * as pulumi from '@pulumi/pulumi';
 
-import { Capture, captureEvents, type ConfigIssue, demandIssues, reportsEveryChange } from '../../model';
+import { Capture, type ConfigIssue, demandIssues } from '../../model';
 import { checkArguments, childOptions, componentType, dataOptions, dnsLabel, namesList, oneOf, rule } from '../common';
 import { RedisUse } from '../kubernetes/args';
-import { checkedNetwork, kindsOf, networkIssues, passwordsOf, readers, unusedPassword } from '../managed';
+import {
+  allowListIssues,
+  captureOf,
+  checkedNetwork,
+  eventIssues,
+  eventsOf,
+  kindsOf,
+  passwordsOf,
+  readers,
+  unusedPassword,
+} from '../managed';
 
 export interface AliyunRedisArgs {
   /** Name of the region in the stack. */
@@ -84,8 +94,7 @@ export class AliyunRedis extends pulumi.ComponentResource {
     checkArguments('AliyunRedis', name, issuesOf(args));
     super(componentType('AliyunRedis'), name, args, opts);
 
-    const capture = args.capture ?? Capture.Notifications;
-    const events = args.notifyKeyspaceEvents ?? (capture === Capture.Notifications ? captureEvents : '');
+    const events = eventsOf(args);
     const instance = new kvstore.Instance(
       name,
       {
@@ -150,8 +159,6 @@ export class AliyunRedis extends pulumi.ComponentResource {
 function issuesOf(args: AliyunRedisArgs): ConfigIssue[] {
   const { zoneId, secondaryZoneId, clientCidrs, users = {} } = args;
   const region = args.providerRegion ?? args.region;
-  const capture = args.capture ?? Capture.Notifications;
-  const events = args.notifyKeyspaceEvents ?? captureEvents;
   const inRegion = (path: string, zone: string): ConfigIssue[] =>
     rule(zone.startsWith(region), path, `"${zone}"`, `a zone of ${region}`);
   return [
@@ -160,25 +167,18 @@ function issuesOf(args: AliyunRedisArgs): ConfigIssue[] {
     ...inRegion('zoneId', zoneId),
     ...inRegion('secondaryZoneId', secondaryZoneId),
     ...rule(zoneId !== secondaryZoneId, 'secondaryZoneId', `"${secondaryZoneId}" again`, 'another zone than zoneId'),
-    ...rule(Object.keys(clientCidrs).length > 0, 'clientCidrs', 'nothing', 'one network or more'),
-    ...networkIssues('clientCidrs', clientCidrs),
-    ...namesList('clientCidrs', Object.keys(clientCidrs), 0),
+    ...allowListIssues('clientCidrs', clientCidrs),
     ...namesList('users', Object.keys(users), 0),
     ...oneOf('capture', args.capture, Capture),
     ...oneOf('use', args.use, RedisUse),
-    ...rule(
-      capture !== Capture.Notifications || reportsEveryChange(events),
-      'notifyKeyspaceEvents',
-      `"${events}"`,
-      `A, K and E at least, such as ${captureEvents}: a change that is not reported stays in its region`,
-    ),
+    ...eventIssues(args),
     ...rule(
       args.engineVersion === undefined || versions.includes(args.engineVersion),
       'engineVersion',
       `"${args.engineVersion ?? ''}"`,
       versions.join(', '),
     ),
-    ...demandIssues('aliyun', { capture, replicas: 1, zones: true, snapshots: true }),
+    ...demandIssues('aliyun', { capture: captureOf(args), replicas: 1, zones: true, snapshots: true }),
   ];
 }
 

@@ -1,9 +1,9 @@
 import type * as pulumi from '@pulumi/pulumi';
 
-import { Capture, captureEvents, type ConfigIssue, demandIssues, reportsEveryChange } from '../../model';
+import { Capture, type ConfigIssue, demandIssues } from '../../model';
 import { dnsLabel, namesList, oneOf, rule, whole } from '../common';
 import { RedisUse } from '../kubernetes/args';
-import { accountsOf, networkIssues } from '../managed';
+import { accountsOf, captureOf, eventIssues, eventsOf, networkIssues } from '../managed';
 
 /** What ElastiCache runs. */
 export const ElastiCacheEngine = {
@@ -138,14 +138,13 @@ export interface Shape {
 }
 
 export function shapeOf(name: string, args: ElastiCacheRedisArgs): Shape {
-  const capture = args.capture ?? Capture.Notifications;
   const use = args.use ?? RedisUse.Data;
   const engine = args.engine ?? ElastiCacheEngine.Valkey;
   const version = args.engineVersion ?? (engine === ElastiCacheEngine.Valkey ? '8.0' : '7.1');
   return {
     awsRegion: args.providerRegion ?? args.region,
-    capture,
-    events: args.notifyKeyspaceEvents ?? (capture === Capture.Notifications ? captureEvents : ''),
+    capture: captureOf(args),
+    events: eventsOf(args),
     use,
     engine,
     version,
@@ -230,12 +229,7 @@ export function issuesOf(name: string, args: ElastiCacheRedisArgs): ConfigIssue[
       `"${version}", with engine ${engine}`,
       versions[engine]?.words ?? '',
     ),
-    ...rule(
-      shape.capture !== Capture.Notifications || reportsEveryChange(shape.events),
-      'notifyKeyspaceEvents',
-      `"${shape.events}"`,
-      `A, K and E at least, such as ${captureEvents}: a change that is not reported stays in its region`,
-    ),
+    ...eventIssues(args),
     ...whole('replicas', args.replicas, 1, 5),
     ...whole('shards', args.shards, 1, 90),
     ...demandIssues('elasticache', {

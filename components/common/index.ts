@@ -3,6 +3,7 @@ export { ArgumentError, checkArguments, dnsLabel, namesList, oneOf, rule, whole 
 export { checksum, checksumAnnotation } from './checksum';
 export { labelsOf, regionLabel, Role, roleLabel, selectorOf } from './labels';
 export { childOptions, dataOptions } from './options';
+export { type Passwords, pickPasswords } from './passwords';
 export { placement, Spread } from './placement';
 export {
   type Container,

@@ -1,14 +1,10 @@
 import * as pulumi from '@pulumi/pulumi';
 import * as random from '@pulumi/random';
 
-import { applicationRules, exporterRules, notificationAgentRules, SystemUser } from '../../model';
-import { dataOptions } from '../common';
+import { applicationRules, exporterRules, notificationAgentRules, SystemUser, usersDefault } from '../../model';
+import { dataOptions, type Passwords, pickPasswords } from '../common';
 
 type Rules = Readonly<Record<string, readonly string[]>>;
-type Passwords = Readonly<Record<string, readonly string[]>>;
-
-/** What applications get when nothing else is said; as RedisCredentials. */
-const usersDefault: Rules = { app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] };
 
 /** Everybody who logs in to a managed Redis: no `meridian-node`, for the nodes are the provider's. */
 export function accountsOf(users: Rules = usersDefault): Record<string, readonly string[]> {
@@ -34,15 +30,6 @@ export function readers(users: Rules = usersDefault): Record<string, boolean> {
     [SystemUser.Exporter]: true,
     ...Object.fromEntries(Object.entries(users).map(([name, rules]) => [name, readsOnly(rules)])),
   };
-}
-
-/** A user's passwords, of all. @throws RunError when there is none */
-export function pickPasswords(all: Passwords, user: string): [string, ...string[]] {
-  const [first, ...others] = all[user] ?? [];
-  if (first !== undefined) return [first, ...others];
-  throw new pulumi.RunError(
-    `userPasswords: found none for ${user}; allowed: one or more; is it in RedisSecurity's users?`,
-  );
 }
 
 /** The same when they are known; the first one is handed out. Secret. */

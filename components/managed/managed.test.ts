@@ -1,19 +1,10 @@
 import * as pulumi from '@pulumi/pulumi';
 
 import { SystemUser } from '../../model';
+import { pickPasswords } from '../common';
 import { freePorts, Region, smallConf, until } from '../testing/redis';
 import { valueOf } from '../testing';
-import {
-  accountsOf,
-  checkedNetwork,
-  isNetwork,
-  kindsOf,
-  networkIssues,
-  passwordsOf,
-  pickPasswords,
-  readers,
-  requireNetwork,
-} from '.';
+import { accountsOf, checkedNetwork, isNetwork, kindsOf, networkIssues, passwordsOf, readers, requireNetwork } from '.';
 
 describe('allow lists', () => {
   test.each([

@@ -2,6 +2,7 @@ import * as pulumi from '@pulumi/pulumi';
 import { isIPv4 } from 'node:net';
 
 import { type ConfigIssue } from '../../model';
+import { namesList, rule } from '../common';
 
 /** The widest private network there is (10.0.0.0/8). */
 const prefixLengthMin = 8;
@@ -21,6 +22,16 @@ export function networkIssues(path: string, networks: Readonly<Record<string, un
       ? []
       : [{ path: `${path}.${name}`, found: JSON.stringify(value), allowed }],
   );
+}
+
+/** An allow list that is all that lets clients in: it may not be empty. */
+export function allowListIssues(path: string, networks: Readonly<Record<string, unknown>>): ConfigIssue[] {
+  const names = Object.keys(networks);
+  return [
+    ...rule(names.length > 0, path, 'nothing', 'one network or more'),
+    ...networkIssues(path, networks),
+    ...namesList(path, names, 0),
+  ];
 }
 
 /** @throws RunError, naming the place in the arguments */

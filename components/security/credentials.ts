@@ -12,6 +12,7 @@ import {
   renderAcl,
   sentinelNodeRules,
   SystemUser,
+  usersDefault,
 } from '../../model';
 import {
   checkArguments,
@@ -22,6 +23,8 @@ import {
   labelsOf,
   namesList,
   oneOf,
+  type Passwords,
+  pickPasswords,
   Role,
   rule,
 } from '../common';
@@ -95,7 +98,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
   public readonly agentChecksum: pulumi.Output<string>;
 
   constructor(name: string, args: RedisCredentialsArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { region, namespace, users = { app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] } } = args;
+    const { region, namespace, users = usersDefault } = args;
     const issuer = args.issuer ?? CertificateIssuer.Pulumi;
     const byPulumi = issuer === CertificateIssuer.Pulumi;
     const needed = byPulumi ? (['caBundlePem', 'caCertPem', 'caPrivateKeyPem'] as const) : (['issuerName'] as const);
@@ -126,7 +129,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
         {
           metadata: metadata(user),
           type: 'kubernetes.io/basic-auth',
-          stringData: { username: user, password: passwords.apply((all) => passwordsOf(all, user)[0] ?? '') },
+          stringData: { username: user, password: passwords.apply((all) => pickPasswords(all, user)[0]) },
         },
         childOptions(this),
       );
@@ -149,7 +152,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
     this.agentTlsSecretName = agent.secretName;
     this.checksum = checksum(acls.redis, acls.sentinel, redis.identity);
     this.agentChecksum = checksum(
-      passwords.apply((all) => passwordsOf(all, SystemUser.Agent)[0] ?? ''),
+      passwords.apply((all) => pickPasswords(all, SystemUser.Agent)[0]),
       agent.identity,
     );
     this.registerOutputs({
@@ -163,17 +166,6 @@ export class RedisCredentials extends pulumi.ComponentResource {
   }
 }
 
-type Passwords = Readonly<Record<string, readonly string[]>>;
-
-function passwordsOf(all: Passwords, user: string): readonly string[] {
-  const found = all[user] ?? [];
-  if (found.length === 0)
-    throw new pulumi.RunError(
-      `userPasswords: found none for ${user}; allowed: one or more; is it in RedisSecurity's users?`,
-    );
-  return found;
-}
-
 /** The ACL files of one region. */
 export function aclFiles(
   all: Passwords,
@@ -182,7 +174,7 @@ export function aclFiles(
 ): { redis: string; sentinel: string } {
   const user = (name: string, rules: readonly string[]): AclUser => ({
     name,
-    passwordHashes: passwordsOf(all, name).map(sha256Hex),
+    passwordHashes: pickPasswords(all, name).map(sha256Hex),
     rules,
   });
   const { Agent, Node, Exporter } = SystemUser;

@@ -2,7 +2,7 @@ import * as pulumi from '@pulumi/pulumi';
 import * as random from '@pulumi/random';
 import * as tls from '@pulumi/tls';
 
-import { SystemUser } from '../../model';
+import { SystemUser, usersDefault } from '../../model';
 import { checkArguments, componentType, dataOptions, namesList, rule } from '../common';
 
 /** Nothing that a shell, a URL or redis.conf would read as anything else; 190 bits. */
@@ -52,7 +52,7 @@ export class RedisSecurity extends pulumi.ComponentResource {
   constructor(name: string, args: RedisSecurityArgs, opts?: pulumi.ComponentResourceOptions) {
     const authorities = args.authorities ?? ['a'];
     const passwords = args.passwords ?? ['a', 'b'];
-    const users = args.users ?? ['app', 'read', 'admin'];
+    const users = args.users ?? Object.keys(usersDefault);
     checkArguments(
       'RedisSecurity',
       name,

@@ -1,6 +1,6 @@
 import * as pulumi from '@pulumi/pulumi';
 
-import { Capture, captureEvents, type ConfigIssue, demandIssues, reportsEveryChange } from '../../model';
+import { Capture, type ConfigIssue, demandIssues } from '../../model';
 import {
   checkArguments,
   childOptions,
@@ -13,7 +13,17 @@ import {
   whole,
 } from '../common';
 import { RedisUse } from '../kubernetes/args';
-import { checkedNetwork, kindsOf, networkIssues, passwordsOf, readers, unusedPassword } from '../managed';
+import {
+  allowListIssues,
+  captureOf,
+  checkedNetwork,
+  eventIssues,
+  eventsOf,
+  kindsOf,
+  passwordsOf,
+  readers,
+  unusedPassword,
+} from '../managed';
 import {
   TencentAccount,
   TencentBackupConfig,
@@ -105,8 +115,7 @@ export class TencentRedis extends pulumi.ComponentResource {
     checkArguments('TencentRedis', name, issuesOf(args));
     super(componentType('TencentRedis'), name, args, opts);
 
-    const capture = args.capture ?? Capture.Notifications;
-    const events = args.notifyKeyspaceEvents ?? (capture === Capture.Notifications ? captureEvents : '');
+    const events = eventsOf(args);
     const kept = (more: pulumi.CustomResourceOptions = {}): pulumi.CustomResourceOptions =>
       dataOptions(this, { retainOnDelete: args.retainOnDelete }, more);
 
@@ -211,8 +220,6 @@ export class TencentRedis extends pulumi.ComponentResource {
 function issuesOf(args: TencentRedisArgs): ConfigIssue[] {
   const { zone, replicaZoneId, clientCidrs, users = {} } = args;
   const region = args.providerRegion ?? args.region;
-  const capture = args.capture ?? Capture.Notifications;
-  const events = args.notifyKeyspaceEvents ?? captureEvents;
   // Zone 3 of Guangzhou, whose zones are numbered from 100001, is ap-guangzhou-3 and 100003.
   const numberOfZone = Number(/-(\d+)$/.exec(zone)?.[1]);
   return [
@@ -226,18 +233,11 @@ function issuesOf(args: TencentRedisArgs): ConfigIssue[] {
       `${replicaZoneId}, which is ${zone}`,
       "another zone than the primary's",
     ),
-    ...rule(Object.keys(clientCidrs).length > 0, 'clientCidrs', 'nothing', 'one network or more'),
-    ...networkIssues('clientCidrs', clientCidrs),
-    ...namesList('clientCidrs', Object.keys(clientCidrs), 0),
+    ...allowListIssues('clientCidrs', clientCidrs),
     ...namesList('users', Object.keys(users), 0),
     ...oneOf('capture', args.capture, Capture),
     ...oneOf('use', args.use, RedisUse),
-    ...rule(
-      capture !== Capture.Notifications || reportsEveryChange(events),
-      'notifyKeyspaceEvents',
-      `"${events}"`,
-      `A, K and E at least, such as ${captureEvents}: a change that is not reported stays in its region`,
-    ),
+    ...eventIssues(args),
     ...rule(
       args.typeId === undefined || types.includes(args.typeId),
       'typeId',
@@ -245,7 +245,7 @@ function issuesOf(args: TencentRedisArgs): ConfigIssue[] {
       `${types.join(', ')}: Redis 6.2 or 7.0 with one shard`,
     ),
     ...whole('memoryMb', args.memoryMb, 256, 65_536, 'MB'),
-    ...demandIssues('tencent', { capture, replicas: 1, zones: true, snapshots: true }),
+    ...demandIssues('tencent', { capture: captureOf(args), replicas: 1, zones: true, snapshots: true }),
   ];
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { SystemUser } from '../../model';
+import { SystemUser, usersDefault } from '../../model';
 import { type RedisConf, renderRedisConf, renderSentinelConf } from '../kubernetes/conf';
 import { scriptsDir } from '../kubernetes/scripts';
 import { aclFiles } from '../security/credentials';
@@ -34,11 +34,9 @@ export const smallConf: RedisConf = {
 
 /** The passwords of every user; the second of each is the one that is being replaced. */
 const passwords = Object.fromEntries(
-  [...Object.values(SystemUser), 'app', 'read', 'admin'].map((user) => [user, [`${user}-new`, `${user}-old`]]),
+  [...Object.values(SystemUser), ...Object.keys(usersDefault)].map((user) => [user, [`${user}-new`, `${user}-old`]]),
 );
 export const passwordOf = (user: string, index = 0): string => passwords[user]?.[index] ?? '';
-
-const users = { app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] };
 
 const living = new Set<ChildProcess>();
 process.once('exit', () => {
@@ -58,7 +56,7 @@ export class Region {
     readonly conf: RedisConf,
     readonly timing = { downAfterMs: 1000, failoverTimeoutMs: 15_000 },
   ) {
-    const acl = aclFiles(passwords, users, conf.cluster);
+    const acl = aclFiles(passwords, usersDefault, conf.cluster);
     this.write('acl/users.acl', acl.redis);
     this.write('acl/sentinel-users.acl', acl.sentinel);
     this.write('node/username', SystemUser.Node);
