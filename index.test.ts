@@ -1,6 +1,7 @@
 import * as pulumi from '@pulumi/pulumi';
 
 import * as components from './components';
+import * as stackOfConfig from './components/stack';
 import { deploy as deployProgram, leaksOf } from './components/testing';
 import type * as Stack from './index';
 
@@ -18,6 +19,7 @@ async function deploy(config: Record<string, string>) {
       // Those that have the mocks and the config, and no second load.
       jest.doMock('@pulumi/pulumi', () => pulumi);
       jest.doMock('./components', () => components);
+      jest.doMock('./components/stack', () => stackOfConfig);
       stack = jest.requireActual<typeof Stack>('./index');
     });
     if (stack === undefined) throw new Error('the program exports nothing');
@@ -55,6 +57,42 @@ test('disk and memory follow from what the data needs', async () => {
     limits: { cpu: '1', memory: '16Gi' },
   });
   expect(spec.volumeClaimTemplates[0]?.spec).toMatchObject({ resources: { requests: { storage: '36Gi' } } });
+});
+
+test('each region has its own min-replicas, and monitoring and traffic where the config asks for them', async () => {
+  const three = [
+    { name: 'us-west-2', weight: 60, primary: true, replicas: 2 },
+    { name: 'eu-central-1', weight: 40, replicas: 1 },
+  ];
+  const made = await deploy({
+    'meridian:regions': JSON.stringify(three),
+    'meridian:kubernetes': JSON.stringify({ agentImage: 'meridian@sha256:1', serviceMesh: 'sidecar' }),
+    'meridian:redis': JSON.stringify({ minReplicas: { toWrite: 2 } }),
+    'meridian:traffic': JSON.stringify({
+      host: 'redis.prod.meridian',
+      distribute: { 'us-west-2': { 'us-west-2': 80, 'eu-central-1': 20 } },
+      outlierDetection: { consecutiveErrors: 3 },
+    }),
+    'meridian:monitoring': JSON.stringify({ operator: true, critical: { lagMs: 4000 }, namespace: 'watch' }),
+  });
+  const confOf = (region: string): string =>
+    JSON.stringify(made.find(`redis-${region}-config`, ':ConfigMap').inputs['data']);
+  expect(confOf('us-west-2')).toContain('min-replicas-to-write 3');
+  expect(confOf('eu-central-1')).toContain('min-replicas-to-write 2');
+  expect(JSON.stringify(made.find('redis-eu-central-1-monitoring-alerts').inputs)).toContain('> 4000');
+  expect(made.find('redis-us-west-2-traffic-rule').inputs['spec']).toMatchObject({
+    trafficPolicy: {
+      outlierDetection: { consecutiveLocalOriginFailures: 3 },
+      loadBalancer: {
+        localityLbSetting: {
+          distribute: [{ from: 'us-west-2/*', to: { 'us-west-2/*': 80, 'eu-central-1/*': 20 } }, expect.anything()],
+        },
+      },
+    },
+  });
+  expect(JSON.stringify(made.find('redis-us-west-2-redis', ':NetworkPolicy').inputs)).toContain('"watch"');
+  const bare = await deploy({ 'meridian:regions': JSON.stringify(regions), 'meridian:kubernetes': kubernetes });
+  expect(bare.resources.filter(({ type }) => /istio|monitoring\.coreos/.test(type))).toEqual([]);
 });
 
 test('a bad config stops the deployment before anything is made', async () => {

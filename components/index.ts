@@ -22,12 +22,14 @@ export {
   ActiveActiveRedis,
   type ActiveActiveRedisArgs,
   type MeshRegion,
+  type MeshTrafficArgs,
   type RegionEndpoint,
   RedisRegion,
   type RedisRegionArgs,
+  TrafficBy,
 } from './mesh';
-export { RedisMonitoring, type RedisMonitoringArgs } from './monitoring';
-export { Mesh, RedisNetworkPolicy, type RedisNetworkPolicyArgs } from './network';
+export { type MonitoringTuningArgs, RedisMonitoring, type RedisMonitoringArgs } from './monitoring';
+export { Mesh, type NetworkTuningArgs, RedisNetworkPolicy, type RedisNetworkPolicyArgs } from './network';
 export {
   CertificateIssuer,
   RedisCredentials,
@@ -35,6 +37,12 @@ export {
   RedisSecurity,
   type RedisSecurityArgs,
 } from './security';
-export { RegionalTraffic, type RegionalTrafficArgs, type TrafficRegion, type TrafficShift } from './traffic';
+export {
+  RegionalTraffic,
+  type RegionalTrafficArgs,
+  type TrafficRegion,
+  type TrafficShift,
+  type TrafficTuningArgs,
+} from './traffic';
 export { TencentProvider, type TencentProviderArgs, TencentRedis, type TencentRedisArgs } from './tencent';
 export { Capture } from '../model';

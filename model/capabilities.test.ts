@@ -1,8 +1,6 @@
 import { capabilities, captureOf, demandIssues, type Demands, regionIssues, type Service } from './capabilities';
 import { agentRules } from './acl';
 import { Capture, captureEvents, notificationAgentRules, reportsEveryChange } from './capture';
-import { givesReplicationStream } from './config';
-import { type Backend } from './schema';
 
 const services = Object.keys(capabilities) as Service[];
 
@@ -13,11 +11,6 @@ test('every fact has its source', () => {
       { source: string },
     ][])
       expect(`${service} ${name} ${source}`).toMatch(/ https:\/\/\S+$/);
-});
-
-test('who gives a replication stream is said once', () => {
-  const backends = services.filter((service): service is Backend => service !== 'elasticache-serverless');
-  for (const backend of backends) expect(capabilities[backend].psync.is).toBe(givesReplicationStream(backend));
 });
 
 test.each<[Service, Capture]>([

@@ -1,5 +1,5 @@
 import { Capture } from './capture';
-import { type ConfigIssue, type StackConfig } from './config';
+import { type ConfigIssue } from './explain';
 import { type Backend } from './schema';
 
 /**
@@ -239,12 +239,18 @@ export function captureOf(service: Service): Capture {
   return capabilities[service].psync.is ? Capture.Psync : Capture.Notifications;
 }
 
+interface RegionOfBackend {
+  readonly name: string;
+  readonly backend: Backend;
+  readonly replicas: number;
+}
+
 /**
  * Regions of a stack that can't be what a region of a stack is: a member of the mesh, with what the config asks of it. Beyond
  * what the config itself is checked for (`replication.acceptWholeKeyMerge`).
  */
-export function regionIssues(config: Pick<StackConfig, 'regions'>): ConfigIssue[] {
-  return config.regions.flatMap(({ name, backend, replicas }, i) => {
+export function regionIssues({ regions }: { readonly regions: readonly RegionOfBackend[] }): ConfigIssue[] {
+  return regions.flatMap(({ name, backend, replicas }, i) => {
     const path = (key: string): string => `meridian:regions[${i}].${key}`;
     const { mesh, psync } = capabilities[backend];
     const issues: ConfigIssue[] = [];

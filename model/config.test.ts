@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 
 import {
-  type ConfigIssue,
-  formatIssues,
   maxmemoryPolicy,
   minReplicasToWrite,
   parseStackConfig,
@@ -11,6 +9,7 @@ import {
   topologyOf,
   withRegions,
 } from './config';
+import { type ConfigIssue, formatIssues } from './explain';
 
 const regions = [
   { name: 'us-west-2', weight: 60, primary: true },
@@ -81,6 +80,10 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     users: { app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] },
   });
   expect(config.monitoring).toEqual({
+    operator: false,
+    namespace: 'monitoring',
+    labels: {},
+    kubernetesMetrics: false,
     targets: { lagMs: 1000, p99LatencyMs: 100, hitRate: 0.9, memory: 0.8, cpu: 0.7, errorRate: 0.01 },
     critical: { lagMs: 5000, memory: 0.95, errorRate: 0.05, downSeconds: 60 },
     warning: { lagMs: 1000, cpu: 0.8, hitRate: 0.8, memory: 0.8, connections: 1000, forSeconds: 300 },
@@ -344,6 +347,7 @@ test.each<[string, unknown, ConfigIssue]>([
         { name: 'a', primary: true },
         { name: 'b', backend: 'elasticache' },
       ],
+      replication: { mode: 'async' },
     },
     {
       path: 'meridian:replication.acceptWholeKeyMerge',
@@ -351,6 +355,76 @@ test.each<[string, unknown, ConfigIssue]>([
       allowed:
         'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
     },
+  ],
+  [
+    'semi-sync with a managed region',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', backend: 'elasticache' },
+      ],
+      replication: { acceptWholeKeyMerge: true },
+    },
+    {
+      path: 'meridian:replication.mode',
+      found: 'semi-sync, with b (elasticache)',
+      allowed:
+        'async: the agent is no replica there, and can hold back no acknowledgement until another region has a write',
+    },
+  ],
+  [
+    'a service that joins no mesh',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', backend: 'memorydb' },
+      ],
+    },
+    {
+      path: 'meridian:regions[1].backend',
+      found: 'memorydb, at b',
+      allowed: expect.stringMatching(/^a backend that joins the mesh: a MemoryDB is always a cluster/),
+    },
+  ],
+  [
+    'an agent outside whose address nobody knows',
+    having('regions', [{ name: 'a', primary: true, agentHost: 'agent.a.example:7600' }, { name: 'b' }]),
+    {
+      path: 'meridian:regions[0].agentCidrs',
+      found: 'nothing, with agentHost',
+      allowed: 'the networks behind it, or security.networkPolicy: false',
+    },
+  ],
+  [
+    'one name for all regions without a mesh',
+    having('traffic', { host: 'redis.prod.meridian' }),
+    {
+      path: 'meridian:kubernetes.serviceMesh',
+      found: 'none',
+      allowed: "sidecar, with traffic.host: the rules are for Istio's sidecars",
+    },
+  ],
+  [
+    'shares by locality and by weights',
+    having('traffic', { by: 'weights', distribute: { 'us-west-2': { 'us-west-2': 100 } } }),
+    {
+      path: 'meridian:traffic.distribute',
+      found: 'shares, with by: weights',
+      allowed: "only with by: locality; by weights a region's weight decides",
+    },
+  ],
+  [
+    'every region drained',
+    having('traffic', { drain: ['us-west-2', 'eu-central-1', 'ap-northeast-1'] }),
+    { path: 'meridian:traffic.drain', found: 'every region', allowed: 'not every region' },
+  ],
+  [
+    'a shift to a region that is drained',
+    having('traffic', {
+      drain: ['eu-central-1'],
+      shift: [{ from: 'us-west-2', to: 'eu-central-1', percent: 10 }],
+    }),
+    { path: 'meridian:traffic.shift[0].to', found: '"eu-central-1"', allowed: 'a region that is not drained' },
   ],
   [
     'journal files as large as the journal',
@@ -428,9 +502,8 @@ test('a managed region is accepted when the config says so', () => {
     { name: 'a', primary: true },
     { name: 'b', backend: 'tencent' },
   ];
-  expect(accepted({ regions: managed, replication: { acceptWholeKeyMerge: true } }).regions[1]?.backend).toBe(
-    'tencent',
-  );
+  const config = accepted({ regions: managed, replication: { mode: 'async', acceptWholeKeyMerge: true } });
+  expect(config.regions[1]?.backend).toBe('tencent');
 });
 
 test('what follows from a config', () => {
@@ -455,6 +528,7 @@ test('a write waits for the replicas a region has, and in semi-sync for the agen
     return minReplicasToWrite(config, primaryOf(config));
   };
   expect(count('async', 0)).toBe(0);
+  // The agent alone satisfies it: what it acknowledges is in its journal.
   expect(count('async', 2)).toBe(1);
   expect(count('semi-sync', 0)).toBe(1);
   expect(count('semi-sync', 2)).toBe(2);

@@ -1,8 +1,9 @@
 import { type z } from 'zod';
 
-import { nearest } from './nearest';
+import { check } from './checks';
+import { type ConfigIssue, namespace, pathOf, show, suggest } from './explain';
+import { minReplicas } from './min-replicas';
 import {
-  type Backend,
   failoverSchema,
   kubernetesSchema,
   monitoringSchema,
@@ -15,9 +16,6 @@ import {
 } from './schema';
 import { type Topology } from './topology';
 import { apportion } from './weights';
-
-/** The namespace of our keys in a stack's config: the project's name in Pulumi.yaml. */
-const namespace = 'meridian';
 
 const sectionNames = [
   'regions',
@@ -57,23 +55,8 @@ export interface StackConfig {
   readonly monitoring: MonitoringConfig;
 }
 
-/** One thing wrong with a config. */
-export interface ConfigIssue {
-  /** Where, such as `meridian:regions[1].weight`. */
-  readonly path: string;
-  /** What is there, shortened. */
-  readonly found: string;
-  /** What may be there, in words. */
-  readonly allowed: string;
-}
-
 export type ConfigResult =
   { readonly ok: true; readonly config: StackConfig } | { readonly ok: false; readonly issues: readonly ConfigIssue[] };
-
-/** One line per issue, for a person. */
-export function formatIssues(issues: readonly ConfigIssue[]): string {
-  return issues.map(({ path, found, allowed }) => `${path}: found ${found}; allowed: ${allowed}`).join('\n');
-}
 
 /**
  * Checks a stack's config and fills in the defaults.
@@ -108,16 +91,7 @@ export function parseStackConfig(raw: unknown): ConfigResult {
   const kubernetes = read('kubernetes', kubernetesSchema);
   const monitoring = read('monitoring', monitoringSchema);
 
-  // Each check looks at what is readable, so that a mistake in one section doesn't hide one in another.
-  if (regions !== undefined) {
-    checkRegions(regions, issues);
-    if (replication !== undefined) checkReplication(replication, regions, issues);
-    if (traffic !== undefined) checkTraffic(traffic, regions, issues);
-  }
-  if (replication !== undefined) checkJournal(replication, issues);
-  if (redis !== undefined) checkRedis(redis, issues);
-  if (failover !== undefined) checkFailover(failover, issues);
-  if (monitoring !== undefined) checkMonitoring(monitoring, issues);
+  issues.push(...check({ regions, replication, redis, failover, traffic, security, kubernetes, monitoring }));
 
   const others = { replication, redis, failover, traffic, security, kubernetes, monitoring };
   if (issues.length > 0 || !regions || !isComplete(others)) return { ok: false, issues };
@@ -150,18 +124,9 @@ export function maxmemoryPolicy(redis: RedisConfig): 'noeviction' | 'allkeys-lru
   return redis.use === 'cache' ? 'allkeys-lru' : 'noeviction';
 }
 
-/**
- * Redis' `min-replicas-to-write` for a region. Never more local replicas than the region has, or it could not write at
- * all; and in semi-sync one more, for the agent, which acknowledges as a replica only what other regions hold.
- */
-export function minReplicasToWrite(config: StackConfig, region: RegionConfig): number {
-  const local = Math.min(config.redis.minReplicas.toWrite, region.replicas);
-  return local + (config.replication.mode === 'semi-sync' ? 1 : 0);
-}
-
-/** Whether Redis there gives a replication stream (PSYNC). Managed services don't: changes are read key by key. */
-export function givesReplicationStream(backend: Backend): boolean {
-  return backend === 'kubernetes' || backend === 'local';
+/** Redis' `min-replicas-to-write` for a region: see model/min-replicas.ts. */
+export function minReplicasToWrite({ redis, replication }: StackConfig, region: RegionConfig): number {
+  return minReplicas(redis.minReplicas.toWrite, region.replicas, replication.mode);
 }
 
 /**
@@ -269,11 +234,6 @@ function explain(name: SectionName, value: unknown, issue: z.core.$ZodIssue): Co
   return [{ path: at(issue.path), found: show(valueAt(value, issue.path)), allowed: issue.message }];
 }
 
-function pathOf(name: SectionName, keys: readonly PropertyKey[]): string {
-  const steps = keys.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`));
-  return `${namespace}:${name}${steps.join('')}`;
-}
-
 function valueAt(value: unknown, keys: readonly PropertyKey[]): unknown {
   return keys.reduce<unknown>(
     (at, key) => (typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined),
@@ -281,189 +241,8 @@ function valueAt(value: unknown, keys: readonly PropertyKey[]): unknown {
   );
 }
 
-function suggest(word: string, known: readonly string[]): string {
-  const meant = nearest(word, known);
-  return meant === undefined ? known.join(', ') : `${known.join(', ')} (did you mean '${meant}'?)`;
-}
-
-function show(value: unknown): string {
-  if (value === undefined || value === null) return 'nothing';
-  const text = JSON.stringify(value) ?? typeof value;
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-}
-
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-// --- What must fit together --------------------------------------------------------------------------------------------
-
-function checkRegions(regions: readonly ParsedRegion[], issues: ConfigIssue[]): void {
-  const path = (...keys: PropertyKey[]): string => pathOf('regions', keys);
-
-  const firstOf = new Map<string, number>();
-  regions.forEach(({ name }, i) => {
-    const first = firstOf.get(name);
-    if (first === undefined) firstOf.set(name, i);
-    else
-      issues.push({
-        path: path(i, 'name'),
-        found: `${show(name)}, the name of ${path(first)} too`,
-        allowed: 'a name of its own',
-      });
-  });
-
-  const primaries = regions.filter((region) => region.primary).map((region) => region.name);
-  if (primaries.length !== 1) {
-    const found = primaries.length === 0 ? 'no region with primary: true' : `primary: true at ${primaries.join(', ')}`;
-    issues.push({ path: path(), found, allowed: 'primary: true at exactly one region' });
-  }
-
-  const weights = regions.map((region) => region.weight);
-  const withWeight = weights.filter((weight) => weight !== undefined);
-  const sum = withWeight.reduce((a, b) => a + b, 0);
-  if (withWeight.length > 0 && withWeight.length < regions.length) {
-    const without = regions.filter((region) => region.weight === undefined).map((region) => region.name);
-    issues.push({
-      path: path(),
-      found: `no weight at ${without.join(', ')}`,
-      allowed: 'a weight at every region, or at none (equal parts)',
-    });
-  } else if (withWeight.length > 0 && sum !== 100) {
-    issues.push({
-      path: path(),
-      found: `weights ${withWeight.join(' + ')} = ${sum}`,
-      allowed: 'weights with a sum of 100',
-    });
-  }
-
-  const isLocal = (region: ParsedRegion): boolean => region.backend === 'local';
-  if (regions.some(isLocal) && !regions.every(isLocal)) {
-    const others = regions.filter((region) => !isLocal(region)).map((region) => `${region.name} (${region.backend})`);
-    issues.push({
-      path: path(),
-      found: `backend local beside ${others.join(', ')}`,
-      allowed: 'backend local at every region, or at none',
-    });
-  }
-
-  regions.forEach((region, i) => {
-    if (region.redisServer !== undefined && !isLocal(region)) {
-      issues.push({
-        path: path(i, 'redisServer'),
-        found: `a path, with backend ${region.backend}`,
-        allowed: 'only with backend local',
-      });
-    }
-    if (region.replicasMax < region.replicas) {
-      issues.push({
-        path: path(i, 'replicasMax'),
-        found: show(region.replicasMax),
-        allowed: `replicas (${region.replicas}) or more`,
-      });
-    }
-  });
-}
-
-function checkReplication(
-  replication: ReplicationConfig,
-  regions: readonly ParsedRegion[],
-  issues: ConfigIssue[],
-): void {
-  const path = (...keys: PropertyKey[]): string => pathOf('replication', keys);
-  const names = regions.map((region) => region.name);
-  const { hub, topology, semiSyncRegions, mode } = replication;
-  if (hub !== undefined && topology !== 'star') {
-    issues.push({
-      path: path('hub'),
-      found: `${show(hub)}, with topology ${topology}`,
-      allowed: 'only with topology star',
-    });
-  } else if (hub !== undefined && !names.includes(hub)) {
-    issues.push({ path: path('hub'), found: show(hub), allowed: suggest(hub, names) });
-  }
-  if (mode === 'semi-sync' && semiSyncRegions > regions.length - 1) {
-    issues.push({
-      path: path('semiSyncRegions'),
-      found: show(semiSyncRegions),
-      allowed: `1 to ${regions.length - 1}, the other regions`,
-    });
-  }
-  const withoutStream = regions.filter((region) => !givesReplicationStream(region.backend));
-  if (withoutStream.length > 0 && !replication.acceptWholeKeyMerge) {
-    issues.push({
-      path: path('acceptWholeKeyMerge'),
-      found: `false, with ${withoutStream.map((r) => `${r.name} (${r.backend})`).join(', ')}`,
-      allowed:
-        'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
-    });
-  }
-}
-
-function checkJournal({ journal }: ReplicationConfig, issues: ConfigIssue[]): void {
-  // Dropped by whole files: with fewer than four a full journal would lose a large part at once.
-  if (journal.segmentBytes * 4 > journal.maxBytes) {
-    issues.push({
-      path: pathOf('replication', ['journal', 'segmentBytes']),
-      found: show(journal.segmentBytes),
-      allowed: `a quarter of maxBytes (${journal.maxBytes}) or less`,
-    });
-  }
-}
-
-function checkTraffic(traffic: TrafficConfig, regions: readonly ParsedRegion[], issues: ConfigIssue[]): void {
-  const names = regions.map((region) => region.name);
-  for (const [from, targets] of Object.entries(traffic.distribute)) {
-    const path = pathOf('traffic', ['distribute', from]);
-    for (const name of new Set([from, ...Object.keys(targets)])) {
-      if (names.includes(name)) continue;
-      issues.push({
-        path: name === from ? path : `${path}.${name}`,
-        found: `unknown region ${show(name)}`,
-        allowed: suggest(name, names),
-      });
-    }
-    const percents = Object.values(targets);
-    const sum = percents.reduce((a, b) => a + b, 0);
-    if (sum !== 100) {
-      issues.push({
-        path,
-        found: `${percents.join(' + ') || 'nothing'} = ${sum}`,
-        allowed: 'percents with a sum of 100',
-      });
-    }
-  }
-}
-
-function checkRedis({ outputBuffer }: RedisConfig, issues: ConfigIssue[]): void {
-  if (outputBuffer.soft > outputBuffer.hard) {
-    issues.push({
-      path: pathOf('redis', ['outputBuffer', 'soft']),
-      found: show(outputBuffer.soft),
-      allowed: `hard (${outputBuffer.hard}) or less`,
-    });
-  }
-}
-
-function checkFailover({ sentinel }: FailoverConfig, issues: ConfigIssue[]): void {
-  if (sentinel.quorum > sentinel.count) {
-    issues.push({
-      path: pathOf('failover', ['sentinel', 'quorum']),
-      found: show(sentinel.quorum),
-      allowed: `count (${sentinel.count}) or less`,
-    });
-  }
-}
-
-function checkMonitoring({ critical, warning }: MonitoringConfig, issues: ConfigIssue[]): void {
-  for (const key of ['lagMs', 'memory'] as const) {
-    if (warning[key] <= critical[key]) continue;
-    issues.push({
-      path: pathOf('monitoring', ['warning', key]),
-      found: show(warning[key]),
-      allowed: `critical.${key} (${critical[key]}) or less: a warning comes first`,
-    });
-  }
 }
 
 function complete(regions: readonly ParsedRegion[]): RegionConfig[] {

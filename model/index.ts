@@ -24,11 +24,8 @@ export {
 } from './capabilities';
 export { Capture, captureEvents, notificationAgentRules, reportsEveryChange } from './capture';
 export {
-  type ConfigIssue,
   type ConfigResult,
   type FailoverConfig,
-  formatIssues,
-  givesReplicationStream,
   type KubernetesConfig,
   maxmemoryPolicy,
   minReplicasToWrite,
@@ -45,6 +42,8 @@ export {
   withRegions,
 } from './config';
 export { agentDirectives } from './directives';
+export { type ConfigIssue, formatIssues } from './explain';
+export { minReplicas } from './min-replicas';
 export { type Backend } from './schema';
 export { formatSize, parseSize } from './size';
 export { parseStackFile } from './stackfile';

@@ -59,6 +59,8 @@ function text(pattern: RegExp, error: string) {
 const backend = choice('kubernetes', 'elasticache', 'memorydb', 'aliyun', 'tencent', 'local');
 export type Backend = z.output<typeof backend>;
 
+const cidr = text(/^[0-9a-f.:]+\/\d{1,3}$/i, 'a network in CIDR notation, such as 10.0.0.0/16');
+
 /** Becomes part of names of Services, Pods and certificates; the limit leaves room for what is put after it. */
 const regionName = text(
   /^(?=.{1,40}$)[a-z]([a-z0-9-]*[a-z0-9])?$/,
@@ -90,13 +92,35 @@ export const regionSchema = section({
   locality: text(/^[^/\s*]+(\/[^/\s*]+){0,2}$/, 'region, region/zone or region/zone/subzone').optional(),
   /** The region's namespace (Kubernetes only). Default: `redis-` and its name. */
   namespace: text(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label of up to 63 characters').optional(),
-  /** Context of the kubeconfig for the region's cluster (Kubernetes only). Default: the current one, one cluster for all. */
+  /** Context of the kubeconfig for the region's cluster. Default: the current one, one cluster for all. */
   context: text(/\S/, 'the name of a context of the kubeconfig').optional(),
+  /** Path of the kubeconfig of the region's cluster. Default: KUBECONFIG, else ~/.kube/config. */
+  kubeconfig: text(/\S/, 'the path of a kubeconfig').optional(),
   /**
-   * Where agents in other clusters reach this region's (Kubernetes only), `host` or `host:port`. Needed where linked regions have
+   * Where agents in other clusters reach this region's, `host` or `host:port`. Needed where linked regions have
    * different contexts. Default: the agent's Service.
    */
   agentHost: text(/^[^\s:]+(:\d{1,5})?$/, '`host` or `host:port`').optional(),
+  /**
+   * Networks that are behind `agentHost`, and that this region's agent calls from: what the other regions' NetworkPolicies let out and in. Needed with
+   * `agentHost`, but where there are none (`security.networkPolicy`).
+   */
+  agentCidrs: z.array(cidr, 'a list of networks in CIDR notation').min(1, 'one network or more').optional(),
+  /** Istio's network of the region's cluster (`topology.istio.io/network`), for traffic. Default: all are in one. */
+  istioNetwork: text(/\S/, 'the name of a network').optional(),
+  /**
+   * Where clients of other clusters reach this region's Redis, for traffic: its east-west gateway where `istioNetwork` is another, else an address of
+   * its own. Needed with `traffic.host` where regions have different contexts. Default: its Service.
+   */
+  trafficHost: text(/^[^\s:]+$/, 'a host').optional(),
+  /**
+   * Namespaces of this region's clients, for traffic: whom its rules are for. Default: all, and where regions share a cluster the
+   * region's own, for there every region's rules have the same name for Redis.
+   */
+  clientNamespaces: z
+    .array(text(/\S/, 'the name of a namespace'), 'a list of namespaces')
+    .min(1, 'one or more')
+    .optional(),
   /** Replicas of the primary inside the region, which Sentinel may promote. Default: 1. */
   replicas: whole(0, 5).default(1),
   /** The most replicas that autoscaling at 70 % CPU may add up to (Kubernetes only). Default: 3. */
@@ -229,8 +253,18 @@ export const failoverSchema = section({
 
 export const trafficSchema = section({
   /**
+   * The name by which clients reach Redis in whatever region, such as redis.prod.meridian; it makes Istio's rules for it (sidecars, Kubernetes only). Default:
+   * none, and no rules: clients connect to their own region's Service.
+   */
+  host: text(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'a host name').optional(),
+  /**
+   * `locality`: a region serves its own clients and others when it is down, or shares as `distribute` says. `weights`: by the regions' `weight`, wherever
+   * a client is, without failover. Default: locality.
+   */
+  by: choice('locality', 'weights').default('locality'),
+  /**
    * Where the requests that start in a region go, in percent: `{us-west-2: {us-west-2: 70, eu-central-1: 20, …}}`. A
-   * region that isn't named as a target gets nothing from there. Default: none; a healthy region serves its own users.
+   * region that isn't named as a target gets nothing from there. Default: none; a healthy region serves its own users. Only by locality.
    */
   distribute: z
     .record(
@@ -239,6 +273,25 @@ export const trafficSchema = section({
       'a mapping of regions to a mapping of regions to percent',
     )
     .default({}),
+  /** Regions that get no connections: maintenance, or doubt. What they got goes to the others in proportion. Default: none. */
+  drain: z.array(text(/\S/, 'the name of a region'), 'a list of regions').default([]),
+  /**
+   * Traffic to be moved, in this order, before `drain`. Where a region has no `distribute` it then serves its own clients by shares, and not by
+   * failover, until the list is empty. Default: none.
+   */
+  shift: z
+    .array(
+      section({
+        from: text(/\S/, 'the name of a region'),
+        to: text(/\S/, 'the name of a region'),
+        /** Of what `from` gets. */
+        percent: whole(1, 100, 'percent'),
+      }),
+      'a list of mappings with from, to, percent',
+    )
+    .default([]),
+  /** Age at which a connection is closed and made again, which is when it moves: balancing is by connection. 0: never. Default: 3600. */
+  maxConnectionSeconds: whole(0, 604_800, 'seconds').default(3600),
   /** When an endpoint is taken out of the balancing. It sees connections only; stale data is the controller's to see. */
   outlierDetection: section({
     /** In a row. Default: 5. */
@@ -306,6 +359,18 @@ export const kubernetesSchema = section({
 });
 
 export const monitoringSchema = section({
+  /** The clusters have the Prometheus operator: make each region's alerts, scraping and dashboards for it. Default: false, as without it they would be refused. */
+  operator: flag().default(false),
+  /** Namespace of Prometheus, which may read the pods' metrics. Default: monitoring. */
+  namespace: text(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label of up to 63 characters').default(
+    'monitoring',
+  ),
+  /** Labels by which Prometheus finds rules and monitors, such as `{release: kube-prometheus-stack}`. Default: none. */
+  labels: z.record(z.string(), text(/\S/, 'the value of a label'), 'a mapping of labels to values').default({}),
+  /** URL of a folder with this version's docs/runbooks, for the alerts' links. Default: `docs/runbooks`, as in the repository. */
+  runbookBaseUrl: text(/\S/, 'a URL').optional(),
+  /** Prometheus scrapes kube-state-metrics, cAdvisor and the kubelet, too: alerts on containers, pods and volumes. Default: false. */
+  kubernetesMetrics: flag().default(false),
   /** What good looks like; dashboards draw these lines. */
   targets: section({
     /** Default: 1000. */

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import { links } from './topology';
-import { formatIssues, primaryOf, type StackConfig, topologyOf } from './config';
+import { primaryOf, type StackConfig, topologyOf } from './config';
+import { formatIssues } from './explain';
 import { parseStackFile } from './stackfile';
 
 function shipped(file: string): StackConfig {

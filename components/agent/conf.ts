@@ -104,7 +104,8 @@ export function renderAgentConfig(
   return `${JSON.stringify(config, undefined, 2)}\n`;
 }
 
-function addressOf(host: string, port: number): { host: string; port: number } {
+/** Of `host` or `host:port`. */
+export function addressOf(host: string, port: number): { host: string; port: number } {
   const [name = '', given] = host.split(':');
   return { host: name, port: given === undefined ? port : Number(given) };
 }

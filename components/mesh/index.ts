@@ -1,3 +1,5 @@
 /** A region from its parts, and the mesh of all regions. */
-export { ActiveActiveRedis, type ActiveActiveRedisArgs, type MeshRegion, type RegionEndpoint } from './mesh';
+export { type ActiveActiveRedisArgs, type MeshRegion } from './args';
+export { ActiveActiveRedis, type RegionEndpoint } from './mesh';
 export { RedisRegion, type RedisRegionArgs } from './region';
+export { type MeshTrafficArgs, TrafficBy } from './traffic';

@@ -1,4 +1,4 @@
-import { ActiveActiveRedis, type ActiveActiveRedisArgs, ArgumentError, PeerTopology } from '..';
+import { ActiveActiveRedis, type ActiveActiveRedisArgs, ArgumentError, Mesh, PeerTopology, ReplicationMode } from '..';
 import { deploy, leaksOf, valueOf } from '../testing';
 
 const canary = 'Tweety';
@@ -93,7 +93,191 @@ test('regions in clusters of their own have providers of their own, and are reac
   expect(peersIn(made, 'west')).toEqual({ east: 'east.example.com', south: 'south.example.com' });
 });
 
+test('agents outside are let out to at the port that their address has', async () => {
+  const ports = { west: 7600, east: 17600, south: 443 };
+  const apart = regions.map((region) => ({
+    ...region,
+    context: region.name,
+    agentHost: `${region.name}.example.com:${ports[region.name as keyof typeof ports]}`,
+    agentCidrs: [`192.0.2.${ports[region.name as keyof typeof ports] % 256}/32`],
+  }));
+  const { egress } = (await make({ regions: apart })).find('redis-west-agent', ':NetworkPolicy').inputs['spec'] as {
+    egress: { to: { ipBlock?: { cidr: string } }[]; ports: { port: number }[] }[];
+  };
+  const outside = egress.filter(({ to }) => to[0]?.ipBlock !== undefined);
+  expect(outside.map(({ to, ports: [port] }) => [to[0]?.ipBlock?.cidr, port?.port])).toEqual([
+    [`192.0.2.${17600 % 256}/32`, 17600],
+    ['192.0.2.187/32', 443],
+  ]);
+});
+
+describe('min-replicas-to-write', () => {
+  const told = async (args: Partial<ActiveActiveRedisArgs>): Promise<(string | undefined)[]> => {
+    const made = await make(args);
+    return regions.map(({ name }) => {
+      const { data } = made.find(`redis-${name}-config`).inputs as { data: Record<string, string> };
+      return /^min-replicas-to-write (\d+)$/m.exec(Object.values(data).join('\n'))?.[1];
+    });
+  };
+
+  test('a replica that there is, and in semi-sync the agent', async () => {
+    expect(await told({})).toEqual(['2', '2', '2']);
+    expect(await told({ agent: { mode: ReplicationMode.Async } })).toEqual(['1', '1', '1']);
+  });
+
+  test('every region has its own', async () => {
+    const [west, east, south] = regions;
+    const own = [{ ...west!, minReplicasToWrite: 3 }, east!, { ...south!, minReplicasToWrite: 0 }];
+    expect(await told({ regions: own, redis: { minReplicasToWrite: 1 } })).toEqual(['3', '1', '0']);
+  });
+});
+
+describe('traffic', () => {
+  const traffic = { host: 'redis.prod.meridian', maxConnectionSeconds: 60 };
+  const specOf = (made: Awaited<ReturnType<typeof make>>, name: string): Record<string, unknown> =>
+    made.find(name).inputs['spec'] as Record<string, unknown>;
+
+  test('each region has rules of its own, which only its clients follow, and its certificate carries the name', async () => {
+    const made = await make({ serviceMesh: Mesh.Sidecar, traffic });
+    for (const { name } of regions) {
+      expect(made.children(`redis-${name}-traffic`)).toEqual(
+        ['DestinationRule rule', 'ServiceEntry entry', 'VirtualService route'].map((child) =>
+          child.replace(' ', ` redis-${name}-traffic-`),
+        ),
+      );
+      const entry = specOf(made, `redis-${name}-traffic-entry`);
+      expect(entry).toMatchObject({
+        hosts: [traffic.host],
+        exportTo: ['.'],
+        endpoints: regions.map((other) => ({
+          address: `redis-${other.name}.redis-${other.name}.svc.cluster.local`,
+          locality: other.name,
+        })),
+      });
+      expect(made.find(`redis-${name}-user-redis-tls-request`).inputs['dnsNames']).toContain(traffic.host);
+    }
+    expect(specOf(made, 'redis-west-traffic-rule')).toMatchObject({
+      trafficPolicy: {
+        loadBalancer: { localityLbSetting: { enabled: true } },
+        connectionPool: { tcp: { maxConnectionDuration: '60s' } },
+      },
+    });
+  });
+
+  test('a region with shares distributes, the others fail over; a shift makes shares of all', async () => {
+    const distribute = { west: { west: 70, east: 30 } };
+    const settings = async (more: object): Promise<unknown[]> => {
+      const made = await make({ serviceMesh: Mesh.Sidecar, traffic: { ...traffic, distribute, ...more } });
+      return ['west', 'east'].map(
+        (name) =>
+          (
+            specOf(made, `redis-${name}-traffic-rule`) as {
+              trafficPolicy: { loadBalancer: { localityLbSetting: unknown } };
+            }
+          ).trafficPolicy.loadBalancer.localityLbSetting,
+      );
+    };
+    const east = { from: 'east/*', to: { 'east/*': 100 } };
+    const south = { from: 'south/*', to: { 'south/*': 100 } };
+    expect(await settings({})).toEqual([
+      { enabled: true, distribute: [{ from: 'west/*', to: { 'west/*': 70, 'east/*': 30 } }, east, south] },
+      { enabled: true },
+    ]);
+    const [, shifted] = await settings({ shift: [{ from: 'east', to: 'west', percent: 40 }] });
+    expect(shifted).toEqual({
+      enabled: true,
+      distribute: [
+        { from: 'west/*', to: { 'west/*': 82, 'east/*': 18 } },
+        { from: 'east/*', to: { 'west/*': 40, 'east/*': 60 } },
+        south,
+      ],
+    });
+  });
+
+  test("by weights it is the regions', in clusters of their own by their gateways", async () => {
+    const apart = regions.map((region) => ({
+      ...region,
+      context: region.name,
+      agentHost: `${region.name}.example.com`,
+      agentCidrs: ['192.0.2.0/24'],
+      trafficHost: `gateway.${region.name}.example.com`,
+      istioNetwork: `net-${region.name}`,
+    }));
+    const made = await make({ regions: apart, serviceMesh: Mesh.Sidecar, traffic: { ...traffic, by: 'weights' } });
+    expect(specOf(made, 'redis-east-traffic-route')['tcp']).toMatchObject([
+      {
+        route: [
+          { weight: 60, destination: { subset: 'west' } },
+          { weight: 40, destination: { subset: 'east' } },
+        ],
+      },
+    ]);
+    const entry = specOf(made, 'redis-east-traffic-entry') as { exportTo: string[]; endpoints: { address: string }[] };
+    expect(entry.exportTo).toEqual(['*']);
+    expect(entry.endpoints.map(({ address }) => address)).toEqual([
+      'gateway.west.example.com',
+      'redis-east.redis-east.svc.cluster.local',
+      'gateway.south.example.com',
+    ]);
+    expect(made.find('redis-east-traffic-rule').provider).toContain('::redis-east::');
+  });
+});
+
+test('every region is watched, with dashboards once in a cluster and the figures that its Redis has', async () => {
+  const made = await make({
+    redis: { use: 'cache' },
+    agent: { journalBytes: 1024 },
+    monitoring: { lagCriticalMs: 7000, monitorLabels: { release: 'prometheus' } },
+    topology: PeerTopology.Star,
+    hub: 'west',
+  });
+  expect(made.children('redis-west-monitoring')).toEqual([
+    'ConfigMap redis-west-monitoring-dashboard-mesh',
+    'ConfigMap redis-west-monitoring-dashboard-region',
+    'PodMonitor redis-west-monitoring-agents',
+    'PodMonitor redis-west-monitoring-redis',
+    'PrometheusRule redis-west-monitoring-alerts',
+  ]);
+  expect(made.children('redis-east-monitoring').filter((child) => child.startsWith('ConfigMap'))).toEqual([]);
+  const { groups } = made.find('redis-east-monitoring-alerts').inputs['spec'] as {
+    groups: { rules: { alert: string; expr: string }[] }[];
+  };
+  const all = groups.flatMap(({ rules }) => rules);
+  const expr = (alert: string): string | undefined => all.find((each) => each.alert === alert)?.expr;
+  expect(expr('MeridianReplicationLag')).toMatch(/> 7000$/);
+  expect(expr('MeridianJournalFull')).toContain('/ 1024 >');
+  expect(expr('RedisWritesRefused')).toMatch(/>= 2$/);
+  expect(expr('RedisKeysEvicted')).toBeUndefined();
+  // Of a star only the hub is a neighbour.
+  expect(expr('MeridianLagUnknown')).toMatch(/peer="west"[^]*$/);
+  expect(expr('MeridianLagUnknown')).not.toContain('south');
+});
+
 test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
+  [
+    'traffic without sidecars',
+    { traffic: { host: 'r' } },
+    /serviceMesh: found nothing; allowed: sidecar, with traffic/,
+  ],
+  [
+    'weights that are not 100',
+    { serviceMesh: Mesh.Sidecar, traffic: { host: 'r', by: 'weights' }, regions: [regions[0]!, { name: 'east' }] },
+    /regions: found weights 60 \+ 0 = 60; allowed: weights with a sum of 100/,
+  ],
+  [
+    'traffic to a cluster that nobody reaches',
+    {
+      serviceMesh: Mesh.Sidecar,
+      traffic: { host: 'r' },
+      regions: regions.map((region) => ({ ...region, context: region.name })),
+    },
+    /regions\[0\]\.trafficHost: found nothing; allowed: where clients in other clusters reach its Redis/,
+  ],
+  [
+    'an agent outside whose address nobody knows',
+    { regions: regions.map((region) => ({ ...region, context: region.name, agentHost: 'a' })) },
+    /regions\[0\]\.agentCidrs: found nothing; allowed: the networks behind agentHost, for the NetworkPolicies of east, south/,
+  ],
   ['one region', { regions: regions.slice(0, 1) }, /regions: found 1 names; allowed: at least 2/],
   ['no primary', { regions: regions.slice(1) }, /none or several with primary/],
   ['the same name twice', { regions: [...regions, { name: 'west' }] }, /"west" again/],

@@ -1,10 +1,20 @@
 import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import { type AgentMember, type AgentTuningArgs, type PeerTopology, SyncAgent } from '../agent';
+import { minReplicas, peersOf } from '../../model';
+import {
+  type AgentMember,
+  type AgentTuningArgs,
+  type PeerTopology,
+  ReplicationMode,
+  SyncAgent,
+  topologyOf,
+} from '../agent';
+import { addressOf, peerPort } from '../agent/conf';
 import { checkArguments, childOptions, componentType, dataOptions, dnsLabel, labelsOf, Role } from '../common';
-import { KubernetesRedis, redisHostsOf, type RedisNodesArgs } from '../kubernetes';
-import { type Mesh, RedisNetworkPolicy } from '../network';
+import { KubernetesRedis, redisHostsOf, type RedisNodesArgs, RedisTopology, RedisUse } from '../kubernetes';
+import { type MonitoringTuningArgs, RedisMonitoring } from '../monitoring';
+import { type Mesh, type NetworkTuningArgs, RedisNetworkPolicy } from '../network';
 import { RedisCredentials } from '../security';
 
 export interface RedisRegionArgs {
@@ -33,6 +43,8 @@ export interface RedisRegionArgs {
   peerCidrs?: { [region: string]: pulumi.Input<string[]> };
   /** Names by which other clusters reach this region's agent, for its certificate. Default: none. */
   agentHosts?: pulumi.Input<pulumi.Input<string>[]>;
+  /** More names by which clients reach its Redis, for its certificate, such as `host` of RegionalTraffic. Default: none but its Services. */
+  redisHosts?: pulumi.Input<string>[];
 
   /** `userPasswords` of RedisSecurity. */
   userPasswords: pulumi.Input<{ [user: string]: string[] }>;
@@ -46,13 +58,22 @@ export interface RedisRegionArgs {
   users?: { [user: string]: string[] };
   /** Let only the mesh, its clients and monitoring reach the pods. Default: true. */
   networkPolicy?: boolean;
+  /** Who else may reach the pods, and whom they reach. Default: what RedisNetworkPolicy has. */
+  network?: NetworkTuningArgs;
   /** The service mesh of the cluster, a Mesh: what it needs is allowed. Default: none. */
   serviceMesh?: Mesh;
 
-  /** The nodes of its Redis. Default: what KubernetesRedis has. */
+  /**
+   * The nodes of its Redis. Default: what KubernetesRedis has; but `minReplicasToWrite` follows from `replicas` and the agent's mode: one of the replicas, and in
+   * semi-sync the agent too.
+   */
   redis?: RedisNodesArgs;
   /** Its agent. Default: what SyncAgent has. */
   agent?: AgentTuningArgs;
+  /**
+   * What watches it, by the Prometheus operator: a RedisMonitoring, `{}` for one with its defaults. What follows from Redis and the agent is filled in. Default: none.
+   */
+  monitoring?: MonitoringTuningArgs;
 }
 
 /** The namespace that a region has by default. */
@@ -74,6 +95,8 @@ export class RedisRegion extends pulumi.ComponentResource {
   public readonly port: pulumi.Output<number>;
   /** Where agents in the same cluster reach this region's. */
   public readonly agentHost: pulumi.Output<string>;
+  /** Namespace of everything. */
+  public readonly namespace: pulumi.Output<string>;
   /** Secrets with user and password, in the region's namespace, by user. */
   public readonly userSecretNames: pulumi.Output<{ [user: string]: string }>;
 
@@ -102,7 +125,9 @@ export class RedisRegion extends pulumi.ComponentResource {
         caBundlePem: args.caBundlePem,
         caCertPem: args.caCertPem,
         caPrivateKeyPem: args.caPrivateKeyPem,
-        redisHosts: redisHostsOf(name, namespace, args.redis?.clusterDomain),
+        redisHosts: pulumi
+          .all([redisHostsOf(name, namespace, args.redis?.clusterDomain), args.redisHosts ?? []])
+          .apply(([services, more]) => [...services, ...more]),
         ...(args.agentHosts === undefined ? {} : { agentHosts: args.agentHosts }),
         ...(args.users === undefined ? {} : { users: args.users }),
         cluster: args.redis?.topology === 'cluster',
@@ -113,11 +138,13 @@ export class RedisRegion extends pulumi.ComponentResource {
       credentials.userSecretNames.apply((names) => names[user] ?? '');
     const nodeSecretName = secretOf('meridian-node');
 
+    const minReplicasToWrite = args.redis?.minReplicasToWrite ?? minReplicasOf(args);
     const redis = new KubernetesRedis(
       name,
       {
         ...args.redis,
         ...at,
+        minReplicasToWrite,
         aclSecretName: credentials.aclSecretName,
         nodeSecretName,
         exporterSecretName: secretOf('meridian-exporter'),
@@ -156,9 +183,32 @@ export class RedisRegion extends pulumi.ComponentResource {
           ...at,
           ...graph,
           regions: members.map((member) => member.name),
-          ...(args.peerNamespaces === undefined ? {} : { peerNamespaces: args.peerNamespaces }),
-          ...(args.peerCidrs === undefined ? {} : { peerCidrs: args.peerCidrs }),
-          ...(args.serviceMesh === undefined ? {} : { mesh: args.serviceMesh }),
+          ...args.network,
+          peerNamespaces: args.peerNamespaces,
+          peerCidrs: args.peerCidrs,
+          peerPorts: Object.fromEntries(
+            Object.entries(args.peerHosts).map(([peer, host]) => [peer, pulumi.output(host).apply(portOf)]),
+          ),
+          mesh: args.serviceMesh,
+        },
+        childOptions(this),
+      );
+    if (args.monitoring !== undefined)
+      new RedisMonitoring(
+        `${name}-monitoring`,
+        {
+          ...at,
+          peers: peersOf(
+            region,
+            topologyOf(graph),
+            members.map((member) => member.name),
+          ),
+          isDataStack: args.redis?.use !== RedisUse.Cache,
+          primaries: args.redis?.topology === RedisTopology.Cluster ? (args.redis.shards ?? 3) : 1,
+          minReplicasToWrite,
+          minReplicasMaxLagSeconds: args.redis?.minReplicasMaxLagSeconds,
+          journalBytesMax: args.agent?.journalBytes,
+          ...args.monitoring,
         },
         childOptions(this),
       );
@@ -167,12 +217,14 @@ export class RedisRegion extends pulumi.ComponentResource {
     this.replicaHost = redis.replicaHost;
     this.port = redis.port;
     this.agentHost = agent.host;
+    this.namespace = namespace;
     this.userSecretNames = credentials.userSecretNames;
     this.registerOutputs({
       host: this.host,
       replicaHost: this.replicaHost,
       port: this.port,
       agentHost: this.agentHost,
+      namespace: this.namespace,
       userSecretNames: this.userSecretNames,
     });
   }
@@ -195,4 +247,13 @@ export class RedisRegion extends pulumi.ComponentResource {
     );
     return created.metadata.name;
   }
+}
+
+/** Of an agent's `host` or `host:port`. */
+const portOf = (host: string): number => addressOf(host, peerPort).port;
+
+/** One replica that there is for sure, and in semi-sync the agent; without Sentinels nobody is promoted, and none is needed. */
+function minReplicasOf({ redis = {}, agent }: RedisRegionArgs): number {
+  const hasSentinel = (redis.topology ?? RedisTopology.PrimaryReplica) === RedisTopology.PrimaryReplica;
+  return minReplicas(1, hasSentinel ? (redis.replicas ?? 1) : 0, agent?.mode ?? ReplicationMode.SemiSync);
 }

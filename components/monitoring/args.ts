@@ -4,14 +4,17 @@ import { type ConfigIssue } from '../../model';
 import { type AlertSettings, defaultAlertSettings as defaults } from '../../model/alerts';
 import { dnsLabel, namesList, rule, whole } from '../common';
 
-export interface RedisMonitoringArgs {
+export interface RedisMonitoringArgs extends MonitoringTuningArgs {
   /** Name of the region that is watched; a label of every alert. */
   region: string;
   /** Namespace of its pods, where everything is made; it must exist. */
   namespace: pulumi.Input<string>;
   /** Regions that its agent has links to, such as `peersOf` says. The lag of each must be known, else there is an alert. */
   peers: string[];
+}
 
+/** What can be chosen about a region's monitoring: all of it has a default. */
+export interface MonitoringTuningArgs {
   /** Labels by which Prometheus finds rules and monitors, such as `{ release: 'kube-prometheus-stack' }`. Default: none. */
   monitorLabels?: pulumi.Input<{ [name: string]: pulumi.Input<string> }>;
   /** Between two scrapes, in seconds, 5 to 120. Default: 15: rates are over five minutes, and a lag is told after two scrapes. */

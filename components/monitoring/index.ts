@@ -1,3 +1,3 @@
 /** What watches a region: scraping, alerts with runbooks, dashboards. */
-export { type RedisMonitoringArgs } from './args';
+export { type MonitoringTuningArgs, type RedisMonitoringArgs } from './args';
 export { RedisMonitoring } from './monitoring';

@@ -14,7 +14,7 @@ export const Mesh = {
 } as const;
 export type Mesh = (typeof Mesh)[keyof typeof Mesh];
 
-export interface RedisNetworkPolicyArgs {
+export interface RedisNetworkPolicyArgs extends NetworkTuningArgs {
   /** Name of the region, one of `regions`. */
   region: string;
   /** Namespace of the region. */
@@ -29,8 +29,14 @@ export interface RedisNetworkPolicyArgs {
   peerNamespaces?: { [region: string]: pulumi.Input<string> };
   /** Addresses of the agents of other regions, or of the gateways before them, in CIDR notation, by region. Default: none. */
   peerCidrs?: { [region: string]: pulumi.Input<string[]> };
-  /** Ports at those addresses. Default: 7600, the agent's own. */
-  peerPorts?: pulumi.Input<number[]>;
+  /** Ports at those addresses, by region. Default: 7600, the agent's own. */
+  peerPorts?: { [region: string]: pulumi.Input<number> };
+  /** A Mesh: what it needs is allowed. Default: none. */
+  mesh?: Mesh;
+}
+
+/** Who else may reach a region's pods, and whom they reach: all of it has a default. */
+export interface NetworkTuningArgs {
   /** Labels of the pods that may use Redis, in the namespaces of `clientNamespaceLabels`. Default: `meridian.redis/client: "true"`. */
   clientPodLabels?: pulumi.Input<{ [label: string]: string }>;
   /** Labels of the namespaces that clients may be in. Default: none, which is every namespace. */
@@ -41,8 +47,6 @@ export interface RedisNetworkPolicyArgs {
   dnsNamespace?: pulumi.Input<string>;
   /** Where the API server is, in CIDR notation, for the role's side-car. Default: anywhere, on ports 443 and 6443, as clouds don't tell. */
   apiServerCidrs?: pulumi.Input<string[]>;
-  /** A Mesh: what it needs is allowed. Default: none. */
-  mesh?: Mesh;
   /** Namespace of Istio's control plane and gateways. Default: istio-system. */
   istioNamespace?: pulumi.Input<string>;
 }

@@ -1,3 +1,3 @@
 /** Who may talk to whom. */
-export { Mesh, type RedisNetworkPolicyArgs } from './args';
+export { Mesh, type NetworkTuningArgs, type RedisNetworkPolicyArgs } from './args';
 export { RedisNetworkPolicy } from './policy';

@@ -107,7 +107,7 @@ test('agents talk to those that the graph links them with', async () => {
 });
 
 test('a mesh has what it needs', async () => {
-  const sidecar = await make({ mesh: Mesh.Sidecar, peerPorts: [15443] });
+  const sidecar = await make({ mesh: Mesh.Sidecar, peerPorts: { east: 15443 } });
   expect(spec(sidecar, 'mesh').egress).toEqual([
     {
       to: [namespace('istio-system')],

@@ -165,7 +165,7 @@ function otherAgents(peers: readonly string[], args: RedisNetworkPolicyArgs): Ot
     }
     return {
       from: blocksOf(`peerCidrs.${peer}`, args.peerCidrs?.[peer] ?? []),
-      ports: pulumi.output(args.peerPorts ?? [peerPort]).apply((ports) => tcp(...ports)),
+      ports: pulumi.output(args.peerPorts?.[peer] ?? peerPort).apply((port) => tcp(port)),
     };
   });
 }

@@ -29,7 +29,7 @@ export interface TrafficShift {
   percent: number;
 }
 
-export interface RegionalTrafficArgs {
+export interface RegionalTrafficArgs extends TrafficTuningArgs {
   /** The region whose clients these rules are for: those in the cluster that the rules are deployed to. */
   region: string;
   /** Namespace of the rules; it must exist. They hold for clients in `exportTo`. */
@@ -64,7 +64,10 @@ export interface RegionalTrafficArgs {
   drain?: string[];
   /** Traffic to be moved, in this order, before `drain`. Only with `distribute` or `weights`. Default: none. */
   shift?: TrafficShift[];
+}
 
+/** What can be chosen about how connections are balanced and ended: all of it has a default. */
+export interface TrafficTuningArgs {
   /** Failures in a row after which an endpoint is taken out, 1 or more. Default: 5. */
   consecutiveErrors?: pulumi.Input<number>;
   /** Between two looks at the endpoints, in seconds. Default: 10. */

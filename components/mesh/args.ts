@@ -1,0 +1,185 @@
+import type * as pulumi from '@pulumi/pulumi';
+
+import { type ConfigIssue, peersOf } from '../../model';
+import { type AgentTuningArgs, type PeerTopology, topologyOf } from '../agent';
+import { namesList, oneOf, rule, whole } from '../common';
+import { type RedisNodesArgs } from '../kubernetes';
+import { type MonitoringTuningArgs } from '../monitoring';
+import { Mesh, type NetworkTuningArgs } from '../network';
+import { namespaceOf } from './region';
+import { type MeshTrafficArgs, TrafficBy } from './traffic';
+
+/** One region of an ActiveActiveRedis. */
+export interface MeshRegion {
+  /** Its name: a DNS label, unique in the mesh. Another name is another region. */
+  name: string;
+  /** Its share of the traffic, in percent. Default: 0. */
+  weight?: number;
+  /** Whether failover decisions start from it, and it begins the mesh. Exactly one is. Default: false. */
+  primary?: boolean;
+  /** Context of the kubeconfig for the region's cluster. Default: the current one, or the provider that the component was given. */
+  context?: string;
+  /** Kubeconfig of the region's cluster, its text or its path. Default: the one in the environment. */
+  kubeconfig?: pulumi.Input<string>;
+  /** Namespace of everything. Default: `redis-` and the region's name. */
+  namespace?: string;
+  /** Make the namespace. Default: true. */
+  createNamespace?: boolean;
+  /**
+   * Where the agents in other clusters reach this region's agent, `host` or `host:port`: a gateway's or load balancer's. Needed where linked regions
+   * are in different clusters. Default: its Service, which only its own cluster knows.
+   */
+  agentHost?: string;
+  /** Networks behind `agentHost`, and that the agent calls from, in CIDR notation, for the others' NetworkPolicies. Default: none. */
+  agentCidrs?: pulumi.Input<string[]>;
+  /** Replicas of the primary; more than `redis.replicas` says for all. Default: that. */
+  replicas?: number;
+  /** The most replicas that autoscaling may add up to. Default: as `redis.replicasMax`. */
+  replicasMax?: number;
+  /** Replicas that must acknowledge, or the primary takes no writes; the agent counts as one. Default: as `redis.minReplicasToWrite`, or as RedisRegion has it. */
+  minReplicasToWrite?: number;
+  /** Istio's locality of its nodes, for `traffic`: `region`, `region/zone` or `region/zone/subzone`. Default: the name. */
+  locality?: string;
+  /** Istio's network of its cluster, for `traffic`. Default: all regions are in one. */
+  istioNetwork?: string;
+  /**
+   * Where clients in other clusters reach its Redis, for `traffic`: its east-west gateway where `istioNetwork` is another, else an address of its own. Needed where
+   * regions are in different clusters. Default: its Service.
+   */
+  trafficHost?: pulumi.Input<string>;
+  /** Namespaces of its clients, for `traffic`. Default: all; its own where regions share a cluster, as their rules have one name for Redis. */
+  clientNamespaces?: string[];
+}
+
+export interface ActiveActiveRedisArgs {
+  /** Name of the stack, in certificates; agents of different stacks refuse each other. */
+  stack: string;
+  /** The regions, at least two, in an order that decides the neighbours in a ring. */
+  regions: MeshRegion[];
+  /** A PeerTopology: who talks to whom. Default: mesh, the least lag. */
+  topology?: PeerTopology;
+  /** The middle of a star; needed with topology star only. */
+  hub?: string;
+  /** Image of the agent, in production by digest. */
+  agentImage: pulumi.Input<string>;
+  /** Users of the applications and their rules on commands. Default: app, read, admin, as at RedisCredentials. */
+  users?: { [user: string]: string[] };
+  /** Certificate authorities, by names of your choice; see RedisSecurity. Default: `[a]`. */
+  authorities?: string[];
+  /** Passwords of each user, by names of your choice; see RedisSecurity. Default: `[a, b]`. */
+  passwords?: string[];
+  /** Let only the mesh, its clients and monitoring reach the pods. Default: true. */
+  networkPolicy?: boolean;
+  /** Who else may reach the pods, and whom they reach. Default: what RedisNetworkPolicy has. */
+  network?: NetworkTuningArgs;
+  /** The service mesh of the clusters, a Mesh. Default: none. */
+  serviceMesh?: Mesh;
+  /** The nodes of every region's Redis. Default: what KubernetesRedis has. */
+  redis?: RedisNodesArgs;
+  /** Every region's agent. Default: what SyncAgent has. */
+  agent?: AgentTuningArgs;
+  /** One name for the Redis of all regions, by Istio: a RegionalTraffic in each. Default: none, clients connect to their own region's Service. */
+  traffic?: MeshTrafficArgs;
+  /**
+   * What watches every region, by the Prometheus operator: a RedisMonitoring in each, `{}` for one with its defaults; what follows from Redis and the agent is filled
+   * in. Dashboards are made once in each cluster. Default: none.
+   */
+  monitoring?: MonitoringTuningArgs;
+}
+
+export const spaceOf = (region: MeshRegion): string => region.namespace ?? namespaceOf(region.name);
+
+export const isSameCluster = (a: MeshRegion, b: MeshRegion): boolean =>
+  a.context === b.context && a.kubeconfig === b.kubeconfig;
+
+/** Everything that is wrong with the plain arguments. */
+export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
+  const { regions } = args;
+  const names = regions.map((region) => region.name);
+  const spaces = regions.map(
+    (region) => `${region.context ?? ''} ${region.kubeconfig === undefined ? '' : region.name} ${spaceOf(region)}`,
+  );
+  const graph = topologyOf(args);
+  const isStar = graph.kind === 'star';
+  const issues = [
+    ...namesList('regions', names, 2),
+    ...rule(
+      regions.filter(({ primary }) => primary === true).length === 1,
+      'regions',
+      'none or several with primary',
+      'one with primary',
+    ),
+    ...spaces.flatMap((space, i) =>
+      rule(
+        spaces.indexOf(space) === i,
+        `regions[${i}].namespace`,
+        spaceOf(regions[i]!),
+        'a namespace for each region of a cluster',
+      ),
+    ),
+    ...regions.flatMap((region, i) =>
+      whole(`regions[${i}].minReplicasToWrite`, region.minReplicasToWrite, 0, 6, 'replicas, the agent included'),
+    ),
+    ...rule(
+      !isStar || names.includes(graph.kind === 'star' ? graph.hub : ''),
+      'hub',
+      args.hub,
+      `one of ${names.join(', ')}`,
+    ),
+    ...trafficIssues(args),
+  ];
+  if (issues.length > 0) return issues;
+  return regions.flatMap((region, i) => {
+    const far = regions.filter(
+      (peer) => peersOf(peer.name, graph, names).includes(region.name) && !isSameCluster(peer, region),
+    );
+    const theirs = far.map((peer) => peer.name).join(', ');
+    return [
+      ...rule(
+        region.agentHost !== undefined || far.length === 0,
+        `regions[${i}].agentHost`,
+        'nothing',
+        `where the agents of ${theirs}, in other clusters, reach it`,
+      ),
+      ...rule(
+        region.agentCidrs !== undefined || far.length === 0 || args.networkPolicy === false,
+        `regions[${i}].agentCidrs`,
+        'nothing',
+        `the networks behind agentHost, for the NetworkPolicies of ${theirs}; or networkPolicy false`,
+      ),
+    ];
+  });
+}
+
+/** What RegionalTraffic itself can't know; the rest it refuses by itself. */
+function trafficIssues({ traffic, regions, serviceMesh }: ActiveActiveRedisArgs): ConfigIssue[] {
+  if (traffic === undefined) return [];
+  const { by, distribute = {} } = traffic;
+  const weights = regions.map(({ weight = 0 }) => weight);
+  const sum = weights.reduce((a, b) => a + b, 0);
+  const isByWeights = by === TrafficBy.Weights;
+  return [
+    ...oneOf('traffic.by', by, TrafficBy),
+    ...rule(serviceMesh === Mesh.Sidecar, 'serviceMesh', serviceMesh, `${Mesh.Sidecar}, with traffic`),
+    ...rule(
+      !isByWeights || sum === 100,
+      'regions',
+      `weights ${weights.join(' + ')} = ${sum}`,
+      'weights with a sum of 100',
+    ),
+    ...rule(
+      !isByWeights || Object.keys(distribute).length === 0,
+      'traffic.distribute',
+      'shares, with by: weights',
+      'only with by: locality',
+    ),
+    ...regions.flatMap((region, i) =>
+      rule(
+        region.trafficHost !== undefined || regions.every((other) => isSameCluster(other, region)),
+        `regions[${i}].trafficHost`,
+        'nothing',
+        'where clients in other clusters reach its Redis, with traffic',
+      ),
+    ),
+  ];
+}

@@ -1,0 +1,2 @@
+/** What a stack's config says, as arguments of components. */
+export { meshArgs } from './args';

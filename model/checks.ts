@@ -1,0 +1,277 @@
+import { type z } from 'zod';
+
+import { captureOf, regionIssues } from './capabilities';
+import { Capture } from './capture';
+import { type ConfigIssue, pathOf, show, suggest } from './explain';
+import {
+  type failoverSchema,
+  type kubernetesSchema,
+  type monitoringSchema,
+  type redisSchema,
+  type regionSchema,
+  type replicationSchema,
+  type securitySchema,
+  type trafficSchema,
+} from './schema';
+
+type Region = z.output<typeof regionSchema>;
+
+/** What could be read of a config. */
+export interface Sections {
+  readonly regions?: readonly Region[] | undefined;
+  readonly replication?: z.output<typeof replicationSchema> | undefined;
+  readonly redis?: z.output<typeof redisSchema> | undefined;
+  readonly failover?: z.output<typeof failoverSchema> | undefined;
+  readonly traffic?: z.output<typeof trafficSchema> | undefined;
+  readonly security?: z.output<typeof securitySchema> | undefined;
+  readonly kubernetes?: z.output<typeof kubernetesSchema> | undefined;
+  readonly monitoring?: z.output<typeof monitoringSchema> | undefined;
+}
+type Section<Name extends keyof Sections> = NonNullable<Sections[Name]>;
+
+/**
+ * What must fit together in a config. Each check looks at what is readable, so that a mistake in one section doesn't hide one in
+ * another.
+ */
+export function check(sections: Sections): ConfigIssue[] {
+  const { regions, replication, redis, failover, traffic, security, kubernetes, monitoring } = sections;
+  const issues: ConfigIssue[] = [];
+  if (regions !== undefined) {
+    checkRegions(regions, issues);
+    issues.push(...regionIssues({ regions }));
+    if (replication !== undefined) checkReplication(replication, regions, issues);
+    if (traffic !== undefined) checkTraffic(traffic, regions, issues);
+    if (traffic?.host !== undefined && kubernetes !== undefined) checkTrafficHost(regions, kubernetes, issues);
+    if (security?.networkPolicy === true) checkNetworks(regions, issues);
+  }
+  if (replication !== undefined) checkJournal(replication, issues);
+  if (redis !== undefined) checkRedis(redis, issues);
+  if (failover !== undefined) checkFailover(failover, issues);
+  if (monitoring !== undefined) checkMonitoring(monitoring, issues);
+  return issues;
+}
+
+function checkRegions(regions: readonly Region[], issues: ConfigIssue[]): void {
+  const path = (...keys: PropertyKey[]): string => pathOf('regions', keys);
+
+  const firstOf = new Map<string, number>();
+  regions.forEach(({ name }, i) => {
+    const first = firstOf.get(name);
+    if (first === undefined) firstOf.set(name, i);
+    else
+      issues.push({
+        path: path(i, 'name'),
+        found: `${show(name)}, the name of ${path(first)} too`,
+        allowed: 'a name of its own',
+      });
+  });
+
+  const primaries = regions.filter((region) => region.primary).map((region) => region.name);
+  if (primaries.length !== 1) {
+    const found = primaries.length === 0 ? 'no region with primary: true' : `primary: true at ${primaries.join(', ')}`;
+    issues.push({ path: path(), found, allowed: 'primary: true at exactly one region' });
+  }
+
+  const weights = regions.map((region) => region.weight);
+  const withWeight = weights.filter((weight) => weight !== undefined);
+  const sum = withWeight.reduce((a, b) => a + b, 0);
+  if (withWeight.length > 0 && withWeight.length < regions.length) {
+    const without = regions.filter((region) => region.weight === undefined).map((region) => region.name);
+    issues.push({
+      path: path(),
+      found: `no weight at ${without.join(', ')}`,
+      allowed: 'a weight at every region, or at none (equal parts)',
+    });
+  } else if (withWeight.length > 0 && sum !== 100) {
+    issues.push({
+      path: path(),
+      found: `weights ${withWeight.join(' + ')} = ${sum}`,
+      allowed: 'weights with a sum of 100',
+    });
+  }
+
+  const isLocal = (region: Region): boolean => region.backend === 'local';
+  if (regions.some(isLocal) && !regions.every(isLocal)) {
+    const others = regions.filter((region) => !isLocal(region)).map((region) => `${region.name} (${region.backend})`);
+    issues.push({
+      path: path(),
+      found: `backend local beside ${others.join(', ')}`,
+      allowed: 'backend local at every region, or at none',
+    });
+  }
+
+  regions.forEach((region, i) => {
+    if (region.redisServer !== undefined && !isLocal(region)) {
+      issues.push({
+        path: path(i, 'redisServer'),
+        found: `a path, with backend ${region.backend}`,
+        allowed: 'only with backend local',
+      });
+    }
+    if (region.replicasMax < region.replicas) {
+      issues.push({
+        path: path(i, 'replicasMax'),
+        found: show(region.replicasMax),
+        allowed: `replicas (${region.replicas}) or more`,
+      });
+    }
+  });
+}
+
+function checkReplication(
+  replication: Section<'replication'>,
+  regions: readonly Region[],
+  issues: ConfigIssue[],
+): void {
+  const path = (...keys: PropertyKey[]): string => pathOf('replication', keys);
+  const names = regions.map((region) => region.name);
+  const { hub, topology, semiSyncRegions, mode } = replication;
+  if (hub !== undefined && topology !== 'star') {
+    issues.push({
+      path: path('hub'),
+      found: `${show(hub)}, with topology ${topology}`,
+      allowed: 'only with topology star',
+    });
+  } else if (hub !== undefined && !names.includes(hub)) {
+    issues.push({ path: path('hub'), found: show(hub), allowed: suggest(hub, names) });
+  }
+  if (mode === 'semi-sync' && semiSyncRegions > regions.length - 1) {
+    issues.push({
+      path: path('semiSyncRegions'),
+      found: show(semiSyncRegions),
+      allowed: `1 to ${regions.length - 1}, the other regions`,
+    });
+  }
+  const withoutStream = regions.filter(({ backend }) => captureOf(backend) === Capture.Notifications);
+  const theirs = withoutStream.map(({ name, backend }) => `${name} (${backend})`).join(', ');
+  if (withoutStream.length > 0 && !replication.acceptWholeKeyMerge) {
+    issues.push({
+      path: path('acceptWholeKeyMerge'),
+      found: `false, with ${theirs}`,
+      allowed:
+        'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
+    });
+  }
+  if (withoutStream.length > 0 && mode === 'semi-sync') {
+    issues.push({
+      path: path('mode'),
+      found: `semi-sync, with ${theirs}`,
+      allowed:
+        'async: the agent is no replica there, and can hold back no acknowledgement until another region has a write',
+    });
+  }
+}
+
+function checkJournal({ journal }: Section<'replication'>, issues: ConfigIssue[]): void {
+  // Dropped by whole files: with fewer than four a full journal would lose a large part at once.
+  if (journal.segmentBytes * 4 > journal.maxBytes) {
+    issues.push({
+      path: pathOf('replication', ['journal', 'segmentBytes']),
+      found: show(journal.segmentBytes),
+      allowed: `a quarter of maxBytes (${journal.maxBytes}) or less`,
+    });
+  }
+}
+
+function checkTraffic(traffic: Section<'traffic'>, regions: readonly Region[], issues: ConfigIssue[]): void {
+  const names = regions.map((region) => region.name);
+  const add = (keys: PropertyKey[], found: string, allowed: string): void =>
+    void issues.push({ path: pathOf('traffic', keys), found, allowed });
+  const isKnown = (name: string, ...keys: PropertyKey[]): void => {
+    if (!names.includes(name)) add(keys, `unknown region ${show(name)}`, suggest(name, names));
+  };
+  if (traffic.by === 'weights' && Object.keys(traffic.distribute).length > 0)
+    add(['distribute'], 'shares, with by: weights', "only with by: locality; by weights a region's weight decides");
+  traffic.drain.forEach((name, i) => isKnown(name, 'drain', i));
+  if (names.every((name) => traffic.drain.includes(name))) add(['drain'], 'every region', 'not every region');
+  traffic.shift.forEach(({ from, to }, i) => {
+    isKnown(from, 'shift', i, 'from');
+    isKnown(to, 'shift', i, 'to');
+    if (from === to) add(['shift', i, 'to'], show(to), 'another region than from');
+    if (traffic.drain.includes(to)) add(['shift', i, 'to'], show(to), 'a region that is not drained');
+  });
+  for (const [from, targets] of Object.entries(traffic.distribute)) {
+    const path = pathOf('traffic', ['distribute', from]);
+    for (const name of new Set([from, ...Object.keys(targets)])) {
+      if (names.includes(name)) continue;
+      issues.push({
+        path: name === from ? path : `${path}.${name}`,
+        found: `unknown region ${show(name)}`,
+        allowed: suggest(name, names),
+      });
+    }
+    const percents = Object.values(targets);
+    const sum = percents.reduce((a, b) => a + b, 0);
+    if (sum !== 100) {
+      issues.push({
+        path,
+        found: `${percents.join(' + ') || 'nothing'} = ${sum}`,
+        allowed: 'percents with a sum of 100',
+      });
+    }
+  }
+}
+
+function checkRedis({ outputBuffer }: Section<'redis'>, issues: ConfigIssue[]): void {
+  if (outputBuffer.soft > outputBuffer.hard) {
+    issues.push({
+      path: pathOf('redis', ['outputBuffer', 'soft']),
+      found: show(outputBuffer.soft),
+      allowed: `hard (${outputBuffer.hard}) or less`,
+    });
+  }
+}
+
+function checkFailover({ sentinel }: Section<'failover'>, issues: ConfigIssue[]): void {
+  if (sentinel.quorum > sentinel.count) {
+    issues.push({
+      path: pathOf('failover', ['sentinel', 'quorum']),
+      found: show(sentinel.quorum),
+      allowed: `count (${sentinel.count}) or less`,
+    });
+  }
+}
+
+function checkMonitoring({ critical, warning }: Section<'monitoring'>, issues: ConfigIssue[]): void {
+  for (const key of ['lagMs', 'memory'] as const) {
+    if (warning[key] <= critical[key]) continue;
+    issues.push({
+      path: pathOf('monitoring', ['warning', key]),
+      found: show(warning[key]),
+      allowed: `critical.${key} (${critical[key]}) or less: a warning comes first`,
+    });
+  }
+}
+
+/** One name for all regions is the proxies' doing: theirs to resolve, and Redis' certificate has to carry it. */
+function checkTrafficHost(
+  regions: readonly Region[],
+  { serviceMesh }: Section<'kubernetes'>,
+  issues: ConfigIssue[],
+): void {
+  const others = regions.filter(({ backend }) => backend !== 'kubernetes');
+  if (others.length > 0)
+    issues.push({
+      path: pathOf('traffic', ['host']),
+      found: `a name, with ${others.map(({ name, backend }) => `${name} (${backend})`).join(', ')}`,
+      allowed: "only with backend kubernetes at every region: a provider's certificate does not carry this name",
+    });
+  if (serviceMesh !== 'sidecar')
+    issues.push({
+      path: pathOf('kubernetes', ['serviceMesh']),
+      found: serviceMesh,
+      allowed: "sidecar, with traffic.host: the rules are for Istio's sidecars",
+    });
+}
+
+/** Whom NetworkPolicies let in from other clusters has to be known by address. */
+function checkNetworks(regions: readonly Region[], issues: ConfigIssue[]): void {
+  regions.forEach((region, i) => {
+    if (region.agentHost === undefined || region.agentCidrs !== undefined) return;
+    issues.push({
+      path: pathOf('regions', [i, 'agentCidrs']),
+      found: 'nothing, with agentHost',
+      allowed: 'the networks behind it, or security.networkPolicy: false',
+    });
+  });
+}
