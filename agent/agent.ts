@@ -78,7 +78,7 @@ export class Agent {
         origins: () => {
           const origins: { origin: OriginId; end: number }[] = [];
           for (const origin of journal.origins()) {
-            const end = journal.writtenEnd(origin);
+            const end = journal.readableEnd(origin);
             if (end !== undefined && this.isPublished(origin)) origins.push({ origin, end });
           }
           return origins;
@@ -166,9 +166,9 @@ export class Agent {
       }),
       setState: (state, reason) => this.setState(state, reason),
     };
-    journal.on('written', () => {
+    journal.on('readable', () => {
       mesh.notify();
-      this.session?.written();
+      this.session?.readable();
     });
     journal.on('durable', () => {
       mesh.acknowledge();
@@ -338,7 +338,7 @@ export class Agent {
         encoded = encodeRecord(restOf(record, end));
         record = decodeRecord(encoded, { verify: false });
       }
-      this.journal.append(encoded, this.config.replication.mode === 'async');
+      this.journal.append(encoded);
       this.session?.offer(record);
       operations += record.ops;
       bytes += encoded.length;

@@ -150,10 +150,10 @@ const schema = section({
     applyBatchBytes: whole(KIB, 64 * MIB, 'bytes').default(512 * KIB),
     /** The most commands in it. Default: 2000. */
     applyBatchOps: whole(1, 100_000, 'operations').default(2000),
-    /** Received and not yet applied, over all peers; beyond, the links are held back. Default: 32 MiB. */
-    inboxBytes: whole(MIB, 4 * GIB, 'bytes').default(32 * MIB),
-    /** Bytes of the replication stream that wait in memory; more go to a temporary file. Default: 16 MiB. */
-    spoolBytes: whole(MIB, 4 * GIB, 'bytes').default(16 * MIB),
+    /** Received and not yet applied, over all peers; beyond, it is read from the journal later. Default: 16 MiB. */
+    inboxBytes: whole(MIB, 4 * GIB, 'bytes').default(16 * MIB),
+    /** Bytes of the replication stream that wait in memory; more go to a temporary file. Default: 4 MiB. */
+    spoolBytes: whole(MIB, 4 * GIB, 'bytes').default(4 * MIB),
   }).prefault({}),
   log: section({
     /** Default: MERIDIAN_LOG_LEVEL, else info. */

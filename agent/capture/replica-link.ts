@@ -76,6 +76,8 @@ const LF = 10;
 const CR = 13;
 const EOF_MARK_BYTES = 40;
 const LINE_BYTES_MAX = 4096;
+/** So few that they die young: what outlives a collection of the young costs a collection of all. */
+const BATCH_ENTRIES = 256;
 
 type Phase = 'handshake' | 'preamble' | 'snapshot' | 'stream' | 'closed';
 
@@ -208,7 +210,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
           if (entry.kind === 'end') {
             sawEnd = true;
             if (!entry.checksumOk) throw new RdbError('CORRUPT', 'the checksum is wrong', reader.consumed);
-          } else if (batch.length >= 4096) {
+          } else if (batch.length >= BATCH_ENTRIES) {
             yield batch;
             batch = [];
           }
@@ -379,9 +381,12 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   private lastBytes = 0;
   private readonly gathered = Buffer.allocUnsafeSlow(GATHERED_BYTES_MAX);
   private gatheredBytes = 0;
-  private gatherTimer: NodeJS.Timeout | null = null;
-  private gaveAt = 0;
-  private isBusy = false;
+  /** What one turn of the event loop reads is given out at its end. */
+  private turn: NodeJS.Immediate | null = null;
+  /** Until it fires the socket is not read. */
+  private restTimer: NodeJS.Timeout | null = null;
+  /** Somebody waits for the stream up to this offset. */
+  private wanted = -1;
 
   /** What the socket has read: valid only now. */
   private fromSocket(bytes: Buffer): void {
@@ -391,32 +396,50 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   }
 
   /**
-   * A stream of single commands would else cost a record, a journal entry and a message each. The first bytes after a rest go
-   * on at once.
+   * A stream of single commands would else cost a wake-up, a record, a journal entry and a message each. So the socket rests for a
+   * moment after each time that it was read, and the system keeps what comes: far less than the buffers that Redis sees. The first
+   * bytes after a rest go on at once.
    */
   private gather(bytes: Buffer): void {
     if (this.startTimer !== null) this.stopAsking();
     if (this.gatheredBytes + bytes.length > GATHERED_BYTES_MAX) this.deliver();
     bytes.copy(this.gathered, this.gatheredBytes);
     this.gatheredBytes += bytes.length;
-    if (this.gatherTimer !== null) {
-      if (this.gatheredBytes >= GATHERED_BYTES_ENOUGH) this.deliver();
-      return;
-    }
-    const waitMs = this.isBusy ? this.gatherMs * BUSY_GATHER_FACTOR : this.gatherMs;
-    if (this.gatheredBytes >= GATHERED_BYTES_ENOUGH || performance.now() - this.gaveAt >= waitMs) this.deliver();
-    else this.gatherTimer = setTimeout(() => this.deliver(), waitMs);
+    if (this.gatheredBytes >= GATHERED_BYTES_ENOUGH) this.deliver();
+    else
+      this.turn ??= setImmediate(() => {
+        this.turn = null;
+        const isBusy = this.gatheredBytes >= BUSY_BYTES;
+        this.deliver();
+        this.rest(isBusy ? this.gatherMs * BUSY_GATHER_FACTOR : this.gatherMs);
+      });
   }
 
-  /** Gives out what has been gathered, for somebody waits for it. */
-  deliver(): void {
-    if (this.gatherTimer !== null) clearTimeout(this.gatherTimer);
-    this.gatherTimer = null;
+  private rest(ms: number): void {
+    if (ms === 0 || this.phase !== 'stream' || this.restTimer !== null || this.offset < this.wanted) return;
+    this.socket?.pause();
+    this.restTimer = setTimeout(() => this.wakeUp(), ms);
+  }
+
+  private wakeUp(): void {
+    if (this.restTimer === null) return;
+    clearTimeout(this.restTimer);
+    this.restTimer = null;
+    this.socket?.resume();
+  }
+
+  /** Somebody waits for the stream up to `offset`: until then the socket does not rest. */
+  hurry(offset: number): void {
+    this.wanted = Math.max(this.wanted, offset);
+    this.deliver();
+    if (this.offset < this.wanted) this.wakeUp();
+  }
+
+  /** Gives out what has been read. */
+  private deliver(): void {
     if (this.gatheredBytes === 0) return;
     const bytes = this.gathered.subarray(0, this.gatheredBytes);
-    this.isBusy = this.gatheredBytes >= BUSY_BYTES;
     this.gatheredBytes = 0;
-    this.gaveAt = performance.now();
     try {
       this.give(bytes);
     } catch (error) {
@@ -587,7 +610,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   }
 
   private checkIdle(): void {
-    if (this.socket?.isPaused() === true) return;
+    if (this.restTimer === null && this.socket?.isPaused() === true) return;
     const idleMs = Date.now() - this.lastBytes;
     if (idleMs > this.idleTimeoutMs) {
       this.end(new LinkError('TIMEOUT', `nothing came from ${this.peer} for ${idleMs} ms`));
@@ -611,7 +634,8 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     this.phase = 'closed';
     this.endError = error;
     this.stopAsking();
-    if (this.gatherTimer !== null) clearTimeout(this.gatherTimer);
+    if (this.restTimer !== null) clearTimeout(this.restTimer);
+    if (this.turn !== null) clearImmediate(this.turn);
     if (this.idleTimer !== null) clearInterval(this.idleTimer);
     this.idleTimer = null;
     this.socket?.destroy();

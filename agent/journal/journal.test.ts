@@ -272,7 +272,7 @@ describe('a disk that refuses', () => {
     });
     const from = fs.statSync(segmentFiles()[0]!).size;
     journal.append(a.next());
-    await new Promise((resolve) => journal.once('written', () => resolve(null)));
+    while (dirty.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
     journal.append(a.unique());
     while (journal.durableEnd('a:00') !== a.end) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(left).toBeLessThan(0);

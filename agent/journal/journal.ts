@@ -2,11 +2,11 @@
  * The journal: an append-only log on disk of encoded records of all origins, in the order in which they came. Appending
  * is synchronous and cheap; writing happens in groups, one in flight, and flushing to the disk behind it, at its own pace.
  *
- * Readers see what is *written*: what a peer has been sent, this agent still has after a crash of its own. What is *durable*
- * it has after a crash of the machine, too: acknowledgements go by that, and so does what may be dropped elsewhere. The
- * end of the journal that such a crash takes is read again from Redis, with the same positions and stamps, for they follow
- * from the stream's bytes alone. What is not of the stream (births, states, differences) could not be made again: nobody
- * sees it before it is durable.
+ * Readers see what is appended: peers need not wait for a disk. What is *durable* outlives a crash: acknowledgements go by
+ * that, and so does what may be dropped elsewhere. The end of the journal that a crash takes is read again from Redis, with
+ * the same positions and stamps, for they follow from the stream's bytes alone, or comes back from the peers that have it.
+ * What is not of the stream (births, states, differences) could not be made again: nobody sees it, or what follows it in its
+ * origin, before it is durable.
  *
  * The directory holds segments (segment.ts), a lock file and one small JSON document for the owner's use.
  */
@@ -18,6 +18,7 @@ import { Deque } from '../deque';
 import { errorText, JournalError } from './error';
 import { closeFile, openFile, syncData, syncDir, writeAll } from './files';
 import { lockDir } from './lock';
+import { Lookup } from './lookup';
 import { Meta } from './meta';
 import { JournalReader, type OriginLog, type ReaderSource, replaySegments } from './reader';
 import { encodeHeader, readHeader, RECORD_BYTES_MIN, Scan, Segment, segmentName, segmentSequence } from './segment';
@@ -33,7 +34,7 @@ export interface JournalOptions {
   readonly tailBytes?: number;
   /** Flush to the disk before a record counts as durable. Default true; false only where the machine's crash may lose data. */
   readonly fsync?: boolean;
-  /** Between the beginnings of two flushes, at least, while nobody waits for one, in ms. Default 10. */
+  /** Between the beginnings of two writes, and of two flushes, at least, while nobody waits for one, in ms. Default 10. */
   readonly syncMs?: number;
 }
 
@@ -58,8 +59,8 @@ export interface JournalRecovery {
 }
 
 interface JournalEvents {
-  /** A group can be read. */
-  written: [];
+  /** Records can be read that could not before. */
+  readable: [];
   /** Groups have become durable. */
   durable: [];
   /** A write or a flush failed. It is tried again until it succeeds; nothing is lost while the process lives. */
@@ -72,10 +73,8 @@ const SEGMENT_BYTES = 64 * 1024 * 1024;
 const TAIL_BYTES = 1024 * 1024;
 /** One write's size: large enough for the disk's full speed, small enough that readers do not wait for it. */
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
-/** Between the beginnings of two groups, at least, while less than GROUP_BYTES_MIN waits; and while nobody waits for any. */
-const GROUP_MS = 1;
-const LAZY_GROUP_MS = 8;
 const SYNC_MS = 10;
+/** So much does not wait for more. */
 const GROUP_BYTES_MIN = 256 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
@@ -97,6 +96,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   private readonly logs = new Map<string, OriginLog>();
   private readonly segmentList: Segment[] = [];
   private readonly tail: Tail;
+  private readonly lookup = new Lookup(this.segmentList);
   private readonly queue = new Deque<Queued>();
   private readonly source: ReaderSource;
   /** Waiters of origins that are not known yet. */
@@ -122,6 +122,10 @@ export class Journal extends EventEmitter<JournalEvents> {
   private syncedAtMs = -Infinity;
   private awaited = false;
   private syncAwaited = false;
+  /** Origins whose readers are to be told. */
+  private readonly news = new Set<OriginLog>();
+  /** Records that wait for an earlier one of their origin to become durable. */
+  private held = 0;
   private retrySyncMs = RETRY_MS_MIN;
   private readonly writeRest = new Rest();
   private readonly syncRest = new Rest();
@@ -150,7 +154,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     const journal = this;
     this.source = {
       log: (origin) => this.logs.get(origin),
-      onWritten: (origin, wake) => this.onWritten(origin, wake),
+      onReadable: (origin, wake) => this.onReadable(origin, wake),
       segments: this.segmentList,
       get closed() {
         return journal.isClosing;
@@ -204,6 +208,11 @@ export class Journal extends EventEmitter<JournalEvents> {
   }
 
   /** Up to where readers get the origin's records. */
+  readableEnd(origin: string): number | undefined {
+    return position(this.logs.get(origin)?.readableEnd);
+  }
+
+  /** Up to where `record` finds the origin's records. */
   writtenEnd(origin: string): number | undefined {
     return position(this.logs.get(origin)?.writtenEnd);
   }
@@ -212,7 +221,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     return position(this.logs.get(origin)?.durableEnd);
   }
 
-  /** The lowest position from which a reader gets everything up to `writtenEnd`. */
+  /** The lowest position from which a reader gets everything up to `readableEnd`. */
   firstStart(origin: string): number | undefined {
     return position(this.logs.get(origin)?.chainStart);
   }
@@ -220,15 +229,14 @@ export class Journal extends EventEmitter<JournalEvents> {
   /** Whether a reader from `from` on gets everything; otherwise its reads fail with `trimmed`. */
   reaches(origin: string, from: number): boolean {
     const log = this.logs.get(origin);
-    return log !== undefined && log.writtenEnd >= 0 && (log.born || from >= log.chainStart);
+    return log !== undefined && log.readableEnd >= 0 && (log.born || from >= log.chainStart);
   }
 
   /**
    * Takes a record, which its maker or its receiver has verified. The buffer must not change afterwards.
-   * @param lazily it may take some milliseconds more until it is written
    * @throws JournalError `gap`, `overlap`, `malformed`, `closed`; the record was then not taken
    */
-  append(encoded: Buffer, lazily = false): void {
+  append(encoded: Buffer): void {
     if (this.isClosing) throw new JournalError('closed', 'the journal is closed');
     if (encoded.length < RECORD_BYTES_MIN || recordLength(encoded) !== encoded.length)
       throw new JournalError('malformed', `${encoded.length} bytes are not one whole record`);
@@ -252,7 +260,8 @@ export class Journal extends EventEmitter<JournalEvents> {
       throw new JournalError('malformed', `${origin}: a record at ${start} covers no position`);
     }
     log.appendedEnd = end;
-    this.enqueue({ log, record: encoded, base: -1 }, lazily);
+    this.enqueue({ log, record: encoded, base: -1 });
+    if (!this.show(log, encoded)) this.held++;
   }
 
   /**
@@ -291,6 +300,14 @@ export class Journal extends EventEmitter<JournalEvents> {
     return new Promise((resolve, reject) => {
       this.flushWaiters.push({ until: this.appended, done: (error) => (error ? reject(error) : resolve()) });
     });
+  }
+
+  /**
+   * A written record again, at once: the one that holds what follows position `from`. It reads the disk where it is called.
+   * @throws JournalError `trimmed`, `damaged`, `io`
+   */
+  record(origin: string, from: number): Buffer {
+    return this.lookup.find(origin, from);
   }
 
   /** @param from the end of the last record that the reader's peer has; -1 when it has none */
@@ -347,6 +364,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     this.strangers.clear();
     if (this.fd >= 0) await closeFile(this.fd);
     this.fd = -1;
+    this.lookup.close();
     this.unlock();
     if (this.queue.length > 0) {
       const lost = new JournalError(
@@ -365,6 +383,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     const log: OriginLog = {
       origin,
       appendedEnd: -1,
+      readableEnd: -1,
       writtenEnd: -1,
       durableEnd: -1,
       chainStart: -1,
@@ -377,7 +396,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     return log;
   }
 
-  private onWritten(origin: string, wake: () => void): void {
+  private onReadable(origin: string, wake: () => void): void {
     const log = this.logs.get(origin);
     if (log !== undefined) {
       log.waiters.push(wake);
@@ -388,12 +407,46 @@ export class Journal extends EventEmitter<JournalEvents> {
     else waiters.push(wake);
   }
 
-  private enqueue(item: Queued, lazily = false): void {
+  private enqueue(item: Queued): void {
     this.queue.push(item);
     this.queuedBytes += item.record?.length ?? 0;
     this.appended++;
-    if (!lazily) this.hurry();
+    // What is not of the stream is held back until it is durable.
+    if (item.record?.[9] !== RecordKind.stream) this.hurry();
     this.start();
+  }
+
+  /** Lets readers have a record, unless it has to be durable before, or what stands before it is held back. */
+  private show(log: OriginLog, record: Buffer): boolean {
+    if (record[9] !== RecordKind.stream || startOf(record) !== log.readableEnd) return false;
+    this.makeReadable(log, record);
+    return true;
+  }
+
+  private makeReadable(log: OriginLog, record: Buffer): void {
+    log.readableEnd = endOf(record);
+    this.tail.push(log, record);
+    this.tellReaders(log);
+  }
+
+  /** A promise's turn later: once for all that one event brings. */
+  private tellReaders(log: OriginLog): void {
+    if (this.news.size === 0)
+      queueMicrotask(() => {
+        const logs = [...this.news];
+        this.news.clear();
+        for (const { waiters } of logs) wakeAll(waiters.splice(0));
+        this.emit('readable');
+      });
+    this.news.add(log);
+  }
+
+  /** Something was held back, and has become durable: what follows it may be read. */
+  private showHeld(): void {
+    for (let i = 0; i < this.queue.length && this.held > 0; i++) {
+      const { log, record } = this.queue.at(i);
+      if (record !== null && startOf(record) >= log.readableEnd && this.show(log, record)) this.held--;
+    }
   }
 
   private start(): void {
@@ -401,7 +454,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     this.running ??= Promise.resolve().then(() => this.run());
   }
 
-  /** Somebody waits for what is in the queue to be written. */
+  /** Somebody waits for what is in the queue. */
   private hurry(): void {
     if (this.awaited) return;
     this.awaited = true;
@@ -417,9 +470,9 @@ export class Journal extends EventEmitter<JournalEvents> {
   /** At once after a rest; under a steady trickle in groups, for each costs several operations' work. */
   private async rest(): Promise<void> {
     for (;;) {
-      const groupMs = this.awaited ? GROUP_MS : LAZY_GROUP_MS;
-      const restMs = groupMs - (performance.now() - this.wroteAtMs);
-      if (restMs <= 0 || this.queuedBytes - this.writtenBytes >= GROUP_BYTES_MIN || this.isClosing) return;
+      const restMs = this.syncMs - (performance.now() - this.wroteAtMs);
+      const isMuch = this.queuedBytes - this.writtenBytes >= GROUP_BYTES_MIN;
+      if (restMs <= 0 || this.awaited || isMuch || this.isClosing) return;
       await this.writeRest.of(restMs);
     }
   }
@@ -472,10 +525,10 @@ export class Journal extends EventEmitter<JournalEvents> {
       const { log, base } = first;
       if (base < 0) for (const { extents } of this.segmentList) extents.delete(log.origin);
       else {
-        log.writtenEnd = log.durableEnd = log.chainStart = base;
+        log.readableEnd = log.writtenEnd = log.durableEnd = log.chainStart = base;
         log.born = false;
+        this.tellReaders(log);
       }
-      this.noteReadable([log]);
       this.noteDurable(1);
       return;
     }
@@ -498,17 +551,12 @@ export class Journal extends EventEmitter<JournalEvents> {
       await syncData(this.fd);
     }
 
-    const logs: OriginLog[] = [];
-    for (const record of records) {
-      const { log } = this.queue.at(this.written++);
-      this.noteWritten(segment, log, record);
-      if (log.waiters.length > 0 && logs[logs.length - 1] !== log) logs.push(log);
-    }
+    for (const record of records) this.noteWritten(segment, this.queue.at(this.written++).log, record);
     this.diskBytes += bytes;
     this.writtenBytes += bytes;
     if (isUnique || !this.fsync) this.noteDurable(this.written);
     else this.syncing ??= this.sync();
-    this.noteReadable(logs);
+    this.checkFull();
   }
 
   private noteWritten(segment: Segment, log: OriginLog, record: Buffer): void {
@@ -522,13 +570,6 @@ export class Journal extends EventEmitter<JournalEvents> {
       log.born = true;
     }
     log.writtenEnd = end;
-    this.tail.push(log.lane, record);
-  }
-
-  private noteReadable(logs: readonly OriginLog[]): void {
-    for (const log of logs) wakeAll(log.waiters.splice(0));
-    this.emit('written');
-    this.checkFull();
   }
 
   /** Flushes what is written, at its pace, until all of it is durable. */
@@ -586,8 +627,13 @@ export class Journal extends EventEmitter<JournalEvents> {
       log.durableEnd = endOf(record);
       this.queuedBytes -= record.length;
       this.writtenBytes -= record.length;
+      if (this.held > 0 && endOf(record) > log.readableEnd) {
+        this.makeReadable(log, record);
+        this.held--;
+      }
     }
     this.queue.drop(count);
+    if (this.held > 0) this.showHeld();
     this.written = Math.max(0, this.written - count);
     this.committed += count;
     this.lastError = null;
@@ -783,7 +829,7 @@ export class Journal extends EventEmitter<JournalEvents> {
       log.chainStart = start;
       log.born = false;
     }
-    log.durableEnd = log.writtenEnd = log.appendedEnd = end;
+    log.durableEnd = log.writtenEnd = log.readableEnd = log.appendedEnd = end;
     segment.index(origin, start, end, kind, offset);
     (this.recovery as { records: number }).records++;
   }
@@ -798,7 +844,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     } else {
       this.noteHole(origin, log.durableEnd, end);
     }
-    log.durableEnd = log.writtenEnd = log.appendedEnd = log.chainStart = end;
+    log.durableEnd = log.writtenEnd = log.readableEnd = log.appendedEnd = log.chainStart = end;
     log.born = false;
   }
 

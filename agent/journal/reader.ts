@@ -12,29 +12,30 @@ const CHUNK_BYTES = 1024 * 1024;
 export interface OriginLog {
   readonly origin: string;
   appendedEnd: number;
+  readableEnd: number;
   writtenEnd: number;
   durableEnd: number;
-  /** The lowest position from which everything up to `writtenEnd` is there. */
+  /** The lowest position from which everything up to `readableEnd` is there. */
   chainStart: number;
   /** The chain begins with the origin's birth: nothing can be missing before it. */
   born: boolean;
-  /** The newest written records, kept by the tail. */
+  /** The newest readable records, kept by the tail. */
   readonly lane: Deque<Buffer>;
-  /** Called once when `writtenEnd` has moved. */
+  /** Called once when `readableEnd` has moved. */
   waiters: (() => void)[];
 }
 
 /** What a reader needs of its journal. */
 export interface ReaderSource {
   log(origin: string): OriginLog | undefined;
-  /** Runs `wake` once, when records of the origin may have been written or the journal closes. */
-  onWritten(origin: string, wake: () => void): void;
+  /** Runs `wake` once, when there may be more records of the origin to read, or the journal closes. */
+  onReadable(origin: string, wake: () => void): void;
   /** Oldest first; changes when segments are added and trimmed. */
   readonly segments: readonly Segment[];
   readonly closed: boolean;
 }
 
-/** Reads the written records of one origin in order. One `read` at a time. */
+/** Reads the records of one origin in order. One `read` at a time. */
 export class JournalReader {
   private place: { segment: Segment; extent: Extent; cursor: Cursor } | null = null;
   private closed = false;
@@ -54,7 +55,7 @@ export class JournalReader {
   }
 
   /**
-   * The next records, as many as fit into `bytesMax` but one at least; none at the end of what is written.
+   * The next records, as many as fit into `bytesMax` but one at least; none at the end of what can be read.
    * They may be views of one larger buffer: a caller that keeps a few of many should copy them.
    * @throws JournalError `trimmed` when the journal does not reach back to the reader's position; `damaged`
    */
@@ -63,7 +64,7 @@ export class JournalReader {
     this.busy = true;
     try {
       const log = this.source.log(this.origin);
-      if (this.closed || this.source.closed || log === undefined || this.from >= log.writtenEnd) return [];
+      if (this.closed || this.source.closed || log === undefined || this.from >= log.readableEnd) return [];
       if (this.from < log.chainStart && !log.born)
         throw new JournalError(
           'trimmed',
@@ -86,11 +87,11 @@ export class JournalReader {
   /** Resolves when there may be more to read, at once if there is, and when reader or journal are closed. */
   wait(): Promise<void> {
     const log = this.source.log(this.origin);
-    if (this.closed || this.source.closed || (log !== undefined && this.from < log.writtenEnd))
+    if (this.closed || this.source.closed || (log !== undefined && this.from < log.readableEnd))
       return Promise.resolve();
     return new Promise((resolve) => {
       this.wake = resolve;
-      this.source.onWritten(this.origin, resolve);
+      this.source.onReadable(this.origin, resolve);
     });
   }
 

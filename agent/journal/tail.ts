@@ -1,6 +1,7 @@
-/** The newest written records, in memory, so that a reader in step with the writer never touches the disk. */
+/** The newest records, in memory: all that are not written yet, and more, so that a reader in step never touches the disk. */
 import { RecordKind } from '../record';
 import { Deque } from '../deque';
+import type { OriginLog } from './reader';
 
 export function startOf(record: Buffer): number {
   return record.readDoubleLE(16);
@@ -12,25 +13,28 @@ export function endOf(record: Buffer): number {
 
 export class Tail {
   private readonly records = new Deque<Buffer>();
-  private readonly lanes = new Deque<Deque<Buffer>>();
+  private readonly logs = new Deque<OriginLog>();
   private bytes = 0;
 
   constructor(private readonly bytesMax: number) {}
 
-  push(lane: Deque<Buffer>, record: Buffer): void {
+  push(log: OriginLog, record: Buffer): void {
     this.records.push(record);
-    this.lanes.push(lane);
-    lane.push(record);
+    this.logs.push(log);
+    log.lane.push(record);
     this.bytes += record.length;
     let drop = 0;
     while (this.bytes > this.bytesMax && drop < this.records.length) {
-      this.bytes -= this.records.at(drop).length;
-      this.lanes.at(drop).drop(1);
+      const oldest = this.records.at(drop);
+      const { lane, writtenEnd } = this.logs.at(drop);
+      if (endOf(oldest) > writtenEnd) break;
+      this.bytes -= oldest.length;
+      lane.drop(1);
       drop++;
     }
     if (drop > 0) {
       this.records.drop(drop);
-      this.lanes.drop(drop);
+      this.logs.drop(drop);
     }
   }
 }

@@ -29,7 +29,7 @@ import {
   writeTtl,
 } from './resolve';
 import { SetOutcome, type SetPlace, sourceOf } from './set-table';
-import { Tail } from './tail';
+import { type PayloadSource, Tail } from './tail';
 import { type Element, type KeyState, Op, saw, Type, TYPE_NAMES } from './key-state';
 import { Window } from './window';
 
@@ -39,6 +39,8 @@ export interface MergeCoreOptions {
   members: readonly string[];
   /** While a region joins: the origin of the mesh's data that it loads. All its own operations are later than that. */
   base?: OriginId;
+  /** Where bytes of journalled records can be had again, so that it need not keep those that nothing meets. Absent: it keeps all. */
+  payloads?: PayloadSource;
 }
 
 /** As the region that is to send a key's state: any but this one. */
@@ -70,7 +72,7 @@ export class MergeCore {
   private lastSeen: Seen = [];
   private lastSeenWithBase: Seen = [];
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
-  private readonly tail = new Tail();
+  private readonly tail: Tail;
   /** Position up to which operations of records are passed over, by interned origin. */
   private readonly skipped: number[] = [];
   /** End of the last record with operations, by interned origin. */
@@ -79,6 +81,7 @@ export class MergeCore {
   private correcting = 0;
 
   constructor(private readonly options: MergeCoreOptions) {
+    this.tail = new Tail(options.payloads);
     for (const member of options.members) this.reports.set(member, []);
     this.base = options.base === undefined ? -1 : this.origins.index(options.base);
   }
@@ -168,7 +171,7 @@ export class MergeCore {
 
   /** Indexes the tail by key, in the order in which it came. */
   private indexTail(): void {
-    for (let entry = this.tail.shift(); entry !== undefined; entry = this.tail.shift())
+    for (let entry = this.tail.take(); entry !== undefined; entry = this.tail.take())
       if (entry.record.end > seenAt(this.window.stable, entry.origin)) this.localNow(entry.record);
   }
 
@@ -365,7 +368,7 @@ export class MergeCore {
    */
   foldBase(position: number): void {
     this.window.stabilise(this.base, position);
-    this.tail.drop(this.window.stable);
+    this.tail.dropSeen(this.window.stable);
   }
 
   /** Takes over another region's record that is in Redis already. */
@@ -747,7 +750,7 @@ export class MergeCore {
     }
     const { stable } = this.window;
     if (this.flushes.length > 0) this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
-    this.tail.drop(stable);
+    this.tail.dropSeen(stable);
   }
 
   /** What all members have reported to have seen. */

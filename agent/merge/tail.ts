@@ -1,50 +1,99 @@
 /** Records that nothing has met yet, in the order in which they came. */
-import type { OpRecord } from '../record';
+import { type OpRecord, RecordKind } from '../record';
 import { seenAt } from './origins';
 
-export interface TailEntry {
-  readonly record: OpRecord;
-  readonly origin: number;
+/** Where the bytes of records that were let go of come from. */
+export interface PayloadSource {
+  /** Of payloads, so much is kept nevertheless, in bytes. */
+  readonly keepBytes: number;
+  /** Whether `payload` could give them now. */
+  has(record: OpRecord): boolean;
+  /** A stream record's payload, once more: the `bytes` bytes of the origin's stream that end at `record.end`. */
+  payload(record: OpRecord, bytes: number): Buffer;
 }
 
-export class Tail {
-  private queue: TailEntry[] = [];
-  private head = 0;
-  operations = 0;
-  bytes = 0;
+interface Entry {
+  record: OpRecord;
+  readonly origin: number;
+  readonly bytes: number;
+  /** Its payload was let go of. */
+  isLight: boolean;
+}
 
-  push(record: OpRecord, origin: number): void {
-    this.queue.push({ record, origin });
-    this.operations += record.ops;
-    this.bytes += record.payload.length;
+const NOTHING = Buffer.alloc(0);
+
+export class Tail {
+  private queue: Entry[] = [];
+  private head = 0;
+  /** Before it, from the head on, all that can be is light. */
+  private heavy = 0;
+  private heldBytes = 0;
+  private readonly keepBytes: number;
+  operations = 0;
+
+  /** @param source absent: all is kept */
+  constructor(private readonly source?: PayloadSource) {
+    this.keepBytes = source?.keepBytes ?? Infinity;
   }
 
-  shift(): TailEntry | undefined {
+  push(record: OpRecord, origin: number): void {
+    const bytes = record.payload.length;
+    this.queue.push({ record, origin, bytes, isLight: false });
+    this.operations += record.ops;
+    this.heldBytes += bytes;
+    while (this.heldBytes > this.keepBytes && this.heavy < this.queue.length - 1) if (!this.lighten()) break;
+  }
+
+  /** Lets go of the oldest payload that is kept. @returns false where it can't be had again yet */
+  private lighten(): boolean {
+    const entry = this.queue[this.heavy]!;
+    if (entry.record.kind === RecordKind.stream) {
+      if (this.source?.has(entry.record) !== true) return false;
+      entry.record = { ...entry.record, payload: NOTHING };
+      entry.isLight = true;
+      this.heldBytes -= entry.bytes;
+    }
+    this.heavy++;
+    return true;
+  }
+
+  /** The oldest record, payload and all, which leaves. */
+  take(): { record: OpRecord; origin: number } | undefined {
+    const entry = this.drop();
+    if (entry?.isLight !== true) return entry;
+    const { record, origin, bytes } = entry;
+    return { record: { ...record, payload: this.source!.payload(record, bytes) }, origin };
+  }
+
+  private drop(): Entry | undefined {
     const entry = this.queue[this.head];
     if (entry === undefined) {
       this.queue = [];
-      this.head = 0;
+      this.head = this.heavy = 0;
       return undefined;
     }
-    this.queue[this.head++] = undefined as unknown as TailEntry;
+    this.queue[this.head++] = undefined as unknown as Entry;
+    if (!entry.isLight) this.heldBytes -= entry.bytes;
+    this.operations -= entry.record.ops;
+    this.heavy = Math.max(this.heavy, this.head);
     if (this.head > 1024 && this.head * 2 > this.queue.length) {
       this.queue = this.queue.slice(this.head);
+      this.heavy -= this.head;
       this.head = 0;
     }
-    this.operations -= entry.record.ops;
-    this.bytes -= entry.record.payload.length;
     return entry;
   }
 
   /** Drops what all members have seen. */
-  drop(stable: readonly number[]): void {
+  dropSeen(stable: readonly number[]): void {
     for (let entry = this.queue[this.head]; entry !== undefined; entry = this.queue[this.head]) {
       if (entry.record.end > seenAt(stable, entry.origin)) return;
-      this.shift();
+      this.drop();
     }
   }
 
-  *entries(): IterableIterator<TailEntry> {
+  /** Payloads may be missing. */
+  *entries(): IterableIterator<{ record: OpRecord; origin: number }> {
     for (let i = this.head; i < this.queue.length; i++) yield this.queue[i]!;
   }
 }

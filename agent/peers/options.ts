@@ -5,9 +5,9 @@ import type { Beat } from './beat';
 import type { PeerErrorCode } from './error';
 import type { RequestHandler } from './request';
 
-/** What an origin's reader offers: encoded records, written ones only, in order. */
+/** What an origin's reader offers: encoded records, in order. */
 export interface RecordReader {
-  /** The next records, about `maxBytes` of them but at least one; none when all that is written was read. */
+  /** The next records, about `maxBytes` of them but at least one; none when all that there is was read. */
   read(maxBytes: number): Promise<Buffer[]>;
   /** Resolves when there may be more to read, and when the reader is closed. */
   wait(): Promise<void>;
@@ -15,7 +15,7 @@ export interface RecordReader {
 }
 
 export interface RecordSource {
-  /** What is here, written, own and foreign. */
+  /** What is here to be read, own and foreign. */
   origins(): { origin: OriginId; end: number; complete?: boolean }[];
   /** Reads from the record that `from` is in or before; `missing` when that was trimmed away. */
   reader(origin: OriginId, from: number): RecordReader | { missing: true; firstStart: number };

@@ -17,9 +17,9 @@ export class Backlog {
 
   /** The record has just been appended to the journal. */
   push(record: OpRecord): void {
-    const written = this.journal.writtenEnd(this.origin) ?? -1;
+    const readable = this.journal.readableEnd(this.origin) ?? -1;
     let known = 0;
-    while (known < this.recent.length && this.recent[known]!.end <= written) known++;
+    while (known < this.recent.length && this.recent[known]!.end <= readable) known++;
     if (known > 0) this.recent.splice(0, known);
     this.recent.push(record);
   }
@@ -42,7 +42,7 @@ export class Backlog {
         const records = await reader.read(READ_BYTES);
         alive();
         for (const bytes of records) give(decodeRecord(bytes, { verify: false }));
-        if ((journal.writtenEnd(origin) ?? at) > at) continue;
+        if ((journal.readableEnd(origin) ?? at) > at) continue;
         for (const record of this.recent) if (record.end > at) give(record);
         this.recent = [];
         done();

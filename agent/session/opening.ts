@@ -40,6 +40,7 @@ import { findDifferences } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
+import { payloadsOf } from './payloads';
 import { type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
 import type { Session } from './session';
 import { Settler } from './settle';
@@ -445,7 +446,8 @@ export class Opening {
     const privateBase = privateOrigin(base);
     const members = context.config.members.map((member) => member.name);
     session.joining = true;
-    session.core = new MergeCore({ region, members, base: privateBase });
+    const payloads = payloadsOf(journal);
+    session.core = new MergeCore({ region, members, base: privateBase, payloads });
     let state: RecorderState;
     if (continues !== null) {
       ({ state } = continues);
@@ -471,7 +473,7 @@ export class Opening {
     } else await join.again(this.keys(), this.cursorText !== null);
     context.setState('syncing', 'loading the data of the mesh');
     const loaded = await join.load();
-    const replay = new Replay(new MergeCore({ region, members }), region);
+    const replay = new Replay(new MergeCore({ region, members, payloads }), region);
     if (loaded !== null) await this.takePlace(loaded);
     context.setState('syncing', 'getting from peers what the data of the mesh had met');
     await this.rememberMesh(loaded, replay);

@@ -33,6 +33,7 @@ import type { Donor, SettleRequest } from './donor';
 import type { ServerInfo } from './info';
 import { Opening } from './opening';
 import { metaOf, positionAfter } from './position';
+import { payloadsOf } from './payloads';
 import { type Settler, statePayload, ttlPayload } from './settle';
 import { Throughput } from './throughput';
 
@@ -121,7 +122,11 @@ export class Session {
   ) {
     const { config, journal } = context;
     this.region = config.region;
-    this.core = new MergeCore({ region: config.region, members: config.members.map((member) => member.name) });
+    this.core = new MergeCore({
+      region: config.region,
+      members: config.members.map((member) => member.name),
+      payloads: payloadsOf(journal),
+    });
     this.inbox = new Inbox(
       {
         read: async (origin, from, bytesMax) => {
@@ -354,7 +359,7 @@ export class Session {
   }
 
   /** New records can be read by peers. */
-  written(): void {
+  readable(): void {
     this.publishBeats();
   }
 
@@ -368,7 +373,7 @@ export class Session {
       this.ownBeats.length = 0;
       return;
     }
-    const end = this.context.journal.writtenEnd(this.recorder.state.origin) ?? -1;
+    const end = this.context.journal.readableEnd(this.recorder.state.origin) ?? -1;
     let due: Beat | null = null;
     while (this.ownBeats.length > 0 && this.ownBeats[0]!.after <= end) due = this.ownBeats.shift()!.beat;
     if (due !== null) this.context.mesh.publish(due);
@@ -413,7 +418,7 @@ export class Session {
   /** @internal */
   readUpTo(offset: number): Promise<void> {
     if (this.ended !== null) return Promise.reject(this.ended);
-    if (this.recorder!.state.offset < offset) this.link?.deliver();
+    if (this.recorder!.state.offset < offset) this.link?.hurry(offset);
     if (this.recorder!.state.offset >= offset) return Promise.resolve();
     return new Promise((done, fail) => this.readWaiters.push({ offset, done, fail }));
   }

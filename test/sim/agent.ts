@@ -118,7 +118,7 @@ export class SimAgent {
     this.life++;
     this.alive = true;
     this.sent = null;
-    this.core = new MergeCore({ region: host.region, members: host.members });
+    this.core = new MergeCore({ region: host.region, members: host.members, payloads: journal.payloads });
     this.inbox = new Map();
     this.pendingBeats = [];
     this.ownBeats = [];

@@ -1,4 +1,5 @@
 /** A model of the agent's journal: records in order of arrival, durable up to the last fsync. A crash is one of the machine. */
+import type { PayloadSource } from '../../agent/merge/tail';
 import { decodeRecord, encodeRecord, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
 
 export class SimJournal {
@@ -82,6 +83,20 @@ export class SimJournal {
         return record;
     return undefined;
   }
+
+  /** Payloads that the merge core let go of, which it does with nearly all, so that schedules with few writes meet it. */
+  readonly payloads: PayloadSource = {
+    keepBytes: 100,
+    has: ({ origin, start, end }) =>
+      this.records.some((record) => record.origin === origin && record.start <= start && record.end >= end),
+    payload: ({ origin, start, end }, bytes) => {
+      const whole = this.records.find(
+        (record) => record.origin === origin && record.start <= start && record.end >= end,
+      );
+      const to = whole!.payload.length - (whole!.end - end);
+      return whole!.payload.subarray(to - bytes, to);
+    },
+  };
 
   birthOf(origin: OriginId): OpRecord {
     return this.records.find((record) => record.origin === origin && record.kind === RecordKind.birth)!;
