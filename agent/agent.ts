@@ -57,7 +57,7 @@ export class Agent {
       redis.tls === undefined
         ? undefined
         : {
-            ca: fs.readFileSync(redis.tls.caFile),
+            ...(redis.tls.caFile === undefined ? {} : { ca: fs.readFileSync(redis.tls.caFile) }),
             ...(redis.tls.certFile === undefined ? {} : { cert: fs.readFileSync(redis.tls.certFile) }),
             ...(redis.tls.keyFile === undefined ? {} : { key: fs.readFileSync(redis.tls.keyFile) }),
             ...(redis.tls.serverName === undefined ? {} : { servername: redis.tls.serverName }),

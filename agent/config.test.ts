@@ -82,6 +82,11 @@ test('everything can be set', () => {
   expect(parseAgentConfig(JSON.parse(JSON.stringify(config)))).toEqual(config);
 });
 
+test("TLS without an authority is trust in those that any system trusts, not in a file called 'undefined'", () => {
+  const { redis } = parseAgentConfig({ ...least, redis: { port: 6380, tls: {} } }, 'test', '/base');
+  expect(redis.tls).toEqual({});
+});
+
 const passwordHint =
   'passwordFile, or the environment variable MERIDIAN_REDIS_PASSWORD: no secret stands in the config';
 

@@ -48,8 +48,8 @@ const regionName = z
 
 /** TLS towards Redis. */
 const redisTls = section({
-  /** PEM of the CA that signed the server's certificate. */
-  caFile: file,
+  /** PEM of the CA that signed the server's certificate. Default: those that Node.js trusts. */
+  caFile: file.optional(),
   /** PEM of the agent's own certificate and key, where the server asks for one (`tls-auth-clients yes`). */
   certFile: file.optional(),
   keyFile: file.optional(),
@@ -307,7 +307,7 @@ function withAbsolutePaths(config: AgentConfig, baseDir: string): AgentConfig {
       passwordFile: optional(redis.passwordFile),
       tls: redis.tls && {
         ...redis.tls,
-        caFile: absolute(redis.tls.caFile),
+        caFile: optional(redis.tls.caFile),
         certFile: optional(redis.tls.certFile),
         keyFile: optional(redis.tls.keyFile),
       },

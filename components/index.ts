@@ -7,8 +7,14 @@ export {
   SyncAgent,
   type SyncAgentArgs,
 } from './agent';
-export { AliyunRedis, type AliyunRedisArgs } from './aliyun';
-export { ElastiCacheEngine, ElastiCacheRedis, type ElastiCacheRedisArgs, type ElastiCacheSecondaryArgs } from './aws';
+export { type AliyunInstanceArgs, AliyunRedis, type AliyunRedisArgs } from './aliyun';
+export {
+  ElastiCacheEngine,
+  type ElastiCacheNodesArgs,
+  ElastiCacheRedis,
+  type ElastiCacheRedisArgs,
+  type ElastiCacheSecondaryArgs,
+} from './aws';
 export { ArgumentError, Spread } from './common';
 export {
   KubernetesRedis,
@@ -26,6 +32,7 @@ export {
   type RegionEndpoint,
   RedisRegion,
   type RedisRegionArgs,
+  RegionBackend,
   TrafficBy,
 } from './mesh';
 export { type MonitoringTuningArgs, RedisMonitoring, type RedisMonitoringArgs } from './monitoring';
@@ -44,5 +51,11 @@ export {
   type TrafficShift,
   type TrafficTuningArgs,
 } from './traffic';
-export { TencentProvider, type TencentProviderArgs, TencentRedis, type TencentRedisArgs } from './tencent';
+export {
+  type TencentInstanceArgs,
+  TencentProvider,
+  type TencentProviderArgs,
+  TencentRedis,
+  type TencentRedisArgs,
+} from './tencent';
 export { Capture } from '../model';

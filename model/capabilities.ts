@@ -1,6 +1,6 @@
 import { Capture } from './capture';
 import { type ConfigIssue } from './explain';
-import { type Backend } from './schema';
+import { type Backend } from './regions';
 
 /**
  * What runs Redis. A backend of a stack's config, or a form of one that can do less than its name says. What each can do is data,
@@ -26,6 +26,8 @@ export interface Capabilities {
   readonly config: Fact<boolean>;
   /** Users with ACL rules, or accounts that either only read or read and write. */
   readonly users: Fact<'rules' | 'read-write'>;
+  /** How a user logs in: `AUTH name password`, or by a password that begins with the name and a separator. */
+  readonly login: Fact<'name' | 'name:password' | 'name@password'>;
   /** Passwords that a user may have at a time. With one, clients that still have the old one are refused in a rotation. */
   readonly passwords: Fact<1 | 2>;
   /** Whose certificates it shows: those of the stack's own authority, or the provider's. */
@@ -56,6 +58,7 @@ const own: Capabilities = {
   notifications: fact('config', `${redisDocs}/develop/pubsub/keyspace-notifications/`),
   config: fact(true, `${redisDocs}/commands/config-set/`),
   users: fact('rules', `${redisDocs}/operate/oss_and_stack/management/security/acl/`),
+  login: fact('name', `${redisDocs}/commands/auth/`),
   passwords: fact(2, `${redisDocs}/operate/oss_and_stack/management/security/acl/`),
   tls: fact('own', `${redisDocs}/operate/oss_and_stack/management/security/encryption/`),
   snapshots: fact(false, `${redisDocs}/operate/oss_and_stack/management/persistence/`),
@@ -79,6 +82,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
     notifications: fact('parameters', 'https://repost.aws/knowledge-center/elasticache-redis-keyspace-notifications'),
     config: fact(false, `${elasticacheDocs}/SupportedCommands.html`),
     users: fact('rules', `${elasticacheDocs}/Clusters.RBAC.html`),
+    login: fact('name', `${elasticacheDocs}/Clusters.RBAC.html`),
     passwords: fact(2, `${elasticacheDocs}/Clusters.RBAC.html`),
     tls: fact('provider', `${elasticacheDocs}/in-transit-encryption.html`),
     snapshots: fact(true, `${elasticacheDocs}/backups.html`),
@@ -99,6 +103,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
     notifications: fact('none', `${awsDocs}/AmazonElastiCache/latest/APIReference/API_CreateServerlessCache.html`),
     config: fact(false, `${elasticacheDocs}/SupportedCommands.html`),
     users: fact('rules', `${elasticacheDocs}/Clusters.RBAC.html`),
+    login: fact('name', `${elasticacheDocs}/Clusters.RBAC.html`),
     passwords: fact(2, `${elasticacheDocs}/Clusters.RBAC.html`),
     tls: fact('provider', `${elasticacheDocs}/in-transit-encryption.html`),
     snapshots: fact(true, `${elasticacheDocs}/backups.html`),
@@ -116,6 +121,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
     notifications: fact('parameters', `${memorydbDocs}/parametergroups.redis.html`),
     config: fact(false, `${memorydbDocs}/restrictedcommands.html`),
     users: fact('rules', `${memorydbDocs}/clusters.acls.html`),
+    login: fact('name', `${memorydbDocs}/clusters.acls.html`),
     passwords: fact(2, `${memorydbDocs}/clusters.acls.html`),
     tls: fact('provider', `${memorydbDocs}/in-transit-encryption.html`),
     snapshots: fact(true, `${memorydbDocs}/snapshots.html`),
@@ -130,6 +136,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
     notifications: fact('parameters', `${aliyunDocs}/supported-parameters`),
     config: fact(false, `${aliyunDocs}/supported-parameters`),
     users: fact('read-write', `${aliyunDocs}/create-and-manage-database-accounts`),
+    login: fact('name:password', `${aliyunDocs}/logon-methods`),
     passwords: fact(1, `${aliyunDocs}/create-and-manage-database-accounts`),
     tls: fact('provider', `${aliyunDocs}/enable-tls-encryption`),
     snapshots: fact(true, `${aliyunDocs}/automatic-or-manual-backup`),
@@ -138,6 +145,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
     limits: [
       ...withoutStream,
       'Accounts read, or read and write: no rules on commands, keys or channels. admin is no more than app, and the exporter can read data.',
+      'An account logs in with its name inside the password, `AUTH name:password`.',
       'The account of the instance itself cannot be removed.',
       'Backups are kept for as long as the service says.',
     ],
@@ -151,6 +159,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
     ),
     config: fact(false, `${tencentDocs}/31959`),
     users: fact('read-write', `${tencentDocs}/34590`),
+    login: fact('name@password', `${tencentDocs}/34590`),
     passwords: fact(1, `${tencentDocs}/34590`),
     tls: fact(
       'provider',
@@ -243,6 +252,12 @@ interface RegionOfBackend {
   readonly name: string;
   readonly backend: Backend;
   readonly replicas: number;
+  readonly elasticache?: { readonly serverless: boolean } | undefined;
+}
+
+/** What really runs a region's Redis. */
+export function serviceOf({ backend, elasticache }: Pick<RegionOfBackend, 'backend' | 'elasticache'>): Service {
+  return backend === 'elasticache' && elasticache?.serverless === true ? 'elasticache-serverless' : backend;
 }
 
 /**
@@ -250,13 +265,15 @@ interface RegionOfBackend {
  * what the config itself is checked for (`replication.acceptWholeKeyMerge`).
  */
 export function regionIssues({ regions }: { readonly regions: readonly RegionOfBackend[] }): ConfigIssue[] {
-  return regions.flatMap(({ name, backend, replicas }, i) => {
+  return regions.flatMap((region, i) => {
+    const { name, backend, replicas } = region;
+    const service = serviceOf(region);
     const path = (key: string): string => `meridian:regions[${i}].${key}`;
-    const { mesh, psync } = capabilities[backend];
+    const { mesh, psync } = capabilities[service];
     const issues: ConfigIssue[] = [];
     if (!mesh.is) {
       const allowed = `a backend that joins the mesh: ${mesh.reason}`;
-      issues.push({ path: path('backend'), found: `${backend}, at ${name}`, allowed });
+      issues.push({ path: path('backend'), found: `${service}, at ${name}`, allowed });
     }
     // The managed services promote a replica by themselves, or nobody does.
     if (mesh.is && !psync.is && replicas < 1)

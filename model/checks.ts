@@ -3,12 +3,12 @@ import { type z } from 'zod';
 import { captureOf, regionIssues } from './capabilities';
 import { Capture } from './capture';
 import { type ConfigIssue, pathOf, show, suggest } from './explain';
+import { type Backend, type regionSchema } from './regions';
 import {
   type failoverSchema,
   type kubernetesSchema,
   type monitoringSchema,
   type redisSchema,
-  type regionSchema,
   type replicationSchema,
   type securitySchema,
   type trafficSchema,
@@ -42,6 +42,7 @@ export function check(sections: Sections): ConfigIssue[] {
     if (replication !== undefined) checkReplication(replication, regions, issues);
     if (traffic !== undefined) checkTraffic(traffic, regions, issues);
     if (traffic?.host !== undefined && kubernetes !== undefined) checkTrafficHost(regions, kubernetes, issues);
+    checkPlaces(regions, issues);
     if (security?.networkPolicy === true) checkNetworks(regions, issues);
   }
   if (replication !== undefined) checkJournal(replication, issues);
@@ -266,12 +267,49 @@ function checkTrafficHost(
 
 /** Whom NetworkPolicies let in from other clusters has to be known by address. */
 function checkNetworks(regions: readonly Region[], issues: ConfigIssue[]): void {
+  regions.forEach(({ agentHost, agentCidrs, backend, redisCidrs }, i) => {
+    if (agentHost !== undefined && agentCidrs === undefined)
+      issues.push({
+        path: pathOf('regions', [i, 'agentCidrs']),
+        found: 'nothing, with agentHost',
+        allowed: 'the networks behind it, or security.networkPolicy: false',
+      });
+    if (isManaged(backend) && redisCidrs === undefined)
+      issues.push({
+        path: pathOf('regions', [i, 'redisCidrs']),
+        found: `nothing, with backend ${backend}`,
+        allowed: 'the networks that its Redis is in, or security.networkPolicy: false',
+      });
+  });
+}
+
+const managedBackends = ['elasticache', 'aliyun', 'tencent'] as const;
+type ManagedBackend = (typeof managedBackends)[number];
+
+function isManaged(backend: Backend): backend is ManagedBackend {
+  return (managedBackends as readonly string[]).includes(backend);
+}
+
+/** A managed Redis stands somewhere, and what is said about one service says nothing about another. */
+function checkPlaces(regions: readonly Region[], issues: ConfigIssue[]): void {
   regions.forEach((region, i) => {
-    if (region.agentHost === undefined || region.agentCidrs !== undefined) return;
-    issues.push({
-      path: pathOf('regions', [i, 'agentCidrs']),
-      found: 'nothing, with agentHost',
-      allowed: 'the networks behind it, or security.networkPolicy: false',
-    });
+    for (const service of managedBackends) {
+      const path = pathOf('regions', [i, service]);
+      const isGiven = region[service] !== undefined;
+      if (region.backend === service && !isGiven)
+        issues.push({ path, found: 'nothing', allowed: `a mapping that says where it is, with backend ${service}` });
+      if (region.backend !== service && isGiven)
+        issues.push({
+          path,
+          found: `a mapping, with backend ${region.backend}`,
+          allowed: `only with backend ${service}`,
+        });
+    }
+    if (region.redisCidrs !== undefined && !isManaged(region.backend))
+      issues.push({
+        path: pathOf('regions', [i, 'redisCidrs']),
+        found: `networks, with backend ${region.backend}`,
+        allowed: `only with ${managedBackends.join(', ')}`,
+      });
   });
 }

@@ -17,6 +17,16 @@ const regions = [
   { name: 'ap-northeast-1', weight: 15 },
 ];
 
+const elasticache = { vpcId: 'vpc-1', subnetIds: ['subnet-a', 'subnet-b'] };
+const tencent = {
+  zone: 'ap-guangzhou-3',
+  replicaZoneId: 100_004,
+  vpcId: 'vpc-1',
+  subnetId: 'subnet-1',
+  clientCidrs: { agents: '10.1.0.0/16' },
+};
+const redisCidrs = ['10.1.0.0/16'];
+
 function accepted(raw: unknown): StackConfig {
   const result = parseStackConfig(raw);
   if (!result.ok) throw new Error(formatIssues(result.issues));
@@ -345,7 +355,7 @@ test.each<[string, unknown, ConfigIssue]>([
     {
       regions: [
         { name: 'a', primary: true },
-        { name: 'b', backend: 'elasticache' },
+        { name: 'b', backend: 'elasticache', elasticache, redisCidrs },
       ],
       replication: { mode: 'async' },
     },
@@ -361,7 +371,7 @@ test.each<[string, unknown, ConfigIssue]>([
     {
       regions: [
         { name: 'a', primary: true },
-        { name: 'b', backend: 'elasticache' },
+        { name: 'b', backend: 'elasticache', elasticache, redisCidrs },
       ],
       replication: { acceptWholeKeyMerge: true },
     },
@@ -370,6 +380,60 @@ test.each<[string, unknown, ConfigIssue]>([
       found: 'semi-sync, with b (elasticache)',
       allowed:
         'async: the agent is no replica there, and can hold back no acknowledgement until another region has a write',
+    },
+  ],
+  [
+    'a managed region that is nowhere',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', backend: 'tencent', redisCidrs },
+      ],
+      replication: { mode: 'async', acceptWholeKeyMerge: true },
+    },
+    {
+      path: 'meridian:regions[1].tencent',
+      found: 'nothing',
+      allowed: 'a mapping that says where it is, with backend tencent',
+    },
+  ],
+  [
+    'a place without its service',
+    having('regions', [{ name: 'a', primary: true, elasticache }, { name: 'b' }]),
+    {
+      path: 'meridian:regions[0].elasticache',
+      found: 'a mapping, with backend kubernetes',
+      allowed: 'only with backend elasticache',
+    },
+  ],
+  [
+    'a managed region that policies would cut off',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', backend: 'tencent', tencent },
+      ],
+      replication: { mode: 'async', acceptWholeKeyMerge: true },
+    },
+    {
+      path: 'meridian:regions[1].redisCidrs',
+      found: 'nothing, with backend tencent',
+      allowed: 'the networks that its Redis is in, or security.networkPolicy: false',
+    },
+  ],
+  [
+    'a cache without nodes',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', backend: 'elasticache', elasticache: { ...elasticache, serverless: true }, redisCidrs },
+      ],
+      replication: { mode: 'async', acceptWholeKeyMerge: true },
+    },
+    {
+      path: 'meridian:regions[1].backend',
+      found: 'elasticache-serverless, at b',
+      allowed: expect.stringContaining('a serverless cache has no parameter group'),
     },
   ],
   [
@@ -500,7 +564,7 @@ test('everything that is wrong is said at once', () => {
 test('a managed region is accepted when the config says so', () => {
   const managed = [
     { name: 'a', primary: true },
-    { name: 'b', backend: 'tencent' },
+    { name: 'b', backend: 'tencent', tencent, redisCidrs },
   ];
   const config = accepted({ regions: managed, replication: { mode: 'async', acceptWholeKeyMerge: true } });
   expect(config.regions[1]?.backend).toBe('tencent');

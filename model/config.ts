@@ -3,13 +3,12 @@ import { type z } from 'zod';
 import { check } from './checks';
 import { type ConfigIssue, namespace, pathOf, show, suggest } from './explain';
 import { minReplicas } from './min-replicas';
+import { type regionSchema, regionsSchema } from './regions';
 import {
   failoverSchema,
   kubernetesSchema,
   monitoringSchema,
   redisSchema,
-  type regionSchema,
-  regionsSchema,
   replicationSchema,
   securitySchema,
   trafficSchema,

@@ -21,6 +21,7 @@ export {
   type Fact,
   regionIssues,
   type Service,
+  serviceOf,
 } from './capabilities';
 export { Capture, captureEvents, notificationAgentRules, reportsEveryChange } from './capture';
 export {
@@ -44,7 +45,7 @@ export {
 export { agentDirectives } from './directives';
 export { type ConfigIssue, formatIssues } from './explain';
 export { minReplicas } from './min-replicas';
-export { type Backend } from './schema';
+export { type Backend } from './regions';
 export { formatSize, parseSize } from './size';
 export { parseStackFile } from './stackfile';
 export { type Link, links, peersOf, type Topology } from './topology';

@@ -1,142 +1,9 @@
 import { z } from 'zod';
 
 import { usersDefault } from './acl';
-import { parseSize } from './size';
+import { choice, flag, fraction, namespaceName, section, size, text, whole } from './fields';
 
-// The shape of each `meridian:<section>` of a stack's config, one object per section. What a value may be is said once,
-// in words, as the message of its schema: an error then reads "found …; allowed: <these words>".
-//
-// Pulumi's config knows strings only, where it isn't JSON: `pulumi config set` writes "60" and "true". Numbers and
-// booleans are therefore also read from their text.
-
-/** A mapping that knows its keys. The message lists them, so that an unknown one can be answered. */
-function section<Shape extends z.ZodRawShape>(shape: Shape) {
-  const keys = Object.keys(shape);
-  return z.strictObject(shape, {
-    error: (issue) => (issue.code === 'unrecognized_keys' ? keys.join(', ') : `a mapping with ${keys.join(', ')}`),
-  });
-}
-
-function fromText(read: (text: string) => unknown) {
-  return (value: unknown): unknown => (typeof value === 'string' ? (read(value.trim()) ?? value) : value);
-}
-
-const numberFromText = fromText((text) => (/^-?\d+(\.\d+)?$/.test(text) ? Number(text) : undefined));
-const booleanFromText = fromText((text) => ({ true: true, false: false })[text]);
-
-function whole(min: number, max: number, unit = '') {
-  const error = `a whole number from ${min} to ${max}${unit && ` (${unit})`}`;
-  return z.preprocess(numberFromText, z.number(error).int(error).min(min, error).max(max, error));
-}
-
-/** A share of one: 0.8 is 80 %. */
-function fraction() {
-  const error = 'a number from 0 to 1';
-  return z.preprocess(numberFromText, z.number(error).min(0, error).max(1, error));
-}
-
-function flag() {
-  return z.preprocess(booleanFromText, z.boolean('true or false'));
-}
-
-function choice<const Values extends readonly [string, ...string[]]>(...values: Values) {
-  return z.enum(values, values.join(', '));
-}
-
-/** A size in Redis' notation; bytes once parsed. */
-function size(min: string, max = '1024gb') {
-  const error = `a size from ${min} to ${max}, such as 256mb or 16gb`;
-  const read = fromText(parseSize);
-  const bytes = (text: string): number => parseSize(text) ?? 0;
-  return z.preprocess(read, z.number(error).int(error).min(bytes(min), error).max(bytes(max), error));
-}
-
-function text(pattern: RegExp, error: string) {
-  return z.string(error).regex(pattern, error);
-}
-
-/** How a region's Redis comes to be. */
-const backend = choice('kubernetes', 'elasticache', 'memorydb', 'aliyun', 'tencent', 'local');
-export type Backend = z.output<typeof backend>;
-
-const cidr = text(/^[0-9a-f.:]+\/\d{1,3}$/i, 'a network in CIDR notation, such as 10.0.0.0/16');
-
-/** Becomes part of names of Services, Pods and certificates; the limit leaves room for what is put after it. */
-const regionName = text(
-  /^(?=.{1,40}$)[a-z]([a-z0-9-]*[a-z0-9])?$/,
-  'a DNS label: 1 to 40 lower-case letters, digits and hyphens, starting with a letter, ending with no hyphen',
-);
-
-export const regionSchema = section({
-  /** Unique in the stack, a DNS label. Usually the cloud's own name of the region. Changing it makes a new region. */
-  name: regionName,
-  /**
-   * Percent of the traffic that this region gets, of users who are not in any region. All together are 100.
-   * Default: when no region says it, equal parts.
-   */
-  weight: whole(0, 100, 'percent').optional(),
-  /**
-   * Exactly one region is the primary: the first in failover decisions and the default hub of a star.
-   * It is no better for writes than the others: every region takes them. Default: false.
-   */
-  primary: flag().default(false),
-  /**
-   * What runs Redis here. `local` is processes on this machine, for development and tests, and is never mixed with
-   * others. The managed ones refuse to be replicated from (PSYNC) and so merge whole keys: see
-   * `replication.acceptWholeKeyMerge`. Default: kubernetes.
-   */
-  backend: backend.default('kubernetes'),
-  /** The cloud's name of the region, where `name` is another. Default: `name`. */
-  providerRegion: text(/^[a-z0-9-]+$/, "the provider's name of a region, such as us-west-2").optional(),
-  /** Istio's locality, `region`, `region/zone` or `region/zone/subzone`, for traffic. Default: `providerRegion`. */
-  locality: text(/^[^/\s*]+(\/[^/\s*]+){0,2}$/, 'region, region/zone or region/zone/subzone').optional(),
-  /** The region's namespace (Kubernetes only). Default: `redis-` and its name. */
-  namespace: text(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label of up to 63 characters').optional(),
-  /** Context of the kubeconfig for the region's cluster. Default: the current one, one cluster for all. */
-  context: text(/\S/, 'the name of a context of the kubeconfig').optional(),
-  /** Path of the kubeconfig of the region's cluster. Default: KUBECONFIG, else ~/.kube/config. */
-  kubeconfig: text(/\S/, 'the path of a kubeconfig').optional(),
-  /**
-   * Where agents in other clusters reach this region's, `host` or `host:port`. Needed where linked regions have
-   * different contexts. Default: the agent's Service.
-   */
-  agentHost: text(/^[^\s:]+(:\d{1,5})?$/, '`host` or `host:port`').optional(),
-  /**
-   * Networks that are behind `agentHost`, and that this region's agent calls from: what the other regions' NetworkPolicies let out and in. Needed with
-   * `agentHost`, but where there are none (`security.networkPolicy`).
-   */
-  agentCidrs: z.array(cidr, 'a list of networks in CIDR notation').min(1, 'one network or more').optional(),
-  /** Istio's network of the region's cluster (`topology.istio.io/network`), for traffic. Default: all are in one. */
-  istioNetwork: text(/\S/, 'the name of a network').optional(),
-  /**
-   * Where clients of other clusters reach this region's Redis, for traffic: its east-west gateway where `istioNetwork` is another, else an address of
-   * its own. Needed with `traffic.host` where regions have different contexts. Default: its Service.
-   */
-  trafficHost: text(/^[^\s:]+$/, 'a host').optional(),
-  /**
-   * Namespaces of this region's clients, for traffic: whom its rules are for. Default: all, and where regions share a cluster the
-   * region's own, for there every region's rules have the same name for Redis.
-   */
-  clientNamespaces: z
-    .array(text(/\S/, 'the name of a namespace'), 'a list of namespaces')
-    .min(1, 'one or more')
-    .optional(),
-  /** Replicas of the primary inside the region, which Sentinel may promote. Default: 1. */
-  replicas: whole(0, 5).default(1),
-  /** The most replicas that autoscaling at 70 % CPU may add up to (Kubernetes only). Default: 3. */
-  replicasMax: whole(0, 5).default(3),
-  /**
-   * Path of this region's redis-server or valkey-server, for backend `local` only: a mesh of mixed versions on one
-   * machine. Default: the one that is found for all.
-   */
-  redisServer: text(/\S/, 'the path of a redis-server or valkey-server').optional(),
-});
-
-/** `meridian:regions`, in an order that decides the neighbours in a ring and the order in tables. */
-export const regionsSchema = z
-  .array(regionSchema, 'a list of at least two regions, each a mapping with name, weight, primary, backend, …')
-  .min(2, 'at least two regions: with one there is nobody to replicate to')
-  .max(64, 'at most 64 regions');
+// The shape of each `meridian:<section>` of a stack's config, one object per section; that of the regions is in regions.ts.
 
 export const replicationSchema = section({
   /**
@@ -362,9 +229,7 @@ export const monitoringSchema = section({
   /** The clusters have the Prometheus operator: make each region's alerts, scraping and dashboards for it. Default: false, as without it they would be refused. */
   operator: flag().default(false),
   /** Namespace of Prometheus, which may read the pods' metrics. Default: monitoring. */
-  namespace: text(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label of up to 63 characters').default(
-    'monitoring',
-  ),
+  namespace: namespaceName.default('monitoring'),
   /** Labels by which Prometheus finds rules and monitors, such as `{release: kube-prometheus-stack}`. Default: none. */
   labels: z.record(z.string(), text(/\S/, 'the value of a label'), 'a mapping of labels to values').default({}),
   /** URL of a folder with this version's docs/runbooks, for the alerts' links. Default: `docs/runbooks`, as in the repository. */

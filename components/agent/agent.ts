@@ -15,8 +15,9 @@ import {
   secretMode,
   selectorOf,
 } from '../common';
-import { issuesOf, ReplicationMode, type SyncAgentArgs, topologyOf } from './args';
-import { adminPort, type AgentConf, paths, peerPort, renderAgentConfig, replicaPort } from './conf';
+import { issuesOf, modeOf, type SyncAgentArgs, topologyOf } from './args';
+import { adminPort, type AgentConf, paths, peerPort, redisCaKey, renderAgentConfig, replicaPort } from './conf';
+import { Capture, SystemUser } from '../../model';
 
 const mebi = 2 ** 20;
 /** The same as agent/node-options.ts: less memory at no cost in time. */
@@ -46,9 +47,14 @@ export class SyncAgent extends pulumi.ComponentResource {
     const zone = pulumi.interpolate`${name}.${namespace}.svc.${args.clusterDomain ?? 'cluster.local'}`;
 
     const conf = confOf(args, pulumi.interpolate`${name}-0.${zone}`).apply((found) => renderAgentConfig(found));
+    const { redisCaPem: redisCa, nodeSecretName } = args;
+    const isReplica = nodeSecretName !== undefined && args.capture !== Capture.Notifications;
     const config = new k8s.core.v1.ConfigMap(
       `${name}-config`,
-      { metadata: { ...metadata, name: `${name}-config` }, data: { 'agent.json': conf } },
+      {
+        metadata: { ...metadata, name: `${name}-config` },
+        data: { 'agent.json': conf, ...(redisCa === undefined ? {} : { [redisCaKey]: redisCa }) },
+      },
       childOptions(this),
     );
     const service = new k8s.core.v1.Service(
@@ -63,7 +69,7 @@ export class SyncAgent extends pulumi.ComponentResource {
           ports: [
             { name: 'grpc-peer', port: peerPort, targetPort: peerPort },
             { name: 'http-admin', port: adminPort, targetPort: adminPort },
-            { name: 'tcp-replica', port: replicaPort, targetPort: replicaPort },
+            ...(isReplica ? [{ name: 'tcp-replica', port: replicaPort, targetPort: replicaPort }] : []),
           ],
         },
       },
@@ -91,7 +97,7 @@ export class SyncAgent extends pulumi.ComponentResource {
             metadata: {
               labels,
               annotations: {
-                [checksumAnnotation]: checksum(conf, args.credentialsChecksum ?? ''),
+                [checksumAnnotation]: checksum(conf, redisCa ?? '', args.credentialsChecksum ?? ''),
                 'prometheus.io/scrape': 'true',
                 'prometheus.io/port': String(adminPort),
               },
@@ -111,7 +117,7 @@ export class SyncAgent extends pulumi.ComponentResource {
                   ports: [
                     { name: 'grpc-peer', containerPort: peerPort },
                     { name: 'http-admin', containerPort: adminPort },
-                    { name: 'tcp-replica', containerPort: replicaPort },
+                    ...(isReplica ? [{ name: 'tcp-replica', containerPort: replicaPort }] : []),
                   ],
                   // The journal is read before anything listens.
                   startupProbe: { ...probe('/healthz'), periodSeconds: 2, failureThreshold: 150 },
@@ -126,7 +132,7 @@ export class SyncAgent extends pulumi.ComponentResource {
                     { name: 'config', mountPath: paths.config, readOnly: true },
                     { name: 'tls', mountPath: paths.tls, readOnly: true },
                     { name: 'user', mountPath: paths.user, readOnly: true },
-                    { name: 'node', mountPath: paths.node, readOnly: true },
+                    ...(isReplica ? [{ name: 'node', mountPath: paths.node, readOnly: true }] : []),
                     { name: 'state', mountPath: paths.state },
                     // What of the stream has no room in memory for a moment.
                     { name: 'scratch', mountPath: '/tmp' },
@@ -137,7 +143,7 @@ export class SyncAgent extends pulumi.ComponentResource {
                 { name: 'config', configMap: { name: config.metadata.name } },
                 secret('tls', args.tlsSecretName),
                 secret('user', args.userSecretName),
-                secret('node', args.nodeSecretName),
+                ...(isReplica ? [secret('node', nodeSecretName)] : []),
                 { name: 'scratch', emptyDir: {} },
               ],
             },
@@ -181,11 +187,12 @@ function confOf(args: SyncAgentArgs, host: pulumi.Input<string>): pulumi.Output<
       redisHost: args.redisHost,
       redisPort: args.redisPort ?? 6379,
       redisTls: args.redisTls ?? true,
+      redisUsername: args.redisUsername ?? SystemUser.Agent,
       sentinelHosts: args.sentinelHosts ?? [],
       sentinelPort: args.sentinelPort ?? 26_379,
       primaryName: args.primaryName ?? args.region,
       host,
-      mode: args.mode ?? ReplicationMode.SemiSync,
+      mode: modeOf(args),
       semiSyncRegions: args.semiSyncRegions ?? 1,
       maxLagMs: args.maxLagMs ?? 1000,
       heartbeatMs: args.heartbeatMs ?? 25,
@@ -194,5 +201,10 @@ function confOf(args: SyncAgentArgs, host: pulumi.Input<string>): pulumi.Output<
       journalSegmentBytes: args.journalSegmentBytes ?? 64 * mebi,
       logLevel: args.logLevel ?? 'info',
     })
-    .apply((found) => ({ ...found, topology: topologyOf(args) }));
+    .apply((found) => ({
+      ...found,
+      topology: topologyOf(args),
+      capture: args.capture ?? Capture.Psync,
+      hasRedisCa: args.redisCaPem !== undefined,
+    }));
 }

@@ -1,6 +1,6 @@
 import type * as pulumi from '@pulumi/pulumi';
 
-import { type ConfigIssue, peersOf, type Topology } from '../../model';
+import { Capture, type ConfigIssue, peersOf, type Topology } from '../../model';
 import { dnsLabel, namesList, oneOf, rule } from '../common';
 
 /** When a change counts as replicated. */
@@ -58,6 +58,18 @@ export interface SyncAgentArgs extends AgentTuningArgs {
   redisPort?: pulumi.Input<number>;
   /** Whether Redis and its Sentinels speak TLS. Default: true. */
   redisTls?: pulumi.Input<boolean>;
+  /** The agent's name at Redis; empty where the service is told it with the password. Default: meridian-agent. */
+  redisUsername?: pulumi.Input<string>;
+  /**
+   * PEM of the authority that signed Redis' certificate, where that is a service's own. Default: the stack's; with capture `notifications` those that any system
+   * trusts.
+   */
+  redisCaPem?: pulumi.Input<string>;
+  /**
+   * How it learns of changes; a Capture: `psync`, or `notifications` where a service gives no replication stream. There whole keys are merged, and nothing can be
+   * acknowledged for other regions: mode `async` only. Default: psync.
+   */
+  capture?: Capture;
   /** `sentinelHosts` of KubernetesRedis: the agent follows the primary that they name. Default: none. */
   sentinelHosts?: pulumi.Input<string[]>;
   /** Port of the Sentinels. Default: 26379. */
@@ -67,8 +79,8 @@ export interface SyncAgentArgs extends AgentTuningArgs {
 
   /** Secret with user and password of the agent: `userSecretNames['meridian-agent']` of RedisCredentials. */
   userSecretName: pulumi.Input<string>;
-  /** Secret with user and password as which Sentinel asks replicas, the agent among them: `userSecretNames['meridian-node']`. */
-  nodeSecretName: pulumi.Input<string>;
+  /** Secret with user and password as which Sentinel asks replicas, the agent among them: `userSecretNames['meridian-node']`. Needed with capture `psync`. */
+  nodeSecretName?: pulumi.Input<string>;
   /** `agentTlsSecretName` of RedisCredentials. */
   tlsSecretName: pulumi.Input<string>;
   /** `agentChecksum` of RedisCredentials: the agent restarts when it changes. Default: it doesn't. */
@@ -79,7 +91,7 @@ export interface SyncAgentArgs extends AgentTuningArgs {
 export interface AgentTuningArgs {
   /** When nodes ask the registry for the image: `IfNotPresent`, `Always`, `Never`. Default: IfNotPresent. */
   imagePullPolicy?: pulumi.Input<string>;
-  /** A ReplicationMode. Default: semi-sync. */
+  /** A ReplicationMode. Default: semi-sync; async with capture `notifications`, the only one there. */
   mode?: ReplicationMode;
   /** How many other regions must have journalled a change before it is acknowledged, in semi-sync. Default: 1. */
   semiSyncRegions?: pulumi.Input<number>;
@@ -122,11 +134,20 @@ export function topologyOf({ topology, hub }: Pick<SyncAgentArgs, 'topology' | '
   return { kind: topology ?? PeerTopology.Mesh };
 }
 
+/** An agent that captures nothing is none. */
+const AgentCapture = { Psync: Capture.Psync, Notifications: Capture.Notifications };
+
+/** The mode that holds where nothing is said. */
+export function modeOf({ mode, capture }: Pick<SyncAgentArgs, 'mode' | 'capture'>): ReplicationMode {
+  return mode ?? (capture === Capture.Notifications ? ReplicationMode.Async : ReplicationMode.SemiSync);
+}
+
 /** Everything that is wrong with the plain arguments. */
 export function issuesOf(args: SyncAgentArgs): ConfigIssue[] {
   const names = args.members.map(({ name }) => name);
   const known = names.join(', ');
   const isStar = args.topology === PeerTopology.Star;
+  const byNotifications = args.capture === Capture.Notifications;
   const issues = [
     ...dnsLabel('region', args.region),
     ...namesList('members', names, 2),
@@ -139,6 +160,25 @@ export function issuesOf(args: SyncAgentArgs): ConfigIssue[] {
     ),
     ...oneOf('topology', args.topology, PeerTopology),
     ...oneOf('mode', args.mode, ReplicationMode),
+    ...oneOf('capture', args.capture, AgentCapture),
+    ...rule(
+      !byNotifications || args.mode !== ReplicationMode.SemiSync,
+      'mode',
+      `${ReplicationMode.SemiSync}, with capture notifications`,
+      `${ReplicationMode.Async}: the agent is no replica there, and can hold back no acknowledgement`,
+    ),
+    ...rule(
+      byNotifications || args.nodeSecretName !== undefined,
+      'nodeSecretName',
+      'nothing',
+      'a value, with capture psync',
+    ),
+    ...rule(
+      !byNotifications || args.sentinelHosts === undefined,
+      'sentinelHosts',
+      'a value, with capture notifications',
+      'only with capture psync: a service promotes by itself, behind one name',
+    ),
     ...rule(!isStar || names.includes(args.hub ?? ''), 'hub', args.hub, `a name in members: ${known}`),
     ...rule(isStar || args.hub === undefined, 'hub', args.hub, 'only with topology star'),
   ];

@@ -1,4 +1,4 @@
-import { peersOf, SystemUser, type Topology } from '../../model';
+import { Capture, peersOf, SystemUser, type Topology } from '../../model';
 
 /** Where the agent's container finds things. */
 export const paths = {
@@ -9,6 +9,9 @@ export const paths = {
   state: '/var/lib/meridian',
 } as const;
 export type Paths = Readonly<Record<keyof typeof paths, string>>;
+
+/** A service's authority, beside the config. */
+export const redisCaKey = 'redis-ca.crt';
 
 /** gRPC, of other agents. */
 export const peerPort = 7600;
@@ -27,6 +30,11 @@ export interface AgentConf {
   readonly redisHost: string;
   readonly redisPort: number;
   readonly redisTls: boolean;
+  /** Empty where the password says it. */
+  readonly redisUsername: string;
+  readonly capture: Capture;
+  /** PEM of a service's authority in a file of its own, else the stack's or, by notifications, whoever any system trusts. */
+  readonly hasRedisCa: boolean;
   /** Without them `redisHost` is the primary. */
   readonly sentinelHosts: readonly string[];
   readonly sentinelPort: number;
@@ -51,6 +59,7 @@ export function renderAgentConfig(
 ): string {
   const { region } = conf;
   const everywhere = '0.0.0.0';
+  const isReplica = conf.capture === Capture.Psync;
   const peers = peersOf(
     region,
     conf.topology,
@@ -63,11 +72,10 @@ export function renderAgentConfig(
     redis: {
       host: conf.redisHost,
       port: conf.redisPort,
-      username: SystemUser.Agent,
+      ...(conf.redisUsername === '' ? {} : { username: conf.redisUsername }),
       passwordFile: `${at.user}/password`,
-      ...(conf.redisTls
-        ? { tls: { caFile: `${at.tls}/ca.crt`, certFile: `${at.tls}/tls.crt`, keyFile: `${at.tls}/tls.key` } }
-        : {}),
+      ...(conf.redisTls ? { tls: redisTls(conf, at) } : {}),
+      ...(isReplica ? {} : { capture: conf.capture }),
       ...(conf.sentinelHosts.length === 0
         ? {}
         : {
@@ -79,14 +87,18 @@ export function renderAgentConfig(
     listen: {
       peer: { host: everywhere, port: ports.peerPort },
       admin: { host: everywhere, port: ports.adminPort },
-      // Redis tells Sentinel this name: it must be one by which Sentinel finds the agent again.
-      replica: {
-        host: conf.host,
-        port: ports.replicaPort,
-        username: SystemUser.Node,
-        passwordFile: `${at.node}/password`,
-        tls: conf.redisTls,
-      },
+      ...(isReplica
+        ? {
+            // Redis tells Sentinel this name: it must be one by which Sentinel finds the agent again.
+            replica: {
+              host: conf.host,
+              port: ports.replicaPort,
+              username: SystemUser.Node,
+              passwordFile: `${at.node}/password`,
+              tls: conf.redisTls,
+            },
+          }
+        : {}),
     },
     peers: peers.map((peer) => ({ region: peer, ...addressOf(conf.peerHosts[peer] ?? '', peerPort) })),
     tls: { caFile: `${at.tls}/ca.crt`, certFile: `${at.tls}/tls.crt`, keyFile: `${at.tls}/tls.key` },
@@ -102,6 +114,13 @@ export function renderAgentConfig(
     log: { level: conf.logLevel },
   };
   return `${JSON.stringify(config, undefined, 2)}\n`;
+}
+
+/** Where Redis is ours, both ends show certificates of the stack's authority. A service has its own, and asks for none. */
+function redisTls({ capture, hasRedisCa }: AgentConf, at: Paths): object {
+  if (hasRedisCa) return { caFile: `${at.config}/${redisCaKey}` };
+  if (capture !== Capture.Psync) return {};
+  return { caFile: `${at.tls}/ca.crt`, certFile: `${at.tls}/tls.crt`, keyFile: `${at.tls}/tls.key` };
 }
 
 /** Of `host` or `host:port`. */

@@ -1,2 +1,2 @@
 /** Redis by Alibaba Cloud. */
-export { AliyunRedis, type AliyunRedisArgs } from './redis';
+export { type AliyunInstanceArgs, AliyunRedis, type AliyunRedisArgs } from './redis';

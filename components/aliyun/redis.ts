@@ -16,9 +16,28 @@ import {
   unusedPassword,
 } from '../managed';
 
-export interface AliyunRedisArgs {
+export interface AliyunRedisArgs extends AliyunInstanceArgs {
   /** Name of the region in the stack. */
   region: string;
+  /** `userPasswords` of RedisSecurity. The first password of each user alone is accepted: an account has one. */
+  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
+  /**
+   * Users of the applications and their rules on commands. The service knows two privileges only: who has no rule but `+@read` gets an account that
+   * reads, everybody else one that reads and writes, `admin` too. Plain, for each is a resource. Default: app, read, admin.
+   */
+  users?: { [user: string]: string[] };
+  /** How the sync agent learns of changes; a Capture. `psync` is refused. Default: notifications. */
+  capture?: Capture;
+  /** A RedisUse: whether a full Redis evicts. Default: data. */
+  use?: RedisUse;
+  /** Refuse to delete the instance, in Pulumi and in the service. For production. Default: false. */
+  protect?: boolean;
+  /** Leave the instance and its accounts alone when they leave the program. For production. Default: false. */
+  retainOnDelete?: boolean;
+}
+
+/** Where an instance of ApsaraDB is, and what can be chosen about it. */
+export interface AliyunInstanceArgs {
   /**
    * Alibaba Cloud's name of the region. Its resources have no argument for it: the provider decides, so give the component one of this region
    * (`providers` of its options). Zones are checked against it. Default: `region`.
@@ -33,20 +52,8 @@ export interface AliyunRedisArgs {
   /** IPv4 networks from which clients may connect, by names of your choice; /8 or narrower, never 0.0.0.0/0. At least one. */
   clientCidrs: { [name: string]: pulumi.Input<string> };
 
-  /** `userPasswords` of RedisSecurity. The first password of each user alone is accepted: an account has one. */
-  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
-  /**
-   * Users of the applications and their rules on commands. The service knows two privileges only: who has no rule but `+@read` gets an account that
-   * reads, everybody else one that reads and writes, `admin` too. Plain, for each is a resource. Default: app, read, admin.
-   */
-  users?: { [user: string]: string[] };
-
-  /** How the sync agent learns of changes; a Capture. `psync` is refused. Default: notifications. */
-  capture?: Capture;
   /** `notify-keyspace-events`. With capture by notifications it has A, K and E at least. Default: `AKE` with it, else as the service has it: none in a new instance. */
   notifyKeyspaceEvents?: string;
-  /** A RedisUse: whether a full Redis evicts. Default: data. */
-  use?: RedisUse;
   /** Version: 6.0 or 7.0. Those before have no TLS in this architecture, or none of the commands the agent needs. Default: 7.0. */
   engineVersion?: string;
   /** Size, by the service's name of it. Default: redis.master.large.default, 8 GB, the primary and its replica. */
@@ -59,10 +66,6 @@ export interface AliyunRedisArgs {
 
   /** Tags of the instance. Default: none. */
   tags?: pulumi.Input<{ [key: string]: pulumi.Input<string> }>;
-  /** Refuse to delete the instance, in Pulumi and in the service. For production. Default: false. */
-  protect?: boolean;
-  /** Leave the instance and its accounts alone when they leave the program. For production. Default: false. */
-  retainOnDelete?: boolean;
 }
 
 const redisPort = 6379;
@@ -156,7 +159,8 @@ export class AliyunRedis extends pulumi.ComponentResource {
   }
 }
 
-function issuesOf(args: AliyunRedisArgs): ConfigIssue[] {
+/** Everything that is wrong with the plain arguments. */
+export function issuesOf(args: AliyunRedisArgs): ConfigIssue[] {
   const { zoneId, secondaryZoneId, clientCidrs, users = {} } = args;
   const region = args.providerRegion ?? args.region;
   const inRegion = (path: string, zone: string): ConfigIssue[] =>

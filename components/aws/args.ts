@@ -27,9 +27,34 @@ export interface ElastiCacheSecondaryArgs {
   kmsKeyArn?: pulumi.Input<string>;
 }
 
-export interface ElastiCacheRedisArgs {
+export interface ElastiCacheRedisArgs extends ElastiCacheNodesArgs {
   /** Name of the region in the stack. */
   region: string;
+  /** `userPasswords` of RedisSecurity. */
+  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
+  /**
+   * Users of the applications and their rules on commands, on all keys. Plain, for each is a resource. The sync agent and the exporter have
+   * users of their own; `default` is disabled. Default: app (`+@read +@write`), read (`+@read`), admin (`+@all`).
+   */
+  users?: { [user: string]: string[] };
+  /**
+   * How the sync agent learns of changes; a Capture. `psync` is refused by ElastiCache. Default: notifications; `none` for a Redis beside the
+   * mesh, which then pays for no notifications.
+   */
+  capture?: Capture;
+  /** A RedisUse: whether a full Redis evicts (`maxmemory-policy`). Default: data. */
+  use?: RedisUse;
+  /** Refuse to delete the data: replication groups and the Global Datastore. For production. Default: false. */
+  protect?: boolean;
+  /**
+   * Leave the data alone when it leaves the program, and what it can't run without. Rules that let clients in are deleted all the same.
+   * For production. Default: false.
+   */
+  retainOnDelete?: boolean;
+}
+
+/** Where an ElastiCache is, and what can be chosen about it. */
+export interface ElastiCacheNodesArgs {
   /** AWS' name of the region, set at every resource, whatever the provider's default is. Default: `region`. */
   providerRegion?: string;
   /** VPC of the region. */
@@ -44,13 +69,6 @@ export interface ElastiCacheRedisArgs {
   /** IPv4 networks from which clients may connect, by names of your choice; /8 or narrower, never 0.0.0.0/0. Default: none. */
   clientCidrs?: { [name: string]: pulumi.Input<string> };
 
-  /** `userPasswords` of RedisSecurity. */
-  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
-  /**
-   * Users of the applications and their rules on commands, on all keys. Plain, for each is a resource. The sync agent and the exporter have
-   * users of their own; `default` is disabled. Default: app (`+@read +@write`), read (`+@read`), admin (`+@all`).
-   */
-  users?: { [user: string]: string[] };
   /**
    * Accept two passwords of each user, so that no client is refused while one is replaced. They then go by the ordinary argument, encrypted in
    * Pulumi's state, inputs and outputs. False: the first password alone, by ElastiCache's write-only argument, which no refresh and no output
@@ -63,15 +81,8 @@ export interface ElastiCacheRedisArgs {
    */
   idPrefix?: string;
 
-  /**
-   * How the sync agent learns of changes; a Capture. `psync` is refused by ElastiCache. Default: notifications; `none` for a Redis beside the
-   * mesh, which then pays for no notifications.
-   */
-  capture?: Capture;
   /** `notify-keyspace-events`. With capture by notifications it has A, K and E at least. Default: `AKE` with it, else none. */
   notifyKeyspaceEvents?: string;
-  /** A RedisUse: whether a full Redis evicts (`maxmemory-policy`). Default: data. */
-  use?: RedisUse;
 
   /** An ElastiCacheEngine. A change from redis to valkey is an upgrade in place; the reverse makes a new, empty one. Default: valkey. */
   engine?: ElastiCacheEngine;
@@ -111,13 +122,6 @@ export interface ElastiCacheRedisArgs {
 
   /** Tags of everything. Default: none besides the provider's own. */
   tags?: pulumi.Input<{ [key: string]: pulumi.Input<string> }>;
-  /** Refuse to delete the data: replication groups and the Global Datastore. For production. Default: false. */
-  protect?: boolean;
-  /**
-   * Leave the data alone when it leaves the program, and what it can't run without. Rules that let clients in are deleted all the same.
-   * For production. Default: false.
-   */
-  retainOnDelete?: boolean;
 }
 
 /** What is plain in the arguments, with its defaults. */

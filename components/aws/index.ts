@@ -1,3 +1,8 @@
 /** Redis by AWS: ElastiCache with nodes, and a Global Datastore for disaster recovery. */
-export { ElastiCacheEngine, type ElastiCacheRedisArgs, type ElastiCacheSecondaryArgs } from './args';
+export {
+  ElastiCacheEngine,
+  type ElastiCacheNodesArgs,
+  type ElastiCacheRedisArgs,
+  type ElastiCacheSecondaryArgs,
+} from './args';
 export { ElastiCacheRedis } from './redis';

@@ -17,7 +17,7 @@ import {
 import { type KubernetesRedisArgs, type Shape, RedisTopology } from './args';
 import { clusterBusPort, paths, redisPort, sentinelPort } from './conf';
 
-const images = {
+export const images = {
   redis: 'docker.io/library/redis:7.2',
   exporter: 'docker.io/oliver006/redis_exporter:v1.67.0',
   node: 'docker.io/library/node:24-alpine',

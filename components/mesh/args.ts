@@ -1,12 +1,16 @@
 import type * as pulumi from '@pulumi/pulumi';
 
 import { type ConfigIssue, peersOf } from '../../model';
-import { type AgentTuningArgs, type PeerTopology, topologyOf } from '../agent';
+import { type AgentTuningArgs, type PeerTopology, ReplicationMode, topologyOf } from '../agent';
+import { type AliyunInstanceArgs } from '../aliyun';
+import { type ElastiCacheNodesArgs } from '../aws';
 import { namesList, oneOf, rule, whole } from '../common';
 import { type RedisNodesArgs } from '../kubernetes';
 import { type MonitoringTuningArgs } from '../monitoring';
 import { Mesh, type NetworkTuningArgs } from '../network';
+import { type TencentInstanceArgs } from '../tencent';
 import { namespaceOf } from './region';
+import { isManaged, placeIssues, RegionBackend } from './region-args';
 import { type MeshTrafficArgs, TrafficBy } from './traffic';
 
 /** One region of an ActiveActiveRedis. */
@@ -17,7 +21,24 @@ export interface MeshRegion {
   weight?: number;
   /** Whether failover decisions start from it, and it begins the mesh. Exactly one is. Default: false. */
   primary?: boolean;
-  /** Context of the kubeconfig for the region's cluster. Default: the current one, or the provider that the component was given. */
+  /** What runs its Redis; a RegionBackend. Default: kubernetes. */
+  backend?: RegionBackend;
+  /**
+   * The cloud's name of the region, for a managed Redis: AWS' children have it as their own, for Alibaba Cloud and Tencent Cloud a provider is made with it.
+   * Default: the name.
+   */
+  providerRegion?: string;
+  /** Where its ElastiCache is. Needed with backend elasticache. */
+  elasticache?: ElastiCacheNodesArgs;
+  /** Where its instance of ApsaraDB is. Needed with backend aliyun. */
+  aliyun?: AliyunInstanceArgs;
+  /** Where its instance of TencentDB is. Needed with backend tencent. */
+  tencent?: TencentInstanceArgs;
+  /** PEM of the authority that signs a managed service's certificates, as at RedisRegion. Default: those that any system trusts. */
+  redisCaPem?: pulumi.Input<string>;
+  /** Networks that a managed Redis is in, in CIDR notation. Needed with `networkPolicy`. */
+  redisCidrs?: pulumi.Input<string[]>;
+  /** Context of the kubeconfig for the region's cluster, where a managed Redis' agent is, too. Default: the current one, or the provider that the component was given. */
   context?: string;
   /** Kubeconfig of the region's cluster, its text or its path. Default: the one in the environment. */
   kubeconfig?: pulumi.Input<string>;
@@ -74,8 +95,13 @@ export interface ActiveActiveRedisArgs {
   network?: NetworkTuningArgs;
   /** The service mesh of the clusters, a Mesh. Default: none. */
   serviceMesh?: Mesh;
-  /** The nodes of every region's Redis. Default: what KubernetesRedis has. */
+  /** The nodes of every region's Redis; of managed ones as at RedisRegion. Default: what KubernetesRedis has. */
   redis?: RedisNodesArgs;
+  /**
+   * Some regions are managed Redis, which gives no replication stream: whole keys are merged there, the last writer wins, and counters don't add up anywhere that
+   * such a region counts. True says that this is known and accepted; then `agent.mode` is async. Default: false, and such a mesh is refused.
+   */
+  acceptWholeKeyMerge?: boolean;
   /** Every region's agent. Default: what SyncAgent has. */
   agent?: AgentTuningArgs;
   /** One name for the Redis of all regions, by Istio: a RegionalTraffic in each. Default: none, clients connect to their own region's Service. */
@@ -126,9 +152,12 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
       args.hub,
       `one of ${names.join(', ')}`,
     ),
+    ...regions.flatMap((region, i) => placeIssues(region, args.networkPolicy !== false, `regions[${i}].`)),
     ...trafficIssues(args),
   ];
   if (issues.length > 0) return issues;
+  const unlike = mergeIssues(args);
+  if (unlike.length > 0) return unlike;
   return regions.flatMap((region, i) => {
     const far = regions.filter(
       (peer) => peersOf(peer.name, graph, names).includes(region.name) && !isSameCluster(peer, region),
@@ -151,6 +180,29 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
   });
 }
 
+export const backendOf = ({ backend }: MeshRegion): RegionBackend => backend ?? RegionBackend.Kubernetes;
+
+/** What a region without a replication stream takes from all: it has to be known and accepted. */
+function mergeIssues({ regions, acceptWholeKeyMerge, agent }: ActiveActiveRedisArgs): ConfigIssue[] {
+  const managed = regions.filter((region) => isManaged(backendOf(region)));
+  if (managed.length === 0) return [];
+  const theirs = managed.map((region) => `${region.name} (${backendOf(region)})`).join(', ');
+  return [
+    ...rule(
+      acceptWholeKeyMerge === true,
+      'acceptWholeKeyMerge',
+      `false, with ${theirs}`,
+      'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
+    ),
+    ...rule(
+      agent?.mode === ReplicationMode.Async,
+      'agent.mode',
+      `${agent?.mode ?? ReplicationMode.SemiSync}, with ${theirs}`,
+      `${ReplicationMode.Async}: the agent is no replica there, and can hold back no acknowledgement`,
+    ),
+  ];
+}
+
 /** What RegionalTraffic itself can't know; the rest it refuses by itself. */
 function trafficIssues({ traffic, regions, serviceMesh }: ActiveActiveRedisArgs): ConfigIssue[] {
   if (traffic === undefined) return [];
@@ -158,8 +210,15 @@ function trafficIssues({ traffic, regions, serviceMesh }: ActiveActiveRedisArgs)
   const weights = regions.map(({ weight = 0 }) => weight);
   const sum = weights.reduce((a, b) => a + b, 0);
   const isByWeights = by === TrafficBy.Weights;
+  const others = regions.filter((region) => backendOf(region) !== RegionBackend.Kubernetes);
   return [
     ...oneOf('traffic.by', by, TrafficBy),
+    ...rule(
+      others.length === 0,
+      'traffic',
+      `a name, with ${others.map((region) => `${region.name} (${backendOf(region)})`).join(', ')}`,
+      "only with backend kubernetes at every region: a provider's certificate does not carry this name",
+    ),
     ...rule(serviceMesh === Mesh.Sidecar, 'serviceMesh', serviceMesh, `${Mesh.Sidecar}, with traffic`),
     ...rule(
       !isByWeights || sum === 100,

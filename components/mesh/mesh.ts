@@ -1,3 +1,5 @@
+// By file: all of the provider's types would cost every program seconds of compiling.
+import * as alicloud from '@pulumi/alicloud/provider';
 import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
@@ -7,8 +9,10 @@ import { checkArguments, childOptions, componentType } from '../common';
 import { type RedisNodesArgs } from '../kubernetes';
 import { RedisSecurity } from '../security';
 import { RegionalTraffic, type TrafficRegion } from '../traffic';
-import { type ActiveActiveRedisArgs, isSameCluster, issuesOf, type MeshRegion, spaceOf } from './args';
+import { TencentProvider } from '../tencent';
+import { type ActiveActiveRedisArgs, backendOf, isSameCluster, issuesOf, type MeshRegion, spaceOf } from './args';
 import { agentNameOf, RedisRegion } from './region';
+import { isManaged, RegionBackend } from './region-args';
 import { type MeshTrafficArgs, routingFor } from './traffic';
 
 /** Where a region's Redis is. */
@@ -68,6 +72,8 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
         {
           region: region.name,
           stack,
+          ...placeOf(region),
+          acceptWholeKeyMerge: isManaged(backendOf(region)) ? args.acceptWholeKeyMerge : undefined,
           namespace: region.namespace,
           createNamespace: region.createNamespace,
           agentImage: args.agentImage,
@@ -131,19 +137,41 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
     });
   }
 
-  /** A region whose cluster is named has a provider of its own; others inherit the component's. */
-  private providersOf(
-    name: string,
-    { name: region, context, kubeconfig }: MeshRegion,
-  ): pulumi.ComponentResourceOptions {
-    if (context === undefined && kubeconfig === undefined) return {};
-    const provider = new k8s.Provider(
-      `${name}-${region}`,
-      { ...(context === undefined ? {} : { context }), ...(kubeconfig === undefined ? {} : { kubeconfig }) },
-      { parent: this },
-    );
-    return { providers: [provider] };
+  /**
+   * A region whose cluster is named has a provider of its own, and one of a cloud whose resources don't say their region; all else inherits the component's.
+   */
+  private providersOf(name: string, region: MeshRegion): pulumi.ComponentResourceOptions {
+    const { context, kubeconfig } = region;
+    const child = `${name}-${region.name}`;
+    const place = { region: region.providerRegion ?? region.name };
+    const providers: pulumi.ProviderResource[] = [];
+    if (context !== undefined || kubeconfig !== undefined)
+      providers.push(
+        new k8s.Provider(
+          child,
+          { ...(context === undefined ? {} : { context }), ...(kubeconfig === undefined ? {} : { kubeconfig }) },
+          { parent: this },
+        ),
+      );
+    if (backendOf(region) === RegionBackend.Aliyun)
+      providers.push(new alicloud.Provider(`${child}-alicloud`, place, { parent: this }));
+    if (backendOf(region) === RegionBackend.Tencent)
+      providers.push(new TencentProvider(`${child}-tencent`, place, { parent: this }));
+    return providers.length === 0 ? {} : { providers };
   }
+}
+
+/** What a region says about its Redis, with the cloud's name of the region where it belongs. */
+function placeOf({ backend, providerRegion, elasticache, aliyun, tencent, redisCaPem, redisCidrs }: MeshRegion) {
+  const at = providerRegion === undefined ? {} : { providerRegion };
+  return {
+    backend,
+    elasticache: elasticache && { ...at, ...elasticache },
+    aliyun: aliyun && { ...at, ...aliyun },
+    tencent: tencent && { ...at, ...tencent },
+    redisCaPem,
+    redisCidrs,
+  };
 }
 
 /** The name of an agent's Service, which is known before the Service is: links go both ways. */

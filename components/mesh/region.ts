@@ -1,80 +1,27 @@
 import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import { minReplicas, peersOf } from '../../model';
-import {
-  type AgentMember,
-  type AgentTuningArgs,
-  type PeerTopology,
-  ReplicationMode,
-  SyncAgent,
-  topologyOf,
-} from '../agent';
+import { captureOf, minReplicas, peersOf, SystemUser } from '../../model';
+import { ReplicationMode, SyncAgent, type SyncAgentArgs, topologyOf } from '../agent';
 import { addressOf, peerPort } from '../agent/conf';
-import { checkArguments, childOptions, componentType, dataOptions, dnsLabel, labelsOf, Role } from '../common';
-import { KubernetesRedis, redisHostsOf, type RedisNodesArgs, RedisTopology, RedisUse } from '../kubernetes';
-import { type MonitoringTuningArgs, RedisMonitoring } from '../monitoring';
-import { type Mesh, type NetworkTuningArgs, RedisNetworkPolicy } from '../network';
-import { RedisCredentials } from '../security';
-
-export interface RedisRegionArgs {
-  /** Name of the region, one of `members`. */
-  region: string;
-  /** Name of the stack; agents of different stacks refuse each other. */
-  stack: pulumi.Input<string>;
-  /** Namespace of everything. One region each. Default: `redis-` and the region's name. */
-  namespace?: string;
-  /** Make the namespace. Default: true. */
-  createNamespace?: boolean;
-  /** Image of the agent, in production by digest. */
-  agentImage: pulumi.Input<string>;
-
-  /** All regions of the mesh, in the stack's order. */
-  members: AgentMember[];
-  /** A PeerTopology. Default: mesh. */
-  topology?: PeerTopology;
-  /** The middle of a star; needed with topology star only. */
-  hub?: string;
-  /** Where the agents of the other regions are reached, `host` or `host:port`, by region: of those at least that this one is linked with. */
-  peerHosts: { [region: string]: pulumi.Input<string> };
-  /** Namespaces of the regions that are in this very cluster, by region, for the NetworkPolicies. Default: none. */
-  peerNamespaces?: { [region: string]: pulumi.Input<string> };
-  /** Addresses of the agents of regions that are not, in CIDR notation, by region. Default: none. */
-  peerCidrs?: { [region: string]: pulumi.Input<string[]> };
-  /** Names by which other clusters reach this region's agent, for its certificate. Default: none. */
-  agentHosts?: pulumi.Input<pulumi.Input<string>[]>;
-  /** More names by which clients reach its Redis, for its certificate, such as `host` of RegionalTraffic. Default: none but its Services. */
-  redisHosts?: pulumi.Input<string>[];
-
-  /** `userPasswords` of RedisSecurity. */
-  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
-  /** `caBundlePem` of RedisSecurity. */
-  caBundlePem: pulumi.Input<string>;
-  /** `caCertPem` of RedisSecurity. */
-  caCertPem: pulumi.Input<string>;
-  /** `caPrivateKeyPem` of RedisSecurity. */
-  caPrivateKeyPem: pulumi.Input<string>;
-  /** Users of the applications and their rules on commands, as at RedisCredentials. Default: app, read, admin. */
-  users?: { [user: string]: string[] };
-  /** Let only the mesh, its clients and monitoring reach the pods. Default: true. */
-  networkPolicy?: boolean;
-  /** Who else may reach the pods, and whom they reach. Default: what RedisNetworkPolicy has. */
-  network?: NetworkTuningArgs;
-  /** The service mesh of the cluster, a Mesh: what it needs is allowed. Default: none. */
-  serviceMesh?: Mesh;
-
-  /**
-   * The nodes of its Redis. Default: what KubernetesRedis has; but `minReplicasToWrite` follows from `replicas` and the agent's mode: one of the replicas, and in
-   * semi-sync the agent too.
-   */
-  redis?: RedisNodesArgs;
-  /** Its agent. Default: what SyncAgent has. */
-  agent?: AgentTuningArgs;
-  /**
-   * What watches it, by the Prometheus operator: a RedisMonitoring, `{}` for one with its defaults. What follows from Redis and the agent is filled in. Default: none.
-   */
-  monitoring?: MonitoringTuningArgs;
-}
+import {
+  checkArguments,
+  checksum,
+  childOptions,
+  componentType,
+  dataOptions,
+  labelsOf,
+  type Passwords,
+  pickPasswords,
+  Role,
+} from '../common';
+import { KubernetesRedis, redisHostsOf, RedisTopology, RedisUse } from '../kubernetes';
+import { RedisMonitoring } from '../monitoring';
+import { RedisNetworkPolicy } from '../network';
+import { RedisCredentials, type RedisCredentialsArgs } from '../security';
+import { createExporter } from './exporter';
+import { createManagedRedis, managedIssues } from './managed';
+import { isManaged, RegionBackend, regionIssues, type RedisRegionArgs } from './region-args';
 
 /** The namespace that a region has by default. */
 export const namespaceOf = (region: string): string => `redis-${region}`;
@@ -82,9 +29,26 @@ export const namespaceOf = (region: string): string => `redis-${region}`;
 /** What the agent of the region component `name` is called. */
 export const agentNameOf = (name: string): string => `${name}-agent`;
 
+/** A region's Redis and what its agent has to know of it. */
+interface Nodes {
+  readonly host: pulumi.Output<string>;
+  readonly replicaHost: pulumi.Output<string>;
+  readonly port: pulumi.Output<number>;
+  readonly credentials: RedisCredentials;
+  readonly agent: Partial<SyncAgentArgs>;
+  /** What its primary waits for; 0: nothing. */
+  readonly minReplicasToWrite: number | pulumi.Input<number>;
+}
+
+interface Place {
+  readonly region: string;
+  readonly namespace: pulumi.Output<string>;
+}
+
 /**
- * One region of the mesh, on Kubernetes: Redis, its users and certificates, the agent beside it, and who may talk to whom. The rest of the mesh need not
- * be in the same stack: names and certificates are all that regions know of each other.
+ * One region of the mesh: Redis, its users and certificates, the agent beside it, and who may talk to whom. Redis is pods or a provider's service; the
+ * agent is a pod in the region's Kubernetes cluster either way. The rest of the mesh need not be in the same stack: names and certificates
+ * are all that regions know of each other.
  */
 export class RedisRegion extends pulumi.ComponentResource {
   /** Where applications of the region connect, and write. */
@@ -95,64 +59,26 @@ export class RedisRegion extends pulumi.ComponentResource {
   public readonly port: pulumi.Output<number>;
   /** Where agents in the same cluster reach this region's. */
   public readonly agentHost: pulumi.Output<string>;
-  /** Namespace of everything. */
+  /** Namespace of everything in its cluster. */
   public readonly namespace: pulumi.Output<string>;
   /** Secrets with user and password, in the region's namespace, by user. */
   public readonly userSecretNames: pulumi.Output<{ [user: string]: string }>;
 
   constructor(name: string, args: RedisRegionArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments(
-      'RedisRegion',
-      name,
-      dnsLabel('region', args.region),
-      args.namespace === undefined ? [] : dnsLabel('namespace', args.namespace, 63),
-    );
+    const issues = regionIssues(args);
+    checkArguments('RedisRegion', name, issues.length > 0 ? issues : managedIssues(name, args));
     super(componentType('RedisRegion'), name, args, opts);
 
-    const { region, stack, members, topology, hub } = args;
+    const { region, stack, members, topology, hub, monitoring } = args;
+    const managed = isManaged(args.backend ?? RegionBackend.Kubernetes);
     const namespaceName = args.namespace ?? namespaceOf(region);
     const namespace =
       args.createNamespace === false ? pulumi.output(namespaceName) : this.createNamespace(name, namespaceName, args);
-    const at = { region, namespace };
-    const graph = { ...(topology === undefined ? {} : { topology }), ...(hub === undefined ? {} : { hub }) };
+    const at: Place = { region, namespace };
+    const graph = { topology, hub };
+    const nodes = managed ? this.createManaged(name, args, at) : this.createPods(name, args, at);
+    const { credentials } = nodes;
 
-    const credentials = new RedisCredentials(
-      `${name}-user`,
-      {
-        ...at,
-        stack,
-        userPasswords: args.userPasswords,
-        caBundlePem: args.caBundlePem,
-        caCertPem: args.caCertPem,
-        caPrivateKeyPem: args.caPrivateKeyPem,
-        redisHosts: pulumi
-          .all([redisHostsOf(name, namespace, args.redis?.clusterDomain), args.redisHosts ?? []])
-          .apply(([services, more]) => [...services, ...more]),
-        ...(args.agentHosts === undefined ? {} : { agentHosts: args.agentHosts }),
-        ...(args.users === undefined ? {} : { users: args.users }),
-        cluster: args.redis?.topology === 'cluster',
-      },
-      childOptions(this),
-    );
-    const secretOf = (user: string): pulumi.Output<string> =>
-      credentials.userSecretNames.apply((names) => names[user] ?? '');
-    const nodeSecretName = secretOf('meridian-node');
-
-    const minReplicasToWrite = args.redis?.minReplicasToWrite ?? minReplicasOf(args);
-    const redis = new KubernetesRedis(
-      name,
-      {
-        ...args.redis,
-        ...at,
-        minReplicasToWrite,
-        aclSecretName: credentials.aclSecretName,
-        nodeSecretName,
-        exporterSecretName: secretOf('meridian-exporter'),
-        tlsSecretName: credentials.redisTlsSecretName,
-        credentialsChecksum: credentials.checksum,
-      },
-      childOptions(this),
-    );
     const agent = new SyncAgent(
       agentNameOf(name),
       {
@@ -163,14 +89,10 @@ export class RedisRegion extends pulumi.ComponentResource {
         members,
         image: args.agentImage,
         peerHosts: args.peerHosts,
-        redisHost: redis.host,
-        redisPort: redis.port,
-        redisTls: args.redis?.tls ?? true,
-        sentinelHosts: redis.sentinelHosts,
-        sentinelPort: redis.sentinelPort,
-        primaryName: redis.primaryName,
-        userSecretName: secretOf('meridian-agent'),
-        nodeSecretName,
+        redisHost: nodes.host,
+        redisPort: nodes.port,
+        ...nodes.agent,
+        userSecretName: secretOf(credentials, SystemUser.Agent),
         tlsSecretName: credentials.agentTlsSecretName,
         credentialsChecksum: credentials.agentChecksum,
       },
@@ -189,11 +111,12 @@ export class RedisRegion extends pulumi.ComponentResource {
           peerPorts: Object.fromEntries(
             Object.entries(args.peerHosts).map(([peer, host]) => [peer, pulumi.output(host).apply(portOf)]),
           ),
+          redisCidrs: managed ? args.redisCidrs : undefined,
           mesh: args.serviceMesh,
         },
         childOptions(this),
       );
-    if (args.monitoring !== undefined)
+    if (monitoring !== undefined)
       new RedisMonitoring(
         `${name}-monitoring`,
         {
@@ -204,18 +127,17 @@ export class RedisRegion extends pulumi.ComponentResource {
             members.map((member) => member.name),
           ),
           isDataStack: args.redis?.use !== RedisUse.Cache,
-          primaries: args.redis?.topology === RedisTopology.Cluster ? (args.redis.shards ?? 3) : 1,
-          minReplicasToWrite,
+          minReplicasToWrite: nodes.minReplicasToWrite,
           minReplicasMaxLagSeconds: args.redis?.minReplicasMaxLagSeconds,
           journalBytesMax: args.agent?.journalBytes,
-          ...args.monitoring,
+          ...monitoring,
         },
         childOptions(this),
       );
 
-    this.host = redis.host;
-    this.replicaHost = redis.replicaHost;
-    this.port = redis.port;
+    this.host = nodes.host;
+    this.replicaHost = nodes.replicaHost;
+    this.port = nodes.port;
     this.agentHost = agent.host;
     this.namespace = namespace;
     this.userSecretNames = credentials.userSecretNames;
@@ -227,6 +149,90 @@ export class RedisRegion extends pulumi.ComponentResource {
       namespace: this.namespace,
       userSecretNames: this.userSecretNames,
     });
+  }
+
+  /** Redis as pods, with certificates of the stack's authority. */
+  private createPods(name: string, args: RedisRegionArgs, at: Place): Nodes {
+    const credentials = this.createCredentials(name, args, at, {
+      redisHosts: pulumi
+        .all([redisHostsOf(name, at.namespace, args.redis?.clusterDomain), args.redisHosts ?? []])
+        .apply(([services, more]) => [...services, ...more]),
+    });
+    const nodeSecretName = secretOf(credentials, SystemUser.Node);
+    const minReplicasToWrite = args.redis?.minReplicasToWrite ?? minReplicasOf(args);
+    const redis = new KubernetesRedis(
+      name,
+      {
+        ...args.redis,
+        ...at,
+        minReplicasToWrite,
+        aclSecretName: credentials.aclSecretName,
+        nodeSecretName,
+        exporterSecretName: secretOf(credentials, SystemUser.Exporter),
+        tlsSecretName: credentials.redisTlsSecretName,
+        credentialsChecksum: credentials.checksum,
+      },
+      childOptions(this),
+    );
+    const { host, replicaHost, port, sentinelHosts, sentinelPort, primaryName } = redis;
+    const redisTls = args.redis?.tls ?? true;
+    const agent = { redisTls, sentinelHosts, sentinelPort, primaryName, nodeSecretName };
+    return { host, replicaHost, port, credentials, agent, minReplicasToWrite };
+  }
+
+  /** Redis of a provider, with the provider's certificates; where it is watched, with an exporter of ours. */
+  private createManaged(name: string, args: RedisRegionArgs, at: Place): Nodes {
+    const redis = createManagedRedis(this, name, args);
+    const { host, replicaHost, port, userNames, userPasswords, nameSeparator } = redis;
+    const credentials = this.createCredentials(name, args, at, {
+      managed: true,
+      userPasswords,
+      userNames,
+      nameSeparator,
+    });
+    if (args.monitoring !== undefined)
+      createExporter(this, `${name}-exporter`, {
+        ...at,
+        host,
+        port,
+        secretName: secretOf(credentials, SystemUser.Exporter),
+        credentials: checksum(
+          pulumi.output(userPasswords).apply((all: Passwords) => pickPasswords(all, SystemUser.Exporter)[0]),
+        ),
+        caPem: args.redisCaPem,
+        image: args.redis?.exporterImage,
+        imagePullPolicy: args.agent?.imagePullPolicy,
+      });
+    const agent: Partial<SyncAgentArgs> = {
+      capture: captureOf(args.backend ?? RegionBackend.Kubernetes),
+      redisUsername:
+        nameSeparator === undefined ? userNames.apply((names) => names[SystemUser.Agent] ?? SystemUser.Agent) : '',
+      redisCaPem: args.redisCaPem,
+    };
+    return { host, replicaHost, port, credentials, agent, minReplicasToWrite: 0 };
+  }
+
+  private createCredentials(
+    name: string,
+    args: RedisRegionArgs,
+    at: Place,
+    more: Partial<RedisCredentialsArgs>,
+  ): RedisCredentials {
+    return new RedisCredentials(
+      `${name}-user`,
+      {
+        ...at,
+        stack: args.stack,
+        userPasswords: args.userPasswords,
+        caBundlePem: args.caBundlePem,
+        caCertPem: args.caCertPem,
+        caPrivateKeyPem: args.caPrivateKeyPem,
+        agentHosts: args.agentHosts,
+        users: args.users,
+        ...more,
+      },
+      childOptions(this),
+    );
   }
 
   /** With the namespace goes what is in it, volumes too: it is kept as the nodes are. */
@@ -248,6 +254,9 @@ export class RedisRegion extends pulumi.ComponentResource {
     return created.metadata.name;
   }
 }
+
+const secretOf = ({ userSecretNames }: RedisCredentials, user: string): pulumi.Output<string> =>
+  userSecretNames.apply((names) => names[user] ?? '');
 
 /** Of an agent's `host` or `host:port`. */
 const portOf = (host: string): number => addressOf(host, peerPort).port;

@@ -31,6 +31,8 @@ export interface RedisNetworkPolicyArgs extends NetworkTuningArgs {
   peerCidrs?: { [region: string]: pulumi.Input<string[]> };
   /** Ports at those addresses, by region. Default: 7600, the agent's own. */
   peerPorts?: { [region: string]: pulumi.Input<number> };
+  /** Networks of a managed Redis, in CIDR notation; then there are no pods of Redis and Sentinels. Default: none, Redis is pods. */
+  redisCidrs?: pulumi.Input<string[]>;
   /** A Mesh: what it needs is allowed. Default: none. */
   mesh?: Mesh;
 }

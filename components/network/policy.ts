@@ -11,6 +11,7 @@ import { issuesOf, Mesh, type RedisNetworkPolicyArgs } from './args';
 
 type Peer = k8s.types.input.networking.v1.NetworkPolicyPeer;
 type Port = k8s.types.input.networking.v1.NetworkPolicyPort;
+type Rule = k8s.types.input.networking.v1.NetworkPolicyEgressRule;
 type Spec = k8s.types.input.networking.v1.NetworkPolicySpec;
 
 const tcp = (...ports: number[]): Port[] => ports.map((port) => ({ protocol: 'TCP', port }));
@@ -88,57 +89,76 @@ export class RedisNetworkPolicy extends pulumi.ComponentResource {
         everyPod,
       );
     }
-    create(
-      'redis',
-      {
-        policyTypes: ['Ingress', 'Egress'],
-        ingress: [
-          { from: [redis, sentinel, agent, slots, clients, ...gateway], ports: tcp(redisPort) },
-          { from: [redis], ports: tcp(clusterBusPort) },
-          { from: [monitoring], ports: tcp(exporterPort) },
-        ],
-        egress: [
-          { to: [redis], ports: tcp(redisPort, clusterBusPort) },
-          { to: [sentinel], ports: tcp(sentinelPort) },
-          // The side-car that keeps the role's label.
-          {
-            to: blocksOf('apiServerCidrs', args.apiServerCidrs ?? ['0.0.0.0/0']),
-            ports: tcp(443, 6443),
-          },
-        ],
-      },
-      selectorOf(Role.Redis, region),
-    );
-    create(
-      'sentinel',
-      {
-        policyTypes: ['Ingress', 'Egress'],
-        ingress: [{ from: [redis, sentinel, agent, clients], ports: tcp(sentinelPort) }],
-        egress: [
-          { to: [redis], ports: tcp(redisPort) },
-          { to: [sentinel], ports: tcp(sentinelPort) },
-          { to: [agent], ports: tcp(replicaPort) },
-        ],
-      },
-      selectorOf(Role.Sentinel, region),
-    );
-    create(
-      'slots',
-      { policyTypes: ['Egress'], egress: [{ to: [redis], ports: tcp(redisPort) }] },
-      selectorOf(Role.Slots, region),
-    );
+    const createForPods = (): void => {
+      create(
+        'redis',
+        {
+          policyTypes: ['Ingress', 'Egress'],
+          ingress: [
+            { from: [redis, sentinel, agent, slots, clients, ...gateway], ports: tcp(redisPort) },
+            { from: [redis], ports: tcp(clusterBusPort) },
+            { from: [monitoring], ports: tcp(exporterPort) },
+          ],
+          egress: [
+            { to: [redis], ports: tcp(redisPort, clusterBusPort) },
+            { to: [sentinel], ports: tcp(sentinelPort) },
+            // The side-car that keeps the role's label.
+            {
+              to: blocksOf('apiServerCidrs', args.apiServerCidrs ?? ['0.0.0.0/0']),
+              ports: tcp(443, 6443),
+            },
+          ],
+        },
+        selectorOf(Role.Redis, region),
+      );
+      create(
+        'sentinel',
+        {
+          policyTypes: ['Ingress', 'Egress'],
+          ingress: [{ from: [redis, sentinel, agent, clients], ports: tcp(sentinelPort) }],
+          egress: [
+            { to: [redis], ports: tcp(redisPort) },
+            { to: [sentinel], ports: tcp(sentinelPort) },
+            { to: [agent], ports: tcp(replicaPort) },
+          ],
+        },
+        selectorOf(Role.Sentinel, region),
+      );
+      create(
+        'slots',
+        { policyTypes: ['Egress'], egress: [{ to: [redis], ports: tcp(redisPort) }] },
+        selectorOf(Role.Slots, region),
+      );
+    };
+    const { redisCidrs } = args;
+    const toRedis: Rule =
+      redisCidrs === undefined
+        ? { to: [redis], ports: tcp(redisPort) }
+        : { to: blocksOf('redisCidrs', redisCidrs), ports: tcp(redisPort) };
+    if (redisCidrs !== undefined)
+      // Of a managed Redis there is but the exporter here.
+      create(
+        'exporter',
+        {
+          policyTypes: ['Ingress', 'Egress'],
+          ingress: [{ from: [monitoring], ports: tcp(exporterPort) }],
+          egress: [toRedis],
+        },
+        selectorOf(Role.Redis, region),
+      );
+    else createForPods();
     create(
       'agent',
       {
         policyTypes: ['Ingress', 'Egress'],
         ingress: [
           ...others.map(({ from }) => ({ from: fromAndGateway(from, gateway), ports: tcp(peerPort) })),
-          { from: [redis, sentinel], ports: tcp(replicaPort) },
+          ...(redisCidrs === undefined ? [{ from: [redis, sentinel], ports: tcp(replicaPort) }] : []),
           { from: [monitoring], ports: tcp(adminPort) },
         ],
         egress: [
-          { to: [redis], ports: tcp(redisPort) },
-          { to: [sentinel], ports: tcp(sentinelPort) },
+          toRedis,
+          ...(redisCidrs === undefined ? [{ to: [sentinel], ports: tcp(sentinelPort) }] : []),
           ...others.map(({ from, ports }) => ({ to: from, ports })),
         ],
       },

@@ -54,6 +54,18 @@ export interface RedisCredentialsArgs {
    * Secret. Default: app (`+@read +@write`), read (`+@read`), admin (`+@all`).
    */
   users?: { [user: string]: string[] };
+  /**
+   * Redis is a provider's: no ACL files, no certificate of it, and no user of its nodes; only what the agent, the exporter and the applications log in with.
+   * Default: false.
+   */
+  managed?: boolean;
+  /** What users are called at Redis, where that is another name: `userNames` of a managed Redis. Default: as here. */
+  userNames?: pulumi.Input<{ [user: string]: string }>;
+  /**
+   * What stands between name and password where a service is told both as one: `:` at Alibaba Cloud, `@` at Tencent Cloud. The Secrets of the users then have
+   * the whole as their password, and no name. Default: none, the name is told by itself.
+   */
+  nameSeparator?: string;
   /** Nodes of a Redis Cluster move slots to each other and may do more. Default: false. */
   cluster?: boolean;
   /**
@@ -84,15 +96,15 @@ export interface RedisCredentialsArgs {
  * Secret of its own, so that an application's pod mounts no other's password.
  */
 export class RedisCredentials extends pulumi.ComponentResource {
-  /** Secret with `users.acl` (Redis) and `sentinel-users.acl` (Sentinel). It holds hashes only. */
+  /** Secret with `users.acl` (Redis) and `sentinel-users.acl` (Sentinel). It holds hashes only. Empty where Redis is managed. */
   public readonly aclSecretName: pulumi.Output<string>;
   /** Secret with `username` and `password` of each user, by the user's name. */
   public readonly userSecretNames: pulumi.Output<{ [user: string]: string }>;
-  /** Secret with `tls.crt`, `tls.key` and `ca.crt` of Redis and its Sentinels. */
+  /** Secret with `tls.crt`, `tls.key` and `ca.crt` of Redis and its Sentinels. Empty where Redis is managed. */
   public readonly redisTlsSecretName: pulumi.Output<string>;
   /** Secret with `tls.crt`, `tls.key` and `ca.crt` of the region's agent. */
   public readonly agentTlsSecretName: pulumi.Output<string>;
-  /** Changes when Redis has to read its users or certificates again. */
+  /** Changes when Redis has to read its users or certificates again. Empty where it is managed. */
   public readonly checksum: pulumi.Output<string>;
   /** Changes when the agent has to read its password or certificates again. */
   public readonly agentChecksum: pulumi.Output<string>;
@@ -116,41 +128,59 @@ export class RedisCredentials extends pulumi.ComponentResource {
     const metadata = (suffix: string) => ({ name: `${name}-${suffix}`, namespace, labels });
     const passwords = pulumi.secret(args.userPasswords);
 
-    // --- Users
-    const acls = passwords.apply((all) => aclFiles(all, users, args.cluster === true));
-    const acl = new k8s.core.v1.Secret(
-      `${name}-acl`,
-      { metadata: metadata('acl'), stringData: { 'users.acl': acls.redis, 'sentinel-users.acl': acls.sentinel } },
-      childOptions(this),
-    );
-    const secrets = [...Object.values(SystemUser), ...Object.keys(users)].map((user) => {
+    // --- Users of whoever logs in
+    const isManaged = args.managed === true;
+    const ours = isManaged ? [SystemUser.Agent, SystemUser.Exporter] : Object.values(SystemUser);
+    const names = pulumi.output(args.userNames ?? {});
+    const secrets = [...ours, ...Object.keys(users)].map((user) => {
+      const username = names.apply((known) => known[user] ?? user);
+      const password = passwords.apply((all) => pickPasswords(all, user)[0]);
+      const { nameSeparator } = args;
       const secret = new k8s.core.v1.Secret(
         `${name}-${user}`,
         {
           metadata: metadata(user),
           type: 'kubernetes.io/basic-auth',
-          stringData: { username: user, password: passwords.apply((all) => pickPasswords(all, user)[0]) },
+          stringData:
+            nameSeparator === undefined
+              ? { username, password }
+              : { password: pulumi.interpolate`${username}${nameSeparator}${password}` },
         },
         childOptions(this),
       );
       return [user, secret.metadata.name] as const;
     });
 
-    // --- Certificates
+    // --- Certificates, and what Redis nodes know of the users
     const kinds = {
       redis: { hosts: args.redisHosts ?? [], commonName: pulumi.output(`redis.${region}`) },
       // By this name agents know each other: see agent/peers/hello.ts.
       agent: { hosts: args.agentHosts ?? [], commonName: pulumi.interpolate`${region}.${args.stack}.meridian` },
     };
     const issue = byPulumi ? issueByCa : issueByCertManager;
-    const redis = issue(this, `${name}-redis-tls`, { ...args, ...kinds.redis, labels });
     const agent = issue(this, `${name}-agent-tls`, { ...args, ...kinds.agent, labels });
+    const createNodes = () => {
+      const acls = passwords.apply((all) => aclFiles(all, users, args.cluster === true));
+      const acl = new k8s.core.v1.Secret(
+        `${name}-acl`,
+        { metadata: metadata('acl'), stringData: { 'users.acl': acls.redis, 'sentinel-users.acl': acls.sentinel } },
+        childOptions(this),
+      );
+      const redis = issue(this, `${name}-redis-tls`, { ...args, ...kinds.redis, labels });
+      return {
+        aclSecretName: acl.metadata.name,
+        tlsSecretName: redis.secretName,
+        checksum: checksum(acls.redis, acls.sentinel, redis.identity),
+      };
+    };
+    const none = pulumi.output('');
+    const nodes = isManaged ? { aclSecretName: none, tlsSecretName: none, checksum: none } : createNodes();
 
-    this.aclSecretName = acl.metadata.name;
+    this.aclSecretName = nodes.aclSecretName;
     this.userSecretNames = pulumi.output(Object.fromEntries(secrets));
-    this.redisTlsSecretName = redis.secretName;
+    this.redisTlsSecretName = nodes.tlsSecretName;
     this.agentTlsSecretName = agent.secretName;
-    this.checksum = checksum(acls.redis, acls.sentinel, redis.identity);
+    this.checksum = nodes.checksum;
     this.agentChecksum = checksum(
       passwords.apply((all) => pickPasswords(all, SystemUser.Agent)[0]),
       agent.identity,

@@ -15,11 +15,6 @@ const gibi = 2 ** 30;
  */
 export function meshArgs(stack: string, config: StackConfig): ActiveActiveRedisArgs {
   const { kubernetes, replication, security, monitoring } = config;
-  const other = config.regions.find((region) => region.backend !== 'kubernetes');
-  if (other !== undefined)
-    throw new pulumi.RunError(
-      `meridian:regions: region ${other.name} has backend ${other.backend} beside others with kubernetes; allowed: one backend for all`,
-    );
   if (kubernetes.agentImage === undefined)
     throw new pulumi.RunError('meridian:kubernetes.agentImage: found nothing; allowed: the name of an image');
   return {
@@ -33,6 +28,7 @@ export function meshArgs(stack: string, config: StackConfig): ActiveActiveRedisA
     network: { monitoringNamespace: monitoring.namespace },
     serviceMesh: kubernetes.serviceMesh,
     redis: nodesOf(config),
+    acceptWholeKeyMerge: replication.acceptWholeKeyMerge,
     agent: agentOf(config),
     traffic: trafficOf(config),
     ...(monitoring.operator ? { monitoring: monitoringOf(config) } : {}),
@@ -44,6 +40,8 @@ function regionOf(config: StackConfig, region: RegionConfig): MeshRegion {
     name: region.name,
     weight: region.weight,
     primary: region.primary,
+    backend: region.backend,
+    ...managedOf(region),
     context: region.context,
     kubeconfig: region.kubeconfig,
     namespace: region.namespace,
@@ -58,6 +56,24 @@ function regionOf(config: StackConfig, region: RegionConfig): MeshRegion {
     clientNamespaces: region.clientNamespaces,
   };
 }
+
+/** Where a managed Redis is. */
+function managedOf(region: RegionConfig): Partial<MeshRegion> {
+  const { providerRegion, redisCidrs, replicas, elasticache, aliyun, tencent } = region;
+  return {
+    providerRegion,
+    redisCidrs,
+    ...(elasticache === undefined ? {} : { elasticache: elasticacheOf(elasticache, replicas) }),
+    ...(aliyun === undefined ? {} : aliyunOf(aliyun)),
+    ...(tencent === undefined ? {} : tencentOf(tencent)),
+  };
+}
+
+type Group<Name extends 'elasticache' | 'aliyun' | 'tencent'> = NonNullable<RegionConfig[Name]>;
+
+const elasticacheOf = ({ serverless: _, ...place }: Group<'elasticache'>, replicas: number) => ({ ...place, replicas });
+const aliyunOf = ({ caPem: redisCaPem, ...aliyun }: Group<'aliyun'>) => ({ aliyun, redisCaPem });
+const tencentOf = ({ caPem: redisCaPem, ...tencent }: Group<'tencent'>) => ({ tencent, redisCaPem });
 
 function nodesOf(config: StackConfig): RedisNodesArgs {
   const { kubernetes, redis, failover, security } = config;

@@ -1,3 +1,3 @@
 /** Redis by Tencent Cloud, and its provider. */
-export { TencentRedis, type TencentRedisArgs } from './redis';
+export { type TencentInstanceArgs, TencentRedis, type TencentRedisArgs } from './redis';
 export { TencentProvider, type TencentProviderArgs } from './resources';

@@ -34,9 +34,31 @@ import {
   TencentSsl,
 } from './resources';
 
-export interface TencentRedisArgs {
+export interface TencentRedisArgs extends TencentInstanceArgs {
   /** Name of the region in the stack. */
   region: string;
+  /**
+   * `userPasswords` of RedisSecurity. The first password of each user alone is accepted, and of it the first 30 characters, the most that the service
+   * takes: see the output of the same name.
+   */
+  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
+  /**
+   * Users of the applications and their rules on commands. The service knows two privileges only: who has no rule but `+@read` gets an account that
+   * reads, everybody else one that reads and writes, `admin` too. Plain, for each is a resource. Default: app, read, admin.
+   */
+  users?: { [user: string]: string[] };
+  /** How the sync agent learns of changes; a Capture. `psync` is refused. Default: notifications. */
+  capture?: Capture;
+  /** A RedisUse: whether a full Redis evicts. Default: data. */
+  use?: RedisUse;
+  /** Refuse to delete the instance. For production. Default: false. */
+  protect?: boolean;
+  /** Leave the instance, and what it needs, alone when they leave the program. For production. Default: false. */
+  retainOnDelete?: boolean;
+}
+
+/** Where an instance of TencentDB is, and what can be chosen about it. */
+export interface TencentInstanceArgs {
   /**
    * Tencent Cloud's name of the region. Its resources have no argument for it: the provider decides, so give the component a TencentProvider of
    * this region (`providers` of its options). Zones are checked against it. Default: `region`.
@@ -53,23 +75,8 @@ export interface TencentRedisArgs {
   /** IPv4 networks from which clients may connect, by names of your choice; /8 or narrower, never 0.0.0.0/0. At least one. */
   clientCidrs: { [name: string]: pulumi.Input<string> };
 
-  /**
-   * `userPasswords` of RedisSecurity. The first password of each user alone is accepted, and of it the first 30 characters, the most that the service
-   * takes: see the output of the same name.
-   */
-  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
-  /**
-   * Users of the applications and their rules on commands. The service knows two privileges only: who has no rule but `+@read` gets an account that
-   * reads, everybody else one that reads and writes, `admin` too. Plain, for each is a resource. Default: app, read, admin.
-   */
-  users?: { [user: string]: string[] };
-
-  /** How the sync agent learns of changes; a Capture. `psync` is refused. Default: notifications. */
-  capture?: Capture;
   /** `notify-keyspace-events`. With capture by notifications it has A, K and E at least. Default: `AKE` with it, else none. */
   notifyKeyspaceEvents?: string;
-  /** A RedisUse: whether a full Redis evicts. Default: data. */
-  use?: RedisUse;
   /** Type of the instance, by the service's number: 15 is Redis 6.2, 17 is Redis 7.0, both with one shard. Default: 17. */
   typeId?: number;
   /** Memory of the shard, in MB, of the sizes that the service sells. Default: 16384. */
@@ -79,10 +86,6 @@ export interface TencentRedisArgs {
 
   /** Tags of the instance and its security group. Default: none. */
   tags?: pulumi.Input<{ [key: string]: pulumi.Input<string> }>;
-  /** Refuse to delete the instance. For production. Default: false. */
-  protect?: boolean;
-  /** Leave the instance, and what it needs, alone when they leave the program. For production. Default: false. */
-  retainOnDelete?: boolean;
 }
 
 const redisPort = 6379;
@@ -217,7 +220,8 @@ export class TencentRedis extends pulumi.ComponentResource {
   }
 }
 
-function issuesOf(args: TencentRedisArgs): ConfigIssue[] {
+/** Everything that is wrong with the plain arguments. */
+export function issuesOf(args: TencentRedisArgs): ConfigIssue[] {
   const { zone, replicaZoneId, clientCidrs, users = {} } = args;
   const region = args.providerRegion ?? args.region;
   // Zone 3 of Guangzhou, whose zones are numbered from 100001, is ap-guangzhou-3 and 100003.

@@ -1,0 +1,209 @@
+import type * as pulumi from '@pulumi/pulumi';
+
+import { capabilities, Capture, captureOf, type ConfigIssue, demandIssues } from '../../model';
+import { type AgentMember, type AgentTuningArgs, type PeerTopology, ReplicationMode } from '../agent';
+import { type AliyunInstanceArgs } from '../aliyun';
+import { type ElastiCacheNodesArgs } from '../aws';
+import { dnsLabel, oneOf, rule } from '../common';
+import { type RedisNodesArgs, RedisTopology } from '../kubernetes';
+import { type MonitoringTuningArgs } from '../monitoring';
+import { type Mesh, type NetworkTuningArgs } from '../network';
+import { type TencentInstanceArgs } from '../tencent';
+
+/** What runs a region's Redis. What each can do: model/capabilities.ts. */
+export const RegionBackend = {
+  /** Pods that are ours: KubernetesRedis. */
+  Kubernetes: 'kubernetes',
+  /** AWS, by nodes: ElastiCacheRedis. Its agent runs in the region's Kubernetes cluster, as that of the two below. */
+  ElastiCache: 'elasticache',
+  /** AWS' durable Redis. It is no member of a mesh, and is refused. */
+  MemoryDb: 'memorydb',
+  /** Alibaba Cloud: AliyunRedis. */
+  Aliyun: 'aliyun',
+  /** Tencent Cloud: TencentRedis. */
+  Tencent: 'tencent',
+  /** Processes of one machine. They are started together, so that a single region is refused. */
+  Local: 'local',
+} as const;
+export type RegionBackend = (typeof RegionBackend)[keyof typeof RegionBackend];
+
+export interface RedisRegionArgs {
+  /** Name of the region, one of `members`. */
+  region: string;
+  /** Name of the stack; agents of different stacks refuse each other. */
+  stack: pulumi.Input<string>;
+  /** What runs its Redis; a RegionBackend. Default: kubernetes. */
+  backend?: RegionBackend;
+  /** Namespace of everything in the region's cluster. One region each. Default: `redis-` and the region's name. */
+  namespace?: string;
+  /** Make the namespace. Default: true. */
+  createNamespace?: boolean;
+  /** Image of the agent, in production by digest. */
+  agentImage: pulumi.Input<string>;
+
+  /** All regions of the mesh, in the stack's order. */
+  members: AgentMember[];
+  /** A PeerTopology. Default: mesh. */
+  topology?: PeerTopology;
+  /** The middle of a star; needed with topology star only. */
+  hub?: string;
+  /** Where the agents of the other regions are reached, `host` or `host:port`, by region: of those at least that this one is linked with. */
+  peerHosts: { [region: string]: pulumi.Input<string> };
+  /** Namespaces of the regions that are in this very cluster, by region, for the NetworkPolicies. Default: none. */
+  peerNamespaces?: { [region: string]: pulumi.Input<string> };
+  /** Addresses of the agents of regions that are not, in CIDR notation, by region. Default: none. */
+  peerCidrs?: { [region: string]: pulumi.Input<string[]> };
+  /** Names by which other clusters reach this region's agent, for its certificate. Default: none. */
+  agentHosts?: pulumi.Input<pulumi.Input<string>[]>;
+  /** More names by which clients reach its Redis, for its certificate, such as `host` of RegionalTraffic. Default: none but its Services. */
+  redisHosts?: pulumi.Input<string>[];
+
+  /** `userPasswords` of RedisSecurity. */
+  userPasswords: pulumi.Input<{ [user: string]: string[] }>;
+  /** `caBundlePem` of RedisSecurity. */
+  caBundlePem: pulumi.Input<string>;
+  /** `caCertPem` of RedisSecurity. */
+  caCertPem: pulumi.Input<string>;
+  /** `caPrivateKeyPem` of RedisSecurity. */
+  caPrivateKeyPem: pulumi.Input<string>;
+  /** Users of the applications and their rules on commands, as at RedisCredentials. Default: app, read, admin. */
+  users?: { [user: string]: string[] };
+  /** Let only the mesh, its clients and monitoring reach the pods. Default: true. */
+  networkPolicy?: boolean;
+  /** Who else may reach the pods, and whom they reach. Default: what RedisNetworkPolicy has. */
+  network?: NetworkTuningArgs;
+  /** The service mesh of the cluster, a Mesh: what it needs is allowed. Default: none. */
+  serviceMesh?: Mesh;
+
+  /**
+   * The nodes of its Redis. Of a managed one `use`, `protect`, `retainOnDelete` and `clusterDomain` count, and nothing else. Default: what KubernetesRedis has; but `minReplicasToWrite` follows from `replicas` and the agent's mode: one of the replicas, and in
+   * semi-sync the agent too.
+   */
+  redis?: RedisNodesArgs;
+  /** Where its ElastiCache is, and what it's like. Needed with backend elasticache. */
+  elasticache?: ElastiCacheNodesArgs;
+  /** Where its instance of ApsaraDB is, and what it's like. Needed with backend aliyun. */
+  aliyun?: AliyunInstanceArgs;
+  /** Where its instance of TencentDB is, and what it's like. Needed with backend tencent. */
+  tencent?: TencentInstanceArgs;
+  /**
+   * PEM of the authority that signs a managed service's certificates, as its console offers it. Default: those that any system trusts, which Amazon's is among, Alibaba
+   * Cloud's and Tencent Cloud's are not.
+   */
+  redisCaPem?: pulumi.Input<string>;
+  /** Networks that a managed Redis is in, in CIDR notation: its agent and exporter are let out to them. Needed with `networkPolicy`. */
+  redisCidrs?: pulumi.Input<string[]>;
+  /**
+   * A managed Redis gives no replication stream: whole keys are merged, the last writer wins, and counters that such a region counts don't add up. True says that
+   * this is known and accepted. Needed with the managed backends. Default: false.
+   */
+  acceptWholeKeyMerge?: boolean;
+  /** Its agent. Default: what SyncAgent has. */
+  agent?: AgentTuningArgs;
+  /**
+   * What watches it, by the Prometheus operator: a RedisMonitoring, `{}` for one with its defaults. What follows from Redis and the agent is filled in. Default: none.
+   */
+  monitoring?: MonitoringTuningArgs;
+}
+
+/** The namespace that a region has by default. */
+export const namespaceOf = (region: string): string => `redis-${region}`;
+
+/** What the agent of the region component `name` is called. */
+export const agentNameOf = (name: string): string => `${name}-agent`;
+
+/** Whether a backend's Redis gives no replication stream: its agent captures by notifications. */
+export const isManaged = (backend: RegionBackend): boolean => captureOf(backend) === Capture.Notifications;
+
+/** Those whose arguments stand in a group of their own. */
+const services = [RegionBackend.ElastiCache, RegionBackend.Aliyun, RegionBackend.Tencent] as const;
+
+/** The arguments that say where a region's Redis is, of a RedisRegion or of a region of a mesh. */
+type Place = Pick<RedisRegionArgs, (typeof services)[number] | 'backend' | 'redisCidrs' | 'redisCaPem'>;
+
+/** What of a region can't be: its backend can't do it, or what it needs isn't said. */
+export function placeIssues(
+  { backend = RegionBackend.Kubernetes, ...place }: Place,
+  networkPolicy: boolean,
+  at = '',
+): ConfigIssue[] {
+  const unknown = oneOf(`${at}backend`, backend, RegionBackend);
+  if (unknown.length > 0) return unknown;
+  const { mesh } = capabilities[backend];
+  if (!mesh.is)
+    return rule(false, `${at}backend`, backend, `a backend that joins the mesh: ${mesh.reason} (${mesh.source})`);
+  if (backend === RegionBackend.Local)
+    return rule(
+      false,
+      `${at}backend`,
+      backend,
+      'a backend that has one region by itself: the processes of one machine are started together',
+    );
+  const managed = isManaged(backend);
+  const only = (key: 'redisCidrs' | 'redisCaPem'): ConfigIssue[] =>
+    rule(
+      managed || place[key] === undefined,
+      `${at}${key}`,
+      `a value, with backend ${backend}`,
+      'only with a managed backend',
+    );
+  return [
+    ...services.flatMap((service) => [
+      ...rule(
+        backend !== service || place[service] !== undefined,
+        `${at}${service}`,
+        'nothing',
+        `a value, with backend ${service}`,
+      ),
+      ...rule(
+        backend === service || place[service] === undefined,
+        `${at}${service}`,
+        `a value, with backend ${backend}`,
+        `only with backend ${service}`,
+      ),
+    ]),
+    ...only('redisCidrs'),
+    ...only('redisCaPem'),
+    ...rule(
+      !managed || !networkPolicy || place.redisCidrs !== undefined,
+      `${at}redisCidrs`,
+      'nothing',
+      'the networks that its Redis is in, or networkPolicy false',
+    ),
+  ];
+}
+
+/** Everything that is wrong with the plain arguments of a region by itself, but for what its service finds. */
+export function regionIssues(args: RedisRegionArgs): ConfigIssue[] {
+  const { backend = RegionBackend.Kubernetes, redis = {}, agent } = args;
+  const issues = [
+    ...dnsLabel('region', args.region),
+    ...(args.namespace === undefined ? [] : dnsLabel('namespace', args.namespace, 63)),
+    ...placeIssues(args, args.networkPolicy !== false),
+  ];
+  if (issues.length > 0) return issues;
+  if (!isManaged(backend)) {
+    const shards = redis.topology === RedisTopology.Cluster ? (redis.shards ?? 3) : 1;
+    return demandIssues(backend, { capture: captureOf(backend), shards });
+  }
+  return [
+    ...rule(
+      args.acceptWholeKeyMerge === true,
+      'acceptWholeKeyMerge',
+      `false, with backend ${backend}`,
+      'true: the service gives no replication stream, so whole keys are merged there and counters do not add up',
+    ),
+    ...rule(
+      agent?.mode !== ReplicationMode.SemiSync,
+      'agent.mode',
+      `${ReplicationMode.SemiSync}, with backend ${backend}`,
+      `${ReplicationMode.Async}: the agent is no replica there, and can hold back no acknowledgement`,
+    ),
+    ...rule(
+      redis.tls !== false,
+      'redis.tls',
+      `false, with backend ${backend}`,
+      'true: the services are reached over TLS only',
+    ),
+  ];
+}

@@ -1,0 +1,262 @@
+import * as pulumi from '@pulumi/pulumi';
+
+import {
+  ArgumentError,
+  type ElastiCacheNodesArgs,
+  RedisRegion,
+  type RedisRegionArgs,
+  type TencentInstanceArgs,
+  type AliyunInstanceArgs,
+} from '..';
+import { type Deployment, deploy, leaksOf, valueOf } from '../testing';
+
+const canary = 'Tweety';
+const users = ['app', 'read', 'admin', 'meridian-agent', 'meridian-node', 'meridian-exporter'];
+const elasticache: ElastiCacheNodesArgs = {
+  vpcId: 'vpc-1',
+  subnetIds: ['subnet-a', 'subnet-b'],
+  clientSecurityGroups: { nodes: 'sg-nodes' },
+};
+const aliyun: AliyunInstanceArgs = {
+  providerRegion: 'cn-hangzhou',
+  zoneId: 'cn-hangzhou-h',
+  secondaryZoneId: 'cn-hangzhou-i',
+  vswitchId: 'vsw-1',
+  clientCidrs: { nodes: '10.1.0.0/16' },
+};
+const tencent: TencentInstanceArgs = {
+  providerRegion: 'ap-guangzhou',
+  zone: 'ap-guangzhou-3',
+  replicaZoneId: 100_004,
+  vpcId: 'vpc-1',
+  subnetId: 'subnet-1',
+  clientCidrs: { nodes: '10.1.0.0/16' },
+};
+
+const minimal = (): RedisRegionArgs => ({
+  region: 'west',
+  stack: 'prod',
+  agentImage: 'meridian@sha256:1',
+  members: [{ name: 'west', primary: true }, { name: 'east' }],
+  peerHosts: { east: 'agent.east.example.com:443' },
+  peerCidrs: { east: ['10.2.0.0/16'] },
+  userPasswords: pulumi.secret(Object.fromEntries(users.map((user) => [user, [`${canary}-${user}-1A`, 'old']]))),
+  caBundlePem: 'bundle',
+  caCertPem: 'ca',
+  caPrivateKeyPem: pulumi.secret('key'),
+});
+const on = {
+  elasticache: { backend: 'elasticache', elasticache },
+  aliyun: { backend: 'aliyun', aliyun, redisCaPem: 'aliyun authority' },
+  tencent: { backend: 'tencent', tencent },
+} as const satisfies Record<string, Partial<RedisRegionArgs>>;
+const accepted: Partial<RedisRegionArgs> = { acceptWholeKeyMerge: true, redisCidrs: ['10.1.0.0/16'] };
+
+/** What the services add. */
+function outputs(type: string): Record<string, unknown> {
+  if (type.endsWith(':ReplicationGroup'))
+    return { primaryEndpointAddress: 'primary.aws', readerEndpointAddress: 'reader.aws' };
+  if (type.startsWith('alicloud:')) return { connectionDomain: 'r.aliyun' };
+  if (type === 'tencentcloud:Redis/instance:Instance') return { ip: '10.1.0.9' };
+  return {};
+}
+const make = (args: Partial<RedisRegionArgs> = {}): Promise<Deployment<RedisRegion>> =>
+  deploy(() => new RedisRegion('redis', { ...minimal(), ...args }), { canary, outputs });
+
+interface AgentFile {
+  redis: Record<string, unknown>;
+  listen: Record<string, unknown>;
+  replication: { mode: string };
+}
+const agentFile = (made: Deployment<unknown>): AgentFile =>
+  JSON.parse(
+    (made.find('redis-agent-config').inputs['data'] as Record<string, string>)['agent.json'] ?? '',
+  ) as AgentFile;
+const secretOf = (made: Deployment<unknown>, user: string): unknown =>
+  made.find(`redis-user-${user}`, ':Secret').inputs['stringData'];
+
+test('on Kubernetes: exact children', async () => {
+  const made = await make({ monitoring: {} });
+  const parts = made.children('redis').filter((child) => /^(Redis|Kubernetes|Sync)|^Namespace/.test(child));
+  expect(parts).toEqual([
+    'KubernetesRedis redis',
+    'Namespace redis',
+    'RedisCredentials redis-user',
+    'RedisMonitoring redis-monitoring',
+    'RedisNetworkPolicy redis',
+    'SyncAgent redis-agent',
+  ]);
+});
+
+describe.each(['elasticache', 'aliyun', 'tencent'] as const)('on %s', (service) => {
+  let made: Deployment<RedisRegion>;
+  beforeAll(async () => {
+    made = await make({ ...on[service], ...accepted, monitoring: {} });
+  });
+
+  test('exact children: the service, and in the cluster what belongs to the agent', () => {
+    const component = { elasticache: 'ElastiCacheRedis', aliyun: 'AliyunRedis', tencent: 'TencentRedis' }[service];
+    const parts = made.resources.filter(({ type }) => /^meridian:|:Deployment$|:Namespace$/.test(type));
+    expect(parts.map(({ type, name }) => `${type.split(':').at(-1) ?? ''} ${name}`).sort()).toEqual(
+      [
+        'RedisRegion redis',
+        `${component} redis`,
+        'Deployment redis-exporter',
+        'Namespace redis',
+        'RedisCredentials redis-user',
+        'RedisMonitoring redis-monitoring',
+        'RedisNetworkPolicy redis',
+        'SyncAgent redis-agent',
+      ].sort(),
+    );
+    expect(made.resources.filter(({ type }) => type.endsWith(':StatefulSet')).map(({ name }) => name)).toEqual([
+      'redis-agent',
+    ]);
+    expect(made.children('redis-user').filter((child) => child.startsWith('Secret'))).toEqual(
+      ['admin', 'agent-tls', 'app', 'meridian-agent', 'meridian-exporter', 'read'].map(
+        (user) => `Secret redis-user-${user}`,
+      ),
+    );
+  });
+
+  test('the agent captures by notifications, is no replica, and knows whom to trust', () => {
+    const { redis, listen, replication } = agentFile(made);
+    const host = { elasticache: 'primary.aws', aliyun: 'r.aliyun', tencent: '10.1.0.9' }[service];
+    expect(redis).toEqual({
+      host,
+      port: 6379,
+      ...(service === 'elasticache' ? { username: 'meridian-agent' } : {}),
+      passwordFile: '/etc/meridian/user/password',
+      tls: service === 'aliyun' ? { caFile: '/etc/meridian/config/redis-ca.crt' } : {},
+      capture: 'notifications',
+    });
+    expect(Object.keys(listen).sort()).toEqual(['admin', 'peer']);
+    expect(replication.mode).toBe('async');
+    const { data } = made.find('redis-agent-config').inputs as { data: Record<string, string> };
+    expect(data['redis-ca.crt']).toBe(service === 'aliyun' ? 'aliyun authority' : undefined);
+    const { volumes } = (
+      made.find('redis-agent', ':StatefulSet').inputs['spec'] as {
+        template: { spec: { volumes: { name: string }[] } };
+      }
+    ).template.spec;
+    expect(volumes.map(({ name }) => name)).toEqual(['config', 'tls', 'user', 'scratch']);
+  });
+
+  test('users log in as the service wants it', () => {
+    const password = `${canary}-meridian-agent-1A`;
+    expect(secretOf(made, 'meridian-agent')).toEqual(
+      {
+        elasticache: { username: 'meridian-agent', password },
+        aliyun: { password: `meridian_agent:${password}` },
+        tencent: { password: `meridian-agent@${password}`.slice(0, 'meridian-agent@'.length + 30) },
+      }[service],
+    );
+    const notOfTheService = leaksOf(made, canary).filter((leak) => !/^(tencentcloud|alicloud|aws):/.test(leak));
+    expect(notOfTheService).toEqual([]);
+  });
+
+  test('policies let the agent and the exporter out to Redis, and nobody to pods that are not there', () => {
+    const policies = made.resources.filter(({ type }) => type.endsWith(':NetworkPolicy'));
+    expect(policies.map(({ name }) => name)).toEqual(['redis-deny', 'redis-dns', 'redis-exporter', 'redis-agent']);
+    const toRedis = { to: [{ ipBlock: { cidr: '10.1.0.0/16' } }], ports: [{ protocol: 'TCP', port: 6379 }] };
+    const spec = (suffix: string) =>
+      made.find(`redis-${suffix}`, ':NetworkPolicy').inputs['spec'] as { egress: unknown[]; ingress: unknown[] };
+    expect(spec('exporter').egress).toEqual([toRedis]);
+    expect(spec('agent').egress).toEqual([
+      toRedis,
+      { to: [{ ipBlock: { cidr: '10.2.0.0/16' } }], ports: [{ protocol: 'TCP', port: 443 }] },
+    ]);
+    expect(JSON.stringify(spec('agent').ingress)).not.toContain('sentinel');
+  });
+
+  test('its exporter is found as a pod of Redis is', () => {
+    const { selector, template } = made.find('redis-exporter', ':Deployment').inputs['spec'] as {
+      selector: { matchLabels: object };
+      template: { metadata: { labels: object }; spec: { containers: { env: { name: string; value?: string }[] }[] } };
+    };
+    expect(selector.matchLabels).toEqual({
+      'app.kubernetes.io/part-of': 'meridian',
+      'app.kubernetes.io/component': 'redis',
+      'meridian.redis/region': 'west',
+    });
+    expect(template.metadata.labels).toMatchObject(selector.matchLabels);
+    const env = Object.fromEntries(template.spec.containers[0]!.env.map(({ name, value }) => [name, value]));
+    expect(env['REDIS_ADDR']).toMatch(/^rediss:\/\/.*:6379$/);
+    expect(env['REDIS_EXPORTER_TLS_CA_CERT_FILE']).toBe(service === 'aliyun' ? '/etc/redis-ca/ca.crt' : undefined);
+    // No replica acknowledges to a server that is not ours.
+    expect(JSON.stringify(made.find('redis-monitoring-alerts').inputs)).not.toContain('RedisWritesRefused');
+  });
+
+  test('outputs', async () => {
+    expect((await valueOf(made.result.host)).value).toBe(agentFile(made).redis['host']);
+    expect((await valueOf(made.result.agentHost)).value).toBe('redis-agent.redis-west.svc.cluster.local');
+  });
+});
+
+test('data on a service is kept as the data on pods', async () => {
+  const made = await make({
+    ...on.elasticache,
+    ...accepted,
+    redis: { protect: true, retainOnDelete: true, use: 'cache' },
+  });
+  expect(made.find('redis', ':ReplicationGroup')).toMatchObject({ protect: true, retainOnDelete: true });
+  expect(made.find('redis-parameters').inputs['parameters']).toContainEqual({
+    name: 'maxmemory-policy',
+    value: 'allkeys-lru',
+  });
+});
+
+test.each<[string, Partial<RedisRegionArgs>, RegExp]>([
+  ['an unknown backend', { backend: 'azure' as 'local' }, /backend: found "azure"; allowed: kubernetes, elasticache/],
+  [
+    'MemoryDB',
+    { backend: 'memorydb' },
+    /backend: found memorydb; allowed: a backend that joins the mesh: a MemoryDB is/,
+  ],
+  ['processes', { backend: 'local' }, /backend: found local; allowed: .*started together/],
+  [
+    'a service that is nowhere',
+    { backend: 'elasticache', ...accepted },
+    /elasticache: found nothing; allowed: a value/,
+  ],
+  [
+    'a place without its service',
+    { elasticache },
+    /elasticache: found a value, with backend kubernetes; allowed: only/,
+  ],
+  [
+    'merging whole keys, unless accepted',
+    { ...on.elasticache, ...accepted, acceptWholeKeyMerge: false },
+    /acceptWholeKeyMerge: found false, with backend elasticache; allowed: true: the service gives no replication stream/,
+  ],
+  ['policies to nowhere', { ...on.aliyun, ...accepted, redisCidrs: undefined }, /redisCidrs: found nothing; allowed/],
+  [
+    'plain text',
+    { ...on.tencent, ...accepted, redis: { tls: false } },
+    /redis\.tls: found false, with backend tencent/,
+  ],
+  [
+    'semi-sync on a service',
+    { ...on.elasticache, ...accepted, agent: { mode: 'semi-sync' } },
+    /agent\.mode: found semi-sync, with backend elasticache; allowed: async/,
+  ],
+  [
+    'a Redis Cluster',
+    { redis: { topology: 'cluster' } },
+    /shards: found 3; allowed: 1, or capture none: the sync agent/,
+  ],
+  [
+    'a cluster of ElastiCache',
+    { ...on.elasticache, ...accepted, elasticache: { ...elasticache, shards: 2 } },
+    /elasticache\.shards: found 2; allowed: 1, or capture none/,
+  ],
+  [
+    'two zones that are one',
+    { ...on.aliyun, ...accepted, aliyun: { ...aliyun, secondaryZoneId: aliyun.zoneId } },
+    /aliyun\.secondaryZoneId: found "cn-hangzhou-h" again/,
+  ],
+])('%s is refused before anything is made', async (_, args, message) => {
+  const made = make(args);
+  await expect(made).rejects.toThrow(message);
+  await expect(made).rejects.toBeInstanceOf(ArgumentError);
+});
