@@ -17,7 +17,9 @@ const house = {
 const depths = [1, 2, 3, 4];
 
 const boundaries = Object.entries(house).flatMap(([folder, allowed]) => {
-  const forbidden = [...Object.keys(house), 'bench', 'test'].filter((f) => f !== folder && !allowed.includes(f));
+  const forbidden = [...Object.keys(house), 'bench', 'reference', 'test'].filter(
+    (f) => f !== folder && !allowed.includes(f),
+  );
   return depths.map((depth) => ({
     files: [`${folder}/${'*/'.repeat(depth - 1)}*.ts`],
     ignores: ['**/*.test.ts'],

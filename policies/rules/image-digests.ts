@@ -1,0 +1,21 @@
+import { isKind, podKinds, workloadOf } from '../kubernetes';
+import { shown } from '../props';
+import { Level, resourceRule } from '../rule';
+import { isProduction, shared } from '../stack';
+
+/** Mandatory: it leaks. Who may push a tag would run their code beside the data; and no two nodes need run the same. */
+export const imageDigests = resourceRule({
+  name: 'image-digests',
+  level: Level.Mandatory,
+  what: 'In production images are pinned by digest.',
+  why: 'Who may push a tag would run their code beside the data, with its passwords; and two nodes of one Redis may run different ones.',
+  fix: 'Give `name@sha256:…` for agentImage, redisImage and exporterImage in `meridian:kubernetes`; `docker buildx imagetools inspect` shows digests.',
+  settings: { productionStacks: shared.productionStacks },
+  concerns: isKind(...podKinds),
+  check: (resource, { productionStacks }) => {
+    if (!isProduction(resource.urn, productionStacks)) return [];
+    return (workloadOf(resource)?.containers ?? [])
+      .filter(({ image }) => !/@sha256:[0-9a-f]{64}$/.test(image))
+      .map(({ at, image }) => ({ where: `${at}.image`, found: shown(image), allowed: 'name@sha256:…' }));
+  },
+});

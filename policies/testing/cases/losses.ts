@@ -1,0 +1,274 @@
+/** For tests only: rules about what loses data. */
+import {
+  dataProtected,
+  dataRetained,
+  linkOwners,
+  minReplicas,
+  noeviction,
+  persistence,
+  regions,
+  sentinels,
+  snapshots,
+  volumes,
+} from '../../rules';
+import { add, type Case, drop, edit, set, turn } from './case';
+import { agent, aliyun, config, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
+
+const conf = ['data', 'redis.conf'] as const;
+const [eastConfig, eastAgent] = agent('east', ['west']);
+const [westConfig, westAgent] = agent('west', ['east']);
+if (!eastConfig || !eastAgent || !westConfig || !westAgent) throw new Error('an agent is two resources');
+const both = [eastConfig, eastAgent, westConfig, westAgent];
+const agentJson = ['data', 'agent.json'] as const;
+
+export const losses: readonly Case[] = [
+  {
+    rule: noeviction,
+    valid: [
+      config,
+      replicationGroup,
+      aliyun,
+      {
+        type: 'aws:elasticache/parameterGroup:ParameterGroup',
+        name: 'parameters',
+        props: { family: 'valkey8', parameters: [{ name: 'maxmemory-policy', value: 'noeviction' }] },
+      },
+      {
+        type: 'tencentcloud:Redis/param:Param',
+        name: 'param',
+        props: { instanceParams: { 'maxmemory-policy': 'noeviction' } },
+      },
+    ],
+    mutations: [
+      edit(
+        'config',
+        conf,
+        'noeviction',
+        'allkeys-lru',
+        'data.redis.conf: maxmemory-policy: found "allkeys-lru"; allowed: noeviction.',
+      ),
+      set(
+        'parameters',
+        ['parameters', 0, 'value'],
+        'volatile-lru',
+        'parameters[maxmemory-policy]: found "volatile-lru"; allowed: noeviction.',
+      ),
+      set(
+        'parameters',
+        ['parameters', 0],
+        undefined,
+        'parameters[maxmemory-policy]: found nothing; allowed: noeviction.',
+      ),
+      set(
+        'cache',
+        ['parameterGroupName'],
+        undefined,
+        'parameterGroupName: found nothing; allowed: a group with maxmemory-policy noeviction.',
+      ),
+      set(
+        'aliyun',
+        ['config', 'EvictionPolicy'],
+        undefined,
+        'config.EvictionPolicy: found nothing; allowed: noeviction.',
+      ),
+      set(
+        'param',
+        ['instanceParams', 'maxmemory-policy'],
+        'allkeys-lfu',
+        'instanceParams.maxmemory-policy: found "allkeys-lfu"; allowed: noeviction.',
+      ),
+    ],
+  },
+  {
+    rule: noeviction,
+    settings: { use: 'cache' },
+    valid: [{ ...config, props: { data: { 'redis.conf': 'maxmemory-policy allkeys-lru' } } }],
+    mutations: [],
+  },
+  {
+    rule: persistence,
+    valid: [config],
+    mutations: [
+      edit('config', conf, 'appendonly yes', 'appendonly no', 'data.redis.conf: appendonly: found "no"; allowed: yes.'),
+      edit('config', conf, 'appendonly yes\n', '', 'data.redis.conf: appendonly: found nothing; allowed: yes.'),
+      edit('config', conf, 'everysec', 'no', 'data.redis.conf: appendfsync: found no; allowed: everysec, always.'),
+    ],
+  },
+  {
+    rule: volumes,
+    valid: [redis, sentinel, eastAgent],
+    mutations: [
+      set(
+        'redis',
+        ['spec', 'volumeClaimTemplates'],
+        undefined,
+        'spec.volumeClaimTemplates: found none; allowed: a claim for the disk of the redis.',
+      ),
+      set(
+        'sentinel',
+        ['spec', 'volumeClaimTemplates'],
+        [],
+        'spec.volumeClaimTemplates: found none; allowed: a claim for the disk of the sentinel.',
+      ),
+      set(
+        'agent-east',
+        ['spec', 'volumeClaimTemplates'],
+        undefined,
+        'spec.volumeClaimTemplates: found none; allowed: a claim for the disk of the agent.',
+      ),
+      set(
+        'redis',
+        ['spec', 'persistentVolumeClaimRetentionPolicy', 'whenScaled'],
+        'Delete',
+        'spec.persistentVolumeClaimRetentionPolicy.whenScaled: found "Delete"; allowed: Retain.',
+      ),
+    ],
+  },
+  {
+    rule: snapshots,
+    settings: { daysMin: 7 },
+    valid: [replicationGroup, memoryDb, aliyun, ...tencent],
+    mutations: [
+      set('cache', ['snapshotRetentionLimit'], 1, 'cache: snapshotRetentionLimit: found 1; allowed: 7 days or more.'),
+      set(
+        'memorydb',
+        ['snapshotRetentionLimit'],
+        undefined,
+        'memorydb: snapshotRetentionLimit: found nothing; allowed: 7 days or more.',
+      ),
+      set('aliyun', ['backupPeriods'], [], 'aliyun: backupPeriods: found no day; allowed: one day a week or more.'),
+      drop('tencent-backups', 'tencent: found no tencentcloud:Redis/backupConfig:BackupConfig; allowed: one for it.'),
+    ],
+  },
+  {
+    rule: dataProtected,
+    valid: [
+      redis,
+      eastAgent,
+      replicationGroup,
+      {
+        type: 'kubernetes:core/v1:Namespace',
+        name: 'namespace',
+        protect: true,
+        props: { metadata: { labels: { 'app.kubernetes.io/part-of': 'meridian' } } },
+      },
+    ],
+    mutations: ['redis', 'agent-east', 'cache', 'namespace'].map((name) =>
+      turn(name, { protect: false }, 'the option protect: found false; allowed: true.'),
+    ),
+  },
+  {
+    rule: dataRetained,
+    valid: [{ type: 'meridian:index:KubernetesRedis', name: 'redis', props: { retainOnDelete: true } }],
+    mutations: [
+      set('redis', ['retainOnDelete'], false, 'retainOnDelete: found false; allowed: true.'),
+      set('redis', ['retainOnDelete'], undefined, 'retainOnDelete: found nothing; allowed: true.'),
+    ],
+  },
+  {
+    rule: regions,
+    valid: [eastConfig],
+    mutations: [
+      edit(
+        'agent-east-config',
+        agentJson,
+        '{"name":"west","weight":50,"primary":false}',
+        '{"name":"east"}',
+        'the stack: found 1 (east); allowed: 2 or more.',
+      ),
+    ],
+  },
+  {
+    rule: regions,
+    valid: [replicationGroup, aliyun],
+    mutations: [
+      drop('aliyun', 'the stack: found 1 (us-west-2); allowed: 2 or more.'),
+      drop('cache', 'the stack: found 1 (cn-hangzhou); allowed: 2 or more.'),
+    ],
+  },
+  {
+    rule: sentinels,
+    valid: [sentinel, redis],
+    mutations: [set('sentinel', ['spec', 'replicas'], 2, 'spec.replicas: found 2; allowed: 3 or more.')],
+  },
+  {
+    rule: minReplicas,
+    valid: [config],
+    mutations: [
+      edit(
+        'config',
+        conf,
+        'to-write 1',
+        'to-write 0',
+        'data.redis.conf: min-replicas-to-write: found 0; allowed: 1 or more.',
+      ),
+      edit(
+        'config',
+        conf,
+        'min-replicas-to-write 1',
+        '',
+        'data.redis.conf: min-replicas-to-write: found 0; allowed: 1 or more.',
+      ),
+      edit(
+        'config',
+        conf,
+        'max-lag 10',
+        'max-lag 0',
+        'data.redis.conf: min-replicas-max-lag: found 0; allowed: 1 to 30.',
+      ),
+    ],
+  },
+  {
+    rule: linkOwners,
+    valid: both,
+    mutations: [
+      set(
+        'agent-east',
+        ['spec', 'replicas'],
+        2,
+        'StatefulSet east/agent-east: spec.replicas: found 2 of a StatefulSet; allowed: 1 of a StatefulSet.',
+      ),
+      turn(
+        'agent-east',
+        { type: 'kubernetes:apps/v1:Deployment' },
+        'Deployment east/agent-east: spec.replicas: found 1 of a Deployment; allowed: 1 of a StatefulSet.',
+      ),
+      add(
+        { ...eastConfig, name: 'copy' },
+        'ConfigMap copy: data.agent.json: found the region of ConfigMap agent-east-config: data.agent.json again; allowed: one agent a region.',
+      ),
+      add(
+        { ...eastAgent, name: 'copy' },
+        'StatefulSet east/agent-east: found the region of StatefulSet east/agent-east again; allowed: one agent a region.',
+      ),
+      edit(
+        'agent-east-config',
+        agentJson,
+        '"peers":[',
+        '"peers":[{"region":"west"},',
+        'ConfigMap agent-east-config: data.agent.json: peers[1]: found west again; allowed: each peer once.',
+      ),
+      edit(
+        'agent-east-config',
+        agentJson,
+        '"peers":[',
+        '"peers":[{"region":"east"},',
+        'ConfigMap agent-east-config: data.agent.json: peers[0]: found the region itself; allowed: other regions.',
+      ),
+      edit(
+        'agent-east-config',
+        agentJson,
+        '"peers":[',
+        '"peers":[{"region":"moon"},',
+        'ConfigMap agent-east-config: data.agent.json: peers[0]: found moon; allowed: a member: east, west.',
+      ),
+      edit(
+        'agent-east-config',
+        agentJson,
+        '{"region":"west","host":"west","port":7600}',
+        '',
+        'ConfigMap agent-west-config: data.agent.json: found a link to east, which has none to west; allowed: links both ways.',
+      ),
+    ],
+  },
+];
