@@ -606,6 +606,8 @@ export class Opening {
     const start = journal.firstStart(state.origin) ?? state.end;
     const birth = { ...session.recordAt(state), kind: RecordKind.birth, origin, start, end: start };
     session.append({ ...birth, stamp, seen });
+    // Others may have seen this origin's birth and nothing else of it yet: their records wait here for no more than that.
+    core.assume(origin, start);
     await session.backlog!.drain(
       (record) => {
         const raised: OpRecord = { ...record, origin, seen, stamp: Math.max(stamp, record.stamp) };

@@ -52,6 +52,18 @@ test('100,000 keys in the primary, others elsewhere, some in both: all come toge
   }
 });
 
+test('the first write of a new mesh, in a region that joined, reaches the one that began it', async () => {
+  mesh = await Mesh.start();
+  await mesh.region('gamma').client().set('first', 'gamma');
+  // Nothing else is written anywhere, not even to see whether all are equal: that would set it going.
+  const alpha = mesh.region('alpha').client();
+  await until(
+    async () => (await alpha.get('first')) === 'gamma',
+    10_000,
+    () => 'it does not',
+  );
+});
+
 test('a fourth region joins, is stopped and comes back', async () => {
   mesh = await Mesh.start({ regions: ['alpha', 'beta', 'gamma', 'delta'], only: ['alpha', 'beta', 'gamma'] });
   const three = mesh.running;
