@@ -303,6 +303,8 @@ export class Opening {
   private appendBirth(state: RecorderState): void {
     const { session } = this;
     session.append({ ...session.recordAt(state), kind: RecordKind.birth });
+    // Others may have seen this birth and nothing else of the origin yet: their records wait here for no more than that.
+    session.core.assume(state.origin, state.end);
   }
 
   /** Puts the window together again from the journal. What is not in Redis yet goes to the inbox. */
@@ -606,8 +608,7 @@ export class Opening {
     const start = journal.firstStart(state.origin) ?? state.end;
     const birth = { ...session.recordAt(state), kind: RecordKind.birth, origin, start, end: start };
     session.append({ ...birth, stamp, seen });
-    // Others may have seen this origin's birth and nothing else of it yet: their records wait here for no more than that.
-    core.assume(origin, start);
+    core.assume(origin, start); // as at every birth
     await session.backlog!.drain(
       (record) => {
         const raised: OpRecord = { ...record, origin, seen, stamp: Math.max(stamp, record.stamp) };

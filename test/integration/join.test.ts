@@ -60,7 +60,7 @@ test('the first write of a new mesh, in a region that joined, reaches the one th
   await until(
     async () => (await alpha.get('first')) === 'gamma',
     10_000,
-    () => 'it does not',
+    () => 'alpha does not get it',
   );
 });
 
