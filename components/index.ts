@@ -24,6 +24,7 @@ export {
   RedisTopology,
   RedisUse,
 } from './kubernetes';
+export { type LocalEndpoint, LocalMesh, type LocalMeshArgs, type LocalRegion } from './local';
 export {
   ActiveActiveRedis,
   type ActiveActiveRedisArgs,

@@ -96,6 +96,7 @@ Examples:
 Each region has ten ports on 127.0.0.1, from the base port on: +0 Redis, +1 … +6 its replicas, +7 the agent as Redis
 sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second region starts at base port + 10.`,
   )
+    .option('--config <file>', "the stack's config, in place of Pulumi.<stack>.yaml")
     .option('--regions <regions>', 'names a,b,c, or a number, in place of those of the config')
     .option('--replicas <n>', 'replicas of each region', whole(0, 5))
     .option('--base-port <port>', 'the first of the ports (default: 7500)', whole(1, 65_535))
@@ -107,6 +108,7 @@ sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second r
 
   command('down', 'stop a stack; its data stays', '  meridian down\n  meridian down --purge')
     .option('--purge', 'remove its data, passwords, certificates and logs too')
+    .option('--forget <regions>', 'remove the data of these regions, a,b, before a start without them')
     .action((options: Down.DownOptions) => load.down()(options));
 
   command(

@@ -63,6 +63,8 @@ export interface StackLayout {
 export interface StateDir {
   readonly root: string;
   readonly state: string;
+  /** The stack's config, where a program wrote it for `up --config`. */
+  readonly config: string;
   readonly lock: string;
   /** How to reach the supervisor: port and token. */
   readonly control: string;
@@ -82,6 +84,7 @@ export function stateDirOf(root: string): StateDir {
   return {
     root,
     state: at('state.json'),
+    config: at('config.json'),
     lock: at('lock'),
     control: at('control.json'),
     supervisorLog: at('supervisor.log'),

@@ -15,6 +15,8 @@ import { type RedisBinary, RedisBinaryError, ensureRedisBinary, inspectRedisBina
 
 /** What the command line says about a stack, beside its file. */
 export interface StackOverrides {
+  /** Path of the file, in place of `Pulumi.<stack>.yaml`. */
+  readonly config?: string;
   /** `a,b,c` or a number. */
   readonly regions?: string;
   readonly replicas?: number;
@@ -29,25 +31,19 @@ export function stateDirPath(stack: string, stateDir: string | undefined): strin
 }
 
 /**
- * Reads `Pulumi.<stack>.yaml` from the current folder or, if it isn't there, the one of this package.
+ * Reads the file that `--config` names, else `Pulumi.<stack>.yaml` from the current folder or, if it isn't there, the one of
+ * this package.
  * @throws LocalError BAD_CONFIG
  */
 export function loadStack(stack: string, overrides: StackOverrides): StackConfig {
-  const name = `Pulumi.${stack}.yaml`;
-  const file = [process.cwd(), packageRoot()].map((dir) => path.join(dir, name)).find(existsSync);
-  if (file === undefined) {
-    throw new LocalError(
-      'BAD_CONFIG',
-      `There is no ${name} in ${process.cwd()}: write one, or choose another --stack.`,
-    );
-  }
+  const file = overrides.config ?? findStackFile(stack);
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     throw new LocalError('BAD_CONFIG', `${file} can't be read: ${errorText(error)}.`);
   }
-  const config = accept(parseStackFile(text, name), file);
+  const config = accept(parseStackFile(text, path.basename(file)), file);
   const chosen =
     overrides.regions === undefined ? config : accept(withRegions(config, regionsFrom(overrides.regions)), '--regions');
   const regions = chosen.regions.map((region) => withReplicas(region, overrides.replicas));
@@ -59,6 +55,13 @@ export function loadStack(stack: string, overrides: StackOverrides): StackConfig
     );
   }
   return { ...chosen, regions };
+}
+
+function findStackFile(stack: string): string {
+  const name = `Pulumi.${stack}.yaml`;
+  const file = [process.cwd(), packageRoot()].map((dir) => path.join(dir, name)).find(existsSync);
+  if (file !== undefined) return file;
+  throw new LocalError('BAD_CONFIG', `There is no ${name} in ${process.cwd()}: write one, or choose another --stack.`);
 }
 
 function accept(result: ConfigResult, source: string): StackConfig {

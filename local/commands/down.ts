@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
 
 import { LocalError } from '../errors';
 import { type StateDir } from '../layout';
@@ -9,6 +10,8 @@ import { type CommonOptions, dirOf, print } from './common';
 
 export interface DownOptions extends CommonOptions {
   readonly purge?: boolean;
+  /** `a,b`: a region that comes back later with what it held is a region that was away, and brings back what was deleted meanwhile. */
+  readonly forget?: string;
 }
 
 const supervisorGraceMs = 30_000;
@@ -23,6 +26,7 @@ export async function down(options: DownOptions): Promise<void> {
       `${dir.root} belongs to stack '${known.stack}', not '${options.stack}': say --stack ${known.stack} to stop that one.`,
     );
   }
+  const forgotten = regionsToForget(dir, options.forget);
   const done: string[] = [];
   const supervisor = supervisorOf(dir);
   if (supervisor !== undefined) done.push(await stopSupervisor(dir, supervisor));
@@ -38,13 +42,15 @@ export async function down(options: DownOptions): Promise<void> {
     if (killed.length > 0) done.push(`had to be killed: ${killed.join(', ')}`);
   }
   const stopped = done.length > 0;
+  for (const region of forgotten) rmSync(path.join(dir.regions, region), { recursive: true, force: true });
   const purged = options.purge === true && existsSync(dir.root);
   if (purged) purge(dir);
   const lines = [
     `Stack ${options.stack}: ${stopped ? done.join('; ') : 'was not running'}.`,
+    ...(forgotten.length > 0 ? [`What ${forgotten.join(' and ')} held is removed.`] : []),
     ...(purged ? [`Its data, passwords and certificates in ${dir.root} are removed.`] : []),
   ];
-  print(options, { stack: options.stack, stopped, purged, notes: done }, lines);
+  print(options, { stack: options.stack, stopped, purged, forgotten, notes: done }, lines);
 }
 
 async function stopSupervisor(dir: StateDir, supervisor: ProcessIdentity): Promise<string> {
@@ -58,4 +64,12 @@ async function stopSupervisor(dir: StateDir, supervisor: ProcessIdentity): Promi
     'STOP_FAILED',
     `Supervisor ${supervisor.pid} of ${dir.root} can't be ended: see ${dir.supervisorLog}.`,
   );
+}
+
+/** Those of which there is something. */
+function regionsToForget(dir: StateDir, option: string | undefined): string[] {
+  const names = option?.split(',') ?? [];
+  const bad = names.find((name) => !/^[a-z][a-z0-9-]*$/.test(name));
+  if (bad !== undefined) throw new LocalError('UNKNOWN_REGION', `--forget ${option}: '${bad}' is no name of a region.`);
+  return names.filter((name) => existsSync(path.join(dir.regions, name)));
 }

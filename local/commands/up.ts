@@ -14,6 +14,7 @@ import { type CommonOptions, dirOf, print } from './common';
 import { detach } from './detach';
 
 export interface UpOptions extends CommonOptions {
+  readonly config?: string;
   readonly regions?: string;
   readonly replicas?: number;
   readonly basePort?: number;
