@@ -1,9 +1,13 @@
 import * as pulumi from '@pulumi/pulumi';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parse } from 'yaml';
 
 import * as components from './components';
 import * as stackOfConfig from './components/stack';
-import { deploy as deployProgram, leaksOf } from './components/testing';
+import { deploy as deployProgram, type HarnessOptions, leaksOf, valueOf } from './components/testing';
 import type * as Stack from './index';
+import { parseStackConfig, parseStackFile } from './model';
 
 const regions = [
   { name: 'us-west-2', weight: 60, primary: true },
@@ -11,7 +15,7 @@ const regions = [
 ];
 const kubernetes = JSON.stringify({ agentImage: 'meridian@sha256:1' });
 
-async function deploy(config: Record<string, string>) {
+async function deploy(config: Record<string, string>, options: HarnessOptions = {}) {
   const made = await deployProgram(() => {
     pulumi.runtime.setAllConfig(config);
     let stack: typeof Stack | undefined;
@@ -24,7 +28,7 @@ async function deploy(config: Record<string, string>) {
     });
     if (stack === undefined) throw new Error('the program exports nothing');
     return stack;
-  });
+  }, options);
   return { ...made, stack: made.result };
 }
 
@@ -107,8 +111,37 @@ test('a region on Kubernetes needs an image of the agent', async () => {
   );
 });
 
-test('processes of this machine are not deployed', async () => {
-  const local = JSON.stringify(regions.map((region) => ({ ...region, backend: 'local' })));
-  const { stack } = await deploy({ 'meridian:regions': local });
-  expect(stack.endpoints).toBeUndefined();
+test('on this machine the stack is what `meridian up` starts of the same config', async () => {
+  const stackFile = parse(readFileSync(path.join(__dirname, 'Pulumi.local.yaml'), 'utf8')) as {
+    config: Record<string, unknown>;
+  };
+  const given = Object.entries(stackFile.config).map(([key, value]) => [key, JSON.stringify(value)] as const);
+  const { stack, ...made } = await deploy(Object.fromEntries(given), {
+    outputs: (type) => (type.includes('LocalProcesses') ? { endpoints: { 'us-west-2': {} }, password: 'Tweety' } : {}),
+  });
+  expect(made.resources.map(({ type, name }) => `${type} ${name}`)).toEqual([
+    'meridian:index:LocalMesh redis',
+    'pulumi-nodejs:dynamic/meridian:LocalProcesses redis',
+  ]);
+  const { config } = made.find('redis', ':LocalProcesses').inputs as { config: string };
+  const [written, read] = [parseStackFile(config, 'config.json'), parseStackConfig(stackFile.config)];
+  if (!written.ok || !read.ok) throw new Error('a bad config');
+  // All that `meridian up` looks at.
+  for (const section of ['replication', 'security'] as const)
+    expect(written.config[section]).toEqual(read.config[section]);
+  const { disklessSync: _, ...redis } = read.config.redis;
+  expect(written.config.redis).toMatchObject(redis);
+  const essence = ({ name, weight, primary, replicas }: (typeof read.config.regions)[number]) => ({
+    name,
+    weight,
+    primary,
+    replicas,
+  });
+  expect(written.config.regions.map(essence)).toEqual(read.config.regions.map(essence));
+  expect(await valueOf(stack.endpoints!)).toEqual({ value: { 'us-west-2': {} }, secret: false });
+  const passwords = await valueOf(stack.userPasswords!);
+  expect(passwords).toEqual({
+    value: { default: ['Tweety'], app: ['Tweety'], read: ['Tweety'], admin: ['Tweety'] },
+    secret: true,
+  });
 });

@@ -1,7 +1,7 @@
 import * as pulumi from '@pulumi/pulumi';
 
-import { ActiveActiveRedis } from './components';
-import { meshArgs } from './components/stack';
+import { ActiveActiveRedis, type LocalEndpoint, LocalMesh, type RegionEndpoint } from './components';
+import { localArgs, meshArgs } from './components/stack';
 import { formatIssues, links, parseStackConfig, primaryOf, topologyOf } from './model';
 
 const result = parseStackConfig(pulumi.runtime.allConfig());
@@ -24,12 +24,18 @@ export const peerLinks = links(
 
 const isLocal = config.regions.every((region) => region.backend === 'local');
 const mesh = isLocal ? undefined : new ActiveActiveRedis('redis', meshArgs(pulumi.getStack(), config));
+const local = isLocal ? new LocalMesh('redis', localArgs(pulumi.getStack(), config)) : undefined;
 
 /** Where each region's Redis is, for the applications of that region. */
-export const endpoints = mesh?.endpoints;
+export const endpoints: pulumi.Output<Record<string, RegionEndpoint | LocalEndpoint>> | undefined =
+  mesh?.endpoints ?? local?.endpoints;
 
 /** PEM of the authorities that clients have to trust. */
 export const caBundlePem = mesh?.caBundlePem;
 
 /** The passwords of each user, the one to use first. Secret. */
-export const userPasswords = mesh?.userPasswords;
+export const userPasswords =
+  mesh?.userPasswords ??
+  local?.password.apply((password) =>
+    Object.fromEntries(['default', ...Object.keys(config.security.users)].map((user) => [user, [password]])),
+  );

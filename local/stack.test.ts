@@ -122,6 +122,22 @@ test('up, use, break, verify, down: the data stays, and purge removes it', async
   expect(existsSync(stateDir)).toBe(false);
 });
 
+test('a config of another place, and a region that is forgotten comes back empty', async () => {
+  const { meridian, base, stateDir } = await newStack();
+  const file = path.join(meridian.cwd, 'two.json');
+  const regions = ['a', 'b'].map((name) => ({ name, primary: name === 'a', backend: 'local', replicas: 0 }));
+  writeFileSync(file, JSON.stringify({ config: { 'meridian:regions': regions } }));
+  const up = ['up', '--no-agents', '--detach', '--config', file, '--base-port', String(base)];
+  const ready = await meridian.json<StackStatus>(...up);
+  expect(ready.regions.map(({ name }) => name)).toEqual(['a', 'b']);
+  for (const region of ['a', 'b']) await meridian.run('cli', region, 'SET', 'k', region);
+  expect(await meridian.json('down', '--forget', 'b,c')).toMatchObject({ stopped: true, forgotten: ['b'] });
+  expect(existsSync(path.join(stateDir, 'regions', 'b'))).toBe(false);
+  await meridian.json(...up);
+  expect((await meridian.run('cli', 'a', 'GET', 'k')).stdout).toContain('a');
+  expect((await meridian.run('cli', 'b', 'EXISTS', 'k')).stdout).toBe('0\n');
+});
+
 test('Ctrl-C ends everything that was started, gracefully, and nothing else', async () => {
   const bystander = await TestRedis.start(cleanup);
   const { meridian, up, stateDir } = await newStack();
@@ -282,6 +298,8 @@ describe('one sentence, and a status other than 0', () => {
   const cases: [what: string, args: string[], message: RegExp][] = [
     ['an unknown stack', ['up', '--stack', 'nowhere'], /There is no Pulumi\.nowhere\.yaml in .*--stack/],
     ['a stack name that is a path', ['up', '--stack', '../x'], /no name of a stack/],
+    ['a config that is not there', ['up', '--config', 'none.yaml'], /none\.yaml can't be read: .*ENOENT/],
+    ['a region that is a path', ['down', '--forget', '../x'], /'\.\.\/x' is no name of a region/],
     ['a stack of a cloud', ['up', '--stack', 'prod'], /Stack 'prod' runs on .* `pulumi up` deploys/],
     [
       'a missing program',

@@ -67,6 +67,8 @@ export interface LocalMeshArgs {
   outputBufferSoftBytes?: number;
   /** See `outputBufferSoftBytes`, in seconds. Default: 60. */
   outputBufferSoftSeconds?: number;
+  /** How long a full sync waits for more replicas to share it, in seconds. Default: 0: on one machine nothing is gained. */
+  disklessSyncDelaySeconds?: number;
   /** Replicas of a region that must be there for a write, never more than it has. Default: 1. */
   minReplicasToWrite?: number;
   /** How old their last acknowledgement may be, in seconds. Default: 10. */
@@ -102,6 +104,7 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
         soft: args.outputBufferSoftBytes,
         softSeconds: args.outputBufferSoftSeconds,
       },
+      disklessSync: { enabled: true, delaySeconds: args.disklessSyncDelaySeconds ?? 0 },
       minReplicas: { toWrite: args.minReplicasToWrite, maxLagSeconds: args.minReplicasMaxLagSeconds },
     },
     'meridian:security': { tls: false, users: args.users },
@@ -124,6 +127,7 @@ const renamed: Readonly<Record<string, string>> = {
   'redis.outputBuffer.hard': 'outputBufferHardBytes',
   'redis.outputBuffer.soft': 'outputBufferSoftBytes',
   'redis.outputBuffer.softSeconds': 'outputBufferSoftSeconds',
+  'redis.disklessSync.delaySeconds': 'disklessSyncDelaySeconds',
   'redis.minReplicas.toWrite': 'minReplicasToWrite',
   'redis.minReplicas.maxLagSeconds': 'minReplicasMaxLagSeconds',
 };

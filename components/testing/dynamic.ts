@@ -7,12 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 
 export type Properties = Record<string, unknown>;
 
-type Call<Request, Response> = (
-  request: Request,
-  metadata: grpc.Metadata,
-  options: Partial<grpc.CallOptions>,
-  callback: (error: grpc.ServiceError | null, response: Response) => void,
-) => grpc.ClientUnaryCall;
+type Answer<Response> = (error: grpc.ServiceError | null, response: Response) => void;
 
 /** One host; a deployment of Pulumi starts one and ends it. */
 export class DynamicHost {
@@ -39,7 +34,7 @@ export class DynamicHost {
     const host = new DynamicHost(child, client);
     const configuration = new messages.ConfigureRequest();
     configuration.setArgs(structOf({}));
-    await host.ask(client.configure, configuration);
+    await ask<messages.ConfigureResponse>((answer) => client.configure(configuration, answer));
     return host;
   }
 
@@ -56,7 +51,7 @@ export class DynamicHost {
     const request = new messages.CheckRequest();
     request.setOlds(structOf(olds));
     request.setNews(structOf(news));
-    const response = await this.ask(this.client.check, request);
+    const response = await ask<messages.CheckResponse>((answer) => this.client.check(request, answer));
     const failures = response.getFailuresList().map((failure) => `${failure.getProperty()}: ${failure.getReason()}`);
     return { inputs: propertiesOf(response.getInputs()), failures };
   }
@@ -66,7 +61,7 @@ export class DynamicHost {
     request.setId(id);
     request.setOlds(structOf(olds));
     request.setNews(structOf(news));
-    const response = await this.ask(this.client.diff, request);
+    const response = await ask<messages.DiffResponse>((answer) => this.client.diff(request, answer));
     const changes = response.getChanges() !== messages.DiffResponse.DiffChanges.DIFF_NONE;
     return { changes, replaces: response.getReplacesList() };
   }
@@ -74,7 +69,7 @@ export class DynamicHost {
   async create(inputs: Properties): Promise<{ id: string; outputs: Properties }> {
     const request = new messages.CreateRequest();
     request.setProperties(structOf(inputs));
-    const response = await this.ask(this.client.create, request);
+    const response = await ask<messages.CreateResponse>((answer) => this.client.create(request, answer));
     return { id: response.getId(), outputs: propertiesOf(response.getProperties()) };
   }
 
@@ -83,7 +78,7 @@ export class DynamicHost {
     const request = new messages.ReadRequest();
     request.setId(id);
     request.setProperties(structOf(state));
-    const response = await this.ask(this.client.read, request);
+    const response = await ask<messages.ReadResponse>((answer) => this.client.read(request, answer));
     return { id: response.getId(), outputs: propertiesOf(response.getProperties()) };
   }
 
@@ -92,24 +87,26 @@ export class DynamicHost {
     request.setId(id);
     request.setOlds(structOf(olds));
     request.setNews(structOf(news));
-    return propertiesOf((await this.ask(this.client.update, request)).getProperties());
+    return propertiesOf(
+      (await ask<messages.UpdateResponse>((answer) => this.client.update(request, answer))).getProperties(),
+    );
   }
 
   async delete(id: string, state: Properties): Promise<void> {
     const request = new messages.DeleteRequest();
     request.setId(id);
     request.setProperties(structOf(state));
-    await this.ask(this.client.delete, request);
+    await ask((answer) => this.client.delete(request, answer));
   }
+}
 
-  private ask<Request, Response>(call: Call<Request, Response>, request: Request): Promise<Response> {
-    return new Promise((resolve, reject) => {
-      call.call(this.client, request, new grpc.Metadata(), {}, (error, response) => {
-        if (error !== null) reject(new Error(error.details));
-        else resolve(response);
-      });
+function ask<Response>(call: (answer: Answer<Response>) => unknown): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    call((error, response) => {
+      if (error !== null) reject(new Error(error.details));
+      else resolve(response);
     });
-  }
+  });
 }
 
 function structOf(properties: Properties): Struct {
