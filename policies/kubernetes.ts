@@ -26,7 +26,15 @@ const podPaths: Readonly<Record<string, readonly string[]>> = {
 export const podKinds = Object.keys(podPaths);
 
 /** What a pod does in a mesh, or in a Redis of somebody else's. */
-export const PodRole = { Redis: 'redis', Sentinel: 'sentinel', Agent: 'agent', Slots: 'slots' } as const;
+export const PodRole = {
+  Redis: 'redis',
+  Sentinel: 'sentinel',
+  Agent: 'agent',
+  /** The Job that moves slots of a cluster. */
+  Slots: 'slots',
+  /** Of a managed Redis: it has the labels of one, by which it is scraped. */
+  Exporter: 'exporter',
+} as const;
 export type PodRole = (typeof PodRole)[keyof typeof PodRole];
 
 export interface Workload {
@@ -97,8 +105,12 @@ function containerOf(item: unknown, isInit: boolean, list: string): Container {
 }
 
 function roleOf(labels: Mapping, containers: readonly Container[]): PodRole | undefined {
-  if (labels[partOf] === 'meridian') return Object.values(PodRole).find((role) => role === labels[component]);
   const redis = containers.filter(({ image, isInit }) => redisImage.test(image) && !isInit);
+  if (labels[partOf] === 'meridian') {
+    const role = Object.values(PodRole).find((one) => one === labels[component]);
+    const isServer = redis.length > 0 || containers.some(({ name }) => name === PodRole.Redis);
+    return role === PodRole.Redis && !isServer ? PodRole.Exporter : role;
+  }
   if (redis.length === 0) return undefined;
   const isSentinel = redis.every(({ image, words }) => [image, ...words].some((word) => word.includes('sentinel')));
   return isSentinel ? PodRole.Sentinel : PodRole.Redis;

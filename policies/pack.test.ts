@@ -1,11 +1,12 @@
 import * as pulumi from '@pulumi/pulumi';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 
 import * as components from '../components';
 import { AliyunRedis, ElastiCacheRedis, RedisSecurity, TencentRedis } from '../components';
-import { deploy, type Deployment } from '../components/testing';
+import * as stackOfConfig from '../components/stack';
+import { deploy, type Recorded } from '../components/testing';
 import type * as Program from '../index';
 import { rules } from './rules';
 import { Engine, type Violation } from './testing/engine';
@@ -20,40 +21,53 @@ beforeAll(async () => {
 afterAll(() => engine.stop());
 afterEach(() => engine.configure({}));
 
-/** The stack of this repository, by its config; `more` is put over it, section by section. */
-function deployStack(
+/** Names and IDs that services give. */
+const given = (type: string, name: string): Record<string, unknown> => ({
+  ...(type.endsWith(':ParameterGroup') ? { name } : {}),
+  ...(type.endsWith(':GlobalReplicationGroup') ? { globalReplicationGroupId: name } : {}),
+});
+
+const root = path.join(__dirname, '..');
+
+/** Sections of a stack's file. */
+function configOf(stack: string): Record<string, unknown> {
+  const text = readFileSync(path.join(root, `Pulumi.${stack}.yaml`), 'utf8');
+  return (parse(text) as { config: Record<string, unknown> }).config;
+}
+
+/** What the program makes of a config. */
+async function stackOf(
   stack: string,
-  more: Record<string, object> = {},
-  isPreview = false,
-): Promise<Deployment<unknown>> {
-  const text = readFileSync(path.join(__dirname, '..', `Pulumi.${stack}.yaml`), 'utf8');
-  const { config } = parse(text) as { config: Record<string, unknown> };
-  const values = [...new Set([...Object.keys(config), ...Object.keys(more)])].map((key): [string, string] => {
-    const whole = key in more ? { ...(config[key] as object | undefined), ...more[key] } : config[key];
-    return [key, typeof whole === 'string' ? whole : JSON.stringify(whole)];
-  });
+  config = configOf(stack),
+  outputs: (type: string, name: string) => Record<string, unknown> = given,
+): Promise<readonly Recorded[]> {
+  const texts = Object.entries(config).map(([key, value]) => [
+    key,
+    typeof value === 'string' ? value : JSON.stringify(value),
+  ]);
   const program = (): unknown => {
-    pulumi.runtime.setAllConfig(Object.fromEntries(values));
+    pulumi.runtime.setAllConfig(Object.fromEntries(texts) as Record<string, string>);
     let exported: unknown;
     jest.isolateModules(() => {
       // Those that have the mocks and the config, and no second load.
       jest.doMock('@pulumi/pulumi', () => pulumi);
       jest.doMock('../components', () => components);
+      jest.doMock('../components/stack', () => stackOfConfig);
       exported = jest.requireActual<typeof Program>('../index');
     });
     return exported;
   };
-  if (!isPreview) return deploy(program, { stack });
-  return deploy(
-    () => {
-      settings._setIsDryRun(true);
-      return program();
-    },
-    { stack, outputs: () => Object.fromEntries(madeUp.map((output) => [output, undefined])) },
-  );
+  return (await deploy(program, { stack, outputs })).resources;
 }
 
-/** What nobody knows before the first deployment. */
+/** The first preview: nothing is there yet, and what providers make up is unknown. */
+async function previewOf(stack: string): Promise<readonly Recorded[]> {
+  const outputs = (): Record<string, unknown> => {
+    settings._setIsDryRun(true);
+    return Object.fromEntries(madeUp.map((output) => [output, undefined]));
+  };
+  return stackOf(stack, configOf(stack), outputs);
+}
 const madeUp = ['result', 'privateKeyPem', 'publicKeyPem', 'certPem', 'certRequestPem'];
 
 const short = (found: readonly Violation[]): string[] =>
@@ -66,7 +80,7 @@ test('the pack has all rules', async () => {
 });
 
 test('the dev stack: one node will do, and nobody is woken', async () => {
-  const { resources } = await deployStack('dev');
+  const resources = await stackOf('dev');
   const found = await engine.violations(resources, 'dev');
   // Machines and zones, for Redis and for its Sentinels.
   const spread = regions.flatMap((region) =>
@@ -84,25 +98,26 @@ test('the dev stack: one node will do, and nobody is woken', async () => {
   );
 });
 
-/** What the config of the prod stack leaves to those who deploy it. */
-const image = (name: string): string => `registry.example.com/${name}@sha256:${'a'.repeat(64)}`;
-const chosen = {
-  'meridian:kubernetes': {
-    agentImage: image('meridian'),
-    redisImage: image('redis'),
-    exporterImage: image('exporter'),
-  },
-  'meridian:monitoring': { operator: true },
-};
+const production = readdirSync(root).flatMap((file) => /^Pulumi\.(prod.*)\.yaml$/.exec(file)?.[1] ?? []);
 
-test('the prod stack breaks no rule', async () => {
-  const { resources } = await deployStack('prod', chosen);
-  expect(resources.filter(({ type }) => type.endsWith(':StatefulSet'))).toHaveLength(3 * 3);
-  expect(short(await engine.violations(resources, 'prod'))).toEqual([]);
+test.each(production)('%s breaks no rule, with images by digest and alerts', async (stack) => {
+  const config = configOf(stack);
+  const digest = (name: string): string => `registry.example.com/${name}@sha256:${'a'.repeat(64)}`;
+  // What is left to those who deploy it.
+  const images = { agentImage: digest('meridian'), redisImage: digest('redis'), exporterImage: digest('exporter') };
+  const resources = await stackOf(stack, {
+    ...config,
+    'meridian:kubernetes': { ...(config['meridian:kubernetes'] as object), ...images },
+    'meridian:monitoring': { ...(config['meridian:monitoring'] as object | undefined), operator: true },
+  });
+  const count = (kind: string): number => resources.filter(({ type }) => type.endsWith(`:${kind}`)).length;
+  expect(count('StatefulSet')).toBeGreaterThanOrEqual(3);
+  expect(count('PrometheusRule')).toBe(3);
+  expect(short(await engine.violations(resources, stack))).toEqual([]);
 });
 
 test('in production the dev stack would not do', async () => {
-  const { resources } = await deployStack('dev');
+  const resources = await stackOf('dev');
   const found = (await engine.violations(resources, 'prod')).filter(({ isMandatory }) => isMandatory);
   const count = (policy: string): number => found.filter((one) => one.policy === policy).length;
   // Of each region the namespace, Redis and the agent; of each region KubernetesRedis and SyncAgent, and RedisSecurity; of each region Redis,
@@ -136,14 +151,7 @@ async function deployManaged() {
         ...{ userPasswords, clientCidrs: { apps: '10.0.0.0/16' }, ...kept },
       });
     },
-    {
-      stack: 'prod',
-      // Names and IDs that the service gives.
-      outputs: (type, name) => ({
-        ...(type.endsWith(':ParameterGroup') ? { name } : {}),
-        ...(type.endsWith(':GlobalReplicationGroup') ? { globalReplicationGroupId: name } : {}),
-      }),
-    },
+    { stack: 'prod', outputs: given },
   );
 }
 
@@ -154,7 +162,7 @@ test('managed Redis of all clouds has nothing but no alerts', async () => {
 });
 
 test('a first preview knows no password and no certificate: what is made of them waits for the deployment', async () => {
-  const { resources } = await deployStack('dev', {}, true);
+  const resources = await previewOf('dev');
   const found = await engine.violations(resources, 'dev');
   const waiting = found.filter(({ message }) => message.includes("can't be known during preview"));
   expect(short(waiting)).toEqual(regions.map((region) => `acl-default-user: Secret redis-${region}-user-acl`));
@@ -162,7 +170,7 @@ test('a first preview knows no password and no certificate: what is made of them
 });
 
 test('settings and levels come from the config of the pack', async () => {
-  const { resources } = await deployStack('dev');
+  const resources = await stackOf('dev');
   await engine.configure({
     spread: { level: 'DISABLED' },
     alerts: { level: 'DISABLED' },

@@ -8,8 +8,8 @@ const about = `# Policies
 <!-- Made from policies/rules by \`npm run docs\`. -->
 
 What may be deployed, as a policy pack of Pulumi in [policies/](../policies): of Meridian's own components, and of other programs' Redis on
-Kubernetes, ElastiCache, MemoryDB, ApsaraDB and TencentDB. The shipped prod stack, with its images given by digest and its alerts on, breaks none
-of these rules; tests run them as the engine does.
+Kubernetes, ElastiCache, MemoryDB, ApsaraDB and TencentDB. The shipped prod stacks, with their images given by digest,
+break none of these rules; tests run them as the engine does.
 
 \`\`\`sh
 npm ci

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { isKind, isSamePlace, nameOf, type Placed, placeOf, selects, workloadsOf } from '../kubernetes';
+import { isKind, isSamePlace, nameOf, type Placed, placeOf, PodRole, selects, workloadsOf } from '../kubernetes';
 import { at, shown } from '../props';
 import { type CheckedInStack, type Issue, Level, stackRule } from '../rule';
 
@@ -18,7 +18,9 @@ export const disruptionBudgets = stackRule({
   },
   check: (resources, { maxUnavailableMax }) => {
     const budgets = resources.filter(({ type }) => isBudget(type));
-    return workloadsOf(resources).flatMap((workload) => issuesOf(workload, budgets, maxUnavailableMax));
+    return workloadsOf(resources)
+      .filter(({ role }) => role !== PodRole.Exporter)
+      .flatMap((workload) => issuesOf(workload, budgets, maxUnavailableMax));
   },
 });
 

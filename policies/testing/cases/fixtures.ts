@@ -148,6 +148,21 @@ export const memoryDb: Given = {
   props: { region: 'us-west-2', tlsEnabled: true, aclName: 'shop', snapshotRetentionLimit: 7, numReplicasPerShard: 1 },
 };
 
+/** Of a managed Redis: it has the labels of one, and is none. */
+export const exporter: Given = {
+  type: 'kubernetes:apps/v1:Deployment',
+  name: 'exporter',
+  props: {
+    metadata: { name: 'exporter', namespace: 'shop' },
+    spec: {
+      template: {
+        metadata: { labels: { 'app.kubernetes.io/part-of': 'meridian', 'app.kubernetes.io/component': 'redis' } },
+        spec: { containers: [{ name: 'exporter', image: 'oliver006/redis_exporter:v1' }] },
+      },
+    },
+  },
+};
+
 /** The config of an agent, and the agent. */
 export function agent(region: string, peers: readonly string[], members = ['east', 'west']): Given[] {
   const conf = {

@@ -11,7 +11,17 @@ import {
 } from '../../rules';
 import { add, type Case, drop, edit, type Given, set, turn } from './case';
 import { unknownStringValue as unknownText } from '../unknown';
-import { aliyun, config, containerPath, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
+import {
+  aliyun,
+  config,
+  containerPath,
+  exporter,
+  memoryDb,
+  redis,
+  replicationGroup,
+  sentinel,
+  tencent,
+} from './fixtures';
 
 const conf = ['data', 'redis.conf'] as const;
 
@@ -260,7 +270,7 @@ export const leaks: readonly Case[] = [
   },
   {
     rule: networkPolicies,
-    valid: [redis, sentinel, denied, fromClients],
+    valid: [redis, sentinel, exporter, denied, fromClients],
     mutations: [
       set(
         'deny',

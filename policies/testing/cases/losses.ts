@@ -12,7 +12,7 @@ import {
   volumes,
 } from '../../rules';
 import { add, type Case, drop, edit, set, turn } from './case';
-import { agent, aliyun, config, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
+import { agent, aliyun, config, exporter, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
 
 const conf = ['data', 'redis.conf'] as const;
 const [eastConfig, eastAgent] = agent('east', ['west']);
@@ -96,7 +96,7 @@ export const losses: readonly Case[] = [
   },
   {
     rule: volumes,
-    valid: [redis, sentinel, eastAgent],
+    valid: [redis, sentinel, eastAgent, exporter],
     mutations: [
       set(
         'redis',

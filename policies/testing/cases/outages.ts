@@ -1,7 +1,7 @@
 /** For tests only: rules about what costs availability, or is noticed late. */
 import { alerts, disruptionBudgets, managedZones, podSecurity, spread, trafficWeights } from '../../rules';
 import { type Case, drop, type Given, set } from './case';
-import { aliyun, containerPath, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
+import { aliyun, containerPath, exporter, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
 
 const budget = (name: string): Given => ({
   type: 'kubernetes:policy/v1:PodDisruptionBudget',
@@ -65,7 +65,7 @@ const apart = 'spec.template.spec.affinity, topologySpreadConstraints';
 export const outages: readonly Case[] = [
   {
     rule: disruptionBudgets,
-    valid: [redis, sentinel, budget('redis'), budget('sentinel')],
+    valid: [redis, sentinel, budget('redis'), budget('sentinel'), exporter],
     mutations: [
       drop('redis-budget', 'StatefulSet shop/redis: found no PodDisruptionBudget; allowed: one for its pods.'),
       set(
