@@ -1,62 +1,15 @@
-/**
- * Runs a program against Pulumi's mocks and keeps what the engine would have got: every resource's inputs with the secrets still
- * marked, and its options. Nothing here is part of the package.
- */
+/** Runs a program against Pulumi's mocks and keeps what the engine would have got. Nothing here is part of the package. */
 import * as pulumi from '@pulumi/pulumi';
 
-import { plain } from './secrets';
+import { type Inputs, record, type Recorded, type Recording } from '../recording';
 
-type Inputs = Record<string, unknown>;
+export type { Recorded };
 
-/** One registered resource, as the engine sees it. */
-export interface Recorded {
-  readonly type: string;
-  readonly name: string;
-  readonly urn: string;
-  /** Logical name of the component that it belongs to. */
-  readonly parent: string | undefined;
-  /** As sent: what is secret stands in an envelope. */
-  readonly raw: Inputs;
-  /** Without envelopes. */
-  readonly inputs: Inputs;
-  readonly protect: boolean;
-  readonly retainOnDelete: boolean;
-  readonly deleteBeforeReplace: boolean;
-  readonly ignoreChanges: readonly string[];
-  readonly aliases: readonly unknown[];
-  /** Reference of the provider; undefined is the default one. */
-  readonly provider: string | undefined;
-  /** URNs. */
-  readonly dependsOn: readonly string[];
-}
-
-export interface Deployment<T> {
-  readonly result: T;
-  /** In the order of their registration, without the stack and providers. */
-  readonly resources: readonly Recorded[];
+export interface Deployment<T> extends Omit<Recording<T>, 'providers'> {
   /** The one with this logical name, of this type if there are several. */
   find(name: string, type?: string): Recorded;
   /** `type name` of each child of a component, sorted; types without package and version. */
   children(parent: string): string[];
-}
-
-/** The part of RegisterResourceRequest that is looked at: https://github.com/pulumi/pulumi/blob/master/proto/pulumi/resource.proto */
-interface Request {
-  getType(): string;
-  getName(): string;
-  getParent(): string;
-  getObject(): { toJavaScript(): Inputs } | undefined;
-  getProtect(): boolean;
-  getRetainondelete(): boolean;
-  getDeletebeforereplace(): boolean;
-  getIgnorechangesList(): string[];
-  getAliasesList(): { toObject(): unknown }[];
-  getProvider(): string;
-  getDependenciesList(): string[];
-}
-
-interface Monitor {
-  registerResource(request: Request, callback: (error: unknown, response: unknown) => void): Promise<void>;
 }
 
 export interface HarnessOptions {
@@ -73,44 +26,11 @@ export interface HarnessOptions {
  */
 export async function deploy<T>(program: () => T, options: HarnessOptions = {}): Promise<Deployment<T>> {
   const { canary = 'generated', outputs = () => ({}) } = options;
-  const mocks: pulumi.runtime.Mocks = {
-    newResource: ({ type, name, inputs }) => ({
-      id: `${name}-id`,
-      state: { ...(inputs as Inputs), ...outputsOf(type, name, canary), ...outputs(type, name, inputs as Inputs) },
-    }),
-    call: ({ inputs }) => inputs as Inputs,
-  };
-  await pulumi.runtime.setMocks(mocks, 'meridian', options.stack ?? 'test');
-
-  const requests: { request: Request; raw: Inputs }[] = [];
-  const monitor = pulumi.runtime.getMonitor() as unknown as Monitor;
-  const register = monitor.registerResource.bind(monitor);
-  monitor.registerResource = (request, callback) => {
-    requests.push({ request, raw: request.getObject()?.toJavaScript() ?? {} });
-    return register(request, callback);
-  };
-
   // An output that fails is a rejection that nobody handles: jest fails the test by itself.
-  const result = program();
-  await pulumi.runtime.disconnect();
-
-  const resources = requests
-    .filter(({ request }) => !/^pulumi:(pulumi|providers):/.test(request.getType()))
-    .map(({ request, raw }): Recorded => ({
-      type: request.getType(),
-      name: request.getName(),
-      urn: `${request.getType()}::${request.getName()}`,
-      parent: request.getParent() === '' ? undefined : request.getParent().split('::').at(-1),
-      raw,
-      inputs: plain(raw) as Inputs,
-      protect: request.getProtect(),
-      retainOnDelete: request.getRetainondelete(),
-      deleteBeforeReplace: request.getDeletebeforereplace(),
-      ignoreChanges: request.getIgnorechangesList(),
-      aliases: request.getAliasesList().map((alias) => alias.toObject()),
-      provider: request.getProvider() === '' ? undefined : request.getProvider(),
-      dependsOn: request.getDependenciesList(),
-    }));
+  const { result, resources } = await record(program, {
+    stack: options.stack ?? 'test',
+    outputs: (type, name, inputs) => ({ ...outputsOf(type, name, canary), ...outputs(type, name, inputs) }),
+  });
   return {
     result,
     resources,

@@ -1,3 +1,4 @@
 /** For tests only: what a component deploys, without an engine. */
 export { deploy, type Deployment, type HarnessOptions, type Recorded, valueOf } from './harness';
-export { isSecret, leaksOf, plain } from './secrets';
+export { isSecret, plain } from '../recording';
+export { leaksOf } from './secrets';

@@ -1,0 +1,120 @@
+import * as pulumi from '@pulumi/pulumi';
+
+import { plain } from './secrets';
+
+export type Inputs = Record<string, unknown>;
+
+/** One registered resource, as the engine sees it. */
+export interface Recorded {
+  readonly type: string;
+  readonly name: string;
+  readonly urn: string;
+  /** Logical name of the component that it belongs to. */
+  readonly parent: string | undefined;
+  /** As sent: what is secret stands in an envelope. */
+  readonly raw: Inputs;
+  /** Without envelopes. */
+  readonly inputs: Inputs;
+  readonly protect: boolean;
+  readonly retainOnDelete: boolean;
+  readonly deleteBeforeReplace: boolean;
+  readonly ignoreChanges: readonly string[];
+  readonly aliases: readonly unknown[];
+  /** Reference of the provider, `<urn>::<id>`; undefined is the default one. */
+  readonly provider: string | undefined;
+  /** URNs. */
+  readonly dependsOn: readonly string[];
+}
+
+export interface RecordingOptions {
+  /** Name of the stack. */
+  readonly stack: string;
+  /** Config of the stack, as `pulumi.runtime.allConfig` gives it. Default: none. */
+  readonly config?: Readonly<Record<string, string>>;
+  /** What a provider adds to the inputs of a resource. */
+  readonly outputs: (type: string, name: string, inputs: Inputs) => Inputs | Promise<Inputs>;
+}
+
+export interface Recording<T> {
+  readonly result: T;
+  /** In the order of their registration, without the stack and providers. */
+  readonly resources: readonly Recorded[];
+  /** Inputs of each explicit provider, by URN. */
+  readonly providers: ReadonlyMap<string, Inputs>;
+}
+
+/** The part of RegisterResourceRequest that is looked at: https://github.com/pulumi/pulumi/blob/master/proto/pulumi/resource.proto */
+interface Request {
+  getType(): string;
+  getName(): string;
+  getParent(): string;
+  getObject(): { toJavaScript(): Inputs } | undefined;
+  getProtect(): boolean;
+  getRetainondelete(): boolean;
+  getDeletebeforereplace(): boolean;
+  getIgnorechangesList(): string[];
+  getAliasesList(): { toObject(): unknown }[];
+  getProvider(): string;
+  getDependenciesList(): string[];
+}
+
+interface Monitor {
+  registerResource(request: Request, callback: (error: unknown, response: unknown) => void): Promise<void>;
+}
+
+const project = 'meridian';
+
+/**
+ * Runs a Pulumi program in this process and keeps what the engine would have got: every resource's inputs with the secrets still marked, and
+ * its options. Nothing is deployed. Waits for all resources. One at a time: Pulumi's runtime is global.
+ *
+ * An output that fails is a rejection that nobody handles: whoever calls this sees to `unhandledRejection` (jest does).
+ * @throws what the program throws
+ */
+export async function record<T>(program: () => T, { stack, config, outputs }: RecordingOptions): Promise<Recording<T>> {
+  const mocks: pulumi.runtime.Mocks = {
+    newResource: async ({ type, name, inputs }) => ({
+      id: `${name}-id`,
+      state: { ...(inputs as Inputs), ...(await outputs(type, name, inputs as Inputs)) },
+    }),
+    call: ({ inputs }) => inputs as Inputs,
+  };
+  await pulumi.runtime.setMocks(mocks, project, stack);
+  if (config !== undefined) pulumi.runtime.setAllConfig({ ...config });
+
+  const requests: { request: Request; raw: Inputs }[] = [];
+  const monitor = pulumi.runtime.getMonitor() as unknown as Monitor;
+  const register = monitor.registerResource.bind(monitor);
+  monitor.registerResource = (request, callback) => {
+    requests.push({ request, raw: request.getObject()?.toJavaScript() ?? {} });
+    return register(request, callback);
+  };
+
+  const result = program();
+  await pulumi.runtime.disconnect();
+
+  const isProvider = ({ request }: { request: Request }): boolean => request.getType().startsWith('pulumi:providers:');
+  const resources = requests
+    .filter(({ request }) => !/^pulumi:(pulumi|providers):/.test(request.getType()))
+    .map(({ request, raw }): Recorded => ({
+      type: request.getType(),
+      name: request.getName(),
+      urn: `${request.getType()}::${request.getName()}`,
+      parent: request.getParent() === '' ? undefined : request.getParent().split('::').at(-1),
+      raw,
+      inputs: plain(raw) as Inputs,
+      protect: request.getProtect(),
+      retainOnDelete: request.getRetainondelete(),
+      deleteBeforeReplace: request.getDeletebeforereplace(),
+      ignoreChanges: request.getIgnorechangesList(),
+      aliases: request.getAliasesList().map((alias) => alias.toObject()),
+      provider: request.getProvider() === '' ? undefined : request.getProvider(),
+      dependsOn: request.getDependenciesList(),
+    }));
+  const providers = new Map(
+    requests
+      .filter(isProvider)
+      .map(({ request, raw }) => [`${request.getType()}::${request.getName()}`, plain(raw) as Inputs]),
+  );
+  return { result, resources, providers };
+}
