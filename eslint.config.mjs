@@ -11,6 +11,7 @@ const house = {
   local: ['model', 'agent', 'controller'],
   components: ['model'],
   policies: ['model'],
+  render: ['model', 'components'],
 };
 
 /** How deep files lie below a folder: at each depth another number of `../` leads out of it. */

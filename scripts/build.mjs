@@ -10,7 +10,7 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const dist = path.join(root, 'dist');
 const fingerprintFile = path.join(dist, '.fingerprint');
 
-const folders = ['model', 'agent', 'controller', 'console', 'local', 'components', 'policies', 'bench'];
+const folders = ['model', 'agent', 'controller', 'console', 'local', 'components', 'policies', 'render', 'bench'];
 const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js', '.cjs', '.sh']);
 
 /** What every build of ours is made for. */

@@ -4,6 +4,7 @@
 //   node scripts/run.mjs start [arguments of `meridian up`]
 //   node scripts/run.mjs test  [arguments of jest]
 //   node scripts/run.mjs bench [arguments of the benchmark]
+//   node scripts/run.mjs render [arguments of the render]
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import Module, { createRequire } from 'node:module';
@@ -138,6 +139,8 @@ async function main([task, ...args]) {
     case 'bench':
       provideRedis();
       return become('dist/bench/index.js', args);
+    case 'render':
+      return become('dist/render/cli.js', args);
     case 'test':
       provideRedis(); // first: what a person has to do is said before what takes time
       providePromtool(say);
@@ -145,7 +148,7 @@ async function main([task, ...args]) {
       process.exitCode = await run(process.execPath, [path.join(root, 'node_modules/jest/bin/jest.js'), ...args]);
       return;
     default:
-      fail(`unknown task '${task}': start, test or bench`, 2);
+      fail(`unknown task '${task}': start, test, bench or render`, 2);
   }
 }
 

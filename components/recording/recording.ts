@@ -31,7 +31,7 @@ export interface RecordingOptions {
   readonly stack: string;
   /** Config of the stack, as `pulumi.runtime.allConfig` gives it. Default: none. */
   readonly config?: Readonly<Record<string, string>>;
-  /** What a provider adds to the inputs of a resource. */
+  /** What a provider adds to the inputs of a resource, which are without envelopes here. */
   readonly outputs: (type: string, name: string, inputs: Inputs) => Inputs | Promise<Inputs>;
 }
 
@@ -75,7 +75,7 @@ export async function record<T>(program: () => T, { stack, config, outputs }: Re
   const mocks: pulumi.runtime.Mocks = {
     newResource: async ({ type, name, inputs }) => ({
       id: `${name}-id`,
-      state: { ...(inputs as Inputs), ...(await outputs(type, name, inputs as Inputs)) },
+      state: { ...(inputs as Inputs), ...(await outputs(type, name, plain(inputs) as Inputs)) },
     }),
     call: ({ inputs }) => inputs as Inputs,
   };
