@@ -12,6 +12,7 @@ const house = {
   components: ['model'],
   policies: ['model'],
   render: ['model', 'components'],
+  compose: ['model', 'agent', 'components'],
 };
 
 /** How deep files lie below a folder: at each depth another number of `../` leads out of it. */

@@ -10,8 +10,22 @@ const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const dist = path.join(root, 'dist');
 const fingerprintFile = path.join(dist, '.fingerprint');
 
-const folders = ['model', 'agent', 'controller', 'console', 'local', 'components', 'policies', 'render', 'bench'];
+const folders = [
+  'model',
+  'agent',
+  'controller',
+  'console',
+  'local',
+  'components',
+  'policies',
+  'render',
+  'compose',
+  'bench',
+];
 const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js', '.cjs', '.sh']);
+
+/** Programs that are one file each, libraries included: what runs in containers. */
+export const bundles = ['agent/main.ts', 'compose/init.ts'];
 
 /** What every build of ours is made for. */
 const target = {
@@ -87,13 +101,14 @@ export async function build({ force = false } = {}) {
   });
   // The agent's process in one file, libraries included: it starts faster, and its hot loops don't go through the getters
   // by which separate CommonJS modules export. What it reads beside itself goes with it.
-  const agent = await esbuild.build({
+  const bundled = await esbuild.build({
     ...target,
-    entryPoints: ['agent/main.ts'],
-    outfile: path.join(dist, 'agent/main.js'),
+    entryPoints: bundles,
+    outdir: dist,
+    outbase: root,
     bundle: true,
   });
-  const outputs = new Map([...result.outputFiles, ...agent.outputFiles].map((file) => [file.path, file.contents]));
+  const outputs = new Map([...result.outputFiles, ...bundled.outputFiles].map((file) => [file.path, file.contents]));
   for (const file of inputs.copies) outputs.set(path.join(dist, file), fs.readFileSync(path.join(root, file)));
   const proto = path.join(root, 'agent/peers/mesh.proto');
   outputs.set(path.join(dist, 'agent/mesh.proto'), fs.readFileSync(proto));
