@@ -13,6 +13,23 @@ say() {
   echo "meridian: $*" >&2
 }
 
+# serve COMMAND …  — a server in the place of this script, to its end. The first process of a container stays in front of it: it takes in what probes
+# leave behind (a busybox `timeout` does at every call), which a Redis that is the first one reaps only at the end of a BGSAVE, and one each 100 ms:
+# after a day of probes a full sync would take an hour to be noticed.
+serve() {
+  [ $$ -eq 1 ] || exec "$@"
+  "$@" &
+  serve_pid=$!
+  trap 'kill -TERM "$serve_pid"' TERM INT
+  # A signal ends the wait, not yet the server.
+  while
+    serve_status=0
+    wait "$serve_pid" || serve_status=$?
+    kill -0 "$serve_pid" 2>/dev/null
+  do :; done
+  exit "$serve_status"
+}
+
 # call HOST PORT COMMAND …  — one command to a Redis or a Sentinel, at most three seconds.
 call() {
   call_host=$1

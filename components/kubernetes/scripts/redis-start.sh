@@ -57,4 +57,4 @@ conf="$MERIDIAN_RUN/redis.conf"
 } >"$conf"
 
 say "starting; the primary is $primary"
-exec "${MERIDIAN_SERVER:-redis-server}" "$conf"
+serve "${MERIDIAN_SERVER:-redis-server}" "$conf"

@@ -38,4 +38,4 @@ password=$(cat "$MERIDIAN_NODE/password")
 mv "$conf.new" "$conf"
 
 say "watching $name at $primary"
-exec "${MERIDIAN_SERVER:-redis-server}" "$conf" --sentinel
+serve "${MERIDIAN_SERVER:-redis-server}" "$conf" --sentinel
