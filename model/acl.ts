@@ -105,12 +105,16 @@ export const discoveryRules: readonly string[] = [
 export const sentinelNodeRules: readonly string[] = ['&*', '+@all'];
 
 /**
- * An ACL file. The user `default`, as whom every connection begins, can do nothing: not even without a password.
+ * An ACL file. Nobody can log in as the user `default`, who is off and has no password; every connection begins as nobody.
+ *
+ * It has rights all the same: a Redis that loads its append-only file runs it as this user, and at each EXEC looks at its rights. Without
+ * them every transaction in the file is dropped in silence (7.0) or ends the server (7.2): all that the agent has applied.
+ * https://github.com/redis/redis/issues/14541, https://github.com/valkey-io/valkey/issues/3983
  * @param users in the order of the file
  */
 export function renderAcl(users: readonly AclUser[]): string {
   const lines = users.map(({ name, passwordHashes, rules }) =>
     ['user', name, 'reset', 'on', ...passwordHashes.map((hash) => `#${hash}`), ...rules].join(' '),
   );
-  return ['user default reset off', ...lines, ''].join('\n');
+  return ['user default reset off ~* &* +@all', ...lines, ''].join('\n');
 }

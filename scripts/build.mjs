@@ -21,6 +21,7 @@ const folders = [
   'render',
   'compose',
   'bench',
+  'test/kubernetes',
 ];
 const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js', '.cjs', '.sh']);
 

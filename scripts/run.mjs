@@ -5,6 +5,7 @@
 //   node scripts/run.mjs test  [arguments of jest]
 //   node scripts/run.mjs bench [arguments of the benchmark]
 //   node scripts/run.mjs render [arguments of the render]
+//   node scripts/run.mjs e2e:kubernetes [its arguments]
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import Module, { createRequire } from 'node:module';
@@ -141,6 +142,8 @@ async function main([task, ...args]) {
       return become('dist/bench/index.js', args);
     case 'render':
       return become('dist/render/cli.js', args);
+    case 'e2e:kubernetes':
+      return become('dist/test/kubernetes/main.js', args);
     case 'test':
       provideRedis(); // first: what a person has to do is said before what takes time
       providePromtool(say);

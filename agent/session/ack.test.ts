@@ -1,6 +1,6 @@
 import { ACK_MS, AckPolicy } from './ack';
 
-const place = (read: number, journalled = read): { origin: string; read: number; journalled: number } => ({
+const place = (read: number, journalled = read) => ({
   origin: 'eu:1',
   read,
   journalled,
@@ -46,6 +46,12 @@ test('semi-sync: a region that nobody follows falls silent after maxLagMs', () =
   expect(policy.next(place(300), 3700, true)).toBeNull();
   policy.peer('us', 'eu:1', 300);
   expect(policy.next(place(300), 3800, false)).toBe(300);
+});
+
+test('semi-sync: a region that is joining goes on, and says of nothing that another region has it', () => {
+  const policy = new AckPolicy(semiSync);
+  const joining = { ...place(500), origin: 'eu:1~' };
+  for (const nowMs of [1000, 3000, 30_000]) expect(policy.next(joining, nowMs, false)).toBe(0);
 });
 
 test('another origin begins anew', () => {

@@ -3,12 +3,14 @@
  *
  * async: what this agent has journalled. semi-sync: what enough other regions have journalled too; when none of them
  * keeps up for longer than maxLagMs the agent stops acknowledging, so that Redis can see it (min-replicas-max-lag looks
- * at the time of the last ACK, not at its offset), but for a rare one that keeps the link from being dropped.
+ * at the time of the last ACK, not at its offset), but for a rare one that keeps the link from being dropped. Nobody else hears
+ * of the stream of a region that is still joining: there the offset stands still and the ACKs go on, or Redis would refuse the
+ * very writes by which it joins, those of the mesh's data.
  *
  * Nobody needs an ACK for each group of the journal but a client that waits: WAIT makes Redis ask (GETACK), and from then
  * on every step forward is told until what had been written then is acknowledged. Otherwise one each ACK_MS does.
  */
-import type { OriginId } from '../record';
+import { isPrivate, type OriginId } from '../record';
 
 export interface AckOptions {
   mode: 'async' | 'semi-sync';
@@ -59,7 +61,7 @@ export class AckPolicy {
     if (this.options.mode === 'semi-sync') {
       const sorted = [...this.peers.values()].sort((a, b) => b - a);
       offset = Math.min(journalled, sorted[this.options.semiSyncRegions - 1] ?? -1);
-      if (offset >= journalled) this.behindSinceMs = null;
+      if (offset >= journalled || isPrivate(origin)) this.behindSinceMs = null;
       else this.behindSinceMs ??= nowMs;
       const silent =
         this.behindSinceMs !== null && nowMs - this.behindSinceMs > this.options.maxLagMs && offset <= this.lastAck;

@@ -115,6 +115,26 @@ describe('the others', () => {
   });
 });
 
+test('a restart brings back what was written in transactions, though nobody may log in as default', async () => {
+  const [port = 0] = await freePorts(1);
+  const region = new Region(smallConf);
+  try {
+    region.first = `127.0.0.1 ${port}`;
+    const first = region.startRedis(port);
+    await until('Redis answers', () => region.cli(port, ['PING']) === 'PONG');
+    const script = "redis.call('SET', KEYS[1], 'a'); redis.call('SET', KEYS[2], 'b')";
+    region.cli(port, ['EVAL', script, '2', 'x', 'y']); // in the file it is a transaction
+    await end(first);
+    region.startRedis(port);
+    await until('Redis answers again', () => region.cli(port, ['PING']) === 'PONG');
+    expect(region.cli(port, ['MGET', 'x', 'y'])).toBe('a\nb');
+    expect(region.log(port)).not.toContain('NOPERM');
+    expect(region.cli(port, ['PING'], 'default', '')).toMatch(/NOAUTH|WRONGPASS/);
+  } finally {
+    await region.close();
+  }
+});
+
 test('Sentinel tells applications where the primary is, and nothing more', async () => {
   const [port = 0] = await freePorts(1);
   const region = new Region(smallConf);

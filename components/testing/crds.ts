@@ -18,6 +18,10 @@ const sources = [
       (plural) => `example/prometheus-operator-crd/monitoring.coreos.com_${plural}.yaml`,
     ),
   },
+  {
+    module: 'github.com/cert-manager/cert-manager@v1.21.2',
+    files: ['certificates', 'clusterissuers', 'issuers'].map((plural) => `deploy/crds/cert-manager.io_${plural}.yaml`),
+  },
 ];
 
 interface Schema {
@@ -52,25 +56,31 @@ interface Definition {
 /** Schemas by `apiVersion/kind`. */
 export type CustomSchemas = ReadonlyMap<string, Schema>;
 
-/** @returns undefined and why, where they can't be had: no `go`, no network, or MERIDIAN_NO_INSTALL=1 */
-export function customSchemas(): { readonly schemas?: CustomSchemas; readonly reason: string } {
+/** The files, or why they can't be had: no `go`, no network, or MERIDIAN_NO_INSTALL=1. */
+export function customDefinitionFiles(): { readonly files?: readonly string[]; readonly reason: string } {
   if (process.env['MERIDIAN_NO_INSTALL'] === '1')
     return { reason: 'MERIDIAN_NO_INSTALL=1 forbids downloading modules' };
   const args = ['mod', 'download', '-json', ...sources.map(({ module }) => module)];
   const run = spawnSync('go', args, { encoding: 'utf8', timeout: 60_000, cwd: path.parse(process.cwd()).root });
   if (run.status !== 0) return { reason: `\`go ${args.join(' ')}\` failed: install Go and reach its module proxy` };
   const dirs = [...run.stdout.matchAll(/"Dir": "(.*)"/g)].map(([, dir]) => dir ?? '');
-  const schemas = new Map<string, Schema>();
-  for (const { module, files } of sources) {
+  const files = sources.flatMap(({ module, files: names }) => {
     const dir = dirs.find((found) => found.endsWith(module)) ?? module;
-    for (const file of files) {
-      for (const document of parseAllDocuments(readFileSync(path.join(dir, file), 'utf8'))) {
-        const definition = document.toJS() as Definition | null;
-        if (definition === null) continue;
-        const { group, names, versions } = definition.spec;
-        for (const { name, schema } of versions) schemas.set(`${group}/${name}/${names.kind}`, schema.openAPIV3Schema);
-      }
-    }
+    return names.map((name) => path.join(dir, name));
+  });
+  return { files, reason: '' };
+}
+
+/** @returns undefined and why, where they can't be had */
+export function customSchemas(): { readonly schemas?: CustomSchemas; readonly reason: string } {
+  const { files, reason } = customDefinitionFiles();
+  if (files === undefined) return { reason };
+  const schemas = new Map<string, Schema>();
+  for (const document of files.flatMap((file) => parseAllDocuments(readFileSync(file, 'utf8')))) {
+    const definition = document.toJS() as Definition | null;
+    if (definition === null) continue;
+    const { group, names, versions } = definition.spec;
+    for (const { name, schema } of versions) schemas.set(`${group}/${name}/${names.kind}`, schema.openAPIV3Schema);
   }
   return { schemas, reason: '' };
 }

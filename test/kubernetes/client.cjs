@@ -67,11 +67,13 @@ class Connection {
   }
 
   fail(error) {
+    this.error ??= error;
     for (const { reject } of this.waiting.splice(0)) reject(error);
   }
 
   /** The replies, in order; one that is an error fails. */
   async run(...commands) {
+    if (this.error !== undefined) throw this.error;
     const replies = commands.map(() => new Promise((resolve, reject) => this.waiting.push({ resolve, reject })));
     this.socket.write(commands.map(encode).join(''));
     const found = await Promise.all(replies);

@@ -112,7 +112,9 @@ export class Clients {
   async written(): Promise<ReadonlyMap<string, Written>> {
     const read = async ({ name }: Region): Promise<[string, Written]> => [
       name,
-      JSON.parse(await this.exec(name, 'node', '-p', "require('fs').readFileSync('/tmp/state.json', 'utf8')")) as Written,
+      JSON.parse(
+        await this.exec(name, 'node', '-p', "require('fs').readFileSync('/tmp/state.json', 'utf8')"),
+      ) as Written,
     ];
     return new Map(await Promise.all(this.regions.map(read)));
   }
@@ -126,7 +128,9 @@ export class Clients {
     );
     return slow.length === 0
       ? undefined
-      : slow.map(([region, { attempts, errors }]) => `${region} after ${attempts} writes: ${JSON.stringify(errors)}`).join('; ');
+      : slow
+          .map(([region, { attempts, errors }]) => `${region} after ${attempts} writes: ${JSON.stringify(errors)}`)
+          .join('; ');
   }
 
   /** Waits until every region has acknowledged so many more writes: it takes them again. */

@@ -50,7 +50,11 @@ export interface KubeObject {
   };
   readonly data?: Readonly<Record<string, string>>;
   readonly status?: {
-    readonly containerStatuses?: readonly { readonly name: string; readonly ready: boolean; readonly restartCount: number }[];
+    readonly containerStatuses?: readonly {
+      readonly name: string;
+      readonly ready: boolean;
+      readonly restartCount: number;
+    }[];
   };
 }
 
