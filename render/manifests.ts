@@ -68,7 +68,7 @@ export function manifestsOf(recording: Recording<unknown>, values: Values, withS
 
 /** Which cluster an object is for, as its provider says. */
 function contextOf({ provider }: Recorded, { providers }: Recording<unknown>): string | undefined {
-  const inputs = [...providers].find(([urn]) => provider?.includes(`::${urn}::`))?.[1];
+  const inputs = [...providers].find(([urn]) => provider?.includes(`${urn}::`))?.[1];
   const context = inputs?.['context'];
   return typeof context === 'string' ? context : undefined;
 }
@@ -132,11 +132,12 @@ function refer(secret: Mapping, name: string, values: Values): { object: Mapping
 }
 
 /**
- * YAML of an object, as kubectl reads it: by YAML 1.1, where `yes`, `on` and `1:30` are no texts unless they are quoted.
+ * YAML of an object, the same for readers of YAML 1.1, such as kubectl, and of 1.2: `yes`, `1:30` (1.1) and `0o7` (1.2) are texts
+ * only where they are quoted.
  * @param comment stands before it, line by line
  */
 export function yamlOf({ object }: Pick<Manifest, 'object'>, comment: readonly string[]): string {
-  const document = new Document(object, { version: '1.1', aliasDuplicateObjects: false });
+  const document = new Document(object, { version: '1.1', compat: 'core', aliasDuplicateObjects: false });
   const text = document.toString({ lineWidth: 0, directives: false });
   return `${comment.map((line) => `# ${line}\n`).join('')}${text}`;
 }

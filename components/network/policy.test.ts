@@ -72,7 +72,7 @@ test('Redis is for its own, for the agent and for clients by their label', async
         pods('sentinel'),
         pods('agent'),
         pods('slots'),
-        { namespaceSelector: { matchLabels: {} }, podSelector: { matchLabels: { 'meridian.redis/client': 'true' } } },
+        { namespaceSelector: {}, podSelector: { matchLabels: { 'meridian.redis/client': 'true' } } },
       ],
       ports: [{ protocol: 'TCP', port: 6379 }],
     },

@@ -43,7 +43,10 @@ export class RedisNetworkPolicy extends pulumi.ComponentResource {
     const ours = (role: Role): Peer => ({ podSelector: { matchLabels: selectorOf(role, region) } });
     const [redis, sentinel, agent, slots] = [ours(Role.Redis), ours(Role.Sentinel), ours(Role.Agent), ours(Role.Slots)];
     const clients: Peer = {
-      namespaceSelector: { matchLabels: args.clientNamespaceLabels ?? {} },
+      // An empty `matchLabels` is not kept by the API server: every deployment would then change the policy.
+      namespaceSelector: pulumi
+        .output(args.clientNamespaceLabels ?? {})
+        .apply((matchLabels) => (Object.keys(matchLabels).length === 0 ? {} : { matchLabels })),
       podSelector: { matchLabels: args.clientPodLabels ?? { 'meridian.redis/client': 'true' } },
     };
     const monitoring = namespaceOf(args.monitoringNamespace ?? 'monitoring');

@@ -39,7 +39,7 @@ export interface Recording<T> {
   readonly result: T;
   /** In the order of their registration, without the stack and providers. */
   readonly resources: readonly Recorded[];
-  /** Inputs of each explicit provider, by URN. */
+  /** Inputs of each explicit provider, by `type::name`, the end of its URN. */
   readonly providers: ReadonlyMap<string, Inputs>;
 }
 

@@ -1,0 +1,67 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+// What is in the image, and that the Dockerfile takes it from where this comes from. A Docker engine is not needed, and not there.
+
+const root = path.join(__dirname, '..');
+let dir = '';
+beforeAll(() => (dir = mkdtempSync(path.join(tmpdir(), 'meridian-image-'))));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+const assemble = (...args: string[]) =>
+  spawnSync(process.execPath, ['scripts/image.mjs', ...args], { cwd: root, encoding: 'utf8' });
+
+test('a root filesystem in which the programs run by themselves', () => {
+  const tree = path.join(dir, 'tree');
+  const done = assemble('--out', tree);
+  expect(done).toMatchObject({ status: 0, stderr: '' });
+  const files = readdirSync(path.join(tree, 'app'), { recursive: true, encoding: 'utf8' });
+  expect(files.filter((file) => file.includes('node_modules') || file.includes('pulumi'))).toEqual([]);
+  expect(files).toEqual(
+    expect.arrayContaining(['dist/agent/main.js', 'dist/agent/mesh.proto', 'dist/compose/init.js']),
+  );
+  expect(readFileSync(path.join(tree, 'etc/passwd'), 'utf8')).toContain('meridian:x:999:999:');
+
+  // Out of reach of this repository's node_modules.
+  const node = path.join(tree, 'usr/local/bin/node');
+  const help = spawnSync(node, ['app/dist/agent/main.js', '--help'], { cwd: tree, encoding: 'utf8' });
+  expect(help).toMatchObject({ status: 0, stdout: expect.stringContaining('usage: node main.js --config FILE') });
+  const init = spawnSync(node, ['app/dist/compose/init.js'], { cwd: tree, encoding: 'utf8' });
+  expect(init).toMatchObject({ status: 1, stderr: expect.stringContaining('meridian init: found no argument') });
+});
+
+test('a folder that holds something is left alone', () => {
+  expect(assemble('--app', root)).toMatchObject({ status: 1, stderr: expect.stringContaining('holds something') });
+});
+
+describe('the Dockerfile', () => {
+  const text = readFileSync(path.join(root, 'Dockerfile'), 'utf8');
+  const stages = text.split(/^FROM /m).slice(1);
+
+  test('has its /app from the same list, and nothing else of the build', () => {
+    expect(stages).toHaveLength(2);
+    expect(stages[0]).toContain('RUN node scripts/image.mjs --app /app\n');
+    expect(stages[1]!.match(/^(COPY|ADD) .*$/gm)).toEqual(['COPY --from=build /app /app']);
+    expect(stages[1]).not.toMatch(/npm|apk|apt/);
+  });
+
+  test('runs as nobody special, on Node.js 24', () => {
+    expect(text).toMatch(/^ARG NODE_IMAGE=docker\.io\/library\/node:24-/m);
+    expect(stages[1]!.match(/^USER .*$/gm)).toEqual(['USER 999:999']);
+    const [program] = /"(\/app\/[^"]+\.js)"/.exec(stages[1]!)?.slice(1) ?? [];
+    expect(existsSync(path.join(dir, 'tree', program ?? ''))).toBe(true);
+  });
+
+  test('gets all that the build reads', () => {
+    const wanted = readFileSync(path.join(root, '.dockerignore'), 'utf8');
+    const build = readFileSync(path.join(root, 'scripts/build.mjs'), 'utf8');
+    const folders = [...(/const folders = \[([^\]]*)\]/.exec(build)?.[1] ?? '').matchAll(/'([^'/]+)'/g)].map(
+      ([, name]) => name,
+    );
+    const there = folders.filter((name) => existsSync(path.join(root, name ?? '')));
+    expect(there).toContain('agent');
+    for (const name of [...there, 'package-lock.json', '.npmrc', 'scripts']) expect(wanted).toContain(`\n!${name}\n`);
+  });
+});
