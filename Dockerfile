@@ -18,4 +18,5 @@ RUN mkdir -p /etc/meridian /var/lib/meridian && chown 999:999 /var/lib/meridian
 USER 999:999
 # Peers (gRPC over mutual TLS), admin (/healthz, /readyz, /metrics), what Redis sees as a replica.
 EXPOSE 7600 7601 7602
-CMD ["node", "--max-semi-space-size=1", "/app/dist/agent/main.js", "--config", "/etc/meridian/config/agent.json"]
+# As components/agent has it.
+CMD ["node", "--max-semi-space-size=1", "--initial-old-space-size=32", "/app/dist/agent/main.js", "--config", "/etc/meridian/config/agent.json"]

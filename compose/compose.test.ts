@@ -118,13 +118,14 @@ describe('its services', () => {
     for (const file of readdirSync(path.join(at, 'etc/config'))) {
       const config = path.join(at, 'etc/config', file);
       const text = readFileSync(config, 'utf8')
+        // Names first: a path may hold one.
+        .replaceAll(/\b(redis|agent)-([a-z0-9-]+)/g, (found, kind: string, name: string) =>
+          names.includes(name) ? addressOf(`${kind}-${name}`) : found,
+        )
         .replaceAll('/etc/meridian', path.join(at, 'etc'))
         .replaceAll('/var/lib/meridian', path.join(at, 'state'))
         .replace('dir /data', `dir ${path.join(at, 'data')}`)
-        .replaceAll('0.0.0.0', addressOf(service))
-        .replaceAll(/\b(redis|agent)-([a-z0-9-]+)/g, (found, kind: string, name: string) =>
-          names.includes(name) ? addressOf(`${kind}-${name}`) : found,
-        );
+        .replaceAll('0.0.0.0', addressOf(service));
       writeFileSync(config, text, { mode: 0o600 });
     }
     return at;
@@ -176,7 +177,12 @@ describe('its services', () => {
     try {
       const isReady = async (name: string): Promise<boolean> =>
         (await fetch(`http://${addressOf(`agent-${name}`)}:7601/readyz`).catch(() => undefined))?.ok === true;
-      for (const name of names) await until(`the agent of ${name} is ready`, () => isReady(name), 40_000);
+      for (const name of names)
+        await until(`the agent of ${name} is ready`, () => isReady(name), 40_000).catch((error: unknown) => {
+          throw new Error(
+            `${String(error)}\n${readFileSync(path.join(dir, `agent-${name}/log`), 'utf8').slice(-2000)}`,
+          );
+        });
       await Promise.all(clients.map((client, i) => client.set(`from-${names[i]!}`, 'hello')));
       await Promise.all(clients.map((client) => client.incr('visits')));
       for (const client of clients) {

@@ -12,6 +12,7 @@ import { renderRedisConf } from '../components/kubernetes/conf';
 import {
   agentRules,
   applicationRules,
+  Capture,
   formatIssues,
   maxmemoryPolicy,
   minReplicasToWrite,
@@ -113,6 +114,9 @@ function agentConf(config: StackConfig, { name: region }: RegionConfig): string 
       redisHost: redisHost(region),
       redisPort: 6379,
       redisTls: security.tls,
+      redisUsername: SystemUser.Agent,
+      capture: Capture.Psync,
+      hasRedisCa: false,
       sentinelHosts: [],
       sentinelPort: 0,
       primaryName: region,

@@ -3,6 +3,8 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { agentNodeOptions } from '../agent/node-options';
+
 // What is in the image, and that the Dockerfile takes it from where this comes from. A Docker engine is not needed, and not there.
 
 const root = path.join(__dirname, '..');
@@ -50,6 +52,9 @@ describe('the Dockerfile', () => {
   test('runs as nobody special, on Node.js 24', () => {
     expect(text).toMatch(/^ARG NODE_IMAGE=docker\.io\/library\/node:24-/m);
     expect(stages[1]!.match(/^USER .*$/gm)).toEqual(['USER 999:999']);
+    const cmd = /^CMD (.*)$/m.exec(stages[1]!)?.[1] ?? '';
+    const { length } = agentNodeOptions;
+    expect((JSON.parse(cmd) as string[]).slice(1, 1 + length)).toEqual(agentNodeOptions);
     const [program] = /"(\/app\/[^"]+\.js)"/.exec(stages[1]!)?.slice(1) ?? [];
     expect(existsSync(path.join(dir, 'tree', program ?? ''))).toBe(true);
   });
