@@ -29,7 +29,7 @@ export interface ReplicaLinkOptions {
   /** Directory of that file. Default: the system's. */
   spoolDir?: string;
   /**
-   * How long bytes of the stream may wait for more, so that they are given out together, in ms; three times as long while
+   * How long bytes of the stream may wait for more, so that they are given out together, in ms; five times as long while
    * they come fast. Default 2; 0: not at all.
    */
   gatherMs?: number;
@@ -54,7 +54,7 @@ export type SyncOutcome =
 interface ReplicaLinkEvents {
   /**
    * Bytes of the stream; `offsetBefore` is the replication offset before their first. They are valid until the listener
-   * returns. What comes within `gatherMs` comes together; the socket is not held back.
+   * returns. What comes within `gatherMs` comes together.
    */
   data: [chunk: Buffer, offsetBefore: number];
   /** Once, when the link has ended. Without an error: `close` was called. */
@@ -62,12 +62,12 @@ interface ReplicaLinkEvents {
 }
 
 const GATHER_MS = 2;
-const BUSY_GATHER_FACTOR = 3;
+const BUSY_GATHER_FACTOR = 5;
 /** Bytes given out at once that mean a fast stream. */
 const BUSY_BYTES = 8 * 1024;
 /** So many bytes do not wait for more. */
-const GATHERED_BYTES_ENOUGH = 128 * 1024;
-const GATHERED_BYTES_MAX = 256 * 1024;
+const GATHERED_BYTES_ENOUGH = 256 * 1024;
+const GATHERED_BYTES_MAX = 512 * 1024;
 
 /** The Valkey whose snapshots (RDB version 80) are read here. */
 const VALKEY_VERSION_READ = '9.0.0';

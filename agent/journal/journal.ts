@@ -75,7 +75,7 @@ const TAIL_BYTES = 1024 * 1024;
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
 const SYNC_MS = 10;
 /** So much does not wait for more. */
-const GROUP_BYTES_MIN = 256 * 1024;
+const GROUP_BYTES_MIN = 1024 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
 /** Before an origin's name in a segment's header: what earlier segments hold of it counts no more. */
