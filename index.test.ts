@@ -3,11 +3,9 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { parse } from 'yaml';
 
-import * as components from './components';
-import * as stackOfConfig from './components/stack';
-import { deploy as deployProgram, type HarnessOptions, leaksOf, valueOf } from './components/testing';
-import type * as Stack from './index';
+import { leaksOf, valueOf } from './components/testing';
 import { parseStackConfig, parseStackFile } from './model';
+import { deployStack } from './test/program';
 
 const regions = [
   { name: 'us-west-2', weight: 60, primary: true },
@@ -15,22 +13,7 @@ const regions = [
 ];
 const kubernetes = JSON.stringify({ agentImage: 'meridian@sha256:1' });
 
-async function deploy(config: Record<string, string>, options: HarnessOptions = {}) {
-  const made = await deployProgram(() => {
-    pulumi.runtime.setAllConfig(config);
-    let stack: typeof Stack | undefined;
-    jest.isolateModules(() => {
-      // Those that have the mocks and the config, and no second load.
-      jest.doMock('@pulumi/pulumi', () => pulumi);
-      jest.doMock('./components', () => components);
-      jest.doMock('./components/stack', () => stackOfConfig);
-      stack = jest.requireActual<typeof Stack>('./index');
-    });
-    if (stack === undefined) throw new Error('the program exports nothing');
-    return stack;
-  }, options);
-  return { ...made, stack: made.result };
-}
+const deploy = deployStack;
 
 test('the stack says its regions, its primary and who talks to whom', async () => {
   const { stack, ...made } = await deploy({

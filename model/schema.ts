@@ -211,6 +211,13 @@ export const kubernetesSchema = section({
   storageSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').optional(),
   /** Disk of each agent's journal: a quarter more than `replication.journal.maxBytes`. Default: 10Gi. */
   journalSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').default('10Gi'),
+  /**
+   * Make a load balancer of each agent, for those of other clusters, with these annotations of its Service, by which the cloud's controller knows what kind it is.
+   * `agentHost` of the region becomes its DNS name, where external-dns runs. Default: none is made.
+   */
+  agentLoadBalancer: z
+    .record(z.string(), z.string('the text of an annotation'), 'a mapping of annotations to texts')
+    .optional(),
   /** CPU that each Redis is sure of. Default: 500m. */
   cpuRequest: text(/^\d+(\.\d+)?m?$/, 'a quantity such as 500m').default('500m'),
   /** Memory that each Redis is sure of. Default: half of what `memoryLimit` is by default, or all of what it says. */

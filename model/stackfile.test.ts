@@ -12,21 +12,25 @@ function shipped(file: string): StackConfig {
   return result.config;
 }
 
-test.each(['Pulumi.prod.yaml', 'Pulumi.local.yaml'])('%s is three regions in a mesh', (file) => {
-  const config = shipped(file);
-  const names = config.regions.map((region) => region.name);
-  expect(config.regions.map(({ name, weight }) => [name, weight])).toEqual([
-    ['us-west-2', 60],
-    ['eu-central-1', 25],
-    ['ap-northeast-1', 15],
-  ]);
-  expect(primaryOf(config).name).toBe('us-west-2');
-  expect(links(topologyOf(config), names)).toHaveLength(6);
-  expect(config.replication).toMatchObject({ maxLagMs: 1000, autoHeal: true });
-});
+test.each(['Pulumi.prod.yaml', 'Pulumi.prod-kubernetes.yaml', 'Pulumi.local.yaml'])(
+  '%s is three regions in a mesh',
+  (file) => {
+    const config = shipped(file);
+    const names = config.regions.map((region) => region.name);
+    expect(config.regions.map(({ name, weight }) => [name, weight])).toEqual([
+      ['us-west-2', 60],
+      ['eu-central-1', 25],
+      ['ap-northeast-1', 15],
+    ]);
+    expect(primaryOf(config).name).toBe('us-west-2');
+    expect(links(topologyOf(config), names)).toHaveLength(6);
+    expect(config.replication).toMatchObject({ maxLagMs: 1000, autoHeal: true });
+  },
+);
 
-test('the two differ by backend', () => {
-  expect(shipped('Pulumi.prod.yaml').regions.every((region) => region.backend === 'kubernetes')).toBe(true);
+test('they differ by backend', () => {
+  expect(shipped('Pulumi.prod.yaml').regions.every((region) => region.backend === 'elasticache')).toBe(true);
+  expect(shipped('Pulumi.prod-kubernetes.yaml').regions.every((region) => region.backend === 'kubernetes')).toBe(true);
   expect(shipped('Pulumi.local.yaml').regions.every((region) => region.backend === 'local')).toBe(true);
 });
 

@@ -143,6 +143,25 @@ test('one pod with a disk, Secrets mounted, probes on the admin port', async () 
   });
 });
 
+test('agents of other clusters come by a load balancer, where one is wanted', async () => {
+  const made = await make({
+    loadBalancerAnnotations: { 'example.com/internal': 'true' },
+    agentHosts: ['agent.west.example.com'],
+  });
+  expect(made.children('agent')).toContain('Service agent-peers');
+  expect(made.find('agent-peers').inputs).toMatchObject({
+    metadata: {
+      name: 'agent-peers',
+      namespace: 'redis-west',
+      annotations: {
+        'example.com/internal': 'true',
+        'external-dns.alpha.kubernetes.io/hostname': 'agent.west.example.com',
+      },
+    },
+    spec: { type: 'LoadBalancer', ports: [{ port: 7600 }] },
+  });
+});
+
 test('the journal can be protected', async () => {
   const made = await make({ protect: true, retainOnDelete: true });
   expect(made.find('agent', 'StatefulSet')).toMatchObject({ protect: true, retainOnDelete: true });

@@ -75,6 +75,26 @@ export class SyncAgent extends pulumi.ComponentResource {
       },
       childOptions(this),
     );
+    const { loadBalancerAnnotations: annotations } = args;
+    if (annotations !== undefined)
+      new k8s.core.v1.Service(
+        `${name}-peers`,
+        {
+          metadata: {
+            ...metadata,
+            name: `${name}-peers`,
+            annotations: loadBalancer(annotations, args.agentHosts ?? []),
+          },
+          spec: {
+            type: 'LoadBalancer',
+            selector,
+            ports: [{ name: 'grpc-peer', port: peerPort, targetPort: peerPort }],
+            // An agent that is joining is not ready, and needs its peers for that.
+            publishNotReadyAddresses: true,
+          },
+        },
+        childOptions(this),
+      );
     const secret = (volume: string, secretName: pulumi.Input<string>) => ({
       name: volume,
       secret: { secretName, defaultMode: secretMode },
@@ -174,6 +194,19 @@ export class SyncAgent extends pulumi.ComponentResource {
     this.adminPort = pulumi.output(adminPort);
     this.registerOutputs({ host: this.host, port: this.port, adminPort: this.adminPort });
   }
+}
+
+/** https://kubernetes-sigs.github.io/external-dns/latest/docs/annotations/annotations/ */
+const dnsAnnotation = 'external-dns.alpha.kubernetes.io/hostname';
+
+function loadBalancer(
+  annotations: pulumi.Input<{ [name: string]: string }>,
+  hosts: pulumi.Input<pulumi.Input<string>[]>,
+): pulumi.Output<Record<string, string>> {
+  return pulumi.all([annotations, hosts]).apply(([given, names]): Record<string, string> => ({
+    ...(names.length === 0 ? {} : { [dnsAnnotation]: names.join(',') }),
+    ...given,
+  }));
 }
 
 function confOf(args: SyncAgentArgs, host: pulumi.Input<string>): pulumi.Output<AgentConf> {

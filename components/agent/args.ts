@@ -52,6 +52,9 @@ export interface SyncAgentArgs extends AgentTuningArgs {
   /** Where the agents of the other regions are reached, `host` or `host:port`, by region: of those at least that this one is linked with. */
   peerHosts: { [region: string]: pulumi.Input<string> };
 
+  /** Names by which the agents of other clusters reach it; external-dns gives them to the load balancer. Default: none. */
+  agentHosts?: pulumi.Input<pulumi.Input<string>[]>;
+
   /** Where Redis is: `host` of KubernetesRedis. With Sentinels only a beginning. */
   redisHost: pulumi.Input<string>;
   /** Its port. Default: 6379. */
@@ -105,6 +108,11 @@ export interface AgentTuningArgs {
   journalBytes?: pulumi.Input<number>;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
   journalSegmentBytes?: pulumi.Input<number>;
+  /**
+   * Make a Service of type LoadBalancer, by which the agents of other clusters come, with these annotations: what kind it is, its cloud's controller reads there. Links are
+   * mutual TLS, but a public one is never needed. Default: none is made; other clusters need some way of their own.
+   */
+  loadBalancerAnnotations?: pulumi.Input<{ [name: string]: string }>;
   /** What is logged: trace, debug, info, warn, error. Default: info. */
   logLevel?: pulumi.Input<string>;
 

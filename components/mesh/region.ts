@@ -89,6 +89,7 @@ export class RedisRegion extends pulumi.ComponentResource {
         members,
         image: args.agentImage,
         peerHosts: args.peerHosts,
+        agentHosts: args.agentHosts,
         redisHost: nodes.host,
         redisPort: nodes.port,
         ...nodes.agent,

@@ -122,6 +122,7 @@ function agentOf(config: StackConfig): AgentTuningArgs {
     journalSegmentBytes: replication.journal.segmentBytes,
     storageClassName: kubernetes.storageClass,
     storageSize: kubernetes.journalSize,
+    loadBalancerAnnotations: kubernetes.agentLoadBalancer,
     ...keptOf(config),
   };
 }
