@@ -4,6 +4,8 @@ export const Role = {
   Sentinel: 'sentinel',
   Agent: 'agent',
   Slots: 'slots',
+  /** redis_exporter of a managed Redis: elsewhere it is a container beside Redis. */
+  Exporter: 'exporter',
 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 

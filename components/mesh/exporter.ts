@@ -34,13 +34,12 @@ const caDir = '/etc/redis-ca';
 const caKey = 'ca.crt';
 
 /**
- * redis_exporter of a managed Redis, in a pod of its own, for nothing of ours runs beside the server. It has the labels of a Redis pod: alerts,
- * monitors and policies find it as they find a node.
+ * redis_exporter of a managed Redis, in a pod of its own, for nothing of ours runs beside the server.
  */
 export function createExporter(parent: pulumi.Resource, name: string, o: ExporterOptions): void {
   const { region, namespace, caPem } = o;
-  const labels = labelsOf(Role.Redis, region);
-  const matchLabels = selectorOf(Role.Redis, region);
+  const labels = labelsOf(Role.Exporter, region);
+  const matchLabels = selectorOf(Role.Exporter, region);
   const metadata = { name, namespace, labels };
   const ca =
     caPem === undefined

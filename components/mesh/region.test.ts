@@ -169,16 +169,18 @@ describe.each(['elasticache', 'aliyun', 'tencent'] as const)('on %s', (service) 
     expect(JSON.stringify(spec('agent').ingress)).not.toContain('sentinel');
   });
 
-  test('its exporter is found as a pod of Redis is', () => {
+  test('its exporter is what is scraped', () => {
     const { selector, template } = made.find('redis-exporter', ':Deployment').inputs['spec'] as {
       selector: { matchLabels: object };
       template: { metadata: { labels: object }; spec: { containers: { env: { name: string; value?: string }[] }[] } };
     };
     expect(selector.matchLabels).toEqual({
       'app.kubernetes.io/part-of': 'meridian',
-      'app.kubernetes.io/component': 'redis',
+      'app.kubernetes.io/component': 'exporter',
       'meridian.redis/region': 'west',
     });
+    expect(made.find('redis-monitoring-redis').inputs['spec']).toMatchObject({ selector });
+    expect(made.find('redis-exporter', ':NetworkPolicy').inputs['spec']).toMatchObject({ podSelector: selector });
     expect(template.metadata.labels).toMatchObject(selector.matchLabels);
     const env = Object.fromEntries(template.spec.containers[0]!.env.map(({ name, value }) => [name, value]));
     expect(env['REDIS_ADDR']).toMatch(/^rediss:\/\/.*:6379$/);

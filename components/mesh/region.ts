@@ -127,6 +127,7 @@ export class RedisRegion extends pulumi.ComponentResource {
             topologyOf(graph),
             members.map((member) => member.name),
           ),
+          managed,
           isDataStack: args.redis?.use !== RedisUse.Cache,
           minReplicasToWrite: nodes.minReplicasToWrite,
           minReplicasMaxLagSeconds: args.redis?.minReplicasMaxLagSeconds,

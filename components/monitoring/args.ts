@@ -11,6 +11,8 @@ export interface RedisMonitoringArgs extends MonitoringTuningArgs {
   namespace: pulumi.Input<string>;
   /** Regions that its agent has links to, such as `peersOf` says. The lag of each must be known, else there is an alert. */
   peers: string[];
+  /** Redis is a provider's: its exporter is a pod by itself, as RedisRegion makes one, and not beside each node. Default: false. */
+  managed?: boolean;
 }
 
 /** What can be chosen about a region's monitoring: all of it has a default. */

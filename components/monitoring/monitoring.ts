@@ -74,7 +74,8 @@ export class RedisMonitoring extends pulumi.ComponentResource {
         childOptions(this),
       );
     };
-    scrape('redis', Role.Redis, defaultAlertSettings.redisJob, args.exporterPortName ?? 'http-metrics', false);
+    const exporterRole = args.managed === true ? Role.Exporter : Role.Redis;
+    scrape('redis', exporterRole, defaultAlertSettings.redisJob, args.exporterPortName ?? 'http-metrics', false);
     // Agents say their region themselves; it is the same one.
     scrape('agents', Role.Agent, defaultAlertSettings.agentJob, args.agentPortName ?? 'http-admin', true);
 

@@ -147,7 +147,7 @@ export class RedisNetworkPolicy extends pulumi.ComponentResource {
           ingress: [{ from: [monitoring], ports: tcp(exporterPort) }],
           egress: [toRedis],
         },
-        selectorOf(Role.Redis, region),
+        selectorOf(Role.Exporter, region),
       );
     else createForPods();
     create(
