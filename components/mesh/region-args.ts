@@ -22,7 +22,7 @@ export const RegionBackend = {
   Aliyun: 'aliyun',
   /** Tencent Cloud: TencentRedis. */
   Tencent: 'tencent',
-  /** Processes of one machine. They are started together, so that a single region is refused. */
+  /** Processes of one machine. They are started together, by LocalMesh, so that a single region is refused. */
   Local: 'local',
 } as const;
 export type RegionBackend = (typeof RegionBackend)[keyof typeof RegionBackend];
@@ -137,7 +137,7 @@ export function placeIssues(
       false,
       `${at}backend`,
       backend,
-      'a backend that has one region by itself: the processes of one machine are started together',
+      'a backend that has one region by itself: the processes of one machine are started together, by LocalMesh',
     );
   const managed = isManaged(backend);
   const only = (key: 'redisCidrs' | 'redisCaPem'): ConfigIssue[] =>
