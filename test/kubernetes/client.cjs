@@ -12,6 +12,8 @@ const stateFile = '/tmp/state.json';
 const stopFile = '/tmp/stop';
 const answerMs = 3000;
 const pauseMs = 20;
+/** A longer time without an acknowledged write is noted. */
+const gapMs = 1000;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const encode = (words) =>
@@ -97,7 +99,7 @@ class Connection {
 const replicasWanted = Number(process.env.WAIT ?? 2);
 
 async function write() {
-  const state = { attempts: 0, acknowledged: [], unconfirmed: 0, errors: {}, longestGapMs: 0 };
+  const state = { attempts: 0, acknowledged: [], unconfirmed: 0, errors: {}, gapsMs: [] };
   const errors = state.errors;
   let connection;
   let last = Date.now();
@@ -116,7 +118,7 @@ async function write() {
         ['WAIT', replicasWanted, 1000],
       );
       if (replies.at(-1) >= replicasWanted) {
-        state.longestGapMs = Math.max(state.longestGapMs, Date.now() - last);
+        if (Date.now() - last > gapMs) state.gapsMs.push(Date.now() - last);
         last = Date.now();
         state.acknowledged.push(n);
       } else state.unconfirmed++;

@@ -13,7 +13,8 @@ export interface Written {
   readonly unconfirmed: number;
   /** How often each error was met. */
   readonly errors: Readonly<Record<string, number>>;
-  readonly longestGapMs: number;
+  /** Times of more than a second without an acknowledged write. */
+  readonly gapsMs: readonly number[];
   readonly stopped?: boolean;
 }
 

@@ -55,11 +55,12 @@ export async function breakMesh(mesh: DeployedMesh, clients: Clients, say: Say):
 /** Ends the writing, and waits until all regions hold the same. @throws Error with what is wrong */
 export async function settle(mesh: DeployedMesh, clients: Clients, say: Say): Promise<void> {
   const written = await clients.stop();
-  for (const [region, { attempts, acknowledged, unconfirmed, errors, longestGapMs }] of written) {
+  for (const [region, { attempts, acknowledged, unconfirmed, errors, gapsMs }] of written) {
     const failed = Object.values(errors).reduce((sum, n) => sum + n, 0);
+    const gaps = gapsMs.map((ms) => (ms / 1000).toFixed(1)).join(', ');
     say(
       `${region}: ${attempts} rounds of writes, ${acknowledged.length} acknowledged, ${unconfirmed} unconfirmed, ${failed} failed; ` +
-        `at most ${(longestGapMs / 1000).toFixed(1)} s without one`,
+        `without any for ${gaps || '0'} s`,
     );
   }
   const deadline = Date.now() + 60_000;

@@ -86,13 +86,15 @@ export const topologies = {
     ),
 } as const;
 
-/** A stack as in production, but in one cluster: the strictest of everything. */
+/** A stack as in production, but in one cluster: the strictest of everything, with traffic rules and monitoring. */
 export const prodSettings: readonly string[] = [
   'meridian:kubernetes.protect=true',
   'meridian:kubernetes.spread=required',
   'meridian:kubernetes.serviceMesh=sidecar',
   'meridian:kubernetes.storageClass=gp3',
-  'meridian:traffic={"distribute":{"us-west-2":{"us-west-2":70,"eu-central-1":20,"ap-northeast-1":10}}}',
+  'meridian:monitoring.operator=true',
+  'meridian:traffic.host=redis.mesh.internal',
+  'meridian:traffic.distribute={"us-west-2":{"us-west-2":70,"eu-central-1":20,"ap-northeast-1":10}}',
 ];
 
 /** Renders a stack by the command. @throws Error with what it said */
