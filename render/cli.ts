@@ -70,6 +70,13 @@ async function main(options: Options): Promise<void> {
   if (rendered.manifests.length === 0)
     throw new RenderError(`stack ${stack} has nothing on Kubernetes; allowed: regions with backend kubernetes`);
 
+  // An address that a provider gives would be left out of the manifests without a word.
+  if (rendered.others.length > 0)
+    throw new RenderError(
+      `stack ${stack} has ${rendered.others.length} resources of other providers, such as ${rendered.others[0] ?? ''}, whose addresses nobody ` +
+        'knows before they are there; allowed: a stack with all of its regions on Kubernetes. Deploy this one by `pulumi up`.',
+    );
+
   const mark = `# Rendered from stack ${stack} of Meridian; changes here are lost.\n`;
   const files = new Map(rendered.manifests.map((manifest) => [manifest.file, mark + textOf(manifest)]));
   const removed = writeFolder(path.resolve(out), files, mark, secrets ? 0o600 : 0o644);
@@ -82,29 +89,20 @@ function textOf(manifest: Manifests['manifests'][number]): string {
   return yamlOf(manifest, isReferring ? [`References, not values: ${manifest.references.join(', ')}.`] : []);
 }
 
-const listing = ({ manifests, others }: Manifests) => ({
+const listing = ({ manifests }: Manifests) => ({
   manifests: manifests.map(({ object: _, context, namespace, ...shown }) => ({
     ...shown,
     ...(context === undefined ? {} : { context }),
     ...(namespace === undefined ? {} : { namespace }),
   })),
-  others,
 });
 
-function say(
-  { stack, out, secrets, state }: Options,
-  { manifests, others }: Manifests,
-  removed: readonly string[],
-): void {
+function say({ stack, out, secrets, state }: Options, { manifests }: Manifests, removed: readonly string[]): void {
   const contexts = [...new Set(manifests.map(({ context }) => context))];
   const references = manifests.flatMap((manifest) => manifest.references);
   console.log(
     `Stack ${stack}: ${manifests.length} manifests in ${out}${removed.length > 0 ? `, ${removed.length} old ones removed` : ''}.`,
   );
-  if (others.length > 0)
-    console.log(
-      `${others.length} resources are not on Kubernetes; only \`pulumi up\` makes them: ${others.slice(0, 3).join(', ')} …`,
-    );
   if (references.length > 0)
     console.log(`${references.length} values of Secrets are references; --secrets writes the values.`);
   if (secrets && state === undefined)

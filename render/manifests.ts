@@ -41,7 +41,7 @@ const publicKeys = new Set(['username', 'tls.crt', 'ca.crt']);
 export interface Manifests {
   /** By file. */
   readonly manifests: readonly Manifest[];
-  /** Resources of other providers, `type name`: they are no objects of Kubernetes. */
+  /** Resources of other providers, `type name`: they are no objects of Kubernetes, and what they would be known by is missing in those that are. */
   readonly others: readonly string[];
 }
 

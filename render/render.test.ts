@@ -256,6 +256,10 @@ describe('npm run render', () => {
     [['--stack', 'nix', '--out', 'x'], /Pulumi\.nix\.yaml: there is no such file/],
     [['--out', 'x'], /required option '--stack <name>'/],
     [['--stack', 'local', '--out', 'x'], /stack local has nothing on Kubernetes/],
+    [
+      ['--stack', 'prod', '--out', 'x', '--set', 'meridian:kubernetes.agentImage=a'],
+      /stack prod has \d+ resources of other providers, such as aws:/,
+    ],
     [['--stack', 'dev', '--out', 'x', '--set', 'image=1'], /--set image=1: allowed: key=value/],
     [['--stack', 'dev', '--out', 'x', '--set', 'meridian:redis.maxmemory=2gb'], /75 % of memoryLimit/],
   ])('%j is refused in one line', (args, message) => {

@@ -10,7 +10,16 @@ import { kubectl } from './kubectl';
 import { DeployedMesh, strictly } from './mesh';
 import { applyAgain, breakMesh, settle } from './scenario';
 import { checkClusterTopology } from './topologies';
-import { dryRun, type Images, inFolder, prodSettings, renderProgram, renderStack, topologies } from './variants';
+import {
+  dryRun,
+  type Images,
+  inFolder,
+  inNamespaces,
+  renderProgram,
+  renderStack,
+  stacks,
+  topologies,
+} from './variants';
 
 interface Options {
   readonly agentImage?: string;
@@ -97,19 +106,21 @@ const regions: readonly Region[] = regionNames.map((name) => ({
 }));
 
 async function checkVariants(images: Images): Promise<void> {
-  await inFolder((dir) => {
-    const settings = prodSettings.flatMap((setting) => ['--set', setting]);
-    renderStack(dir, ['--stack', 'dev', ...settings]);
-    dryRun('a stack as in production', dir, namespacesOf(regions), say);
+  const spaces = Object.keys(topologies).map((topology) => `meridian-${topology}`);
+  await inNamespaces([...namespacesOf(regions), ...spaces], async () => {
+    for (const [what, args] of Object.entries(stacks)) {
+      await inFolder((dir) => {
+        renderStack(dir, args);
+        dryRun(what, dir, say);
+      });
+    }
+    for (const [topology, makeProgram] of Object.entries(topologies)) {
+      await inFolder(async (dir) => {
+        await renderProgram(makeProgram(images), dir);
+        dryRun(`topology ${topology}`, dir, say);
+      });
+    }
   });
-  for (const [topology, makeProgram] of Object.entries(topologies)) {
-    await inFolder(async (dir) => {
-      await renderProgram(makeProgram(images), dir);
-      dryRun(`topology ${topology}`, dir, [`meridian-${topology}`], say);
-    });
-  }
-  // Namespaces of the same names are made next.
-  kubectl(['wait', '--for=delete', ...namespacesOf(regions).map((name) => `namespace/${name}`), '--timeout=120s']);
 }
 
 async function checkMesh(options: Options): Promise<void> {

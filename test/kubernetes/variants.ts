@@ -86,16 +86,17 @@ export const topologies = {
     ),
 } as const;
 
-/** A stack as in production, but in one cluster: the strictest of everything, with traffic rules and monitoring. */
-export const prodSettings: readonly string[] = [
-  'meridian:kubernetes.protect=true',
-  'meridian:kubernetes.spread=required',
-  'meridian:kubernetes.serviceMesh=sidecar',
-  'meridian:kubernetes.storageClass=gp3',
-  'meridian:monitoring.operator=true',
-  'meridian:traffic.host=redis.mesh.internal',
-  'meridian:traffic.distribute={"us-west-2":{"us-west-2":70,"eu-central-1":20,"ap-northeast-1":10}}',
-];
+const anyImage = 'meridian:kubernetes.agentImage=registry.example.com/meridian@sha256:0';
+
+/** Stacks that one cluster is enough to check: the command's arguments, by what they are. */
+export const stacks: Readonly<Record<string, readonly string[]>> = {
+  'the production stack on Kubernetes': ['--stack', 'prod-kubernetes', '--set', anyImage],
+  'the dev stack with everything': [
+    ...['--stack', 'dev', '--set', 'meridian:kubernetes.protect=true', '--set', 'meridian:kubernetes.spread=required'],
+    ...['--set', 'meridian:kubernetes.serviceMesh=sidecar', '--set', 'meridian:traffic.host=redis.mesh.internal'],
+    ...['--set', 'meridian:monitoring.operator=true'],
+  ],
+};
 
 /** Renders a stack by the command. @throws Error with what it said */
 export function renderStack(dir: string, args: readonly string[]): void {
@@ -105,17 +106,21 @@ export function renderStack(dir: string, args: readonly string[]): void {
 }
 
 /** Lets the API server check manifests, strictly, without keeping them. @throws Error with what it refuses */
-export function dryRun(what: string, dir: string, namespaces: readonly string[], say: Say): void {
-  // What is in a namespace can be checked only where that is.
+export function dryRun(what: string, dir: string, say: Say): void {
+  const lines = kubectl([...strictly, '--dry-run=server', '-R', '-f', dir])
+    .trim()
+    .split('\n');
+  say(`${what}: the API server accepts ${lines.length} objects`);
+}
+
+/** Namespaces that are there meanwhile: what is in one can be checked only where that is. */
+export async function inNamespaces(namespaces: readonly string[], use: () => Promise<void>): Promise<void> {
   const objects = namespaces.map((name) => `apiVersion: v1\nkind: Namespace\nmetadata: { name: ${name} }\n`);
   kubectl(['apply', '--server-side', '-f', '-'], objects.join('---\n'));
   try {
-    const lines = kubectl([...strictly, '--dry-run=server', '-R', '-f', dir])
-      .trim()
-      .split('\n');
-    say(`${what}: the API server accepts ${lines.length} objects`);
+    await use();
   } finally {
-    kubectl(['delete', 'namespace', ...namespaces, '--wait=false']);
+    kubectl(['delete', 'namespace', ...namespaces, '--timeout=120s']);
   }
 }
 
