@@ -19,13 +19,14 @@ import {
   summarise,
 } from './report';
 import { Place, type RedisServer } from './servers';
+import { measurePreviews, renderPreviews } from './preview';
 import { measureThroughput } from './throughput';
 
 interface Options {
   readonly seconds: number;
   readonly runs: number;
   readonly regions: number;
-  readonly only: readonly Measure[];
+  readonly only: readonly Measure[] | typeof PREVIEW;
   readonly peer?: string;
   readonly keys: number;
   readonly syncKeys: number;
@@ -46,10 +47,16 @@ function number(min: number, max: number): (text: string) => number {
   };
 }
 
-function measures(text: string): Measure[] {
+/** Of the stack's program, without a server: by itself, and not among the measures of replication. */
+const PREVIEW = 'preview';
+const PREVIEW_STACKS = ['prod', 'prod-kubernetes'];
+const PREVIEW_SIZES = [3, 10, 50];
+
+function measures(text: string): Measure[] | typeof PREVIEW {
+  if (text.trim() === PREVIEW) return PREVIEW;
   const wanted = text.split(',').map((each) => each.trim());
   const unknown = wanted.find((each) => !(MEASURES as readonly string[]).includes(each));
-  if (unknown !== undefined) throw new InvalidArgumentError(`of ${MEASURES.join(', ')}`);
+  if (unknown !== undefined) throw new InvalidArgumentError(`of ${MEASURES.join(', ')}; or ${PREVIEW}, alone`);
   return MEASURES.filter((measure) => wanted.includes(measure));
 }
 
@@ -71,7 +78,7 @@ function parse(args: readonly string[]): Options {
       'Measures replication between real Redis servers on this machine: operations a second one way and both ways,\n' +
         'lag at a fixed rate, a full sync, and what they cost in CPU and memory. See docs/benchmarks.md.',
     )
-    .option('--only <measures>', `of ${MEASURES.join(',')}`, measures, [...MEASURES])
+    .option('--only <measures>', `of ${MEASURES.join(',')}; or ${PREVIEW}, alone`, measures, [...MEASURES])
     .option('--seconds <n>', 'length of each load', number(1, 600), 10)
     .option('--runs <n>', 'times that each is measured; the median counts', number(1, 50), 3)
     .option('--regions <n>', 'regions of Meridian, all connected with each other', number(2, 8), 2)
@@ -126,6 +133,14 @@ const open = new Set<Place>();
 
 async function main(args: readonly string[]): Promise<void> {
   const options = parse(args);
+  const { only } = options;
+  if (only === PREVIEW) {
+    const previews = await measurePreviews(PREVIEW_STACKS, PREVIEW_SIZES);
+    const report = { version: 1, date: new Date().toISOString(), machine: machine(), previews };
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
+    process.stdout.write(`${renderPreviews(previews).join('\n')}\n`);
+    return;
+  }
   const redis = ensureRedisBinary({ log: say });
   if (options.profile !== undefined) mkdirSync(options.profile, { recursive: true });
   for (const [signal, status] of [
@@ -140,7 +155,7 @@ async function main(args: readonly string[]): Promise<void> {
   const runs: Run[] = [];
   const failures: Failure[] = [];
   for (let run = 1; run <= options.runs; run++)
-    for (const kind of options.only)
+    for (const kind of only)
       for (const system of ['meridian', ...(options.peer === undefined ? [] : ['redis-shake'])]) {
         // Only Meridian goes both ways.
         if (kind === 'both-ways' && system !== 'meridian') continue;

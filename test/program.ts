@@ -7,9 +7,10 @@ import { parse } from 'yaml';
 import * as components from '../components';
 import * as stackOfConfig from '../components/stack';
 import { type Deployment, deploy, type HarnessOptions } from '../components/testing';
+import { type Config } from '../bench/regions';
 import type * as Stack from '../index';
 
-export type Config = Record<string, string>;
+export { regionsOf, withRegionCount } from '../bench/regions';
 export type DeployedStack = Deployment<typeof Stack> & { readonly stack: typeof Stack };
 
 /** A deployment of the program with this config, in which objects are JSON text. */
@@ -37,25 +38,4 @@ export function configOf(stack: string): Config {
   return Object.fromEntries(
     Object.entries(config).map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]),
   );
-}
-
-export type Region = Record<string, unknown> & { name: string };
-
-export const regionsOf = (config: Config): Region[] => JSON.parse(config['meridian:regions'] ?? '[]') as Region[];
-
-/**
- * The same stack with so many regions: those that it has, and more like its first one.
- */
-export function withRegionCount(config: Config, count: number): Config {
-  const known = regionsOf(config);
-  const [model] = known;
-  if (model === undefined) throw new Error('a stack without regions');
-  const more = Array.from({ length: Math.max(0, count - known.length) }, (_, i): Region => {
-    const name = `region-${known.length + i + 1}`;
-    const { primary: _primary, ...like } = model;
-    // Whatever says the model's name says this one's.
-    return JSON.parse(JSON.stringify(like).replaceAll(model.name, name)) as Region;
-  });
-  const regions = [...known, ...more].slice(0, count).map(({ weight: _, ...region }) => region);
-  return { ...config, 'meridian:regions': JSON.stringify(regions) };
 }
