@@ -18,6 +18,11 @@ module.exports = {
       },
     ],
   },
+  // As in tsconfig.json.
+  moduleNameMapper: {
+    '^meridian-redis$': '<rootDir>/components/index.ts',
+    '^meridian-redis/model$': '<rootDir>/model/index.ts',
+  },
   // Integration tests start real servers; their time is spent waiting for processes, not computing.
   testTimeout: 60_000,
   maxWorkers: 2,
