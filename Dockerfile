@@ -19,4 +19,4 @@ USER 999:999
 # Peers (gRPC over mutual TLS), admin (/healthz, /readyz, /metrics), what Redis sees as a replica.
 EXPOSE 7600 7601 7602
 # As components/agent has it.
-CMD ["node", "--max-semi-space-size=1", "--initial-old-space-size=32", "/app/dist/agent/main.js", "--config", "/etc/meridian/config/agent.json"]
+CMD ["node", "--max-semi-space-size=1", "--heap-growing-percent=150", "/app/dist/agent/main.js", "--config", "/etc/meridian/config/agent.json"]
