@@ -8,7 +8,7 @@ import { Clients, type Region } from './clients';
 import { collectDiagnostics, namespacesOf } from './diagnostics';
 import { kubectl } from './kubectl';
 import { DeployedMesh, strictly } from './mesh';
-import { applyAgain, breakMesh, settle } from './scenario';
+import { applyAgain, breakMesh, checkProcesses, settle } from './scenario';
 import { checkClusterTopology } from './topologies';
 import {
   dryRun,
@@ -47,7 +47,7 @@ const image = (name: string, of: string): Option =>
 const program = new Command('e2e:kubernetes')
   .description(
     'Deploys the dev stack into the cluster of KUBECONFIG, breaks it while clients write, and compares what all regions hold. ' +
-      'Takes about six minutes; uses the namespaces redis-* and meridian-*, and removes them at the end. Needs kubectl, and Go for the CRDs.',
+      'Takes about four minutes; uses the namespaces redis-* and meridian-*, and removes them at the end. Needs kubectl, and Go for the CRDs.',
   )
   .addOption(image('agent', 'the agent (default: as in Pulumi.dev.yaml)'))
   .addOption(image('redis', 'Redis (default: as in Pulumi.dev.yaml)'))
@@ -142,6 +142,7 @@ async function checkMesh(options: Options): Promise<void> {
       say('clients write in all regions');
       await breakMesh(mesh, clients, say);
       await settle(mesh, clients, say);
+      await checkProcesses(mesh, say);
       renderStack(manifests, args);
       applyAgain(mesh, say);
     } catch (error) {

@@ -78,6 +78,19 @@ async function compare(mesh: DeployedMesh, clients: Clients, written: ReadonlyMa
   return { wrong: verdict(contents, written), keys: Object.keys([...contents.values()][0] ?? {}).length };
 }
 
+/** Probes have run for minutes by now. @throws Error where what they left behind was not taken in */
+export async function checkProcesses(mesh: DeployedMesh, say: Say): Promise<void> {
+  const counts = await Promise.all(
+    mesh.regions.flatMap((region) => [
+      mesh.zombies(region, `${region.redis}-1`, 'redis'),
+      mesh.zombies(region, `${region.redis}-sentinel-1`, 'sentinel'),
+    ]),
+  );
+  // One may have ended at this very moment.
+  if (Math.max(...counts) > 2) throw new Error(`processes that nobody took in, by container: ${counts.join(', ')}`);
+  say('nothing is left of the processes of probes');
+}
+
 /** Applies the same manifests once more. @throws Error where that changed an object, or moved a pod */
 export function applyAgain(mesh: DeployedMesh, say: Say): void {
   const [versions, pods] = [mesh.versions(), mesh.podVersions()];
