@@ -2,6 +2,7 @@ import { type AgentConfigInput } from '../agent/config';
 import { certificateFiles } from './certificates';
 import { type RegionLayout, type StackLayout } from './layout';
 import { loopback } from './ports';
+import { Capture, regionCapture } from '../model';
 import { agentUser } from './redis-conf';
 
 export interface AgentConfigOptions {
@@ -15,13 +16,23 @@ export interface AgentConfigOptions {
 export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions): string {
   const { replication } = layout.config;
   const at = (port: number): { host: string; port: number } => ({ host: loopback, port });
+  const isReplica = regionCapture(region.config) === Capture.Psync;
   const { ca, cert, key } = certificateFiles(layout, region.name);
   const config: AgentConfigInput = {
     stack: layout.stack,
     region: region.name,
     members: layout.regions.map(({ name, weight, primary }) => ({ name, weight, primary })),
-    redis: { ...at(region.redis.port), username: agentUser, passwordFile: layout.dir.agentPassword },
-    listen: { peer: at(region.agent.peerPort), admin: at(region.agent.adminPort), replica: at(region.agent.redisPort) },
+    redis: {
+      ...at(region.redis.port),
+      username: agentUser,
+      passwordFile: layout.dir.agentPassword,
+      ...(isReplica ? {} : { capture: Capture.Notifications }),
+    },
+    listen: {
+      peer: at(region.agent.peerPort),
+      admin: at(region.agent.adminPort),
+      ...(isReplica ? { replica: at(region.agent.redisPort) } : {}),
+    },
     peers: [...peers],
     tls: { caFile: ca, certFile: cert, keyFile: key },
     stateDir: region.agent.data,

@@ -70,6 +70,22 @@ test('min-replicas-to-write counts the agent in semi-sync only, and never more r
   expect([of('async', 0), of('async', 1), of('semi-sync', 0), of('semi-sync', 1)]).toEqual(['1', '0', '2', '1']);
 });
 
+test('a region by notifications reports everything, and its agent may do what it may at a managed service', () => {
+  const stack = layout('/tmp/x', {
+    regions: [
+      { name: 'a', weight: 60, primary: true, backend: 'local', replicas: 1, capture: 'notifications' },
+      { name: 'b', weight: 40, backend: 'local', replicas: 0 },
+    ],
+    replication: { mode: 'async', acceptWholeKeyMerge: true },
+  });
+  const lines = render(stack).split('\n');
+  expect(lines.filter((line) => line.startsWith('notify-'))).toEqual(['notify-keyspace-events AKE']);
+  expect(lines.find((line) => line.startsWith(`user ${agentUser} `))).toMatch(/ -@all \+@read .*\+psubscribe/);
+  // Replicas are no agents: they follow as somebody who may.
+  expect(lines).toEqual(expect.arrayContaining(['masteruser default', 'min-replicas-to-write 1']));
+  expect(render(stack, 1)).toContain('notify-keyspace-events Egxe\n');
+});
+
 test("users' passwords stand there as digests only", () => {
   const conf = render(layout('/tmp/x'));
   expect(conf).not.toContain(secrets.password);

@@ -1,4 +1,12 @@
-import { agentDirectives, type StackConfig, maxmemoryPolicy, minReplicasToWrite } from '../model';
+import {
+  Capture,
+  directivesFor,
+  maxmemoryPolicy,
+  minReplicasToWrite,
+  notificationAgentRules,
+  regionCapture,
+  type StackConfig,
+} from '../model';
 import { type NodeLayout, type RegionLayout } from './layout';
 import { loopback } from './ports';
 import { type RedisBinary } from './redis-binary';
@@ -27,6 +35,9 @@ export function renderRedisConf({ config, region, node, binary, secrets, agents 
   // In semi-sync the agent is one of those that must be there.
   const minReplicas = minReplicasToWrite(agents ? config : withoutSemiSync(config), region.config);
   const isReplica = node !== region.redis;
+  const capture = regionCapture(region.config);
+  // As at a managed service: the agent may do there what it needs, and cannot even ask for the stream.
+  const isManaged = capture === Capture.Notifications;
   const password = `#${sha256(secrets.password)}`;
   const { outputBuffer: buffer, backlog, disklessSync } = redis;
   const lines = [
@@ -50,7 +61,7 @@ export function renderRedisConf({ config, region, node, binary, secrets, agents 
     `maxmemory-policy ${maxmemoryPolicy(redis)}`,
     '',
     '# What the agent reads the stream by.',
-    ...agentDirectives,
+    ...directivesFor(capture),
     '',
     '# The agent is a replica: what it may miss and still go on from, and how far it may fall behind.',
     `repl-backlog-size ${backlog.size}`,
@@ -70,9 +81,9 @@ export function renderRedisConf({ config, region, node, binary, secrets, agents 
       ([name, rules]) =>
         `user ${name} on ${password} ~* &* -@all +@connection +@transaction -@dangerous ${rules.join(' ')}`,
     ),
-    `user ${agentUser} on #${sha256(secrets.agentPassword)} ~* &* +@all`,
-    `masteruser ${agentUser}`,
-    `masterauth ${quote(secrets.agentPassword)}`,
+    `user ${agentUser} on #${sha256(secrets.agentPassword)} ${isManaged ? notificationAgentRules.join(' ') : '~* &* +@all'}`,
+    `masteruser ${isManaged ? 'default' : agentUser}`,
+    `masterauth ${quote(isManaged ? secrets.password : secrets.agentPassword)}`,
     ...(isReplica ? [`replicaof ${loopback} ${region.redis.port}`, 'replica-read-only yes'] : []),
   ];
   return `${lines.join('\n')}\n`;

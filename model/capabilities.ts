@@ -248,6 +248,11 @@ export function captureOf(service: Service): Capture {
   return capabilities[service].psync.is ? Capture.Psync : Capture.Notifications;
 }
 
+/** The same of a region of a stack's config, which may choose where its backend has both. */
+export function regionCapture({ backend, capture }: { readonly backend: Backend; readonly capture?: Capture | undefined }): Capture {
+  return capture ?? captureOf(backend);
+}
+
 interface RegionOfBackend {
   readonly name: string;
   readonly backend: Backend;

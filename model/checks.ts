@@ -1,6 +1,6 @@
 import { type z } from 'zod';
 
-import { captureOf, regionIssues } from './capabilities';
+import { captureOf, regionCapture, regionIssues } from './capabilities';
 import { Capture } from './capture';
 import { type ConfigIssue, pathOf, show, suggest } from './explain';
 import { type Backend, type regionSchema } from './regions';
@@ -109,6 +109,13 @@ function checkRegions(regions: readonly Region[], issues: ConfigIssue[]): void {
         allowed: 'only with backend local',
       });
     }
+    if (region.capture !== undefined && !isLocal(region) && region.capture !== captureOf(region.backend)) {
+      issues.push({
+        path: path(i, 'capture'),
+        found: `${region.capture}, with backend ${region.backend}`,
+        allowed: `${captureOf(region.backend)}: only with backend local there is a choice`,
+      });
+    }
     if (region.replicasMax < region.replicas) {
       issues.push({
         path: path(i, 'replicasMax'),
@@ -143,8 +150,8 @@ function checkReplication(
       allowed: `1 to ${regions.length - 1}, the other regions`,
     });
   }
-  const withoutStream = regions.filter(({ backend }) => captureOf(backend) === Capture.Notifications);
-  const theirs = withoutStream.map(({ name, backend }) => `${name} (${backend})`).join(', ');
+  const withoutStream = regions.filter((region) => regionCapture(region) === Capture.Notifications);
+  const theirs = withoutStream.map(({ name, backend, capture }) => `${name} (${capture ?? backend})`).join(', ');
   if (withoutStream.length > 0 && !replication.acceptWholeKeyMerge) {
     issues.push({
       path: path('acceptWholeKeyMerge'),

@@ -491,6 +491,37 @@ test.each<[string, unknown, ConfigIssue]>([
     { path: 'meridian:traffic.shift[0].to', found: '"eu-central-1"', allowed: 'a region that is not drained' },
   ],
   [
+    'capture by notifications without leave',
+    {
+      regions: [
+        { name: 'a', primary: true, backend: 'local' },
+        { name: 'b', backend: 'local', capture: 'notifications' },
+      ],
+      replication: { mode: 'async' },
+    },
+    {
+      path: 'meridian:replication.acceptWholeKeyMerge',
+      found: 'false, with b (notifications)',
+      allowed:
+        'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
+    },
+  ],
+  [
+    'notifications where there is a stream',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', capture: 'notifications' },
+      ],
+      replication: { mode: 'async', acceptWholeKeyMerge: true },
+    },
+    {
+      path: 'meridian:regions[1].capture',
+      found: 'notifications, with backend kubernetes',
+      allowed: 'psync: only with backend local there is a choice',
+    },
+  ],
+  [
     'journal files as large as the journal',
     having('replication', { journal: { maxBytes: '128mb' } }),
     {

@@ -19,6 +19,7 @@ export {
   demandIssues,
   type Demands,
   type Fact,
+  regionCapture,
   regionIssues,
   type Service,
   serviceOf,
@@ -42,7 +43,7 @@ export {
   type TrafficConfig,
   withRegions,
 } from './config';
-export { agentDirectives } from './directives';
+export { agentDirectives, directivesFor } from './directives';
 export { type ConfigIssue, formatIssues } from './explain';
 export { minReplicas } from './min-replicas';
 export { type Backend } from './regions';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { Capture } from './capture';
 import { choice, flag, namespaceName, section, text, whole } from './fields';
 
 /** How a region's Redis comes to be. */
@@ -111,6 +112,11 @@ export const regionSchema = section({
    * `replication.acceptWholeKeyMerge`. Default: kubernetes.
    */
   backend: backend.default('kubernetes'),
+  /**
+   * How the sync agent learns what clients write here (docs/managed.md): `notifications` in a region with backend `local` is for trying out what a
+   * managed Redis does; elsewhere the backend decides. Default: psync where the backend has it, else notifications.
+   */
+  capture: choice(Capture.Psync, Capture.Notifications).optional(),
   /** The cloud's name of the region, where `name` is another. Default: `name`. */
   providerRegion: text(/^[a-z0-9-]+$/, "the provider's name of a region, such as us-west-2").optional(),
   /** Istio's locality, `region`, `region/zone` or `region/zone/subzone`, for traffic. Default: `providerRegion`. */

@@ -51,6 +51,8 @@ export interface MeshOptions {
   replicas?: number;
   /** Changes an agent's config before it is written. */
   configure?: (config: AgentConfigInput) => void;
+  /** Regions that capture by keyspace notifications, with an agent's user that may do no more than at a managed service. Default: none. */
+  notifications?: readonly string[];
   /** More lines of redis.conf. */
   redisConf?: readonly string[];
 }
@@ -498,8 +500,9 @@ async function layOut(options: MeshOptions, dir: ReturnType<typeof stateDirOf>):
       primary: i === 0,
       backend: 'local',
       replicas: options.replicas ?? 0,
+      ...(options.notifications?.includes(name) === true ? { capture: 'notifications' } : {}),
     })),
-    replication: { mode: 'async' },
+    replication: { mode: 'async', acceptWholeKeyMerge: options.notifications !== undefined },
     redis: { maxmemory: '1gb', appendfsync: 'everysec', minReplicas: { toWrite: 0 } },
     security: { tls: false },
   });
