@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admin, startAdmin } from './admin';
 import { ApplyError } from './apply/applier';
-import { Backoff, type Located, Locator, ReplicaPort } from './capture';
+import { Backoff, captureMetrics, type Located, Locator, ReplicaPort } from './capture';
 import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
 import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
@@ -105,7 +105,7 @@ export class Agent {
             Buffer.from(JSON.stringify(this.session?.standing() ?? { established: false, hopeless: false })),
           ),
         snapshot: () => serveSnapshot(this.donor()),
-        digests: () => serveDigests(this.donor()),
+        digests: (payload) => serveDigests(this.donor(), payload),
         values: (payload) => serveValues(this.donor(), payload),
         names: (payload) => serveNames(this.donor(), payload),
         offer: (payload) => takeOffer(this.donor().connection, payload),
@@ -181,6 +181,8 @@ export class Agent {
     metrics.journalSegments.from(() => journal.segments);
     metrics.windowKeys.from(() => this.session?.core.window.keys ?? 0);
     metrics.windowOperations.from(() => this.session?.core.operations ?? 0);
+    if (redis.capture === 'notifications')
+      metrics.capture = captureMetrics(metrics.registry, () => this.session?.keyspace ?? null);
     for (const peer of config.peers) metrics.link(peer.region);
   }
 

@@ -262,3 +262,28 @@ test("Sentinel logs in to the replica port by its own password, else by the agen
     fs.rmSync(dir, { recursive: true });
   }
 });
+
+test('capture by notifications: what it is, and what it excludes', () => {
+  expect(parseAgentConfig(least).redis).toMatchObject({
+    capture: 'psync',
+    scan: { keysPerSecond: 2000, bytesPerSecond: 8 * 1024 ** 2 },
+  });
+  const redis = { port: 6379, capture: 'notifications' };
+  const replication = { mode: 'async' };
+  expect(parseAgentConfig({ ...least, redis, replication }).redis.capture).toBe('notifications');
+  expect(refused({ redis, listen: { ...least.listen, replica: { port: 7002 } } })).toEqual([
+    {
+      path: 'replication.mode',
+      found: 'semi-sync, with redis.capture notifications',
+      allowed: 'async: nothing can be held back there',
+    },
+    {
+      path: 'listen.replica',
+      found: 'a mapping, with redis.capture notifications',
+      allowed: 'nothing: the agent is no replica there',
+    },
+  ]);
+  expect(refused({ redis: { ...redis, capture: 'scan' } })).toEqual([
+    { path: 'redis.capture', found: '"scan"', allowed: 'psync, notifications' },
+  ]);
+});

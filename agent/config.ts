@@ -92,6 +92,18 @@ const schema = section({
     sentinelName: text("the primary's name at its Sentinels").optional(),
     /** Log in to the Sentinels as to Redis, over TLS where Redis has it. Default: false, neither. */
     sentinelLogin: z.boolean('true or false').default(false),
+    /**
+     * How the agent learns what clients wrote: as a replica (`psync`), or, where the service refuses that, by keyspace notifications, with
+     * the keys read back (`notifications`; see docs/managed.md for what that can't do). Default: psync.
+     */
+    capture: choice(['psync', 'notifications']).default('psync'),
+    /** With capture `notifications`: the scan for what was not notified. Each key is read once in a round. */
+    scan: section({
+      /** Keys looked at in a second. Default: 2000: a million keys in 8 minutes, for about 1 % of one core of Redis. */
+      keysPerSecond: whole(1, 1_000_000, 'keys a second').default(2000),
+      /** Bytes that they have, in a second. Default: 8 MiB. */
+      bytesPerSecond: whole(KIB, 16 * GIB, 'bytes a second').default(8 * MIB),
+    }).prefault({}),
     /** Number of databases, as in the server's config. Default: 16. */
     databases: whole(1, 10_000, 'databases').default(16),
   }),
@@ -154,6 +166,16 @@ const schema = section({
     inboxBytes: whole(MIB, 4 * GIB, 'bytes').default(16 * MIB),
     /** Bytes of the replication stream that wait in memory; more go to a temporary file. Default: 4 MiB. */
     spoolBytes: whole(MIB, 4 * GIB, 'bytes').default(4 * MIB),
+    /**
+     * With capture `notifications`: keys of which the agent knows what they held last, at about 150 bytes of its memory each; with more
+     * keys in Redis it stops. Default: 10,000,000.
+     */
+    knownKeysMax: whole(1000, 250_000_000, 'keys').default(10_000_000),
+    /**
+     * With capture `notifications`: memory for what hashes, sets and sorted sets held last, those written last first. A change of one that is
+     * there travels by element; of another as a whole. Default: 64 MiB.
+     */
+    lastValuesBytes: whole(0, 64 * GIB, 'bytes').default(64 * MIB),
   }).prefault({}),
   log: section({
     /** Default: MERIDIAN_LOG_LEVEL, else info. */
@@ -275,6 +297,13 @@ function check(config: AgentConfig): ConfigIssue[] {
       tls.certFile === undefined ? 'keyFile without certFile' : 'certFile without keyFile',
       'both or none',
     );
+  if (config.redis.capture === 'notifications') {
+    // Both need the agent to be a replica of its Redis, which it is not there.
+    if (config.replication.mode === 'semi-sync')
+      add('replication.mode', 'semi-sync, with redis.capture notifications', 'async: nothing can be held back there');
+    if (config.listen.replica !== undefined)
+      add('listen.replica', 'a mapping, with redis.capture notifications', 'nothing: the agent is no replica there');
+  }
   if (config.journal.segmentBytes * 4 > config.journal.bytesMax)
     add(
       'journal.segmentBytes',

@@ -2,6 +2,7 @@
  * The agent's metrics for Prometheus. Every series carries the label `region`. Counters are raised once per batch;
  * gauges that somebody else knows (sizes of the journal and the window) are asked for when they are scraped.
  */
+import type { CaptureMetrics } from './capture';
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 
 /** A gauge with a source that is asked at every scrape. */
@@ -43,6 +44,8 @@ export interface AgentMetrics {
   fullSync(kind: string): void;
   /** 1 at this state, 0 at every state that was there before. */
   state(state: string): void;
+  /** Of capture by notifications; null where the agent reads the replication stream. */
+  capture: CaptureMetrics | null;
   readonly windowKeys: SampledGauge;
   readonly windowOperations: SampledGauge;
   readonly journalBytes: SampledGauge;
@@ -159,6 +162,7 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
       states.set({ state }, 1);
       current = state;
     },
+    capture: null,
     windowKeys: sampled('meridian_window_keys', 'Keys with operations that not every region has seen.'),
     windowOperations: sampled('meridian_window_operations', 'Operations that not every region has seen.'),
     journalBytes: sampled('meridian_journal_bytes', 'Bytes of the journal on disk.'),

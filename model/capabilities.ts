@@ -249,7 +249,13 @@ export function captureOf(service: Service): Capture {
 }
 
 /** The same of a region of a stack's config, which may choose where its backend has both. */
-export function regionCapture({ backend, capture }: { readonly backend: Backend; readonly capture?: Capture | undefined }): Capture {
+export function regionCapture({
+  backend,
+  capture,
+}: {
+  readonly backend: Backend;
+  readonly capture?: Capture | undefined;
+}): Capture {
   return capture ?? captureOf(backend);
 }
 

@@ -148,7 +148,12 @@ export function withRegions(config: StackConfig, wanted: number | readonly strin
     chosen.findIndex((region) => region?.primary),
   );
   const regions = names.map((name, i) => ({
-    ...(chosen[i] ?? { backend: model?.backend, capture: model?.capture, replicas: model?.replicas, replicasMax: model?.replicasMax }),
+    ...(chosen[i] ?? {
+      backend: model?.backend,
+      capture: model?.capture,
+      replicas: model?.replicas,
+      replicasMax: model?.replicasMax,
+    }),
     name,
     weight: weights[i],
     primary: i === primaryAt,

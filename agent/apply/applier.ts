@@ -50,6 +50,28 @@ export interface Refusal {
   code: string;
 }
 
+/** Where no stream tells what happens to keys: looks at them before and behind each block, in the block itself. */
+export interface BlockObserver {
+  /** Runs when nobody else looks, and no other block runs. */
+  block<T>(run: () => Promise<T>): Promise<T>;
+  /** Adds commands that look at keys that have just been put under WATCH. @returns takes their replies */
+  found(keys: readonly KeyState[], out: CommandWriter): (replies: readonly Reply[]) => void;
+  /** A block with these items is about to be sent. */
+  around(items: readonly BatchItem[]): BlockLook;
+}
+
+/** The looks of one block. */
+export interface BlockLook {
+  /** Adds the commands before the block's own; database 0 is selected before and behind them. */
+  before(out: CommandWriter): void;
+  /** Adds those behind them. */
+  behind(out: CommandWriter): void;
+  /** It ran, with this cursor. The replies are those to `before` and `behind`. */
+  landed(cursor: string, before: readonly Reply[], behind: readonly Reply[]): void;
+  /** It did not run. */
+  failed(): void;
+}
+
 /** Replies after which the same block is sent again, later. They never become a dead letter. */
 const PAUSING = new Set([
   'OOM',
@@ -62,6 +84,26 @@ const PAUSING = new Set([
   'CLUSTERDOWN',
   'MASTERDOWN',
 ]);
+/** Keys that must hold still while `build` decides about them, and what it adds; it returns how many replies are wanted. */
+interface Amend {
+  readonly states: KeyState[];
+  build(batch: Batch): number;
+}
+
+/** What came of one try to send a block. */
+interface Attempt {
+  /** It ran: the replies that were asked for. */
+  readonly replies: Reply[] | null;
+  /** The code for which Redis takes no block at the moment; null: to be tried again at once. */
+  readonly pause: string | null;
+}
+/**
+ * Where keys are looked at the way to EXEC is long, and a key that clients write all the time would never hold still. After so many tries
+ * the block runs all the same: what a client wrote in between is seen in the block itself, and corrected after it.
+ */
+const WATCHES_MAX = 4;
+const AGAIN: Attempt = { replies: null, pause: null };
+
 const PAUSE_MS_MIN = 10;
 const PAUSE_MS_MAX = 1000;
 const BLOCK_BYTES = 64 * 1024;
@@ -79,7 +121,13 @@ export class Applier {
     private readonly hooks: ApplyHooks,
     /** The cursor's text as it is in Redis, null for none. */
     private cursor: string | null,
+    private readonly observer?: BlockObserver,
   ) {}
+
+  /** The cursor's text as this agent left it, null for none. */
+  get cursorText(): string | null {
+    return this.cursor;
+  }
 
   stop(): void {
     this.stopped = true;
@@ -92,63 +140,81 @@ export class Applier {
    * @returns EXEC's replies to what `amend` added
    * @throws ApplyError, ConnectionError: then nobody knows whether the block ran; the cursor in Redis tells
    */
-  async apply(
-    batch: Batch,
-    text: string,
-    amend?: { states: KeyState[]; build: (batch: Batch) => number },
-  ): Promise<Reply[]> {
+  async apply(batch: Batch, text: string, amend?: Amend): Promise<Reply[]> {
     const fixed = batch.finish().slice();
     const guarded = fixed.filter((item): item is GuardedItem => item.kind === 'guarded');
     const watched = new Set<KeyState>(amend?.states);
     for (const item of guarded) for (const state of item.states) watched.add(state);
     let pauseMs = PAUSE_MS_MIN;
-    for (;;) {
+    for (let tries = 1; ; tries++) {
+      const isFirm = this.observer !== undefined && tries > WATCHES_MAX;
+      const attempt = (): Promise<Attempt> => this.attempt(fixed, watched, text, amend, isFirm);
       if (this.stopped) throw new ApplyError('unexpected', 'stopped');
-      let items: BatchItem[] = fixed;
-      let asked = 0;
-      if (watched.size > 0) {
-        await this.hooks.readUpTo(await this.watch(watched));
-        items = fixed.filter((item) => item.kind === 'plain' || this.hooks.admit(item));
-        if (amend !== undefined) {
-          // A new one at each attempt: it selects its databases itself, wherever the items before it ended.
-          const extra = new Batch();
-          asked = amend.build(extra);
-          items = [...items, ...extra.finish()];
-        }
-      } else if (!this.armed) await this.watch(watched);
-      const block = this.emptyBlock();
-      block.command(['MULTI']);
-      for (const item of items) block.raw(item.bytes, 0, item.bytes.length, item.kind === 'plain' ? item.commands : 1);
-      const commands = block.commands - 1;
-      block.command(['SELECT', 0]).command(['SET', CURSOR_KEY, text]).command(['EXEC']);
-      // The cursor is watched for the next block at once.
-      block.command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
-      this.armed = false;
-      const { queueErrors, result, after } = await this.connection.transaction(block.view(), commands + 2, 2);
-      const found = after[1];
-      if (Array.isArray(result)) {
-        this.cursor = text;
-        this.expectCursor(found);
-        this.armed = true;
-        this.report(items, result);
-        return asked > 0 ? result.slice(commands - asked, commands) : [];
-      }
-      this.expectCursor(found);
-      this.armed = true;
-      if (result === null) continue; // a watched key changed: look again
-      const first = [...queueErrors.values()][0] ?? (result instanceof ReplyError ? result : undefined);
-      if (first === undefined) throw new ApplyError('unexpected', 'EXEC answered neither replies nor an error');
-      if (first.code === 'READONLY' || first.code === 'MOVED')
-        throw new ApplyError('not-primary', `Redis refuses writes: ${first.code}`);
-      if (!PAUSING.has(first.code)) {
-        // Refused when queued: unknown here, wrong number of arguments, forbidden. Without it the block can go.
-        this.drop(fixed, queueErrors, items);
-        continue;
-      }
-      this.hooks.paused(first.code);
+      const { replies, pause } = await (this.observer === undefined ? attempt() : this.observer.block(attempt));
+      if (replies !== null) return replies;
+      if (pause === null) continue;
+      this.hooks.paused(pause);
       await sleep(pauseMs);
       pauseMs = Math.min(pauseMs * 2, PAUSE_MS_MAX);
     }
+  }
+
+  private async attempt(
+    fixed: BatchItem[],
+    watched: Set<KeyState>,
+    text: string,
+    amend: Amend | undefined,
+    isFirm: boolean,
+  ): Promise<Attempt> {
+    let items: BatchItem[] = fixed;
+    let asked = 0;
+    if (watched.size > 0) {
+      await this.hooks.readUpTo(await this.watch(watched, isFirm));
+      items = fixed.filter((item) => item.kind === 'plain' || this.hooks.admit(item));
+      if (amend !== undefined) {
+        // A new one at each attempt: it selects its databases itself, wherever the items before it ended.
+        const extra = new Batch();
+        asked = amend.build(extra);
+        items = [...items, ...extra.finish()];
+      }
+    } else if (!this.armed) await this.watch(watched);
+    const look = this.observer?.around(items);
+    const block = this.emptyBlock();
+    block.command(['MULTI']);
+    look?.before(block);
+    const first = block.commands - 1;
+    for (const item of items) block.raw(item.bytes, 0, item.bytes.length, item.kind === 'plain' ? item.commands : 1);
+    const end = block.commands - 1;
+    look?.behind(block);
+    const last = block.commands - 1;
+    block.command(['SELECT', 0]).command(['SET', CURSOR_KEY, text]).command(['EXEC']);
+    // The cursor is watched for the next block at once.
+    block.command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
+    this.armed = false;
+    const { queueErrors, result, after } = await this.connection.transaction(block.view(), last + 2, 2);
+    const found = after[1];
+    if (Array.isArray(result)) {
+      this.cursor = text;
+      this.expectCursor(found);
+      this.armed = true;
+      look?.landed(text, result.slice(0, first), result.slice(end, last));
+      const own = first === 0 && end === last ? result : result.slice(first, end);
+      this.report(items, own);
+      return { replies: asked > 0 ? own.slice(end - first - asked, end - first) : [], pause: null };
+    }
+    look?.failed();
+    this.expectCursor(found);
+    this.armed = true;
+    if (result === null) return AGAIN; // a watched key changed: look again
+    const error = [...queueErrors.values()][0] ?? (result instanceof ReplyError ? result : undefined);
+    if (error === undefined) throw new ApplyError('unexpected', 'EXEC answered neither replies nor an error');
+    if (error.code === 'READONLY' || error.code === 'MOVED')
+      throw new ApplyError('not-primary', `Redis refuses writes: ${error.code}`);
+    if (PAUSING.has(error.code)) return { replies: null, pause: error.code };
+    // Refused when queued: unknown here, wrong number of arguments, forbidden. Without it the block can go.
+    const errors = first === 0 ? queueErrors : new Map([...queueErrors].map(([at, e]) => [at - first, e]));
+    this.drop(fixed, errors, items);
+    return AGAIN;
   }
 
   private emptyBlock(): CommandWriter {
@@ -157,24 +223,35 @@ export class Applier {
     return this.block;
   }
 
-  /** Watches the cursor and the keys. @returns the replication offset at a moment when all of them are watched */
-  private async watch(states: Set<KeyState>): Promise<number> {
+  /**
+   * Watches the cursor and the keys.
+   * @param isFirm not the keys: the block shall run whatever happens to them
+   * @returns the replication offset at a moment when all of them are watched
+   */
+  private async watch(states: Set<KeyState>, isFirm = false): Promise<number> {
     const writer = new CommandWriter(1024);
     writer.command(['SELECT', 0]).command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
     let db = 0;
-    for (const state of states) {
+    for (const state of isFirm ? [] : states) {
       if (state.db !== db) writer.command(['SELECT', (db = state.db)]);
       writer.command(['WATCH', Buffer.from(state.key, 'latin1')]);
     }
     if (db !== 0) writer.command(['SELECT', 0]);
+    const first = writer.commands;
+    const take = this.observer?.found([...states], writer);
+    const last = writer.commands;
     writer.command(['INFO', 'replication']);
-    const count = writer.commands;
-    const replies = await this.connection.pipeline(writer.take(), count);
+    const replies = await this.connection.pipeline(writer.take(), last + 1);
     this.expectCursor(replies[2]);
     this.armed = true;
-    const info = replies[count - 1];
+    const info = replies[last];
     const text = Buffer.isBuffer(info) ? info.toString('latin1') : '';
     if (!/^role:master/m.test(text)) throw new ApplyError('not-primary', 'Redis is no primary any more');
+    if (take !== undefined) {
+      // With that, all that was done to them before is known: there is nothing more to read.
+      take(replies.slice(first, last));
+      return 0;
+    }
     return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? NaN);
   }
 

@@ -5,6 +5,7 @@
  * - `LOADING`, `NOMASTERLINK`, `BUSY`: the server can't serve now. Retry.
  * - `AUTH`, `NOPERM`: user or password, or the user's rights: `+psync +replconf +ping` are needed. Retrying alone doesn't help.
  * - `PSYNC_REFUSED`: the server has no PSYNC for us (managed services). Don't retry.
+ * - `NO_NOTIFICATIONS`: changes are not reported, or not all kinds. `notify-keyspace-events` has to be set by whoever runs the server.
  * - `PROTOCOL`, `SNAPSHOT`: what came made no sense. Retry from the last position, or in full.
  */
 export type LinkErrorCode =
@@ -17,6 +18,7 @@ export type LinkErrorCode =
   | 'AUTH'
   | 'NOPERM'
   | 'PSYNC_REFUSED'
+  | 'NO_NOTIFICATIONS'
   | 'PROTOCOL'
   | 'SNAPSHOT';
 

@@ -121,6 +121,7 @@ export class MergeCore {
 
   /** The region's own operations, as read from its Redis' stream. */
   local(record: OpRecord): void {
+    if (record.kind === RecordKind.state) return this.localState(record);
     if (record.kind !== RecordKind.difference && this.isCalmFor(record)) this.setAside(record);
     else {
       this.indexTail();
@@ -255,6 +256,18 @@ export class MergeCore {
 
   get racedKeys(): number {
     return this.raced.size;
+  }
+
+  /** A block has run behind a client's write of the key that it did not know of: what it wrote may not be the rule's. */
+  overwritten(db: number, key: string): void {
+    this.indexTail();
+    this.race(this.window.ensure(db, key), null);
+  }
+
+  /** Whether a key's value in Redis is known not to be the rule's, or about to be decided by a state. */
+  isAmiss(db: number, key: string): boolean {
+    const state = this.window.find(db, key);
+    return state !== undefined && (state.corrections > 0 || state.unsettled);
   }
 
   /** Commands that bring a raced key to the rule's value. */

@@ -178,8 +178,17 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
   }
 
   /** Subscribes to one channel: its messages come as 'push' events. Only SUBSCRIBE, PSUBSCRIBE, PING and close may follow on this connection. */
-  async subscribe(channel: string): Promise<ReplyError | null> {
-    const reply = await this.call('SUBSCRIBE', channel);
+  subscribe(channel: string): Promise<ReplyError | null> {
+    return this.startPushes('SUBSCRIBE', channel);
+  }
+
+  /** The same for all channels whose names fit a pattern: messages are `['pmessage', pattern, channel, payload]`. */
+  psubscribe(pattern: string): Promise<ReplyError | null> {
+    return this.startPushes('PSUBSCRIBE', pattern);
+  }
+
+  private async startPushes(command: string, name: string): Promise<ReplyError | null> {
+    const reply = await this.call(command, name);
     this.subscribed = !(reply instanceof ReplyError);
     return reply instanceof ReplyError ? reply : null;
   }

@@ -30,7 +30,15 @@ import { raise } from '../vector';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
 import { Digester, DigestTable } from './digest';
-import { DIGEST_MARK, type DigestsEnd, isOwnKey, type KeyName, type ServedValue, type ValuesAnswer } from './donor';
+import {
+  DIGEST_MARK,
+  type DigestsEnd,
+  type DigestsRequest,
+  isOwnKey,
+  type KeyName,
+  type ServedValue,
+  type ValuesAnswer,
+} from './donor';
 
 export interface DifferenceOptions {
   context: AgentContext;
@@ -39,6 +47,8 @@ export interface DifferenceOptions {
   held: Vector;
   /** Time of the last heartbeat that was journalled: a snapshot with an older one has lost its tail. */
   lastHeartbeatMs: number;
+  /** This region captures by notifications, and so may others: whole keys are written where elements were meant. */
+  isByKey: boolean;
   /** Throws once the session has ended. */
   alive(): void;
   /** Told whether any reachable region may yet become a donor. */
@@ -181,7 +191,7 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
     if (writer === undefined) byDb.set(candidate.db, (writer = new CommandWriter(4096)));
     const touch = touched.get(nameOf(candidate.db, candidate.key));
     const mode = lostTail ? 'lost-tail' : unexplained ? 'unexplained' : 'exact';
-    const settled = writeDifference(writer, candidate, values[i]!, touch, mode);
+    const settled = writeDifference(writer, candidate, values[i]!, touch, mode, o.isByKey);
     if (!settled) result.unsettled.push({ db: candidate.db, key: candidate.key });
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(candidate.db, writer);
   });
@@ -223,14 +233,16 @@ async function fetchDigests(o: DifferenceOptions): Promise<DonorDigests | null> 
       for (const link of links) {
         if (isEarly || link.state !== 'up') continue;
         try {
-          const found = await digestsOf(o, link.peer);
+          const needs = [...o.held].flatMap(([origin, position]): [OriginId, number][] =>
+            regionOf(origin) === config.region
+              ? [[origin, Math.max(position, waitedMs < STARTING_MS ? mesh.reach(origin) : -1)]]
+              : [],
+          );
+          const found = await digestsOf(o, link.peer, { needs });
           // A history without any operation is in nobody's vector. Of what the journal has lost in a crash, one peer may have
           // more than another: what the donor lacks would be taken for new here, and come from the other one as well.
-          const behind = [...o.held].some(
-            ([origin, position]) =>
-              regionOf(origin) === config.region &&
-              (found.vector.get(origin) ?? journal.firstStart(origin) ?? -1) <
-                Math.max(position, waitedMs < STARTING_MS ? mesh.reach(origin) : -1),
+          const behind = needs.some(
+            ([origin, position]) => (found.vector.get(origin) ?? journal.firstStart(origin) ?? -1) < position,
           );
           if (!behind) return found;
           log.debug({ peer: link.peer }, 'the donor has not yet applied all of this region');
@@ -256,10 +268,10 @@ async function fetchDigests(o: DifferenceOptions): Promise<DonorDigests | null> 
   }
 }
 
-async function digestsOf(o: DifferenceOptions, peer: string): Promise<DonorDigests> {
+async function digestsOf(o: DifferenceOptions, peer: string, request: DigestsRequest): Promise<DonorDigests> {
   const table = new DigestTable();
   let end: DigestsEnd | null = null;
-  for await (const item of o.context.mesh.requestStream(peer, 'digests', Buffer.alloc(0))) {
+  for await (const item of o.context.mesh.requestStream(peer, 'digests', Buffer.from(JSON.stringify(request)))) {
     o.alive();
     if (item[0] === DIGEST_MARK[0]) table.addAll(item.subarray(1));
     else end = JSON.parse(item.toString('utf8')) as DigestsEnd;
@@ -308,11 +320,13 @@ interface Touch {
   /** Sum of increments of the string, and of elements. */
   increments: Map<string, bigint>;
   onlyIncrements: boolean;
+  /** Increments of scores, which are on their way and come on top of whatever is here: what is here can't be told from them. */
+  isInexact: boolean;
   opaque: boolean;
 }
 
 function newTouch(): Touch {
-  return { elements: new Set(), increments: new Map(), onlyIncrements: true, opaque: false };
+  return { elements: new Set(), increments: new Map(), onlyIncrements: true, isInexact: false, opaque: false };
 }
 
 /** Visits what other regions did in (held, until]; waits until all of it is in the journal. */
@@ -386,8 +400,10 @@ function noteTouch(touch: Touch, effect: Effect): void {
   touch.onlyIncrements = false;
   if (effect.kind === 'opaque') touch.opaque = true;
   else if (effect.kind === 'put' || effect.kind === 'remove') effect.names.forEach((n) => touch.elements?.add(n));
-  else if (effect.kind === 'increment') touch.elements?.add(effect.name);
-  else if (effect.kind !== 'ttl') touch.elements = null;
+  else if (effect.kind === 'increment') {
+    touch.elements?.add(effect.name);
+    touch.isInexact = true;
+  } else if (effect.kind !== 'ttl') touch.elements = null;
 }
 
 /**
@@ -404,14 +420,19 @@ function writeDifference(
   theirs: ServedValue,
   touch: Touch | undefined,
   mode: Mode,
+  isByKey: boolean,
 ): boolean {
   const key = Buffer.from(candidate.key, 'latin1');
   const dump = theirs.dump === null ? null : decodeDump(Buffer.from(theirs.dump, 'base64'));
+  const [first] = candidate.parts;
+  // The others write whole keys, too: theirs has not seen what is new here, and does not remove it.
+  if (isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
+    if (hasElements(first.type)) return writeUnion(writer, candidate, dump, touch);
+  if (touch?.isInexact === true && dump !== null) return false;
   if (touch !== undefined && (touch.opaque || touch.elements === null)) {
     // Their operation replaces the whole key here too; where it depends on what the key held, the donor's state decides.
     return !touch.opaque;
   }
-  const [first] = candidate.parts;
   if (first === undefined) {
     if (mode !== 'exact') return dump === null;
     if (dump !== null && touch === undefined) writer.command(['DEL', key]);
@@ -516,6 +537,10 @@ function writeUnion(
     default:
       return false;
   }
+}
+
+function hasElements(type: RdbKey['type']): boolean {
+  return type === 'hash' || type === 'set' || type === 'zset';
 }
 
 /** PTTL and TIME are read in whole milliseconds, one after the other. */

@@ -1,6 +1,6 @@
 /** What a region gives to others on request: its data, digests of it, single values. */
-import { ReplicaLink, type RdbEntry } from '../capture';
-import type { OriginId } from '../record';
+import { type NotificationCapture, ReplicaLink, type RdbEntry } from '../capture';
+import type { OriginId, Vector } from '../record';
 import { CommandWriter, type RedisConnection, type Reply } from '../resp';
 import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
 import type { AgentContext, RedisAddress } from './context';
@@ -15,6 +15,12 @@ export interface Donor {
   /** Of the own stream. */
   origin: OriginId;
   connection: RedisConnection;
+  /** Where there is no replication stream: the capture reads the data. */
+  keyspace: NotificationCapture | null;
+  /** Up to where the own stream has been read. */
+  position(): number;
+  /** What Redis holds of others' operations, and of older own ones. */
+  applied(): Vector;
   /** Its data holds changes that are in no operation. */
   unexplained: boolean;
   /** Per origin the position before which no operation is needed any more. */
@@ -31,7 +37,14 @@ export function isOwnKey(key: Buffer): boolean {
 
 /** The entries of a fresh snapshot of the own Redis without the agents' keys; returns the positions that it stands at. */
 export async function* ownSnapshot(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, number>> {
-  const { context, address } = donor;
+  const { context, address, keyspace } = donor;
+  if (keyspace !== null) {
+    // What clients write while it is read comes again in the stream, as a whole: it may be in the snapshot or not.
+    const position = donor.position();
+    const marker = parseMarker((yield* keyspace.data()) ?? '');
+    if (marker === null) throw new SessionError('lost', 'the cursor is gone; ask again');
+    return await withOwn(donor, new Map(marker.vector), position);
+  }
   const link = new ReplicaLink(replicaOptions(context, address));
   link.on('close', () => undefined);
   try {
@@ -77,29 +90,46 @@ export interface DigestsEnd {
   unexplained: boolean;
 }
 
+/** What a region asks for with digests. */
+export interface DigestsRequest {
+  /** Of its own operations: what the snapshot has to hold to be of use. */
+  needs: [OriginId, number][];
+}
+
 /** Frames of digests, then one that begins with '{': DigestsEnd. */
-export async function* serveDigests(donor: Donor): AsyncGenerator<Buffer> {
+export async function* serveDigests(donor: Donor, payload: Buffer): AsyncGenerator<Buffer> {
+  const { needs }: DigestsRequest =
+    payload.length === 0 ? { needs: [] } : (JSON.parse(payload.toString('utf8')) as DigestsRequest);
+  const has = donor.applied();
+  // To read all keys is dear where there is no snapshot, and nothing is applied meanwhile. An origin without operations is in nobody's vector.
+  if (donor.keyspace !== null && needs.some(([origin, position]) => (has.get(origin) ?? Infinity) < position))
+    throw new SessionError('no-donor', 'not all of that region is applied here; ask again');
   const { unexplained } = donor;
   const digester = new Digester();
   let digests: KeyDigest[] = [];
   const entries = ownSnapshot(donor);
-  for (;;) {
-    const { done, value } = await entries.next();
-    if (done) {
-      if (digests.length > 0) yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
-      const end: DigestsEnd = { vector: [...value], unexplained };
-      yield Buffer.from(JSON.stringify(end));
-      return;
+  try {
+    for (;;) {
+      const { done, value } = await entries.next();
+      if (done) {
+        if (digests.length > 0) yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
+        const end: DigestsEnd = { vector: [...value], unexplained };
+        yield Buffer.from(JSON.stringify(end));
+        return;
+      }
+      for (const entry of value) {
+        if (entry.kind !== 'key') continue;
+        const digest = digester.add(entry);
+        if (digest !== null) digests.push(digest);
+      }
+      if (digests.length >= DIGESTS_PER_FRAME) {
+        yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
+        digests = [];
+      }
     }
-    for (const entry of value) {
-      if (entry.kind !== 'key') continue;
-      const digest = digester.add(entry);
-      if (digest !== null) digests.push(digest);
-    }
-    if (digests.length >= DIGESTS_PER_FRAME) {
-      yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
-      digests = [];
-    }
+  } finally {
+    // Whoever asked may be gone: what the snapshot holds (a link, or all blocks) is let go.
+    await entries.return(new Map());
   }
 }
 
@@ -125,6 +155,20 @@ export interface ValuesAnswer {
 
 export async function serveValues(donor: Donor, payload: Buffer): Promise<Buffer> {
   const { keys } = JSON.parse(payload.toString('utf8')) as { keys: KeyName[] };
+  if (donor.keyspace !== null) {
+    const { looks, cursor } = await donor.keyspace.values(keys);
+    const marker = parseMarker(cursor ?? '');
+    if (marker === null) throw new SessionError('lost', 'the cursor is gone; ask again');
+    const values = looks.map(({ dump, expireAtMs }) => ({
+      dump: dump?.toString('base64') ?? null,
+      expireAtMs: expireAtMs === 0 ? null : expireAtMs,
+    }));
+    const answer: ValuesAnswer = {
+      values,
+      vector: [...(await withOwn(donor, new Map(marker.vector), donor.position()))],
+    };
+    return Buffer.from(JSON.stringify(answer));
+  }
   const writer = new CommandWriter(4096).command(['MULTI']).command(['TIME']);
   for (const { db, key } of keys) {
     const bytes = Buffer.from(key, 'latin1');

@@ -247,27 +247,31 @@ export async function* serveSnapshot(donor: Donor): AsyncGenerator<Buffer> {
     return Buffer.concat([header, writer.take()]);
   };
   const batches = ownSnapshot(donor);
-  for (;;) {
-    const { done, value } = await batches.next();
-    if (done) {
-      if (writer.commands > 0) yield take();
-      const from: [OriginId, number][] = [];
-      // What some region may not have seen is needed beside the snapshot: later operations are to be compared with it.
-      const low = donor.low();
-      for (const [origin, position] of value)
-        from.push([origin, await recordBoundary(context, origin, Math.min(position, low.get(origin) ?? -1))]);
-      const trailer: Trailer = { vector: [...value], from, stamp: donor.stamp() };
-      yield Buffer.concat([Buffer.from([FRAME_END]), Buffer.from(JSON.stringify(trailer))]);
-      return;
+  try {
+    for (;;) {
+      const { done, value } = await batches.next();
+      if (done) {
+        if (writer.commands > 0) yield take();
+        const from: [OriginId, number][] = [];
+        // What some region may not have seen is needed beside the snapshot: later operations are to be compared with it.
+        const low = donor.low();
+        for (const [origin, position] of value)
+          from.push([origin, await recordBoundary(context, origin, Math.min(position, low.get(origin) ?? -1))]);
+        const trailer: Trailer = { vector: [...value], from, stamp: donor.stamp() };
+        yield Buffer.concat([Buffer.from([FRAME_END]), Buffer.from(JSON.stringify(trailer))]);
+        return;
+      }
+      for (const entry of value) {
+        if (entry.kind !== 'key' && entry.kind !== 'function') continue;
+        const entryDb = entry.kind === 'key' ? entry.db : db;
+        if (writer.length >= FRAME_BYTES || (entryDb !== db && writer.commands > 0)) yield take();
+        db = entryDb;
+        toCommands(entry, writer);
+        if (entry.kind === 'key' && entry.part === 0) keys++;
+      }
     }
-    for (const entry of value) {
-      if (entry.kind !== 'key' && entry.kind !== 'function') continue;
-      const entryDb = entry.kind === 'key' ? entry.db : db;
-      if (writer.length >= FRAME_BYTES || (entryDb !== db && writer.commands > 0)) yield take();
-      db = entryDb;
-      toCommands(entry, writer);
-      if (entry.kind === 'key' && entry.part === 0) keys++;
-    }
+  } finally {
+    await batches.return(new Map());
   }
 }
 

@@ -14,7 +14,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
-import { ReplicaLink, type SyncOutcome } from '../capture';
+import { type Capture, NotificationCapture, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
 import { ELSEWHERE, MergeCore } from '../merge/core';
 import { missingOf, rememberFrom, Replay } from '../merge/replay';
@@ -55,7 +55,7 @@ export class Opening {
   private readonly context: AgentContext;
   private meta: Meta | null = null;
   private connection!: RedisConnection;
-  private link!: ReplicaLink;
+  private link!: Capture;
   private outcome!: SyncOutcome;
   private forked = false;
   private cursorText: string | null = null;
@@ -149,18 +149,49 @@ export class Opening {
       from = { replId: from.replId, offset: server.forkOffset };
       forked = true;
     }
-    const link = new ReplicaLink({
-      ...replicaOptions(this.context, session.address),
-      ...(config.listen.replica === undefined
-        ? {}
-        : { announcePort: config.listen.replica.port, announceHost: config.listen.replica.host }),
-    });
+    if (config.redis.capture === 'notifications') session.keyspace = this.keyspace();
+    const link: Capture =
+      session.keyspace ??
+      new ReplicaLink({
+        ...replicaOptions(this.context, session.address),
+        ...(config.listen.replica === undefined
+          ? {}
+          : { announcePort: config.listen.replica.port, announceHost: config.listen.replica.host }),
+      });
+    // Before it is connected: whatever ends the session ends it, too.
+    session.link = link;
     link.on('data', (chunk) => this.receive(chunk));
     link.on('close', (error) => session.end(error ?? new SessionError('redis', 'replication link closed')));
     this.outcome = await link.connect(from);
-    this.link = session.link = link;
-    session.replId = this.outcome.replId;
+    this.link = link;
+    // Notifications begin a history of their own each time; Redis' own tells whether this is still the Redis of last time.
+    session.replId = session.keyspace === null ? this.outcome.replId : server.replId;
     this.forked = forked && this.outcome.kind === 'continue';
+  }
+
+  private keyspace(): NotificationCapture {
+    const { session, context } = this;
+    const { config, log, metrics } = context;
+    if (metrics.capture === null) throw new Error('an agent that captures by notifications has metrics of that');
+    return new NotificationCapture({
+      redis: { ...context.redisOptions(session.address), name: `meridian-capture-${session.region}` },
+      scan: config.redis.scan,
+      knownKeysMax: config.limits.knownKeysMax,
+      valueBytesMax: config.limits.lastValuesBytes,
+      metrics: metrics.capture,
+      events: {
+        state: (db, payload) => session.ownState(db, payload),
+        cursor: () => session.applier?.cursorText ?? this.cursorText,
+        isAmiss: ({ db, key }) => session.core.isAmiss(db, key),
+        overwritten: ({ db, key }) => session.core.overwritten(db, key),
+        unreadable: ({ key }, error) => {
+          session.deadLetters++;
+          metrics.deadLetter(error.code);
+          log.warn({ key, err: error }, 'a key holds what this agent cannot read: it stays in this region');
+        },
+        scanning: (reason) => log.warn({ reason }, 'looking at all keys for what was not notified'),
+      },
+    });
   }
 
   /**
@@ -206,6 +237,7 @@ export class Opening {
         paused: (code) => context.log.warn({ code }, 'Redis takes no writes at the moment; the block waits'),
       },
       this.cursorText,
+      session.keyspace ?? undefined,
     );
     session.recorder = new Recorder(state, {
       record: (record) => session.ownRecord(record),
@@ -218,6 +250,7 @@ export class Opening {
     await session.writeMeta();
     this.receive = (chunk) => session.receive(chunk);
     for (const chunk of this.early.splice(0)) session.receive(chunk);
+    session.keyspace?.start();
     session.startTimers();
   }
 
@@ -385,7 +418,10 @@ export class Opening {
       context,
       snapshot: this.link.snapshotBatches(),
       held: new Map(session.vector),
-      lastHeartbeatMs: meta?.heartbeatMs ?? 0,
+      // By notifications every start is like this. Under the same history Redis has lost nothing, though a client may have
+      // flushed the heartbeat away.
+      lastHeartbeatMs: session.keyspace !== null && meta?.replId === session.replId ? 0 : (meta?.heartbeatMs ?? 0),
+      isByKey: session.keyspace !== null,
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
     });

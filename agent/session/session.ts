@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { type Applier } from '../apply/applier';
 import { Inbox } from '../apply/inbox';
-import type { ReplicaLink } from '../capture';
+import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
 import { MergeCore } from '../merge/core';
 import type { Replay } from '../merge/replay';
@@ -60,7 +60,9 @@ export class Session {
   // What its opening fills in.
   /** @internal */ connection: RedisConnection | null = null;
   /** @internal */ control: RedisConnection | null = null;
-  /** @internal */ link: ReplicaLink | null = null;
+  /** @internal */ link: Capture | null = null;
+  /** @internal The same link, where changes are captured by notifications. */
+  keyspace: NotificationCapture | null = null;
   /** @internal */ applier: Applier | null = null;
   /** @internal */ recorder: Recorder | null = null;
   /** @internal */ settler: Settler | null = null;
@@ -302,6 +304,20 @@ export class Session {
     this.context.journal.append(encodeRecord(record));
   }
 
+  /** @internal The state of a key that a client wrote, as it was seen where the own stream stands. */
+  ownState(db: number, payload: Buffer): void {
+    const { state } = this.recorder!;
+    const end = positionAfter(Math.max(state.offset, state.end))!;
+    const record: OpRecord = { ...this.recordAt(state), kind: RecordKind.state, db, payload, ops: 1, end };
+    state.end = end;
+    state.stamp++;
+    this.append(record);
+    this.tell(record);
+    this.captured.add(1);
+    this.context.metrics.captured.inc(1);
+    if (this.core.racedKeys > 0 || this.core.unsettledKeys > 0) this.wake();
+  }
+
   /** @internal A record without operations, at the end of the stream. */
   recordAt(state: RecorderState): OpRecord {
     const { origin, stamp, seen } = state;
@@ -381,6 +397,8 @@ export class Session {
 
   /** @internal */
   async currentOffset(): Promise<number> {
+    // A block of ours has been looked at, with what was before it, when it is known to have run.
+    if (this.keyspace !== null) return this.position;
     const info = await this.control!.call('INFO', 'replication');
     const text = Buffer.isBuffer(info) ? info.toString('latin1') : '';
     return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? 0);
@@ -402,6 +420,9 @@ export class Session {
       replicationId: replId,
       origin: recorder.state.origin,
       connection: control,
+      keyspace: this.keyspace,
+      position: () => this.position,
+      applied: () => this.vector,
       unexplained: this.unexplained,
       low: () => this.lowWater(),
       stamp: () => recorder.state.stamp,
@@ -514,6 +535,10 @@ export class Session {
       if (next !== null || this.core.racedKeys > 0) {
         this.next = null;
         await this.applyWhilePlanning(next ?? new Batch());
+        continue;
+      }
+      if (this.keyspace?.isCursorGone === true) {
+        await this.applyBatch(new Batch(), false);
         continue;
       }
       if (this.core.unsettledKeys > 0 && (await this.settleOne())) continue;
@@ -745,8 +770,10 @@ export class Session {
     const heartbeat = (): void => {
       if (inFlight || this.control === null || !this.control.open) return;
       inFlight = true;
+      const now = Date.now();
+      this.keyspace?.beat(now);
       this.control
-        .call('SET', HEARTBEAT_KEY, String(Date.now()))
+        .call('SET', HEARTBEAT_KEY, String(now))
         .then((reply) => {
           inFlight = false;
           if (reply instanceof ReplyError && reply.code === 'READONLY')

@@ -4,6 +4,8 @@
  * - the cursor, in the same transaction as the operations it stands for. It is the marker by which the agent knows a
  *   block of its own stream as applied by an agent, and says what the operations after it have seen;
  * - the heartbeat, which puts time into the stream.
+ *
+ * Where it captures by notifications, for a moment at each start, also `meridian:probe`: whether all changes are reported.
  */
 import type { Vector } from '../record';
 import { formatVector, parseVector } from '../vector';
