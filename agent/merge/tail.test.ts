@@ -86,3 +86,17 @@ test('what is not of the stream it keeps: its bytes have no place there', () => 
   expect(kept).toEqual([200, 0, 200]);
   expect(tail.take()?.record).toBe(difference);
 });
+
+test('a payload that cannot be had for a moment costs nothing: its record is still the next one', () => {
+  const stream = new Stream();
+  stream.written = Infinity;
+  const tail = new Tail(stream);
+  const records = [record(0, 60), record(60, 60)];
+  for (const each of records) tail.push(each, 0);
+  stream.written = 0;
+  expect(() => tail.take()).toThrow('not there');
+  expect(tail.operations).toBe(2);
+  stream.written = Infinity;
+  expect(tail.take()?.record).toEqual(records[0]);
+  expect(tail.take()?.record).toEqual(records[1]);
+});

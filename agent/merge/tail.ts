@@ -59,10 +59,13 @@ export class Tail {
 
   /** The oldest record, payload and all, which leaves. */
   take(): { record: OpRecord; origin: number } | undefined {
-    const entry = this.drop();
-    if (entry?.isLight !== true) return entry;
-    const { record, origin, bytes } = entry;
-    return { record: { ...record, payload: this.source!.payload(record, bytes) }, origin };
+    const entry = this.queue[this.head];
+    // Before it leaves: it may be that it cannot be had for the moment.
+    const payload = entry?.isLight === true ? this.source!.payload(entry.record, entry.bytes) : null;
+    this.drop();
+    return entry === undefined || payload === null
+      ? entry
+      : { record: { ...entry.record, payload }, origin: entry.origin };
   }
 
   private drop(): Entry | undefined {

@@ -45,8 +45,8 @@ export interface DifferenceOptions {
   snapshot: AsyncIterable<RdbEntry[]>;
   /** What the snapshot holds of each origin. */
   held: Vector;
-  /** Time of the last heartbeat that was journalled: a snapshot with an older one has lost its tail. */
-  lastHeartbeatMs: number;
+  /** Time of the last heartbeat that this agent knows to have read: a snapshot with an older one has lost its tail. Null: none can have. */
+  lastHeartbeatMs: number | null;
   /** This region captures by notifications, and so may others: whole keys are written where elements were meant. */
   isByKey: boolean;
   /** Throws once the session has ended. */
@@ -106,6 +106,8 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
     return null;
   }
   const { donor, table, vector, unexplained } = digests;
+  // The agent's own note of it is up to a second old; the donor has had the heartbeats with the records.
+  const lastHeartbeatMs = o.lastHeartbeatMs === null ? 0 : Math.max(o.lastHeartbeatMs, digests.lastHeartbeatMs);
   // Equal digests say nothing of a key that others have changed since: both sides may have added the same.
   const touchedBefore = new Set<string>();
   await eachForeign(o, vector, (name) => touchedBefore.add(name));
@@ -138,10 +140,10 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
         continue;
       candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts });
     }
-  const lostTail = heartbeatMs < o.lastHeartbeatMs;
+  const lostTail = heartbeatMs < lastHeartbeatMs;
   if (lostTail)
     log.warn(
-      { lostMs: o.lastHeartbeatMs - heartbeatMs },
+      { lostMs: lastHeartbeatMs - heartbeatMs },
       'Redis came back without the last of its changes; what the mesh has of them is put back',
     );
 
@@ -213,6 +215,8 @@ interface DonorDigests {
   table: DigestTable;
   vector: Vector;
   unexplained: boolean;
+  /** Time of this region's last heartbeat that the donor has got. */
+  lastHeartbeatMs: number;
 }
 
 /**
@@ -277,7 +281,13 @@ async function digestsOf(o: DifferenceOptions, peer: string, request: DigestsReq
     else end = JSON.parse(item.toString('utf8')) as DigestsEnd;
   }
   if (end === null) throw new SessionError('no-donor', `the digests from ${peer} ended early`);
-  return { donor: peer, table, vector: new Map(end.vector), unexplained: end.unexplained };
+  return {
+    donor: peer,
+    table,
+    vector: new Map(end.vector),
+    unexplained: end.unexplained,
+    lastHeartbeatMs: new Map(end.heartbeats).get(o.context.config.region) ?? 0,
+  };
 }
 
 /** Whether all reachable regions wait, and this one is the first among them: the mesh's primary, else by name. */

@@ -27,6 +27,8 @@ export interface Donor {
   low(): ReadonlyMap<OriginId, number>;
   /** No operation known up to now has a higher one. */
   stamp(): number;
+  /** Per other region the time of its last heartbeat that has come. */
+  heartbeats(): [string, number][];
   /** Resolves when the own stream has been read up to the offset and is in the journal. */
   journalled(offset: number): Promise<void>;
 }
@@ -88,6 +90,8 @@ export interface DigestsEnd {
   vector: [OriginId, number][];
   /** It also holds changes that are in no operation: see difference.ts, "When nobody can tell". */
   unexplained: boolean;
+  /** Per other region the time of its last heartbeat that has come here. */
+  heartbeats: [string, number][];
 }
 
 /** What a region asks for with digests. */
@@ -113,7 +117,7 @@ export async function* serveDigests(donor: Donor, payload: Buffer): AsyncGenerat
       const { done, value } = await entries.next();
       if (done) {
         if (digests.length > 0) yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
-        const end: DigestsEnd = { vector: [...value], unexplained };
+        const end: DigestsEnd = { vector: [...value], unexplained, heartbeats: donor.heartbeats() };
         yield Buffer.from(JSON.stringify(end));
         return;
       }

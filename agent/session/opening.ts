@@ -420,7 +420,7 @@ export class Opening {
       held: new Map(session.vector),
       // By notifications every start is like this. Under the same history Redis has lost nothing, though a client may have
       // flushed the heartbeat away.
-      lastHeartbeatMs: session.keyspace !== null && meta?.replId === session.replId ? 0 : (meta?.heartbeatMs ?? 0),
+      lastHeartbeatMs: session.keyspace !== null && meta?.replId === session.replId ? null : (meta?.heartbeatMs ?? 0),
       isByKey: session.keyspace !== null,
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),

@@ -426,6 +426,7 @@ export class Session {
       unexplained: this.unexplained,
       low: () => this.lowWater(),
       stamp: () => recorder.state.stamp,
+      heartbeats: () => [...this.heartbeats].map(([region, { timeMs }]) => [region, timeMs]),
       journalled: (offset) => this.journalled(offset),
     };
   }
