@@ -26,6 +26,7 @@ const READ_BYTES = 1024 * 1024;
 
 export class Inbox {
   private readonly lanes = new Map<OriginId, Lane>();
+  private stopped = false;
 
   constructor(
     private readonly source: InboxSource,
@@ -33,7 +34,14 @@ export class Inbox {
     private readonly laneBytesMax: number,
     /** Called when records that had been spilled are back. */
     private readonly wake: () => void,
+    /** They can't be read: the journal no longer has them, or its disk fails. */
+    private readonly failed: (error: Error) => void,
   ) {}
+
+  /** Nothing is read any more. */
+  stop(): void {
+    this.stopped = true;
+  }
 
   offer(record: OpRecord): void {
     const lane = this.lane(record.origin);
@@ -91,7 +99,7 @@ export class Inbox {
     if (lane.reading) return;
     lane.reading = true;
     try {
-      for (;;) {
+      while (!this.stopped) {
         const records = await this.source.read(origin, from, READ_BYTES);
         if (records.length === 0) {
           // Offered, but not written yet: it will be in a moment.
@@ -107,6 +115,8 @@ export class Inbox {
         break;
       }
       if (from >= lane.end) lane.spilled = false;
+    } catch (error) {
+      if (!this.stopped) this.failed(error instanceof Error ? error : new Error(String(error)));
     } finally {
       lane.reading = false;
     }

@@ -24,10 +24,14 @@ export interface RedisAddress {
   port: number;
 }
 
+/** For how long the stream is gathered where a client's WAIT hangs on it. */
+const SEMI_SYNC_GATHER_MS = 1;
+
 /** How to read the stream of the Redis at `address`. */
 export function replicaOptions(context: AgentContext, address: RedisAddress): ReplicaLinkOptions {
   return {
     ...context.redisOptions(address),
+    ...(context.config.replication.mode === 'semi-sync' ? { gatherMs: SEMI_SYNC_GATHER_MS } : {}),
     spoolMemoryBytes: context.config.limits.spoolBytes,
     spoolDir: context.config.stateDir,
   };

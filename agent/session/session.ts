@@ -142,6 +142,7 @@ export class Session {
       },
       config.limits.inboxBytes / 4,
       () => this.wake(),
+      (error) => this.end(error),
     );
     this.ack = new AckPolicy(config.replication);
   }
@@ -182,6 +183,7 @@ export class Session {
 
   private async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
+    this.inbox.stop();
     this.link?.close();
     this.connection?.close();
     this.control?.close();
