@@ -2,6 +2,9 @@
 export {
   type AgentMember,
   type AgentTuningArgs,
+  FargateArchitecture,
+  FargateSyncAgent,
+  type FargateSyncAgentArgs,
   PeerTopology,
   ReplicationMode,
   SyncAgent,

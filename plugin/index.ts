@@ -6,6 +6,7 @@ export {
   ActiveActiveRedis,
   AliyunRedis,
   ElastiCacheRedis,
+  FargateSyncAgent,
   KubernetesRedis,
   RedisCredentials,
   RedisMonitoring,

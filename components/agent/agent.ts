@@ -15,7 +15,7 @@ import {
   secretMode,
   selectorOf,
 } from '../common';
-import { issuesOf, modeOf, type SyncAgentArgs, topologyOf } from './args';
+import { type AgentInMeshArgs, issuesOf, modeOf, type SyncAgentArgs, topologyOf } from './args';
 import { adminPort, type AgentConf, paths, peerPort, redisCaKey, renderAgentConfig, replicaPort } from './conf';
 import { Capture, SystemUser } from '../../model';
 
@@ -209,7 +209,8 @@ function loadBalancer(
   }));
 }
 
-function confOf(args: SyncAgentArgs, host: pulumi.Input<string>): pulumi.Output<AgentConf> {
+/** What of the arguments goes into the config. */
+export function confOf(args: AgentInMeshArgs, host: pulumi.Input<string>): pulumi.Output<AgentConf> {
   const members = args.members.map(({ name, weight = 0, primary = false }) => ({ name, weight, primary }));
   return pulumi
     .output({

@@ -150,8 +150,11 @@ export function modeOf({ mode, capture }: Pick<SyncAgentArgs, 'mode' | 'capture'
   return mode ?? (capture === Capture.Notifications ? ReplicationMode.Async : ReplicationMode.SemiSync);
 }
 
+/** What an agent is told, wherever it runs: all but where its image, its Secrets and its pod are. */
+export type AgentInMeshArgs = Omit<SyncAgentArgs, 'namespace' | 'image' | 'userSecretName' | 'tlsSecretName'>;
+
 /** Everything that is wrong with the plain arguments. */
-export function issuesOf(args: SyncAgentArgs): ConfigIssue[] {
+export function issuesOf(args: AgentInMeshArgs): ConfigIssue[] {
   const names = args.members.map(({ name }) => name);
   const known = names.join(', ');
   const isStar = args.topology === PeerTopology.Star;

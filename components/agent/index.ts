@@ -1,5 +1,7 @@
-/** The sync agent on Kubernetes. */
+/** The sync agent: on Kubernetes, and as a Fargate service of AWS. */
 export { SyncAgent } from './agent';
+export { FargateSyncAgent } from './fargate';
+export { FargateArchitecture, type FargateSyncAgentArgs } from './fargate-args';
 export {
   type AgentMember,
   PeerTopology,

@@ -9,17 +9,21 @@ const validityDaysDefault = 365;
 /** Renewed when less than this part of the validity is left. */
 const renewPart = 12;
 
-export interface Issue {
-  readonly namespace: pulumi.Input<string>;
-  readonly labels: Record<string, string>;
+/** What a certificate of the stack's own authority is made of. */
+export interface Signing {
   readonly commonName: pulumi.Output<string>;
   readonly hosts: pulumi.Input<pulumi.Input<string>[]>;
-  readonly caBundlePem?: pulumi.Input<string>;
   readonly caCertPem?: pulumi.Input<string>;
   readonly caPrivateKeyPem?: pulumi.Input<string>;
+  readonly certificateValidityDays?: pulumi.Input<number>;
+}
+
+export interface Issue extends Signing {
+  readonly namespace: pulumi.Input<string>;
+  readonly labels: Record<string, string>;
+  readonly caBundlePem?: pulumi.Input<string>;
   readonly issuerName?: pulumi.Input<string>;
   readonly issuerKind?: pulumi.Input<string>;
-  readonly certificateValidityDays?: pulumi.Input<number>;
 }
 
 export interface Issued {
@@ -33,13 +37,22 @@ export interface Issued {
 const uses = ['digital_signature', 'server_auth', 'client_auth'];
 
 /** The names in a certificate. `localhost` is for probes and side-cars. */
-function namesOf({ commonName, hosts }: Issue): pulumi.Output<string[]> {
+function namesOf({ commonName, hosts }: Signing): pulumi.Output<string[]> {
   return pulumi.all([commonName, hosts]).apply(([first, others]) => [...new Set([first, 'localhost', ...others])]);
 }
 
-/** A certificate of the stack's own authority, in a native Secret. */
-export function issueByCa(parent: pulumi.Resource, name: string, issue: Issue): Issued {
-  const { caBundlePem = '', caCertPem = '', caPrivateKeyPem = '' } = issue;
+/** By which the agents of a mesh know each other: see agent/peers/hello.ts. */
+export function agentName(region: string, stack: pulumi.Input<string>): pulumi.Output<string> {
+  return pulumi.interpolate`${region}.${stack}.meridian`;
+}
+
+/** A key, and a certificate of it by the stack's own authority. */
+export function signByCa(
+  parent: pulumi.Resource,
+  name: string,
+  issue: Signing,
+): { readonly certPem: pulumi.Output<string>; readonly keyPem: pulumi.Output<string> } {
+  const { caCertPem = '', caPrivateKeyPem = '' } = issue;
   const hours = pulumi.output(issue.certificateValidityDays ?? validityDaysDefault).apply((days) => days * hoursPerDay);
   const options = childOptions(parent);
   const key = new tls.PrivateKey(`${name}-key`, { algorithm: 'ECDSA', ecdsaCurve: 'P256' }, options);
@@ -65,16 +78,23 @@ export function issueByCa(parent: pulumi.Resource, name: string, issue: Issue): 
     },
     options,
   );
+  return { certPem: certificate.certPem, keyPem: key.privateKeyPem };
+}
+
+/** A certificate of the stack's own authority, in a native Secret. */
+export function issueByCa(parent: pulumi.Resource, name: string, issue: Issue): Issued {
+  const { caBundlePem = '' } = issue;
+  const { certPem, keyPem } = signByCa(parent, name, issue);
   const secret = new k8s.core.v1.Secret(
     name,
     {
       metadata: { name, namespace: issue.namespace, labels: issue.labels },
       type: 'kubernetes.io/tls',
-      stringData: { 'tls.crt': certificate.certPem, 'tls.key': key.privateKeyPem, 'ca.crt': caBundlePem },
+      stringData: { 'tls.crt': certPem, 'tls.key': keyPem, 'ca.crt': caBundlePem },
     },
-    options,
+    childOptions(parent),
   );
-  return { secretName: secret.metadata.name, identity: pulumi.interpolate`${certificate.certPem}${caBundlePem}` };
+  return { secretName: secret.metadata.name, identity: pulumi.interpolate`${certPem}${caBundlePem}` };
 }
 
 /** A certificate of cert-manager, which writes the Secret and renews it: https://cert-manager.io/docs/usage/certificate/ */

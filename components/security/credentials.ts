@@ -29,7 +29,7 @@ import {
   rule,
 } from '../common';
 import { sha256Hex } from './hash';
-import { issueByCertManager, issueByCa } from './certificates';
+import { agentName, issueByCertManager, issueByCa } from './certificates';
 
 /** Who makes the certificates of a region. */
 export const CertificateIssuer = {
@@ -154,8 +154,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
     // --- Certificates, and what Redis nodes know of the users
     const kinds = {
       redis: { hosts: args.redisHosts ?? [], commonName: pulumi.output(`redis.${region}`) },
-      // By this name agents know each other: see agent/peers/hello.ts.
-      agent: { hosts: args.agentHosts ?? [], commonName: pulumi.interpolate`${region}.${args.stack}.meridian` },
+      agent: { hosts: args.agentHosts ?? [], commonName: agentName(region, args.stack) },
     };
     const issue = byPulumi ? issueByCa : issueByCertManager;
     const agent = issue(this, `${name}-agent-tls`, { ...args, ...kinds.agent, labels });

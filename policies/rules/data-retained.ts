@@ -6,6 +6,7 @@ import { isProduction, shared } from '../stack';
 const components: readonly string[] = [
   'KubernetesRedis',
   'SyncAgent',
+  'FargateSyncAgent',
   'ElastiCacheRedis',
   'AliyunRedis',
   'TencentRedis',
