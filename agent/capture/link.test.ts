@@ -1,4 +1,6 @@
 import * as net from 'net';
+import * as tls from 'tls';
+import { createCa, issueCertificate } from '../peers/certificates';
 import { CommandScanner, CommandWriter, RedisConnection } from '../resp';
 import { LinkError } from './errors';
 import { type RdbEntry, type RdbKey } from './rdb';
@@ -177,6 +179,39 @@ test('the link ends with what was received given out, and an error', async () =>
   await server.stop();
   await until(() => attached.closed() !== null);
   expect(attached.closed()).toMatchObject({ code: 'CLOSED', retryable: true });
+});
+
+test('over TLS a fast stream is taken whole, also while somebody is in a hurry', async () => {
+  const issued = await issueCertificate(await createCa({ stack: 'test' }), { stack: 'test', region: 'redis' });
+  const total = Buffer.from(Array.from({ length: 8 * 1024 * 1024 }, (_, i) => (i >> 10) % 251));
+  const server = tls.createServer({ key: issued.key, cert: issued.cert }, (socket: tls.TLSSocket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (data: Buffer) => {
+      const text = data.toString('latin1');
+      if (text.includes('PSYNC')) {
+        socket.write(`+CONTINUE ${'a'.repeat(40)}\r\n`);
+        socket.end(total);
+      } else socket.write(text.includes('PING') ? '+PONG\r\n' : '+OK\r\n');
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as net.AddressInfo;
+  const trust = { ca: issued.ca, checkServerIdentity: () => undefined };
+  const link = new ReplicaLink({ host: '127.0.0.1', port, tls: trust });
+  links.push(link);
+  const got: Buffer[] = [];
+  let bytes = 0;
+  link.on('data', (chunk) => {
+    got.push(Buffer.from(chunk));
+    bytes += chunk.length;
+  });
+  const closed = new Promise((resolve) => link.on('close', resolve));
+  await link.connect({ replId: 'a'.repeat(40), offset: 0 });
+  const hurried = setInterval(() => link.hurry(bytes + 5000), 7);
+  await closed;
+  clearInterval(hurried);
+  server.close();
+  expect(Buffer.concat(got).equals(total)).toBe(true);
 });
 
 test('silence is a timeout; a silent server in the handshake too', async () => {

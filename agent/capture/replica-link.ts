@@ -65,6 +65,11 @@ const GATHER_MS = 2;
 const BUSY_GATHER_FACTOR = 5;
 /** Bytes given out at once that mean a fast stream. */
 const BUSY_BYTES = 8 * 1024;
+/**
+ * A plain socket is read until it is empty, a TLS socket once a turn: 64 KB, some of which may belong to a record that has not
+ * ended. A turn that gave so much has left something behind.
+ */
+const TLS_TURN_BYTES_FULL = 32 * 1024;
 /** So many bytes do not wait for more. */
 const GATHERED_BYTES_ENOUGH = 256 * 1024;
 const GATHERED_BYTES_MAX = 512 * 1024;
@@ -383,6 +388,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   private gatheredBytes = 0;
   /** What one turn of the event loop reads is given out at its end. */
   private turn: NodeJS.Immediate | null = null;
+  private turnBytes = 0;
   /** Until it fires the socket is not read. */
   private restTimer: NodeJS.Timeout | null = null;
   /** Somebody waits for the stream up to this offset. */
@@ -405,14 +411,23 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     if (this.gatheredBytes + bytes.length > GATHERED_BYTES_MAX) this.deliver();
     bytes.copy(this.gathered, this.gatheredBytes);
     this.gatheredBytes += bytes.length;
+    this.turnBytes += bytes.length;
+    this.turn ??= setImmediate(() => this.endTurn());
     if (this.gatheredBytes >= GATHERED_BYTES_ENOUGH) this.deliver();
-    else
-      this.turn ??= setImmediate(() => {
-        this.turn = null;
-        const isBusy = this.gatheredBytes >= BUSY_BYTES;
-        this.deliver();
-        this.rest(isBusy ? this.gatherMs * BUSY_GATHER_FACTOR : this.gatherMs);
-      });
+  }
+
+  private endTurn(): void {
+    const { turnBytes } = this;
+    this.turnBytes = 0;
+    if (this.opts.tls !== undefined && turnBytes >= TLS_TURN_BYTES_FULL) {
+      // There is more: resting now would hold a fast stream to one read in so many milliseconds.
+      this.turn = setImmediate(() => this.endTurn());
+      return;
+    }
+    this.turn = null;
+    const isBusy = this.gatheredBytes >= BUSY_BYTES;
+    this.deliver();
+    this.rest(isBusy ? this.gatherMs * BUSY_GATHER_FACTOR : this.gatherMs);
   }
 
   private rest(ms: number): void {
