@@ -104,24 +104,6 @@ test('what clients write and delete between the restart and the return of the ag
   }
 });
 
-test('Redis and its agent are killed together under load', async () => {
-  mesh = await Mesh.start();
-  const beta = mesh.region('beta');
-  const loads = await underLoad(mesh.regions, 53, async () => {
-    for (let i = 0; i < rounds; i++) {
-      await sleep(400);
-      await Promise.all([beta.redis.signal('SIGKILL'), beta.agent.signal('SIGKILL')]);
-      await beta.startRedis();
-      await sleep(300);
-      beta.startAgent();
-      await beta.ready();
-    }
-    await sleep(200);
-  });
-  await mesh.waitEqual();
-  await expectKept(mesh, loads);
-});
-
 test('Redis restarts while a peer is cut off', async () => {
   mesh = await Mesh.start();
   const loads = await underLoad(mesh.regions, 55, async () => {
