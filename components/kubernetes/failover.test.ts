@@ -1,3 +1,4 @@
+import { type ChildProcess } from 'node:child_process';
 import { type IncomingMessage } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { type AddressInfo } from 'node:net';
@@ -19,6 +20,7 @@ import {
   startSentinels,
   until,
 } from '../testing/redis';
+import { SystemUser } from '../../model';
 import { roleLabel } from '../common';
 import { scriptsDir } from './scripts';
 
@@ -119,12 +121,46 @@ test('a primary that dies is replaced, its label follows, and it comes back as a
   expect(region.cli(b, ['SET', 'k', 'after'], 'app')).toBe('OK');
 }, 60_000);
 
+/**
+ * The primary dies, loses its disk and comes back: early, while the Sentinels still call it the primary, or late, when they have promoted the other node.
+ * Either way it starts once, as the other's replica.
+ */
+async function loseDisk(
+  comesBack: 'early' | 'late',
+  sentinels: readonly number[],
+  [port, process]: readonly [number, ChildProcess],
+  other: number,
+): Promise<ChildProcess> {
+  const callDownAfter = (ms: number): void => {
+    for (const sentinel of sentinels) {
+      const command = ['SENTINEL', 'SET', 'west', 'down-after-milliseconds', String(ms)];
+      expect(region.cli(sentinel, command, SystemUser.Node)).toBe('OK');
+    }
+  };
+  await until('the Sentinels know the replica', () => sentinels.every((sentinel) => hasReplica(region, sentinel)));
+  if (comesBack === 'early') callDownAfter(60_000);
+  await end(process);
+  rmSync(path.join(region.dir, String(port), 'data'), { recursive: true });
+  if (comesBack === 'late') await until('the other takes over', () => region.role(other) === 'master');
+  const logged = region.log(port).length;
+  const said = (): string => region.log(port).slice(logged);
+  const again = region.startRedis(port);
+  if (comesBack === 'early') {
+    await until('it waits', () => said().includes('it has no data and its replicas have: waiting for a failover'));
+    callDownAfter(region.timing.downAfterMs);
+    await until('the other takes over', () => region.role(other) === 'master');
+  }
+  await until('it follows', () => isReplica(port));
+  expect(said().match(/starting; the primary is .*/g)).toEqual([`starting; the primary is ${host} ${other}`]);
+  return again;
+}
+
 test('a primary that is stopped hands over every write; one that lost its disk does not empty its replica', async () => {
   const { nodes, sentinels } = await start();
   const [a = 0, b = 0] = nodes;
   await startSentinels(region, sentinels);
   const primary = region.startRedis(a);
-  let second = region.startRedis(b);
+  const second = region.startRedis(b);
   await until('the replica follows', () => isReplica(b));
   await until('the Sentinels know it', () => sentinels.every((port) => hasReplica(region, port)));
 
@@ -156,14 +192,9 @@ test('a primary that is stopped hands over every write; one that lost its disk d
   expect(acknowledged).toBeGreaterThan(10);
   expect(Number(region.cli(b, ['GET', 'n'], 'app'))).toBeGreaterThanOrEqual(acknowledged);
 
-  region.startRedis(a);
+  const first = region.startRedis(a);
   await until('the first follows', () => isReplica(a));
-  await until('the Sentinels know it', () => sentinels.every((port) => hasReplica(region, port)));
-  await end(second);
-  rmSync(path.join(region.dir, String(b), 'data'), { recursive: true });
-  second = region.startRedis(b);
-  await until('the first takes over', () => region.role(a) === 'master');
-  await until('the second follows', () => isReplica(b));
-  expect(region.log(b)).toContain('it has no data and its replicas have: waiting for a failover');
-  expect(Number(region.cli(b, ['GET', 'n'], 'read'))).toBeGreaterThanOrEqual(acknowledged);
-}, 60_000);
+  await loseDisk('early', sentinels, [b, second], a);
+  await loseDisk('late', sentinels, [a, first], b);
+  for (const port of nodes) expect(Number(region.cli(port, ['GET', 'n'], 'read'))).toBeGreaterThanOrEqual(acknowledged);
+}, 90_000);

@@ -31,7 +31,7 @@ for at in $MERIDIAN_SENTINELS; do
 done
 tries=0
 while [ "$tries" -lt 50 ]; do
-  now=$(agreed_primary) || now=''
+  now=$(each_view | agreed_primary) || now=''
   if [ -n "$now" ] && [ "$now" != "$me" ]; then
     # Writes stay paused: what a client wrote here now would be lost. The end of the process sends clients to the new primary.
     say "handed over to $now"

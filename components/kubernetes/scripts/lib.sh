@@ -62,16 +62,17 @@ each_view() {
   done
 }
 
-# agreed_primary  — prints `host port`; fails where no majority of the Sentinels answers. Among those that do the newest epoch is right, though it may
+# agreed_primary  — of the views on its stdin: prints `host port`; fails where no majority of the Sentinels answers. Among those that do the newest epoch is right, though it may
 # still be the view of one: after a failover the others learn of it within seconds, and until then most name the old primary.
 agreed_primary() {
   agreed_needed=$(($(echo "$MERIDIAN_SENTINELS" | wc -w) / 2 + 1))
-  each_view | sort -n | awk -v needed="$agreed_needed" '
-    { primary = $2 " " $3 }
-    END { if (NR < needed) exit 1; print primary }'
+  sort -n | awk -v needed="$agreed_needed" '
+    NF { views++; primary = $2 " " $3 }
+    END { if (views < needed) exit 1; print primary }'
 }
 
-# failover_under_way  — whether a Sentinel is about to make another node the primary.
+# failover_under_way  — of the views on its stdin: whether a Sentinel is about to make another node the primary. They must be those that the primary was
+# taken from: between two looks a failover may end, and then neither shows it.
 failover_under_way() {
-  each_view | grep -q failover_in_progress
+  grep -q failover_in_progress
 }

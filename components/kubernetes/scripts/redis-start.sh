@@ -27,9 +27,10 @@ if [ -n "${MERIDIAN_SENTINELS:-}" ]; then
   said=''
   while :; do
     why=''
-    primary=$(agreed_primary) || why='no majority of Sentinels answers yet'
+    views=$(each_view)
+    primary=$(echo "$views" | agreed_primary) || why='no majority of Sentinels answers yet'
     if [ -z "$why" ] && [ "$primary" = "$me" ]; then
-      if failover_under_way; then
+      if echo "$views" | failover_under_way; then
         why='another node is being made the primary'
       elif ! has_data && has_replica; then
         why='the Sentinels call this node the primary, but it has no data and its replicas have: waiting for a failover'
