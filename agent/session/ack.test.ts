@@ -1,7 +1,8 @@
 import { ACK_MS, AckPolicy } from './ack';
 
-const place = (read: number, journalled = read) => ({
+const place = (read: number, journalled = read, end = read) => ({
   origin: 'eu:1',
+  end,
   read,
   journalled,
 });
@@ -48,6 +49,14 @@ test('semi-sync: a region that nobody follows falls silent after maxLagMs', () =
   expect(policy.next(place(300), 3800, false)).toBe(300);
 });
 
+test('semi-sync: in a region where nobody writes all is confirmed that there is, and heartbeats need nobody', () => {
+  const policy = new AckPolicy(semiSync);
+  policy.peer('us', 'eu:1', 100);
+  for (const seconds of [1, 2, 10, 100])
+    expect(policy.next(place(100 + seconds, 100 + seconds, 100), seconds * 1000, false)).toBe(100 + seconds);
+  expect(policy.next(place(300, 300, 250), 101_000, false)).toBe(200);
+});
+
 test('semi-sync: a region that is joining goes on, and says of nothing that another region has it', () => {
   const policy = new AckPolicy(semiSync);
   const joining = { ...place(500), origin: 'eu:1~' };
@@ -57,5 +66,5 @@ test('semi-sync: a region that is joining goes on, and says of nothing that anot
 test('another origin begins anew', () => {
   const policy = new AckPolicy(semiSync);
   policy.peer('us', 'eu:1', 900);
-  expect(policy.next({ origin: 'eu:2', read: 50, journalled: 50 }, 1000, true)).toBe(0);
+  expect(policy.next({ ...place(50), origin: 'eu:2' }, 1000, true)).toBe(0);
 });

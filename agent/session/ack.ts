@@ -27,6 +27,8 @@ const STILL_MS = 900;
 /** Where the own stream stands. */
 export interface AckPlace {
   origin: OriginId;
+  /** Position at which the last own record ends. What was read behind it (heartbeats, others' blocks) goes to nobody, and so needs nobody who has it. */
+  end: number;
   /** Offset up to which this agent has read. */
   read: number;
   /** Offset up to which it has journalled everything. */
@@ -34,6 +36,7 @@ export interface AckPlace {
 }
 
 export class AckPolicy {
+  /** Position up to which each region has journalled the own stream. */
   private readonly peers = new Map<string, number>();
   private origin: OriginId = '';
   private lastAck = -1;
@@ -44,23 +47,24 @@ export class AckPolicy {
 
   constructor(private readonly options: AckOptions) {}
 
-  /** A peer has journalled the own stream up to this offset. */
-  peer(region: string, origin: OriginId, offset: number): void {
+  /** A peer has journalled the own stream up to this position. */
+  peer(region: string, origin: OriginId, position: number): void {
     this.turnTo(origin);
-    this.peers.set(region, Math.max(this.peers.get(region) ?? -1, offset));
+    this.peers.set(region, Math.max(this.peers.get(region) ?? -1, position));
   }
 
   /**
    * @param asked Redis wants an answer now
    * @returns the offset to acknowledge, or null for silence
    */
-  next({ origin, read, journalled }: AckPlace, nowMs: number, asked: boolean): number | null {
+  next({ origin, end, read, journalled }: AckPlace, nowMs: number, asked: boolean): number | null {
     this.turnTo(origin);
     if (asked) this.wanted = read;
     let offset = journalled;
     if (this.options.mode === 'semi-sync') {
       const sorted = [...this.peers.values()].sort((a, b) => b - a);
-      offset = Math.min(journalled, sorted[this.options.semiSyncRegions - 1] ?? -1);
+      const held = sorted[this.options.semiSyncRegions - 1] ?? -1;
+      offset = Math.min(journalled, held >= end ? read : Math.floor(held));
       if (offset >= journalled || isPrivate(origin)) this.behindSinceMs = null;
       else this.behindSinceMs ??= nowMs;
       const silent =

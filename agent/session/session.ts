@@ -454,7 +454,7 @@ export class Session {
     const { origin, offset, end } = recorder.state;
     const durable = this.context.journal.durableEnd(origin) ?? 0;
     const journalled = durable >= end ? offset : Math.floor(durable);
-    const ack = this.ack.next({ origin, read: offset, journalled }, Date.now(), asked);
+    const ack = this.ack.next({ origin, end, read: offset, journalled }, Date.now(), asked);
     if (ack !== null) link.ack(ack);
   }
 
@@ -462,9 +462,9 @@ export class Session {
   acknowledged(peer: string, durable: ReadonlyMap<OriginId, number>): void {
     const { recorder } = this;
     if (recorder === null) return;
-    const { origin, offset, end } = recorder.state;
+    const { origin } = recorder.state;
     const position = durable.get(origin);
-    if (position !== undefined) this.ack.peer(peer, origin, position >= end ? offset : Math.floor(position));
+    if (position !== undefined) this.ack.peer(peer, origin, position);
     this.sendAck(false);
   }
 

@@ -170,6 +170,24 @@ test('REPLCONF GETACK is reported, and counts in the offset', () => {
   expect(recorder.state.offset).toBe(encodeCommand(['REPLCONF', 'GETACK', '*']).length);
 });
 
+test('REPLCONF GETACK is reported behind what was written before it, in the same chunk too', () => {
+  const order: string[] = [];
+  const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0, heartbeatMs: 0 };
+  const recorder = new Recorder(state, {
+    record: ({ end }) => order.push(`record up to ${end}`),
+    marker: () => undefined,
+    heartbeat: () => undefined,
+    getAck: () => order.push(`asked, read up to ${recorder.state.end}`),
+  });
+  const [set, getAck] = [
+    ['SET', 'a', '1'],
+    ['REPLCONF', 'GETACK', '*'],
+  ].map((argv) => encodeCommand(argv)) as [Buffer, Buffer];
+  recorder.push(Buffer.concat([set, getAck]));
+  const end = set.length + getAck.length;
+  expect(order).toEqual([`record up to ${end}`, `asked, read up to ${end}`]);
+});
+
 describe("expiries in an agent's block", () => {
   const before = JSON.stringify([['us:1', 1]]);
   const after = JSON.stringify([['us:1', 2]]);

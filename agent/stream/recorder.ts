@@ -98,6 +98,7 @@ export class Recorder {
     // The run of commands in the scanner's buffer that belong to the open record (or block).
     let runStart = -1;
     let runEnd = -1;
+    let isAsked = false;
     const keepRun = (): void => {
       if (runStart < 0) return;
       const bytes = scanner.buf.subarray(runStart, runEnd);
@@ -140,7 +141,7 @@ export class Recorder {
       if (command?.class === Class.control) {
         if (command.code === Code.select) state.db = this.selectedDb();
         else if (command.code === Code.replconf) {
-          this.events.getAck();
+          isAsked = true;
         } else if (command.code === Code.exec && this.block !== null) {
           keepRun();
           this.closeBlock(end);
@@ -165,6 +166,8 @@ export class Recorder {
     keepRun();
     // What stands before a block whose end is still to come does not wait for it: whoever reads up to here relies on it.
     this.flush();
+    // Not before: what was written before the question may stand in this very chunk, and is journalled by nobody until it is given.
+    if (isAsked) this.events.getAck();
     scanner.keep();
     if (this.block !== null) this.block.kept = keepFrom(this.block.chunks, this.block.kept);
   }
