@@ -11,6 +11,7 @@ import { renderAgentConfig } from '../components/agent/conf';
 import { renderRedisConf } from '../components/kubernetes/conf';
 import {
   agentRules,
+  agentSettingsOf,
   applicationRules,
   Capture,
   formatIssues,
@@ -18,6 +19,7 @@ import {
   minReplicasToWrite,
   nodeRules,
   parseStackFile,
+  redisSettingsOf,
   type RegionConfig,
   renderAcl,
   type StackConfig,
@@ -78,32 +80,19 @@ const paths = {
 } as const;
 
 function redisConf(config: StackConfig, region: RegionConfig): string {
-  const { redis, security } = config;
   return renderRedisConf(
     {
-      maxmemoryBytes: redis.maxmemory,
-      maxmemoryPolicy: maxmemoryPolicy(redis),
-      appendfsync: redis.appendfsync,
-      backlogBytes: redis.backlog.size,
-      backlogTtlSeconds: redis.backlog.ttlSeconds,
-      outputBufferHardBytes: redis.outputBuffer.hard,
-      outputBufferSoftBytes: redis.outputBuffer.soft,
-      outputBufferSoftSeconds: redis.outputBuffer.softSeconds,
-      disklessSync: redis.disklessSync.enabled,
-      disklessSyncDelaySeconds: redis.disklessSync.delaySeconds,
+      ...redisSettingsOf(config),
+      maxmemoryPolicy: maxmemoryPolicy(config.redis),
       // There is one Redis in each region.
       minReplicasToWrite: minReplicasToWrite(config, { ...region, replicas: 0 }),
-      minReplicasMaxLagSeconds: redis.minReplicas.maxLagSeconds,
-      tls: security.tls,
       cluster: false,
     },
     paths,
   );
 }
 
-function agentConf(config: StackConfig, { name: region }: RegionConfig): string {
-  const { replication, security } = config;
-  const { journal, mode, semiSyncRegions, maxLagMs, heartbeatMs, compression } = replication;
+function agentConf(config: StackConfig, { name: region, mode }: RegionConfig): string {
   return renderAgentConfig(
     {
       stack,
@@ -113,7 +102,7 @@ function agentConf(config: StackConfig, { name: region }: RegionConfig): string 
       peerHosts: Object.fromEntries(config.regions.map(({ name }) => [name, agentHost(name)])),
       redisHost: redisHost(region),
       redisPort: 6379,
-      redisTls: security.tls,
+      redisTls: config.security.tls,
       redisUsername: SystemUser.Agent,
       capture: Capture.Psync,
       hasRedisCa: false,
@@ -121,9 +110,8 @@ function agentConf(config: StackConfig, { name: region }: RegionConfig): string 
       sentinelPort: 0,
       primaryName: region,
       host: agentHost(region),
-      ...{ mode, semiSyncRegions, maxLagMs, heartbeatMs, compression },
-      journalBytes: journal.maxBytes,
-      journalSegmentBytes: journal.segmentBytes,
+      mode,
+      ...agentSettingsOf(config),
       logLevel: 'info',
     },
     paths,

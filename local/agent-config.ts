@@ -37,7 +37,7 @@ export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions)
     tls: { caFile: ca, certFile: cert, keyFile: key },
     stateDir: region.agent.data,
     replication: {
-      mode: replication.mode,
+      mode: region.config.mode,
       semiSyncRegions: replication.semiSyncRegions,
       maxLagMs: replication.maxLagMs,
       heartbeatMs: replication.heartbeatMs,

@@ -33,7 +33,7 @@ export interface RedisConfOptions {
 export function renderRedisConf({ config, region, node, binary, secrets, agents }: RedisConfOptions): string {
   const { redis, security } = config;
   // In semi-sync the agent is one of those that must be there.
-  const minReplicas = minReplicasToWrite(agents ? config : withoutSemiSync(config), region.config);
+  const minReplicas = minReplicasToWrite(config, agents ? region.config : { ...region.config, mode: 'async' });
   const isReplica = node !== region.redis;
   const capture = regionCapture(region.config);
   // As at a managed service: the agent may do there what it needs, and cannot even ask for the stream.
@@ -97,10 +97,6 @@ export function quote(text: string): string {
     return byte < 0x20 || byte > 0x7e ? `\\x${byte.toString(16).padStart(2, '0')}` : char;
   });
   return `"${escaped.join('')}"`;
-}
-
-function withoutSemiSync(config: StackConfig): StackConfig {
-  return { ...config, replication: { ...config.replication, mode: 'async' } };
 }
 
 function atLeast(version: string, major: number, minor: number): boolean {

@@ -13,6 +13,7 @@ import {
   type securitySchema,
   type trafficSchema,
 } from './schema';
+import { peersOf, type Topology } from './topology';
 
 type Region = z.output<typeof regionSchema>;
 
@@ -133,7 +134,7 @@ function checkReplication(
 ): void {
   const path = (...keys: PropertyKey[]): string => pathOf('replication', keys);
   const names = regions.map((region) => region.name);
-  const { hub, topology, semiSyncRegions, mode } = replication;
+  const { hub, topology, semiSyncRegions } = replication;
   if (hub !== undefined && topology !== 'star') {
     issues.push({
       path: path('hub'),
@@ -143,11 +144,17 @@ function checkReplication(
   } else if (hub !== undefined && !names.includes(hub)) {
     issues.push({ path: path('hub'), found: show(hub), allowed: suggest(hub, names) });
   }
-  if (mode === 'semi-sync' && semiSyncRegions > regions.length - 1) {
+  const modeOf = (region: Region): string => region.mode ?? replication.mode;
+  const few = fewestLinks(
+    replication,
+    regions,
+    regions.filter((region) => modeOf(region) === 'semi-sync'),
+  );
+  if (semiSyncRegions > few) {
     issues.push({
       path: path('semiSyncRegions'),
       found: show(semiSyncRegions),
-      allowed: `1 to ${regions.length - 1}, the other regions`,
+      allowed: `1 to ${few}: only regions that a region is linked with tell it what they have, with topology ${topology}`,
     });
   }
   const withoutStream = regions.filter((region) => regionCapture(region) === Capture.Notifications);
@@ -160,14 +167,30 @@ function checkReplication(
         'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
     });
   }
-  if (withoutStream.length > 0 && mode === 'semi-sync') {
+  regions.forEach((region, i) => {
+    if (!withoutStream.includes(region) || modeOf(region) !== 'semi-sync') return;
     issues.push({
-      path: path('mode'),
-      found: `semi-sync, with ${theirs}`,
+      path: pathOf('regions', [i, 'mode']),
+      found: `semi-sync${region.mode === undefined ? ' (as replication.mode)' : ''}, with ${region.name} (${region.capture ?? region.backend})`,
       allowed:
-        'async: the agent is no replica there, and can hold back no acknowledgement until another region has a write',
+        'async at this region: its agent is no replica, and can hold back no acknowledgement until another region has a write',
     });
-  }
+  });
+}
+
+/** The least links that one of some regions has. */
+function fewestLinks(
+  { topology, hub }: Section<'replication'>,
+  regions: readonly Region[],
+  some: readonly Region[],
+): number {
+  const names = regions.map(({ name }) => name);
+  const middle = hub ?? regions.find(({ primary }) => primary)?.name;
+  // What is wrong with names is told elsewhere.
+  if (new Set(names).size < names.length) return Infinity;
+  if (topology === 'star' && (middle === undefined || !names.includes(middle))) return Infinity;
+  const graph: Topology = topology === 'star' ? { kind: 'star', hub: middle ?? '' } : { kind: topology };
+  return Math.min(Infinity, ...some.map(({ name }) => peersOf(name, graph, names).length));
 }
 
 function checkJournal({ journal }: Section<'replication'>, issues: ConfigIssue[]): void {

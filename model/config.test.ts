@@ -1,15 +1,8 @@
 import fc from 'fast-check';
 
-import {
-  maxmemoryPolicy,
-  minReplicasToWrite,
-  parseStackConfig,
-  primaryOf,
-  type StackConfig,
-  topologyOf,
-  withRegions,
-} from './config';
+import { maxmemoryPolicy, parseStackConfig, primaryOf, type StackConfig, topologyOf, withRegions } from './config';
 import { type ConfigIssue, formatIssues } from './explain';
+import { minReplicasToWrite } from './settings';
 
 const regions = [
   { name: 'us-west-2', weight: 60, primary: true },
@@ -49,6 +42,7 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     weight: 25,
     primary: false,
     backend: 'kubernetes',
+    mode: 'semi-sync',
     providerRegion: 'eu-central-1',
     locality: 'eu-central-1',
     replicas: 1,
@@ -348,7 +342,23 @@ test.each<[string, unknown, ConfigIssue]>([
   [
     'waiting for more regions than there are',
     having('replication', { semiSyncRegions: 3 }),
-    { path: 'meridian:replication.semiSyncRegions', found: '3', allowed: '1 to 2, the other regions' },
+    {
+      path: 'meridian:replication.semiSyncRegions',
+      found: '3',
+      allowed: '1 to 2: only regions that a region is linked with tell it what they have, with topology mesh',
+    },
+  ],
+  [
+    'more confirmations than a ring has neighbours',
+    {
+      regions: ['a', 'b', 'c', 'd'].map((name, i) => ({ name, primary: i === 0 })),
+      replication: { semiSyncRegions: 3, topology: 'ring' },
+    },
+    {
+      path: 'meridian:replication.semiSyncRegions',
+      found: '3',
+      allowed: '1 to 2: only regions that a region is linked with tell it what they have, with topology ring',
+    },
   ],
   [
     'a managed region without leave',
@@ -376,10 +386,10 @@ test.each<[string, unknown, ConfigIssue]>([
       replication: { acceptWholeKeyMerge: true },
     },
     {
-      path: 'meridian:replication.mode',
-      found: 'semi-sync, with b (elasticache)',
+      path: 'meridian:regions[1].mode',
+      found: 'semi-sync (as replication.mode), with b (elasticache)',
       allowed:
-        'async: the agent is no replica there, and can hold back no acknowledgement until another region has a write',
+        'async at this region: its agent is no replica, and can hold back no acknowledgement until another region has a write',
     },
   ],
   [
@@ -614,6 +624,31 @@ test('what follows from a config', () => {
   expect(maxmemoryPolicy({ ...config.redis, use: 'cache' })).toBe('allkeys-lru');
 });
 
+describe('a mode for each region', () => {
+  const three = (mode: string | undefined) => [
+    { name: 'a', primary: true },
+    { name: 'b', backend: 'elasticache', elasticache, redisCidrs, mode },
+    { name: 'c' },
+  ];
+  const accept = { acceptWholeKeyMerge: true };
+
+  test("is the stack's where it says none; a region that can't hold back is async beside those that can", () => {
+    const config = accepted({ regions: three('async'), replication: accept });
+    expect(config.regions.map(({ mode }) => mode)).toEqual(['semi-sync', 'async', 'semi-sync']);
+    expect(config.regions.map((region) => minReplicasToWrite(config, { ...region, replicas: 0 }))).toEqual([1, 0, 1]);
+    const all = accepted({ regions: three(undefined), replication: { ...accept, mode: 'async' } });
+    expect(all.regions.map(({ mode }) => mode)).toEqual(['async', 'async', 'async']);
+  });
+
+  test('the middle of a star may wait for all of it where the others wait for nobody', () => {
+    const replication = { ...accept, topology: 'star', semiSyncRegions: 2 };
+    const regions = three('async').map((region) => ({ ...region, mode: region.name === 'a' ? 'semi-sync' : 'async' }));
+    expect(accepted({ regions, replication }).replication.semiSyncRegions).toBe(2);
+    const spokes = parseStackConfig({ regions: three('async'), replication });
+    expect(spokes).toMatchObject({ issues: [{ path: 'meridian:replication.semiSyncRegions', found: '2' }] });
+  });
+});
+
 test('a write waits for the replicas a region has, and in semi-sync for the agent', () => {
   const count = (mode: string, replicas: number): number => {
     const config = accepted({
@@ -632,7 +667,7 @@ test('a write waits for the replicas a region has, and in semi-sync for the agen
 describe('withRegions', () => {
   const config = accepted({
     regions: regions.map((region) => ({ ...region, backend: 'local', replicas: 0 })),
-    replication: { topology: 'star', hub: 'us-west-2', semiSyncRegions: 2 },
+    replication: { topology: 'star', hub: 'us-west-2', mode: 'async', semiSyncRegions: 2 },
     traffic: { distribute: { 'us-west-2': { 'us-west-2': 70, 'ap-northeast-1': 30 } } },
   });
   const chosen = (wanted: number | readonly string[]): StackConfig => {

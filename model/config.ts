@@ -2,7 +2,6 @@ import { type z } from 'zod';
 
 import { check } from './checks';
 import { type ConfigIssue, namespace, pathOf, show, suggest } from './explain';
-import { minReplicas } from './min-replicas';
 import { type regionSchema, regionsSchema } from './regions';
 import {
   failoverSchema,
@@ -13,7 +12,7 @@ import {
   securitySchema,
   trafficSchema,
 } from './schema';
-import { type Topology } from './topology';
+import { peersOf, type Topology } from './topology';
 import { apportion } from './weights';
 
 const sectionNames = [
@@ -31,8 +30,9 @@ type SectionName = (typeof sectionNames)[number];
 type ParsedRegion = z.output<typeof regionSchema>;
 
 /** One region, every default filled in. */
-export type RegionConfig = Omit<ParsedRegion, 'weight' | 'providerRegion' | 'locality'> &
-  Required<Pick<ParsedRegion, 'weight' | 'providerRegion' | 'locality'>>;
+export type RegionConfig = Omit<ParsedRegion, Completed> & Required<Pick<ParsedRegion, Completed>>;
+/** Those whose default depends on the rest of the config. */
+type Completed = 'weight' | 'providerRegion' | 'locality' | 'mode';
 export type ReplicationConfig = z.output<typeof replicationSchema>;
 export type RedisConfig = z.output<typeof redisSchema>;
 export type FailoverConfig = z.output<typeof failoverSchema>;
@@ -94,7 +94,7 @@ export function parseStackConfig(raw: unknown): ConfigResult {
 
   const others = { replication, redis, failover, traffic, security, kubernetes, monitoring };
   if (issues.length > 0 || !regions || !isComplete(others)) return { ok: false, issues };
-  return { ok: true, config: { regions: complete(regions), ...others } };
+  return { ok: true, config: { regions: complete(regions, others.replication), ...others } };
 }
 
 function isComplete<Sections extends Record<string, unknown>>(
@@ -123,11 +123,6 @@ export function maxmemoryPolicy(redis: RedisConfig): 'noeviction' | 'allkeys-lru
   return redis.use === 'cache' ? 'allkeys-lru' : 'noeviction';
 }
 
-/** Redis' `min-replicas-to-write` for a region: see model/min-replicas.ts. */
-export function minReplicasToWrite({ redis, replication }: StackConfig, region: RegionConfig): number {
-  return minReplicas(redis.minReplicas.toWrite, region.replicas, replication.mode);
-}
-
 /**
  * The same stack with other regions, for trying things out: those named, or the first so many. A name the stack doesn't
  * have yet becomes a region like the first one; a count beyond the stack's regions adds `region-4` and so on. Weights keep their
@@ -151,6 +146,7 @@ export function withRegions(config: StackConfig, wanted: number | readonly strin
     ...(chosen[i] ?? {
       backend: model?.backend,
       capture: model?.capture,
+      mode: model?.mode,
       replicas: model?.replicas,
       replicasMax: model?.replicasMax,
     }),
@@ -249,13 +245,14 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-function complete(regions: readonly ParsedRegion[]): RegionConfig[] {
+function complete(regions: readonly ParsedRegion[], { mode }: ReplicationConfig): RegionConfig[] {
   const equal = apportion(regions.map(() => 1));
   return regions.map((region, i) => {
     const providerRegion = region.providerRegion ?? region.name;
     return {
       ...region,
       weight: region.weight ?? equal[i] ?? 0,
+      mode: region.mode ?? mode,
       providerRegion,
       locality: region.locality ?? providerRegion,
     };

@@ -54,5 +54,8 @@ export function text(pattern: RegExp, error: string) {
   return z.string(error).regex(pattern, error);
 }
 
+/** When a write counts as replicated. */
+export const mode = choice('async', 'semi-sync');
+
 /** A name that a namespace may have. */
 export const namespaceName = text(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label of up to 63 characters');

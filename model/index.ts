@@ -30,7 +30,6 @@ export {
   type FailoverConfig,
   type KubernetesConfig,
   maxmemoryPolicy,
-  minReplicasToWrite,
   type MonitoringConfig,
   parseStackConfig,
   primaryOf,
@@ -47,6 +46,13 @@ export { agentDirectives, directivesFor } from './directives';
 export { type ConfigIssue, formatIssues } from './explain';
 export { minReplicas } from './min-replicas';
 export { type Backend } from './regions';
+export {
+  type AgentSettings,
+  agentSettingsOf,
+  minReplicasToWrite,
+  type RedisSettings,
+  redisSettingsOf,
+} from './settings';
 export { formatSize, parseSize } from './size';
 export { parseStackFile } from './stackfile';
 export { type Link, links, peersOf, type Topology } from './topology';

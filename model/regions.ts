@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { Capture } from './capture';
-import { choice, flag, namespaceName, section, text, whole } from './fields';
+import { choice, flag, mode, namespaceName, section, text, whole } from './fields';
 
 /** How a region's Redis comes to be. */
 const backend = choice('kubernetes', 'elasticache', 'memorydb', 'aliyun', 'tencent', 'local');
@@ -117,6 +117,11 @@ export const regionSchema = section({
    * managed Redis does; elsewhere the backend decides. Default: psync where the backend has it, else notifications.
    */
   capture: choice(Capture.Psync, Capture.Notifications).optional(),
+  /**
+   * When what clients write here counts as replicated, as `replication.mode`: by region, for a region with capture by notifications can be `async` only, beside
+   * others in semi-sync. It says nothing of the other regions' writes, and they count this one's journal as any other. Default: `replication.mode`.
+   */
+  mode: mode.optional(),
   /** The cloud's name of the region, where `name` is another. Default: `name`. */
   providerRegion: text(/^[a-z0-9-]+$/, "the provider's name of a region, such as us-west-2").optional(),
   /** Istio's locality, `region`, `region/zone` or `region/zone/subzone`, for traffic. Default: `providerRegion`. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { usersDefault } from './acl';
-import { choice, flag, fraction, namespaceName, section, size, text, whole } from './fields';
+import { choice, flag, fraction, mode, namespaceName, section, size, text, whole } from './fields';
 
 // The shape of each `meridian:<section>` of a stack's config, one object per section; that of the regions is in regions.ts.
 
@@ -9,10 +9,10 @@ export const replicationSchema = section({
   /**
    * `semi-sync`: the agent acknowledges to Redis what other regions have journalled on disk, so that `WAIT (replicas + 1)`
    * means "another region has it", and a primary that reaches nobody stops taking writes (`maxLagMs`).
-   * `async`: acknowledged at once; a region that burns takes its last milliseconds with it. Default: semi-sync.
+   * `async`: acknowledged at once; a region that burns takes its last milliseconds with it. A region may have its own. Default: semi-sync.
    */
-  mode: choice('async', 'semi-sync').default('semi-sync'),
-  /** How many other regions must have journalled a change before it is acknowledged, in semi-sync. Default: 1. */
+  mode: mode.default('semi-sync'),
+  /** How many other regions must have journalled a change before it is acknowledged, in semi-sync; of those that a region is linked with. Default: 1. */
   semiSyncRegions: whole(1, 63).default(1),
   /** The lag, in milliseconds of data, beyond which a region counts as behind. Default: 1000. */
   maxLagMs: whole(10, 600_000, 'milliseconds').default(1000),

@@ -12,6 +12,8 @@ export interface LocalRegion {
   primary?: boolean;
   /** Replicas of its Redis, 0 to 5. Default: 0, as nobody promotes them here. */
   replicas?: number;
+  /** A ReplicationMode of its own. Default: `mode` of all. */
+  mode?: ReplicationMode;
   /** Path of its redis-server or valkey-server, for a mesh of mixed versions. Default: `redisServer` of all. */
   redisServer?: string;
 }

@@ -24,6 +24,11 @@ export interface MeshRegion {
   /** What runs its Redis; a RegionBackend. Default: kubernetes. */
   backend?: RegionBackend;
   /**
+   * A ReplicationMode of its own: when what clients write here counts as replicated. `async` for a managed Redis beside regions in semi-sync, which count its
+   * agent's journal as any other. Default: `agent.mode`.
+   */
+  mode?: ReplicationMode;
+  /**
    * The cloud's name of the region, for a managed Redis: AWS' children have it as their own, for Alibaba Cloud and Tencent Cloud a provider is made with it.
    * Default: the name.
    */
@@ -99,7 +104,7 @@ export interface ActiveActiveRedisArgs {
   redis?: RedisNodesArgs;
   /**
    * Some regions are managed Redis, which gives no replication stream: whole keys are merged there, the last writer wins, and counters don't add up anywhere that
-   * such a region counts. True says that this is known and accepted; then `agent.mode` is async. Default: false, and such a mesh is refused.
+   * such a region counts. True says that this is known and accepted; the mode of these regions is async. Default: false, and such a mesh is refused.
    */
   acceptWholeKeyMerge?: boolean;
   /** Every region's agent. Default: what SyncAgent has. */
@@ -143,6 +148,7 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
         'a namespace for each region of a cluster',
       ),
     ),
+    ...regions.flatMap((region, i) => oneOf(`regions[${i}].mode`, region.mode, ReplicationMode)),
     ...regions.flatMap((region, i) =>
       whole(`regions[${i}].minReplicasToWrite`, region.minReplicasToWrite, 0, 6, 'replicas, the agent included'),
     ),
@@ -182,8 +188,12 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
 
 export const backendOf = ({ backend }: MeshRegion): RegionBackend => backend ?? RegionBackend.Kubernetes;
 
+export const modeOf = ({ agent }: ActiveActiveRedisArgs, { mode }: MeshRegion): ReplicationMode =>
+  mode ?? agent?.mode ?? ReplicationMode.SemiSync;
+
 /** What a region without a replication stream takes from all: it has to be known and accepted. */
-function mergeIssues({ regions, acceptWholeKeyMerge, agent }: ActiveActiveRedisArgs): ConfigIssue[] {
+function mergeIssues(args: ActiveActiveRedisArgs): ConfigIssue[] {
+  const { regions, acceptWholeKeyMerge } = args;
   const managed = regions.filter((region) => isManaged(backendOf(region)));
   if (managed.length === 0) return [];
   const theirs = managed.map((region) => `${region.name} (${backendOf(region)})`).join(', ');
@@ -194,11 +204,13 @@ function mergeIssues({ regions, acceptWholeKeyMerge, agent }: ActiveActiveRedisA
       `false, with ${theirs}`,
       'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
     ),
-    ...rule(
-      agent?.mode === ReplicationMode.Async,
-      'agent.mode',
-      `${agent?.mode ?? ReplicationMode.SemiSync}, with ${theirs}`,
-      `${ReplicationMode.Async}: the agent is no replica there, and can hold back no acknowledgement`,
+    ...regions.flatMap((region, i) =>
+      rule(
+        !managed.includes(region) || modeOf(args, region) === ReplicationMode.Async,
+        `regions[${i}].mode`,
+        `${modeOf(args, region)}, with backend ${backendOf(region)}`,
+        `${ReplicationMode.Async} (here or as agent.mode): the agent is no replica there, and can hold back no acknowledgement`,
+      ),
     ),
   ];
 }

@@ -125,6 +125,18 @@ describe('min-replicas-to-write', () => {
     expect(await told({ agent: { mode: ReplicationMode.Async } })).toEqual(['1', '1', '1']);
   });
 
+  test('a mode for each region, and what follows from it', async () => {
+    const [west, east, south] = regions;
+    const own = [west!, { ...east!, mode: ReplicationMode.Async }, south!];
+    expect(await told({ regions: own })).toEqual(['2', '1', '2']);
+    const made = await make({ regions: own });
+    const modes = regions.map(({ name }) => {
+      const { data } = made.find(`redis-${name}-agent-config`).inputs as { data: Record<string, string> };
+      return (JSON.parse(data['agent.json'] ?? '') as { replication: { mode: string } }).replication.mode;
+    });
+    expect(modes).toEqual(['semi-sync', 'async', 'semi-sync']);
+  });
+
   test('every region has its own', async () => {
     const [west, east, south] = regions;
     const own = [{ ...west!, minReplicasToWrite: 3 }, east!, { ...south!, minReplicasToWrite: 0 }];
@@ -277,6 +289,18 @@ test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
     'an agent outside whose address nobody knows',
     { regions: regions.map((region) => ({ ...region, context: region.name, agentHost: 'a' })) },
     /regions\[0\]\.agentCidrs: found nothing; allowed: the networks behind agentHost, for the NetworkPolicies of east, south/,
+  ],
+  [
+    'semi-sync of a region whose Redis waits for nobody',
+    {
+      acceptWholeKeyMerge: true,
+      networkPolicy: false,
+      regions: [
+        regions[0]!,
+        { name: 'east', backend: 'elasticache', elasticache: { vpcId: 'vpc-1', subnetIds: ['subnet-a', 'subnet-b'] } },
+      ],
+    },
+    /regions\[1\]\.mode: found semi-sync, with backend elasticache; allowed: async \(here or as agent\.mode\)/,
   ],
   ['one region', { regions: regions.slice(0, 1) }, /regions: found 1 names; allowed: at least 2/],
   ['no primary', { regions: regions.slice(1) }, /none or several with primary/],

@@ -10,7 +10,15 @@ import { type RedisNodesArgs } from '../kubernetes';
 import { RedisSecurity } from '../security';
 import { RegionalTraffic, type TrafficRegion } from '../traffic';
 import { TencentProvider } from '../tencent';
-import { type ActiveActiveRedisArgs, backendOf, isSameCluster, issuesOf, type MeshRegion, spaceOf } from './args';
+import {
+  type ActiveActiveRedisArgs,
+  backendOf,
+  isSameCluster,
+  issuesOf,
+  type MeshRegion,
+  modeOf,
+  spaceOf,
+} from './args';
 import { agentNameOf, RedisRegion } from './region';
 import { isManaged, RegionBackend } from './region-args';
 import { type MeshTrafficArgs, routingFor } from './traffic';
@@ -102,7 +110,7 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
             ...(region.replicasMax === undefined ? {} : { replicasMax: region.replicasMax }),
             ...(region.minReplicasToWrite === undefined ? {} : { minReplicasToWrite: region.minReplicasToWrite }),
           },
-          agent: args.agent,
+          agent: { ...args.agent, mode: modeOf(args, region) },
           ...(monitoring === undefined
             ? {}
             : { monitoring: { ...monitoring, dashboards: (monitoring.dashboards ?? true) && isFirstOfCluster } }),

@@ -1,6 +1,13 @@
 import * as pulumi from '@pulumi/pulumi';
 
-import { minReplicasToWrite, primaryOf, type RegionConfig, type StackConfig } from '../../model';
+import {
+  agentSettingsOf,
+  minReplicasToWrite,
+  primaryOf,
+  redisSettingsOf,
+  type RegionConfig,
+  type StackConfig,
+} from '../../model';
 import { type AgentTuningArgs } from '../agent';
 import { type RedisNodesArgs } from '../kubernetes';
 import { type ActiveActiveRedisArgs, type MeshRegion, type MeshTrafficArgs } from '../mesh';
@@ -41,6 +48,7 @@ function regionOf(config: StackConfig, region: RegionConfig): MeshRegion {
     weight: region.weight,
     primary: region.primary,
     backend: region.backend,
+    mode: region.mode,
     ...managedOf(region),
     context: region.context,
     kubeconfig: region.kubeconfig,
@@ -76,26 +84,15 @@ const aliyunOf = ({ caPem: redisCaPem, ...aliyun }: Group<'aliyun'>) => ({ aliyu
 const tencentOf = ({ caPem: redisCaPem, ...tencent }: Group<'tencent'>) => ({ tencent, redisCaPem });
 
 function nodesOf(config: StackConfig): RedisNodesArgs {
-  const { kubernetes, redis, failover, security } = config;
+  const { kubernetes, redis, failover } = config;
   const { sentinel } = failover;
   return {
-    tls: security.tls,
-    use: redis.use,
+    ...redisSettingsOf(config),
     image:
       kubernetes.redisImage ?? `docker.io/${redis.engine === 'valkey' ? 'valkey/valkey' : 'redis'}:${redis.version}`,
     exporterImage: kubernetes.exporterImage,
     sidecarImage: kubernetes.agentImage,
     imagePullPolicy: kubernetes.imagePullPolicy,
-    maxmemoryBytes: redis.maxmemory,
-    appendfsync: redis.appendfsync,
-    backlogBytes: redis.backlog.size,
-    backlogTtlSeconds: redis.backlog.ttlSeconds,
-    outputBufferHardBytes: redis.outputBuffer.hard,
-    outputBufferSoftBytes: redis.outputBuffer.soft,
-    outputBufferSoftSeconds: redis.outputBuffer.softSeconds,
-    disklessSync: redis.disklessSync.enabled,
-    disklessSyncDelaySeconds: redis.disklessSync.delaySeconds,
-    minReplicasMaxLagSeconds: redis.minReplicas.maxLagSeconds,
     sentinels: sentinel.count,
     sentinelQuorum: sentinel.quorum,
     sentinelDownAfterMs: sentinel.downAfterMs,
@@ -114,12 +111,7 @@ function agentOf(config: StackConfig): AgentTuningArgs {
   return {
     imagePullPolicy: kubernetes.imagePullPolicy,
     mode: replication.mode,
-    semiSyncRegions: replication.semiSyncRegions,
-    maxLagMs: replication.maxLagMs,
-    heartbeatMs: replication.heartbeatMs,
-    compression: replication.compression,
-    journalBytes: replication.journal.maxBytes,
-    journalSegmentBytes: replication.journal.segmentBytes,
+    ...agentSettingsOf(config),
     storageClassName: kubernetes.storageClass,
     storageSize: kubernetes.journalSize,
     loadBalancerAnnotations: kubernetes.agentLoadBalancer,

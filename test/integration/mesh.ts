@@ -53,6 +53,8 @@ export interface MeshOptions {
   configure?: (config: AgentConfigInput) => void;
   /** Regions that capture by keyspace notifications, with an agent's user that may do no more than at a managed service. Default: none. */
   notifications?: readonly string[];
+  /** Regions in semi-sync. Default: none. */
+  semiSync?: readonly string[];
   /** More lines of redis.conf. */
   redisConf?: readonly string[];
 }
@@ -500,6 +502,7 @@ async function layOut(options: MeshOptions, dir: ReturnType<typeof stateDirOf>):
       primary: i === 0,
       backend: 'local',
       replicas: options.replicas ?? 0,
+      mode: options.semiSync?.includes(name) === true ? 'semi-sync' : 'async',
       ...(options.notifications?.includes(name) === true ? { capture: 'notifications' } : {}),
     })),
     replication: { mode: 'async', acceptWholeKeyMerge: options.notifications !== undefined },
