@@ -5,12 +5,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { loadAgentConfig, parseAgentConfig } from '../../agent/config';
-import { type Deployment, deploy, isSecret, leaksOf, type Recorded, valueOf } from '../testing';
+import { canary, type Deployment, deploy, isSecret, leaksOf, madeBy, maker, type Recorded, valueOf } from '../testing';
 import { FargateArchitecture, FargateSyncAgent, type FargateSyncAgentArgs } from '.';
 import { nodeOptions } from './agent';
 import { type containersOf, secretFiles, writeFiles } from './fargate-task';
-
-const canary = 'Tweety';
 
 const minimal = (): FargateSyncAgentArgs => ({
   region: 'us-west-2',
@@ -29,8 +27,7 @@ const minimal = (): FargateSyncAgentArgs => ({
   caCertPem: 'authority',
   caPrivateKeyPem: pulumi.secret(`${canary}-authority`),
 });
-const make = (args: Partial<FargateSyncAgentArgs> = {}): Promise<Deployment<FargateSyncAgent>> =>
-  deploy(() => new FargateSyncAgent('agent', { ...minimal(), ...args }), { canary, outputs });
+const make = maker(FargateSyncAgent, 'agent', minimal, outputs);
 
 /** What AWS adds. */
 function outputs(type: string, name: string): Record<string, unknown> {
@@ -66,8 +63,6 @@ beforeAll(async () => {
   });
 });
 
-const awsOf = ({ resources }: Deployment<unknown>): Recorded[] =>
-  resources.filter(({ type }) => type.startsWith('aws:'));
 const containers = (made: Deployment<unknown>): ReturnType<typeof containersOf> =>
   JSON.parse(made.find('agent', ':TaskDefinition').inputs['containerDefinitions'] as string) as ReturnType<
     typeof containersOf
@@ -130,9 +125,9 @@ test('every child that has a region is in it; only roles have none', () => {
     [plain, 'us-west-2'],
     [full, 'us-west-1'],
   ] as const) {
-    const elsewhere = awsOf(made).filter(({ inputs }) => inputs['region'] !== region);
+    const elsewhere = madeBy(made, 'aws').filter(({ inputs }) => inputs['region'] !== region);
     expect(elsewhere.map(({ type }) => type.split('/')[0])).toEqual(['aws:iam', 'aws:iam', 'aws:iam']);
-    expect(awsOf(made).length).toBeGreaterThanOrEqual(26);
+    expect(madeBy(made, 'aws').length).toBeGreaterThanOrEqual(26);
   }
 });
 
@@ -410,7 +405,7 @@ test('peers come by the load balancer, which asks the admin port', async () => {
 });
 
 test('who gets where', () => {
-  const rules = awsOf(full)
+  const rules = madeBy(full, 'aws')
     .filter(({ type }) => /(Ingress|Egress)Rule$/.test(type))
     .map(({ type, inputs: i }) => {
       const other = String(i['referencedSecurityGroupId'] ?? i['cidrIpv4']);

@@ -1,11 +1,17 @@
 import * as pulumi from '@pulumi/pulumi';
 
-import { type Deployment, deploy, isSecret, leaksOf, valueOf } from '../testing';
+import {
+  canary,
+  type Deployment,
+  isSecret,
+  leaksOf,
+  maker,
+  managedUsers as users,
+  passwordsFor,
+  valueOf,
+} from '../testing';
 import { AliyunRedis, type AliyunRedisArgs } from '.';
 import { checkPassword } from './redis';
-
-const canary = 'Tweety';
-const users = ['app', 'read', 'admin', 'meridian-agent', 'meridian-exporter'];
 
 const minimal = (): AliyunRedisArgs => ({
   region: 'cn-hangzhou',
@@ -13,13 +19,11 @@ const minimal = (): AliyunRedisArgs => ({
   secondaryZoneId: 'cn-hangzhou-i',
   vswitchId: 'vsw-1',
   clientCidrs: { apps: '10.1.0.0/16', agents: pulumi.output('10.2.0.0/24') },
-  userPasswords: pulumi.secret(Object.fromEntries(users.map((user) => [user, [`${canary}-${user}-1`, 'old']]))),
+  userPasswords: passwordsFor(users, ['1', '0']),
 });
-const make = (args: Partial<AliyunRedisArgs> = {}): Promise<Deployment<AliyunRedis>> =>
-  deploy(() => new AliyunRedis('redis', { ...minimal(), ...args }), {
-    canary,
-    outputs: (type) => (type.endsWith(':Instance') ? { connectionDomain: 'r-1.redis.rds.aliyuncs.com' } : {}),
-  });
+const make = maker(AliyunRedis, 'redis', minimal, (type) =>
+  type.endsWith(':Instance') ? { connectionDomain: 'r-1.redis.rds.aliyuncs.com' } : {},
+);
 
 describe('with its defaults', () => {
   let made: Deployment<AliyunRedis>;

@@ -1,15 +1,24 @@
 import * as pulumi from '@pulumi/pulumi';
 
-import { type Deployment, deploy, isSecret, leaksOf, type Recorded, valueOf } from '../testing';
+import {
+  canary,
+  type Deployment,
+  isSecret,
+  leaksOf,
+  madeBy,
+  maker,
+  managedUsers,
+  passwordsFor,
+  valueOf,
+} from '../testing';
 import { ElastiCacheEngine, ElastiCacheRedis, type ElastiCacheRedisArgs } from '.';
 import { requireSubnets } from './access';
 import { parametersOf, shapeOf } from './args';
 
-const canary = 'Tweety';
-const users = ['app', 'read', 'admin', 'meridian-agent', 'meridian-exporter'];
 const passwords = (generations: readonly string[]) =>
-  pulumi.secret(
-    Object.fromEntries(users.map((user) => [user, generations.map((name) => `${canary}-${user}-${name}-0123456789`)])),
+  passwordsFor(
+    managedUsers,
+    generations.map((name) => `${name}-0123456789`),
   );
 
 const minimal = (): ElastiCacheRedisArgs => ({
@@ -19,8 +28,7 @@ const minimal = (): ElastiCacheRedisArgs => ({
   clientSecurityGroups: { apps: 'sg-apps' },
   userPasswords: passwords(['new', 'old']),
 });
-const make = (args: Partial<ElastiCacheRedisArgs> = {}): Promise<Deployment<ElastiCacheRedis>> =>
-  deploy(() => new ElastiCacheRedis('redis', { ...minimal(), ...args }), { canary, outputs });
+const make = maker(ElastiCacheRedis, 'redis', minimal, outputs);
 
 /** Made once for all tests that only look. */
 let plain: Deployment<ElastiCacheRedis>;
@@ -50,16 +58,13 @@ function outputs(type: string, name: string): Record<string, unknown> {
   return { name: `name-of-${name}` };
 }
 
-const awsOf = ({ resources }: Deployment<unknown>): Recorded[] =>
-  resources.filter(({ type }) => type.startsWith('aws:'));
-
 function secondary(letter: string) {
   return { vpcId: `vpc-${letter}`, subnetIds: ['subnet-a', 'subnet-b'] };
 }
 
 /** `type name: region` of each child of AWS. */
 const regionsOf = (made: Deployment<unknown>): string[] =>
-  awsOf(made).map(({ name, inputs }) => `${name}: ${String(inputs['region'])}`);
+  madeBy(made, 'aws').map(({ name, inputs }) => `${name}: ${String(inputs['region'])}`);
 
 describe('one region', () => {
   test('exact children', () => {
@@ -150,7 +155,7 @@ describe('one region', () => {
   });
 
   test('no fixed name of what can be replaced, and nothing is deleted before its replacement', () => {
-    const named = awsOf(global).filter(({ inputs }) => 'name' in inputs || 'replicationGroupId' in inputs);
+    const named = madeBy(global, 'aws').filter(({ inputs }) => 'name' in inputs || 'replicationGroupId' in inputs);
     expect(named).toEqual([]);
     expect(global.resources.filter(({ deleteBeforeReplace }) => deleteBeforeReplace)).toEqual([]);
   });
@@ -166,7 +171,7 @@ describe('one region', () => {
     const rule = { securityGroupId: 'redis-clients-id', ipProtocol: 'tcp', fromPort: 6379, toPort: 6379 };
     expect(made.find('redis-from-apps').inputs).toMatchObject({ ...rule, referencedSecurityGroupId: 'sg-apps' });
     expect(made.find('redis-from-office').inputs).toMatchObject({ ...rule, cidrIpv4: '10.9.0.0/16' });
-    expect(awsOf(made).filter(({ type }) => type.includes('EgressRule'))).toEqual([]);
+    expect(madeBy(made, 'aws').filter(({ type }) => type.includes('EgressRule'))).toEqual([]);
   });
 
   test('outputs', async () => {
@@ -174,7 +179,7 @@ describe('one region', () => {
     expect(await valueOf(result.host)).toEqual({ value: 'primary.redis', secret: false });
     expect((await valueOf(result.replicaHost)).value).toBe('reader.redis');
     expect((await valueOf(result.port)).value).toBe(6379);
-    expect(Object.keys((await valueOf(result.userNames)).value).sort()).toEqual([...users].sort());
+    expect(Object.keys((await valueOf(result.userNames)).value).sort()).toEqual([...managedUsers].sort());
     expect((await valueOf(result.secondaryHosts)).value).toEqual({});
   });
 
@@ -195,7 +200,7 @@ describe('users', () => {
   test('with their rules; `default` is in the group, and off', () => {
     const made = plain;
     const strings = Object.fromEntries(
-      awsOf(made)
+      madeBy(made, 'aws')
         .filter(({ type }) => type.endsWith(':User'))
         .map(({ inputs }) => [inputs['userName'], inputs['accessString']]),
     );
@@ -224,7 +229,7 @@ describe('users', () => {
   });
 
   test('passwords are write-only, and sent again when they change', async () => {
-    const user = async (generations: string[]): Promise<Recorded> =>
+    const user = async (generations: string[]): Promise<ReturnType<typeof plain.find>> =>
       (await make({ userPasswords: passwords(generations) })).find('redis-user-app');
     const { inputs, raw } = plain.find('redis-user-app');
     expect(inputs).toMatchObject({ passwordsWo: `${canary}-app-new-0123456789` });
@@ -254,7 +259,7 @@ describe('users', () => {
   /** In an envelope, at the argument of a user, and nowhere else. */
   function expectHidden(made: Deployment<unknown>, argument: string): void {
     const leaks = leaksOf(made, canary);
-    expect(leaks.length).toBeGreaterThanOrEqual(users.length);
+    expect(leaks.length).toBeGreaterThanOrEqual(managedUsers.length);
     expect(
       leaks.filter((leak) => !/^aws:elasticache\/user:User \S+ \.(passwordsWo|authenticationMode)/.test(leak)),
     ).toEqual([]);

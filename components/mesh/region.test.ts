@@ -8,10 +8,8 @@ import {
   type TencentInstanceArgs,
   type AliyunInstanceArgs,
 } from '..';
-import { type Deployment, deploy, leaksOf, valueOf } from '../testing';
+import { canary, type Deployment, leaksOf, maker, managedUsers, passwordsFor, valueOf } from '../testing';
 
-const canary = 'Tweety';
-const users = ['app', 'read', 'admin', 'meridian-agent', 'meridian-node', 'meridian-exporter'];
 const elasticache: ElastiCacheNodesArgs = {
   vpcId: 'vpc-1',
   subnetIds: ['subnet-a', 'subnet-b'],
@@ -40,7 +38,7 @@ const minimal = (): RedisRegionArgs => ({
   members: [{ name: 'west', primary: true }, { name: 'east' }],
   peerHosts: { east: 'agent.east.example.com:443' },
   peerCidrs: { east: ['10.2.0.0/16'] },
-  userPasswords: pulumi.secret(Object.fromEntries(users.map((user) => [user, [`${canary}-${user}-1A`, 'old']]))),
+  userPasswords: passwordsFor([...managedUsers, 'meridian-node'], ['1A', '0A']),
   caBundlePem: 'bundle',
   caCertPem: 'ca',
   caPrivateKeyPem: pulumi.secret('key'),
@@ -60,8 +58,7 @@ function outputs(type: string): Record<string, unknown> {
   if (type === 'tencentcloud:Redis/instance:Instance') return { ip: '10.1.0.9' };
   return {};
 }
-const make = (args: Partial<RedisRegionArgs> = {}): Promise<Deployment<RedisRegion>> =>
-  deploy(() => new RedisRegion('redis', { ...minimal(), ...args }), { canary, outputs });
+const make = maker(RedisRegion, 'redis', minimal, outputs);
 
 interface AgentFile {
   redis: Record<string, unknown>;

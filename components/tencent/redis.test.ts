@@ -1,11 +1,17 @@
 import * as pulumi from '@pulumi/pulumi';
 
-import { type Deployment, deploy, isSecret, leaksOf, valueOf } from '../testing';
+import {
+  canary,
+  type Deployment,
+  isSecret,
+  leaksOf,
+  maker,
+  managedUsers as users,
+  passwordsFor,
+  valueOf,
+} from '../testing';
 import { TencentProvider, TencentRedis, type TencentRedisArgs } from '.';
 import { takenPassword } from './redis';
-
-const canary = 'Tweety';
-const users = ['app', 'read', 'admin', 'meridian-agent', 'meridian-exporter'];
 
 const minimal = (): TencentRedisArgs => ({
   region: 'ap-guangzhou',
@@ -14,16 +20,9 @@ const minimal = (): TencentRedisArgs => ({
   vpcId: 'vpc-1',
   subnetId: 'subnet-1',
   clientCidrs: { apps: '10.1.0.0/16', agents: pulumi.output('10.2.0.0/24') },
-  userPasswords: pulumi.secret(Object.fromEntries(users.map((user) => [user, [`${canary}-${user}-1`, 'old']]))),
+  userPasswords: passwordsFor(users, ['1', '0']),
 });
-const make = (
-  args: Partial<TencentRedisArgs> = {},
-  opts?: () => pulumi.ComponentResourceOptions,
-): Promise<Deployment<TencentRedis>> =>
-  deploy(() => new TencentRedis('redis', { ...minimal(), ...args }, opts?.()), {
-    canary,
-    outputs: (type) => (type.endsWith(':Instance') ? { ip: '10.1.0.9' } : {}),
-  });
+const make = maker(TencentRedis, 'redis', minimal, (type) => (type.endsWith(':Instance') ? { ip: '10.1.0.9' } : {}));
 
 describe('with its defaults', () => {
   let made: Deployment<TencentRedis>;
