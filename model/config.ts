@@ -12,7 +12,7 @@ import {
   securitySchema,
   trafficSchema,
 } from './schema';
-import { peersOf, type Topology } from './topology';
+import { type Topology } from './topology';
 import { apportion } from './weights';
 
 const sectionNames = [
