@@ -181,6 +181,8 @@ export class Agent {
     metrics.journalSegments.from(() => journal.segments);
     metrics.windowKeys.from(() => this.session?.core.window.keys ?? 0);
     metrics.windowOperations.from(() => this.session?.core.operations ?? 0);
+    metrics.windowBytes.from(() => this.session?.core.window.bytes ?? 0);
+    metrics.windowPayloadBytes.from(() => this.session?.core.window.payloadBytes ?? 0);
     if (redis.capture === 'notifications')
       metrics.capture = captureMetrics(metrics.registry, () => this.session?.keyspace ?? null);
     for (const peer of config.peers) metrics.link(peer.region);

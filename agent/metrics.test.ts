@@ -46,6 +46,8 @@ test('counters, labelled counters, the state, and gauges that are asked at each 
   let keys = 1;
   metrics.windowKeys.from(() => keys);
   metrics.windowOperations.from(() => keys * 3);
+  metrics.windowBytes.from(() => keys * 64);
+  metrics.windowPayloadBytes.from(() => keys * 128);
   metrics.journalBytes.from(() => 4096);
   metrics.journalSegments.from(() => 2);
   await metrics.registry.metrics();
@@ -63,6 +65,8 @@ test('counters, labelled counters, the state, and gauges that are asked at each 
     'meridian_agent_state{state="active",region="eu"} 1',
     'meridian_window_keys{region="eu"} 5',
     'meridian_window_operations{region="eu"} 15',
+    'meridian_window_bytes{region="eu"} 320',
+    'meridian_window_payload_bytes{region="eu"} 640',
     'meridian_journal_bytes{region="eu"} 4096',
     'meridian_journal_segments{region="eu"} 2',
   ])

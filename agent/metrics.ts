@@ -48,6 +48,8 @@ export interface AgentMetrics {
   capture: CaptureMetrics | null;
   readonly windowKeys: SampledGauge;
   readonly windowOperations: SampledGauge;
+  readonly windowBytes: SampledGauge;
+  readonly windowPayloadBytes: SampledGauge;
   readonly journalBytes: SampledGauge;
   readonly journalSegments: SampledGauge;
 }
@@ -165,6 +167,14 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
     capture: null,
     windowKeys: sampled('meridian_window_keys', 'Keys with operations that not every region has seen.'),
     windowOperations: sampled('meridian_window_operations', 'Operations that not every region has seen.'),
+    windowBytes: sampled(
+      'meridian_window_bytes',
+      'Bytes of memory for plain SETs that not every region has seen, and for the order of all such operations.',
+    ),
+    windowPayloadBytes: sampled(
+      'meridian_window_payload_bytes',
+      "Bytes of records' payloads that are kept for them; beyond 4 MiB the journal has them.",
+    ),
     journalBytes: sampled('meridian_journal_bytes', 'Bytes of the journal on disk.'),
     journalSegments: sampled('meridian_journal_segments', 'Files of the journal.'),
   };

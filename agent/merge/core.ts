@@ -11,7 +11,7 @@ import { CommandScanner, CommandWriter } from '../resp';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
 import { Batch } from './batch';
-import { Class, Code, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
+import { Class, Code, commandByName, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { argText, decodeEffects, type Effect, type KeyEffect, writeEffect } from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { OriginTable, seenAt, type Seen } from './origins';
@@ -28,8 +28,11 @@ import {
   writeElement,
   writeTtl,
 } from './resolve';
-import { SetOutcome, type SetPlace, sourceOf } from './set-table';
-import { type PayloadSource, Tail } from './tail';
+import type { PayloadSource } from './payload-source';
+import { SetRun } from './set-run';
+import { SetSource } from './set-source';
+import { SetOutcome } from './set-table';
+import { Tail } from './tail';
 import { type Element, type KeyState, Op, saw, Type, TYPE_NAMES } from './key-state';
 import { Window } from './window';
 
@@ -46,6 +49,11 @@ export interface MergeCoreOptions {
 /** As the region that is to send a key's state: any but this one. */
 export const ELSEWHERE = '*';
 
+/** What becomes of a plain SET: `plan` brings the one that wins into the batch, `local` looks whether an own one meets a block, `remember` only notes it. */
+type Mode = { readonly plan: Batch } | 'local' | 'remember';
+type Visit = (command: Command, scanner: CommandScanner, op: Op, db: number) => void;
+const SET = commandByName('SET')!;
+
 export interface Counters {
   /** Operations that met one they had not seen, by the kind of element. */
   conflicts: Record<string, number>;
@@ -54,7 +62,7 @@ export interface Counters {
 
 export class MergeCore {
   readonly origins = new OriginTable();
-  readonly window = new Window(this.origins);
+  readonly window: Window;
   readonly counters: Counters = { conflicts: {}, corrections: 0 };
   /** Highest position of each origin known here: own ones read, others planned. */
   private readonly known: number[] = [];
@@ -66,6 +74,9 @@ export class MergeCore {
   private flushes: { op: Op; db: number | null }[] = [];
   private readonly effects: Effect[] = [];
   private readonly touched: Element[] = [];
+  private readonly run = new SetRun();
+  /** For the one command of a run that turns out to need more than the table. */
+  private readonly single = new CommandScanner();
   private isBase = false;
   /** Interned; −1: nothing is loaded. */
   private readonly base: number;
@@ -81,6 +92,7 @@ export class MergeCore {
   private correcting = 0;
 
   constructor(private readonly options: MergeCoreOptions) {
+    this.window = new Window(this.origins, options.payloads);
     this.tail = new Tail(options.payloads);
     for (const member of options.members) this.reports.set(member, []);
     this.base = options.base === undefined ? -1 : this.origins.index(options.base);
@@ -509,7 +521,7 @@ export class MergeCore {
       batch.guarded({ bytes: Buffer.from(buf.subarray(start, end)), op, states, adds: command.adds });
       return;
     }
-    this.counters.conflicts['verbatim'] = (this.counters.conflicts['verbatim'] ?? 0) + 1;
+    this.countConflict('verbatim');
     for (const state of states) this.unsettle(state, null);
     if (command.adds) batch.writer.raw(buf, start, end, 1);
   }
@@ -776,67 +788,89 @@ export class MergeCore {
   /**
    * Visits a record's operations after a position. A plain SET of a key of which nothing but such is known, the usual
    * case, is dealt with at once.
-   * @param mode what becomes of such a SET: `plan` brings the one that wins into `batch`, `local` looks whether an own one
-   *   meets a block, `remember` only notes it
    */
-  private each(
-    record: OpRecord,
-    after: number,
-    mode: { plan: Batch } | 'local' | 'remember',
-    visit: (command: Command, scanner: CommandScanner, op: Op, db: number) => void,
-  ): void {
+  private each(record: OpRecord, after: number, mode: Mode, visit: Visit): void {
     const scanner = new CommandScanner();
     scanner.push(record.payload);
     const origin = this.origins.index(record.origin);
     const seen = this.origins.toSeen(record.seen);
-    const source = sourceOf(record.payload, origin, seen);
     const base = record.end - record.payload.length;
     const from = Math.max(after, this.skipped[origin] ?? -1);
-    const place: SetPlace = { args: 0, argsEnd: 0, key: 0, keyEnd: 0 };
-    let { db, stamp } = record;
-    const difference =
-      record.kind === RecordKind.difference ? new Op(origin, record.end, record.stamp, seen) : undefined;
-    while (scanner.next()) {
-      // The arrays grow with a long command: no reference outlives a step.
-      const { buf, argStart, argEnd } = scanner;
-      const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
-      if (command.class === Class.control) {
-        if (command.code === Code.select) db = Number(argText(scanner, 1));
-        continue;
-      }
-      if (difference !== undefined) {
-        if (record.end > from) visit(command, scanner, difference, db);
-        continue;
-      }
-      const position = base + scanner.end;
-      if (position > from && !isOwnKey(command, scanner)) {
-        let outcome: SetOutcome = SetOutcome.complex;
-        if (command.code === Code.set && scanner.argc === 3 && this.flushes.length === 0) {
-          place.args = argEnd[0]! + 2;
-          place.argsEnd = scanner.end;
-          place.key = argStart[1]!;
-          place.keyEnd = argEnd[1]!;
-          outcome = this.window.set(db, source, place, position, stamp, !this.isBase);
+    const { run, window } = this;
+    let { db } = record;
+    let index = 0;
+    let source = new SetSource(record, origin, seen, db);
+    window.open(source);
+    try {
+      const difference =
+        record.kind === RecordKind.difference ? new Op(origin, record.end, record.stamp, seen) : undefined;
+      while (scanner.next()) {
+        // The arrays grow with a long command: no reference outlives a step.
+        const { buf, argStart, argEnd } = scanner;
+        const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
+        if (command.class === Class.control) {
+          if (command.code !== Code.select) continue;
+          this.noteRun(source, mode, visit);
+          db = Number(argText(scanner, 1));
+          if (db === source.db) continue;
+          window.close(source);
+          window.open((source = new SetSource(record, origin, seen, db)));
+          continue;
         }
-        if (outcome === SetOutcome.complex) visit(command, scanner, new Op(origin, position, stamp, seen), db);
-        else {
-          if (outcome !== SetOutcome.quiet) this.metSet(outcome, mode, db, argText(scanner, 1));
-          if (typeof mode === 'object') {
-            // Of one that loses, the winner is in Redis already, or on its way.
-            if (outcome !== SetOutcome.loses) mode.plan.set(db, buf, place.args, place.argsEnd);
-            mode.plan.operations++;
+        if (difference !== undefined) {
+          if (record.end > from) visit(command, scanner, difference, db);
+          continue;
+        }
+        const position = base + scanner.end;
+        if (position > from && !isOwnKey(command, scanner)) {
+          if (command.code === Code.set && scanner.argc === 3 && this.flushes.length === 0) {
+            run.add(db, buf, scanner.start, argEnd[0]! + 2, argStart[1]!, argEnd[1]!, scanner.end, index);
+            if (run.isFull) this.noteRun(source, mode, visit);
+          } else {
+            this.noteRun(source, mode, visit);
+            visit(command, scanner, new Op(origin, position, record.stamp + index, seen), db);
           }
         }
+        index++;
       }
-      stamp++;
+      this.noteRun(source, mode, visit);
+    } finally {
+      run.size = 0;
+      window.close(source);
     }
   }
 
-  /** A plain SET met others. An own one that wins was overwritten by the block that it met: Redis gets it back. */
-  private metSet(outcome: SetOutcome, mode: { plan: Batch } | 'local' | 'remember', db: number, key: string): void {
-    if (mode === 'remember') return;
-    this.counters.conflicts['string'] = (this.counters.conflicts['string'] ?? 0) + 1;
-    if (mode === 'local' && outcome === SetOutcome.wins) this.race(this.window.find(db, key)!, null);
+  /** Deals with the SETs that have been gathered, in order. */
+  private noteRun(source: SetSource, mode: Mode, visit: Visit): void {
+    const { run, window } = this;
+    const { size, starts, args, ends } = run;
+    if (size === 0) return;
+    const { db, origin, seen } = source;
+    const payload = source.payload!;
+    const plan = typeof mode === 'object' ? mode.plan : null;
+    window.touch(run);
+    for (let i = 0; i < size; i++) {
+      const outcome = window.set(run, i, source, payload, !this.isBase);
+      if (outcome === SetOutcome.complex) {
+        const { single } = this;
+        single.push(payload.subarray(starts[i], ends[i]));
+        single.next();
+        const op = new Op(origin, source.base + ends[i]!, source.stamp + run.indices[i]!, seen);
+        visit(SET, single, op, db);
+        continue;
+      }
+      if (outcome !== SetOutcome.quiet && mode !== 'remember') {
+        this.countConflict('string');
+        // An own one that wins was overwritten by the block that it met: Redis gets it back.
+        if (mode === 'local' && outcome === SetOutcome.wins)
+          this.race(window.find(db, payload.toString('latin1', run.keys[i], run.keyEnds[i]))!, null);
+      }
+      if (plan === null) continue;
+      // Of one that loses, the winner is in Redis already, or on its way.
+      if (outcome !== SetOutcome.loses) plan.set(db, payload, args[i]!, ends[i]!);
+      plan.operations++;
+    }
+    run.size = 0;
   }
 
   private stateFor(db: number, key: string): KeyState {
@@ -903,7 +937,10 @@ export class MergeCore {
   }
 
   private count(effect: Effect): void {
-    const type = 'type' in effect ? TYPE_NAMES[effect.type] : effect.kind === 'set' ? 'string' : effect.kind;
+    this.countConflict('type' in effect ? TYPE_NAMES[effect.type] : effect.kind === 'set' ? 'string' : effect.kind);
+  }
+
+  private countConflict(type: string): void {
     this.counters.conflicts[type] = (this.counters.conflicts[type] ?? 0) + 1;
   }
 }

@@ -1,59 +1,111 @@
 import { Deque } from '../deque';
 import type { Element, KeyState } from './key-state';
 
-/** A queue of one origin's operations in stream order; a ring without an object per plain SET. */
+const CHUNK_OPERATIONS = 4096;
+/** Positions in a chunk are told by their distance from its first. */
+const DISTANCE_MAX = 2 ** 32 - 1;
+/** Of one that is no head of the table, but the next of `others`. */
+const OTHER = -1;
+
+interface Chunk {
+  readonly heads: Int32Array;
+  readonly distances: Uint32Array;
+  base: number;
+  first: number;
+  size: number;
+}
+
+interface Other {
+  readonly state: KeyState;
+  readonly element: Element | null;
+  readonly position: number;
+}
+
+/** A queue of one origin's operations in stream order; eight bytes, and no object, per plain SET. */
 export class FoldQueue {
-  /** Heads of the table of SETs; −1: the next of `others`. */
-  private heads = new Int32Array(64);
-  private positions = new Float64Array(64);
-  private readonly others = new Deque<{ state: KeyState; element: Element | null }>();
-  private head = 0;
-  private size = 0;
+  private readonly chunks = new Deque<Chunk>();
+  private readonly others = new Deque<Other>();
+  private spare: Chunk | null = null;
+
+  /** Bytes of memory that it holds, but for `others`. */
+  get bytes(): number {
+    return (this.chunks.length + (this.spare === null ? 0 : 1)) * CHUNK_OPERATIONS * 8;
+  }
 
   first(): number | undefined {
-    return this.size === 0 ? undefined : this.positions[this.head];
+    if (this.chunks.length === 0) return undefined;
+    const { heads, distances, base, first } = this.chunks.at(0);
+    return heads[first] === OTHER ? this.others.at(0).position : base + distances[first]!;
   }
 
   last(): number | undefined {
-    return this.size === 0 ? undefined : this.positions[(this.head + this.size - 1) & (this.positions.length - 1)];
+    if (this.chunks.length === 0) return undefined;
+    const { heads, distances, base, size } = this.chunks.at(this.chunks.length - 1);
+    if (heads[size - 1] === OTHER) return this.others.at(this.others.length - 1).position;
+    return base + distances[size - 1]!;
   }
 
+  /** @param head of the table of SETs; the position is the end of bytes of the stream, and so a whole number */
   push(head: number, position: number): void {
-    if (this.size === this.positions.length) this.resize(this.size * 2);
-    const at = (this.head + this.size++) & (this.positions.length - 1);
-    this.heads[at] = head;
-    this.positions[at] = position;
+    let chunk = this.chunks.length === 0 ? null : this.chunks.at(this.chunks.length - 1);
+    if (chunk === null || chunk.size === CHUNK_OPERATIONS || position - chunk.base > DISTANCE_MAX)
+      this.chunks.push((chunk = this.take(position)));
+    chunk.heads[chunk.size] = head;
+    chunk.distances[chunk.size++] = position - chunk.base;
   }
 
   pushOf(state: KeyState, element: Element | null, position: number): void {
-    this.others.push({ state, element });
-    this.push(-1, position);
+    this.others.push({ state, element, position });
+    this.push(OTHER, Math.floor(position));
   }
 
-  /** @returns the head; where it is −1, `shiftOf` has to follow */
-  shift(): number {
-    const head = this.heads[this.head]!;
-    this.head = (this.head + 1) & (this.positions.length - 1);
-    if (--this.size === 0 && this.positions.length > 65536) this.resize(64);
-    return head;
+  /**
+   * Takes heads up to a position: as many as stand in a row at the front, and fit into `into`.
+   * @returns how many; 0 also where something else comes first
+   */
+  shiftHeads(position: number, into: Int32Array): number {
+    let n = 0;
+    while (n < into.length && this.chunks.length > 0) {
+      const chunk = this.chunks.at(0);
+      const { heads, distances, size } = chunk;
+      const distance = position - chunk.base;
+      let i = chunk.first;
+      while (i < size && n < into.length && heads[i] !== OTHER && distances[i]! <= distance) into[n++] = heads[i++]!;
+      chunk.first = i;
+      if (i < size) break;
+      this.dropFirst(chunk);
+    }
+    return n;
   }
 
-  shiftOf(): { state: KeyState; element: Element | null } {
+  /** Takes the first, which is no head, where it is not beyond a position. */
+  shiftOther(position: number): Other | undefined {
+    if (this.chunks.length === 0) return undefined;
+    const chunk = this.chunks.at(0);
+    if (chunk.heads[chunk.first] !== OTHER) return undefined;
     const other = this.others.at(0);
+    if (other.position > position) return undefined;
     this.others.drop(1);
+    if (++chunk.first === chunk.size) this.dropFirst(chunk);
     return other;
   }
 
-  private resize(size: number): void {
-    const old = this.positions.length - 1;
-    const heads = new Int32Array(size);
-    const positions = new Float64Array(size);
-    for (let i = 0; i < this.size; i++) {
-      heads[i] = this.heads[(this.head + i) & old]!;
-      positions[i] = this.positions[(this.head + i) & old]!;
-    }
-    this.heads = heads;
-    this.positions = positions;
-    this.head = 0;
+  private take(base: number): Chunk {
+    const chunk = this.spare ?? {
+      heads: new Int32Array(CHUNK_OPERATIONS),
+      distances: new Uint32Array(CHUNK_OPERATIONS),
+      base,
+      first: 0,
+      size: 0,
+    };
+    this.spare = null;
+    chunk.base = base;
+    chunk.first = chunk.size = 0;
+    return chunk;
+  }
+
+  private dropFirst(chunk: Chunk): void {
+    this.chunks.drop(1);
+    this.spare ??= chunk;
   }
 }

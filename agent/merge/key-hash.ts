@@ -1,6 +1,11 @@
 /**
- * Hashes of keys: HalfSipHash-1-3 with a key of this process' own. Clients choose the keys, so that a hash which they
- * can foresee would let them turn every lookup into a search. https://github.com/veorq/SipHash (halfsiphash.c)
+ * Fingerprints of keys: HalfSipHash-1-3 with a key of this process' own. Clients choose the keys, so that a hash which they
+ * can foresee would let them turn every lookup into a search, or one key into another.
+ * https://github.com/veorq/SipHash (halfsiphash.c)
+ *
+ * The first word is the hash as published; the others are two more words of the state that it is made of, as mixed as that. Words of
+ * the state are the same exactly where the whole state is: for keys that nobody chose by their hash, as often as 96 bits of chance
+ * are. So a key is known by them, and its bytes need not be kept to be compared.
  */
 import { randomBytes } from 'node:crypto';
 
@@ -8,19 +13,29 @@ const secret = randomBytes(8);
 const K0 = secret.readInt32LE(0);
 const K1 = secret.readInt32LE(4);
 
+/** 32-bit words of a fingerprint. The first is the key's hash whatever its database; with the last the database is mixed in. */
+export const FINGERPRINT_WORDS = 3;
+
 /**
- * The hash of the key at [start, end), a 32-bit integer. The round is written out twice: one loop for all of them takes
- * two to four times as long, and every SET is hashed.
+ * Writes the fingerprint of the key at [start, end) into `out` from `at` on. The round is written out twice: one loop for all of
+ * them takes two to four times as long, and every SET is hashed.
  */
-export function hashBytes(buf: Uint8Array, start: number, end: number): number {
+export function fingerprint(
+  db: number,
+  buf: Uint8Array,
+  start: number,
+  end: number,
+  out: Int32Array,
+  at: number,
+): void {
   let v0 = K0;
   let v1 = K1;
   let v2 = 0x6c796765 ^ K0;
   let v3 = 0x74656462 ^ K1;
   const length = end - start;
-  let at = start;
-  for (const whole = end - (length & 3); at < whole; at += 4) {
-    const word = buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24);
+  let p = start;
+  for (const whole = end - (length & 3); p < whole; p += 4) {
+    const word = buf[p]! | (buf[p + 1]! << 8) | (buf[p + 2]! << 16) | (buf[p + 3]! << 24);
     v3 ^= word;
     v0 = (v0 + v1) | 0;
     v1 = ((v1 << 5) | (v1 >>> 27)) ^ v0;
@@ -35,7 +50,7 @@ export function hashBytes(buf: Uint8Array, start: number, end: number): number {
     v0 ^= word;
   }
   let word = length << 24;
-  for (let i = end - 1; i >= at; i--) word |= buf[i]! << ((i - at) * 8);
+  for (let i = end - 1; i >= p; i--) word |= buf[i]! << ((i - p) * 8);
   v3 ^= word;
   for (let round = 0; round < 4; round++) {
     if (round === 1) {
@@ -53,14 +68,16 @@ export function hashBytes(buf: Uint8Array, start: number, end: number): number {
     v1 = ((v1 << 13) | (v1 >>> 19)) ^ v2;
     v2 = (v2 << 16) | (v2 >>> 16);
   }
-  return v1 ^ v3;
+  out[at] = v1 ^ v3;
+  out[at + 1] = v0;
+  out[at + 2] = v2 ^ Math.imul(db, 0x9e3779b1);
 }
 
 let scratch = Buffer.allocUnsafe(1024);
 
-/** The hash of a key given in Latin-1, the same as of its bytes. */
-export function hashText(key: string): number {
+/** The fingerprint of a key given in Latin-1, the same as of its bytes. */
+export function fingerprintOfText(db: number, key: string, out: Int32Array): void {
   if (key.length > scratch.length) scratch = Buffer.allocUnsafe(key.length * 2);
   scratch.write(key, 0, 'latin1');
-  return hashBytes(scratch, 0, key.length);
+  fingerprint(db, scratch, 0, key.length, out, 0);
 }

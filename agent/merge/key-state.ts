@@ -263,7 +263,7 @@ export class KeyState {
     if (type !== Type.string) this.dropTtlOfEmptied(op, type);
     const element = this.element(type, name);
     removeSeen(element, op);
-    const put = { op, value };
+    const put = { op, value: ownBytes(value) };
     element.puts = element.puts.length === 0 ? [put] : [...element.puts, put];
     element.baseDead = true;
     return element;
@@ -418,6 +418,15 @@ export class KeyState {
         element.baseDead = true;
       }
   }
+}
+
+/** A view of so much memory is kept as it is. */
+const PINNED_BYTES_MAX = 16 * 1024;
+
+/** A value to be kept: not a view by which the whole record that it came with would be kept, too. */
+export function ownBytes(value: Buffer): Buffer {
+  const pinned = value.buffer.byteLength;
+  return pinned <= PINNED_BYTES_MAX || value.length * 2 >= pinned ? value : Buffer.from(value);
 }
 
 function removeSeen(element: Element, op: Op): void {

@@ -1,37 +1,22 @@
 /**
  * The part of the window that holds keys of which nothing is known but plain `SET key value`: nearly all of them, where
- * strings are written. Such a key costs 64 bytes here and no object, for a busy mesh has hundreds of thousands.
+ * strings are written. Such a key costs some 45 bytes here and no object, for a busy mesh has hundreds of thousands. It is known by
+ * its fingerprint (key-hash.ts); the bytes of key and value stay in the record (set-source.ts).
  *
  * An entry is one live put. The puts of a key, which have not seen each other, are chained behind the first, its *head*,
  * which stands for the key as long as the fold queues know of operations on it. What a put has seen it removes; so an
  * operation has seen everything known of the key exactly when it has seen all live puts.
  *
  * A key that anything else meets leaves the table and becomes a KeyState; its head then only leads there.
+ *
+ * Nearly each step in a big table waits for memory. Hence what is in one cache line, and the `touch`es: what many steps will need is
+ * asked for at once.
  */
+import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { type OriginTable, seenAt, type Seen } from './origins';
-
-/** What the puts of one record share; they hold on to it. */
-export interface SetSource {
-  readonly payload: Buffer;
-  readonly origin: number;
-  readonly seen: Seen;
-  /** Number of entries that refer to it. */
-  users: number;
-  /** Its place among the sources; −1: not there. */
-  index: number;
-}
-
-export function sourceOf(payload: Buffer, origin: number, seen: Seen): SetSource {
-  return { payload, origin, seen, users: 0, index: -1 };
-}
-
-/** Where a SET's arguments are in its source's payload: both of them in RESP, and the key's own bytes. */
-export interface SetPlace {
-  args: number;
-  argsEnd: number;
-  key: number;
-  keyEnd: number;
-}
+import type { PayloadSource } from './payload-source';
+import { RUN_SETS_MAX, type SetRun } from './set-run';
+import { type SetSource, SetSources } from './set-source';
 
 /** A live put, as read back. */
 export interface TablePut {
@@ -54,138 +39,215 @@ export const SetOutcome = {
 } as const;
 export type SetOutcome = (typeof SetOutcome)[keyof typeof SetOutcome];
 
-// An entry's fields: two doubles, then 32-bit integers.
-const POSITION = 0;
-const STAMP = 1;
-const SOURCE = 4;
-/** The two arguments in RESP. */
-const ARGS = 5;
-const ARGS_END = 6;
-const KEY = 7;
-const KEY_END = 8;
-const HASH = 9;
+// An entry: eight 32-bit integers, half a cache line. The fingerprint's words, then:
+const SOURCE = 3;
+/** Where the command ends in the source's payload: by this its position, and its bytes. */
+const END = 4;
+/** Number of the operation in its record: by this its stamp. */
+const INDEX = 5;
 /** The next put of the key, or of the free list. */
-const NEXT = 10;
-/** Of a head: how many entries of fold queues lead to it. */
-const REFERENCES = 11;
-const DB = 12;
-const INTS = 16;
-const DOUBLES = 8;
+const NEXT = 6;
+/** Of a head: how many entries of fold queues lead to it. Else 0. */
+const REFERENCES = 7;
+const ENTRY_SHIFT = 3;
+
+/** Entries come in chunks: growing copies nothing, and takes no more than is needed. */
+const CHUNK_SHIFT = 15;
+const CHUNK_ENTRIES = 1 << CHUNK_SHIFT;
+const CHUNK_MASK = CHUNK_ENTRIES - 1;
+
+/** The slots are many small tables, by the hash's first bits: one that grows keeps nobody waiting. */
+const SEGMENT_SHIFT = 24;
+const SEGMENTS = 1 << (32 - SEGMENT_SHIFT);
+const SEGMENT_SLOTS_MIN = 8;
 
 const NOTHING = -1;
-const FIRST_ENTRIES = 1024;
 
 export class SetTable<State extends object> {
-  private capacity = FIRST_ENTRIES;
-  private ints = new Int32Array(FIRST_ENTRIES * INTS);
-  private doubles = new Float64Array(this.ints.buffer);
+  private chunks: Int32Array[] = [];
   private free = NOTHING;
   private used = 0;
-  /** Open addressing over heads: entry + 1, 0 for an empty slot. */
-  private slots = new Int32Array(FIRST_ENTRIES * 2);
-  private readonly sources: (SetSource | undefined)[] = [];
-  private readonly freeSources: number[] = [];
+  /** Open addressing over heads. A slot is the hash, and the entry + 1; 0 there: it is empty. */
+  private segments: Int32Array[] = [];
+  /** How many slots of each segment are taken. */
+  private readonly taken = new Int32Array(SEGMENTS);
+  private readonly sources: SetSources;
   /** Where the keys of heads that have left the table went. */
   private readonly left = new Map<number, State>();
+  private readonly found = new Int32Array(RUN_SETS_MAX);
+  private readonly wanted = new Int32Array(FINGERPRINT_WORDS);
+  /** What was touched, added up: so that no compiler finds that nobody wants it. */
+  private sum = 0;
   /** Keys in the table. */
   keys = 0;
   /** The head that the last `set` noted its operation on. */
   head = NOTHING;
 
-  constructor(private readonly origins: OriginTable) {}
+  constructor(
+    private readonly origins: OriginTable,
+    payloads?: PayloadSource,
+  ) {
+    this.sources = new SetSources(payloads);
+    this.clear();
+  }
+
+  /** Bytes of memory that it holds, payloads left out. */
+  get bytes(): number {
+    let bytes = this.chunks.length * CHUNK_ENTRIES * 4 * 8;
+    for (const segment of this.segments) bytes += segment.byteLength;
+    return bytes;
+  }
+
+  /** Bytes of the payloads that are kept. */
+  get payloadBytes(): number {
+    return this.sources.bytes;
+  }
+
+  /** From here until `close` SETs of this source are noted. */
+  open(source: SetSource): void {
+    this.sources.use(source);
+  }
+
+  close(source: SetSource): void {
+    this.sources.drop(source.index);
+  }
+
+  /** To be called before the SETs of a run are noted. */
+  touch({ fingerprints, size }: SetRun): void {
+    const { segments, chunks, found } = this;
+    let { sum } = this;
+    for (let i = 0; i < size; i++) {
+      const hash = fingerprints[i * FINGERPRINT_WORDS]!;
+      const segment = segments[hash >>> SEGMENT_SHIFT]!;
+      sum ^= segment[((hash << 1) & (segment.length - 2)) + 1]!;
+    }
+    let n = 0;
+    for (let i = 0; i < size; i++) {
+      const hash = fingerprints[i * FINGERPRINT_WORDS]!;
+      const segment = segments[hash >>> SEGMENT_SHIFT]!;
+      const slot = (hash << 1) & (segment.length - 2);
+      if (segment[slot] === hash && segment[slot + 1] !== 0) found[n++] = segment[slot + 1]! - 1;
+    }
+    for (let i = 0; i < n; i++) {
+      const entry = found[i]!;
+      sum ^= chunks[entry >> CHUNK_SHIFT]![(entry & CHUNK_MASK) << ENTRY_SHIFT]!;
+    }
+    this.sum = sum;
+  }
 
   /**
-   * Notes a plain SET, and counts one reference to `head` for the caller's fold queue.
+   * Notes the `i`-th SET of a run, and counts one reference to `head` for the caller's fold queue.
    * @param meets whether it may stand beside puts that it has not seen; if not, that is `complex`
    */
-  set(
-    db: number,
-    hash: number,
-    source: SetSource,
-    at: SetPlace,
-    position: number,
-    stamp: number,
-    meets: boolean,
-  ): SetOutcome {
-    const slot = this.slotOf(db, hash, source.payload, at.key, at.keyEnd);
-    const found = this.slots[slot]! - 1;
+  set(run: SetRun, i: number, source: SetSource, meets: boolean): SetOutcome {
+    const { fingerprints } = run;
+    const at = i * FINGERPRINT_WORDS;
+    const hash = fingerprints[at]!;
+    const segment = this.segments[hash >>> SEGMENT_SHIFT]!;
+    const slot = this.slotOf(segment, hash, fingerprints[at + 1]!, fingerprints[at + 2]!);
+    const found = segment[slot + 1]! - 1;
     if (found < 0) {
-      if (this.keys * 2 >= this.slots.length) {
-        this.rehash(this.slots.length * 2);
-        return this.set(db, hash, source, at, position, stamp, meets);
-      }
       const entry = this.allocate();
-      this.slots[slot] = entry + 1;
+      this.write(entry, run, i, source);
+      const chunk = this.chunks[entry >> CHUNK_SHIFT]!;
+      const place = (entry & CHUNK_MASK) << ENTRY_SHIFT;
+      chunk[place + NEXT] = NOTHING;
+      chunk[place + REFERENCES] = 1;
+      segment[slot] = hash;
+      segment[slot + 1] = entry + 1;
       this.keys++;
-      this.write(entry, db, hash, source, at, position, stamp);
-      this.ints[entry * INTS + NEXT] = NOTHING;
-      this.ints[entry * INTS + REFERENCES] = 1;
+      if (++this.taken[hash >>> SEGMENT_SHIFT]! * 8 > segment.length * 3) this.grow(hash >>> SEGMENT_SHIFT);
       this.head = entry;
       return SetOutcome.quiet;
     }
+    const chunk = this.chunks[found >> CHUNK_SHIFT]!;
+    const place = (found & CHUNK_MASK) << ENTRY_SHIFT;
     const unseen = this.countUnseen(found, source);
     if (unseen > 0 && !meets) return SetOutcome.complex;
-    this.ints[found * INTS + REFERENCES]!++;
+    chunk[place + REFERENCES]!++;
     this.head = found;
     if (unseen === 0) {
-      this.freeChain(this.ints[found * INTS + NEXT]!);
-      this.drop(found);
-      this.write(found, db, hash, source, at, position, stamp);
-      this.ints[found * INTS + NEXT] = NOTHING;
+      this.freeChain(chunk[place + NEXT]!);
+      this.sources.drop(chunk[place + SOURCE]!);
+      this.write(found, run, i, source);
+      chunk[place + NEXT] = NOTHING;
       return SetOutcome.quiet;
     }
     this.removeSeen(found, source);
     const entry = this.allocate();
-    this.write(entry, db, hash, source, at, position, stamp);
-    this.ints[entry * INTS + NEXT] = this.ints[found * INTS + NEXT]!;
-    this.ints[found * INTS + NEXT] = entry;
+    this.write(entry, run, i, source);
+    this.put(entry, NEXT, chunk[place + NEXT]!);
+    this.put(entry, REFERENCES, 0);
+    chunk[place + NEXT] = entry;
     return this.winner(found) === entry ? SetOutcome.wins : SetOutcome.loses;
   }
 
   /** The place of a key's head, NOTHING where the table does not know it. */
-  find(db: number, hash: number, key: Buffer): number {
-    return this.slots[this.slotOf(db, hash, key, 0, key.length)]! - 1;
+  find(db: number, key: string): number {
+    const { wanted } = this;
+    fingerprintOfText(db, key, wanted);
+    const segment = this.segments[wanted[0]! >>> SEGMENT_SHIFT]!;
+    return segment[this.slotOf(segment, wanted[0]!, wanted[1]!, wanted[2]!) + 1]! - 1;
   }
 
+  /** @throws where the record can't be read again */
   keyOf(head: number): { db: number; key: string } {
-    const { payload } = this.sourceAt(head);
-    const at = head * INTS;
-    return { db: this.ints[at + DB]!, key: payload.toString('latin1', this.ints[at + KEY], this.ints[at + KEY_END]) };
+    const source = this.sourceAt(head);
+    return { db: source.db, key: this.sources.read(source, this.get(head, END)).key };
   }
 
   /** References that the fold queues have to a key. */
   references(head: number): number {
-    return this.ints[head * INTS + REFERENCES]!;
+    return this.get(head, REFERENCES);
   }
 
-  /** The live puts of a key. */
+  /**
+   * The live puts of a key.
+   * @throws where a record can't be read again
+   */
   *puts(head: number): IterableIterator<TablePut> {
-    for (let entry = head; entry !== NOTHING; entry = this.ints[entry * INTS + NEXT]!) {
-      const { payload, origin, seen } = this.sourceAt(entry);
-      const at = entry * INTS;
-      const keyEnd = this.ints[at + KEY_END]!;
-      // Behind the key: CRLF, `$`, the length, CRLF, the value, CRLF.
-      const value = payload.subarray(payload.indexOf(10, keyEnd + 3) + 1, this.ints[at + ARGS_END]! - 2);
-      const position = this.doubles[entry * DOUBLES + POSITION]!;
-      yield { origin, position, stamp: this.doubles[entry * DOUBLES + STAMP]!, seen, value };
+    for (let entry = head; entry !== NOTHING; entry = this.get(entry, NEXT)) {
+      const source = this.sourceAt(entry);
+      const end = this.get(entry, END);
+      const { value } = this.sources.read(source, end);
+      const { origin, seen } = source;
+      yield { origin, position: source.base + end, stamp: this.stampOf(entry), seen, value };
     }
   }
 
-  /** The heads of all keys of a database, or of all. */
-  *heads(db?: number): IterableIterator<number> {
-    for (const slot of this.slots.slice()) {
-      const head = slot - 1;
-      if (head >= 0 && (db === undefined || this.ints[head * INTS + DB] === db)) yield head;
-    }
+  /** The heads of all keys of a database, or of all: in an order that has nothing to do with what keys hash to. */
+  heads(db?: number): number[] {
+    const heads: number[] = [];
+    for (let entry = 0; entry < this.used; entry++)
+      if (this.get(entry, REFERENCES) > 0 && !this.left.has(entry))
+        if (db === undefined || this.sourceAt(entry).db === db) heads.push(entry);
+    return heads;
   }
 
   /** The key leaves the table: what the fold queues hold of it now leads to `state`. */
   leave(head: number, state: State): void {
     this.unlink(head);
-    this.freeChain(this.ints[head * INTS + NEXT]!);
-    this.ints[head * INTS + NEXT] = NOTHING;
-    this.drop(head);
+    this.freeChain(this.get(head, NEXT));
+    this.put(head, NEXT, NOTHING);
+    this.sources.drop(this.get(head, SOURCE));
     this.left.set(head, state);
+  }
+
+  /** To be called before heads are released. */
+  touchHeads(heads: Int32Array, size: number): void {
+    const { chunks, segments } = this;
+    let { sum } = this;
+    for (let i = 0; i < size; i++) {
+      const head = heads[i]!;
+      sum ^= chunks[head >> CHUNK_SHIFT]![(head & CHUNK_MASK) << ENTRY_SHIFT]!;
+    }
+    for (let i = 0; i < size; i++) {
+      const head = heads[i]!;
+      const hash = chunks[head >> CHUNK_SHIFT]![(head & CHUNK_MASK) << ENTRY_SHIFT]!;
+      const segment = segments[hash >>> SEGMENT_SHIFT]!;
+      sum ^= segment[((hash << 1) & (segment.length - 2)) + 1]!;
+    }
+    this.sum = sum;
   }
 
   /**
@@ -193,16 +255,17 @@ export class SetTable<State extends object> {
    * @returns the key's state where it has left the table
    */
   release(head: number): State | undefined {
-    const state = this.left.get(head);
-    const at = head * INTS;
-    if (--this.ints[at + REFERENCES]! > 0) return state;
+    const state = this.left.size === 0 ? undefined : this.left.get(head);
+    const chunk = this.chunks[head >> CHUNK_SHIFT]!;
+    const place = (head & CHUNK_MASK) << ENTRY_SHIFT;
+    if (--chunk[place + REFERENCES]! > 0) return state;
     if (state === undefined) {
       this.unlink(head);
-      this.freeChain(this.ints[at + NEXT]!);
-      this.drop(head);
+      this.freeChain(chunk[place + NEXT]!);
+      this.sources.drop(chunk[place + SOURCE]!);
     } else this.left.delete(head);
     this.giveBack(head);
-    if (this.keys === 0 && this.left.size === 0) this.shrink();
+    if (this.keys === 0 && this.left.size === 0) this.clear();
     return state;
   }
 
@@ -210,43 +273,39 @@ export class SetTable<State extends object> {
 
   private countUnseen(head: number, { origin, seen }: SetSource): number {
     let unseen = 0;
-    for (let entry = head; entry !== NOTHING; entry = this.ints[entry * INTS + NEXT]!)
+    for (let entry = head; entry !== NOTHING; entry = this.get(entry, NEXT))
       if (!this.isSeen(entry, origin, seen)) unseen++;
     return unseen;
   }
 
   private isSeen(entry: number, origin: number, seen: Seen): boolean {
-    const of = this.sourceAt(entry).origin;
-    return of === origin || seenAt(seen, of) >= this.doubles[entry * DOUBLES + POSITION]!;
+    const source = this.sourceAt(entry);
+    return source.origin === origin || seenAt(seen, source.origin) >= source.base + this.get(entry, END);
   }
 
   /** Removes the puts that are seen; at least one is not. The head stays the head: it takes over what is behind it. */
   private removeSeen(head: number, { origin, seen }: SetSource): void {
-    const { ints } = this;
     let before = head;
-    for (let entry = ints[head * INTS + NEXT]!; entry !== NOTHING;) {
-      const next = ints[entry * INTS + NEXT]!;
+    for (let entry = this.get(head, NEXT); entry !== NOTHING;) {
+      const next = this.get(entry, NEXT);
       if (this.isSeen(entry, origin, seen)) {
-        ints[before * INTS + NEXT] = next;
-        this.drop(entry);
+        this.put(before, NEXT, next);
+        this.sources.drop(this.get(entry, SOURCE));
         this.giveBack(entry);
       } else before = entry;
       entry = next;
     }
     if (!this.isSeen(head, origin, seen)) return;
-    const second = ints[head * INTS + NEXT]!;
-    const references = ints[head * INTS + REFERENCES]!;
-    this.drop(head);
-    ints.copyWithin(head * INTS, second * INTS, (second + 1) * INTS);
-    ints[head * INTS + REFERENCES] = references;
+    const second = this.get(head, NEXT);
+    this.sources.drop(this.get(head, SOURCE));
+    for (const field of [SOURCE, END, INDEX, NEXT]) this.put(head, field, this.get(second, field));
     this.giveBack(second);
   }
 
   private winner(head: number): number {
-    const { ints, doubles } = this;
     let best = head;
-    for (let entry = ints[head * INTS + NEXT]!; entry !== NOTHING; entry = ints[entry * INTS + NEXT]!) {
-      const [a, b] = [doubles[entry * DOUBLES + STAMP]!, doubles[best * DOUBLES + STAMP]!];
+    for (let entry = this.get(head, NEXT); entry !== NOTHING; entry = this.get(entry, NEXT)) {
+      const [a, b] = [this.stampOf(entry), this.stampOf(best)];
       if (a > b || (a === b && this.origins.outranks(this.sourceAt(entry).origin, this.sourceAt(best).origin)))
         best = entry;
     }
@@ -255,133 +314,113 @@ export class SetTable<State extends object> {
 
   // ——— entries
 
+  private get(entry: number, field: number): number {
+    return this.chunks[entry >> CHUNK_SHIFT]![((entry & CHUNK_MASK) << ENTRY_SHIFT) + field]!;
+  }
+
+  private put(entry: number, field: number, value: number): void {
+    this.chunks[entry >> CHUNK_SHIFT]![((entry & CHUNK_MASK) << ENTRY_SHIFT) + field] = value;
+  }
+
   private sourceAt(entry: number): SetSource {
-    return this.sources[this.ints[entry * INTS + SOURCE]!]!;
+    return this.sources.at(this.get(entry, SOURCE));
   }
 
-  private write(
-    entry: number,
-    db: number,
-    hash: number,
-    source: SetSource,
-    { args, argsEnd, key, keyEnd }: SetPlace,
-    position: number,
-    stamp: number,
-  ): void {
-    if (source.users++ === 0) {
-      source.index = this.freeSources.pop() ?? this.sources.length;
-      this.sources[source.index] = source;
-    }
-    this.doubles[entry * DOUBLES + POSITION] = position;
-    this.doubles[entry * DOUBLES + STAMP] = stamp;
-    const at = entry * INTS;
-    const { ints } = this;
-    ints[at + SOURCE] = source.index;
-    ints[at + ARGS] = args;
-    ints[at + ARGS_END] = argsEnd;
-    ints[at + KEY] = key;
-    ints[at + KEY_END] = keyEnd;
-    ints[at + HASH] = hash;
-    ints[at + DB] = db;
+  private stampOf(entry: number): number {
+    return this.sourceAt(entry).stamp + this.get(entry, INDEX);
   }
 
-  /** An entry's hold on its source ends. */
-  private drop(entry: number): void {
-    const source = this.sourceAt(entry);
-    if (--source.users > 0) return;
-    this.sources[source.index] = undefined;
-    this.freeSources.push(source.index);
-    source.index = -1;
+  private write(entry: number, { fingerprints, ends, indices }: SetRun, i: number, source: SetSource): void {
+    const chunk = this.chunks[entry >> CHUNK_SHIFT]!;
+    const place = (entry & CHUNK_MASK) << ENTRY_SHIFT;
+    const at = i * FINGERPRINT_WORDS;
+    chunk[place] = fingerprints[at]!;
+    chunk[place + 1] = fingerprints[at + 1]!;
+    chunk[place + 2] = fingerprints[at + 2]!;
+    chunk[place + SOURCE] = this.sources.use(source);
+    chunk[place + END] = ends[i]!;
+    chunk[place + INDEX] = indices[i]!;
   }
 
   private freeChain(first: number): void {
     for (let entry = first; entry !== NOTHING;) {
-      const next = this.ints[entry * INTS + NEXT]!;
-      this.drop(entry);
+      const next = this.get(entry, NEXT);
+      this.sources.drop(this.get(entry, SOURCE));
       this.giveBack(entry);
       entry = next;
     }
   }
 
   private giveBack(entry: number): void {
-    this.ints[entry * INTS + NEXT] = this.free;
+    this.put(entry, NEXT, this.free);
+    this.put(entry, REFERENCES, 0);
     this.free = entry;
   }
 
   private allocate(): number {
     const { free } = this;
     if (free !== NOTHING) {
-      this.free = this.ints[free * INTS + NEXT]!;
+      this.free = this.get(free, NEXT);
       return free;
     }
-    if (this.used === this.capacity) this.resize(this.capacity * 2);
+    if (this.used === this.chunks.length * CHUNK_ENTRIES) this.chunks.push(new Int32Array(CHUNK_ENTRIES * 8));
     return this.used++;
   }
 
   // ——— slots
 
-  /** The slot of the key, or the empty one where it would be. */
-  private slotOf(db: number, hash: number, buf: Buffer, start: number, end: number): number {
-    const { slots, ints } = this;
-    const mask = slots.length - 1;
-    for (let slot = hash & mask; ; slot = (slot + 1) & mask) {
-      const entry = slots[slot]! - 1;
+  /** The slot of the key in its segment, or the empty one where it would be. */
+  private slotOf(segment: Int32Array, hash: number, second: number, third: number): number {
+    const mask = segment.length - 2;
+    for (let slot = (hash << 1) & mask; ; slot = (slot + 2) & mask) {
+      const entry = segment[slot + 1]! - 1;
       if (entry < 0) return slot;
-      const at = entry * INTS;
-      if (ints[at + HASH] !== hash || ints[at + DB] !== db) continue;
-      const from = ints[at + KEY]!;
-      if (ints[at + KEY_END]! - from !== end - start) continue;
-      if (isEqual(this.sources[ints[at + SOURCE]!]!.payload, from, buf, start, end - start)) return slot;
+      if (segment[slot] !== hash) continue;
+      const chunk = this.chunks[entry >> CHUNK_SHIFT]!;
+      const place = (entry & CHUNK_MASK) << ENTRY_SHIFT;
+      if (chunk[place + 1] === second && chunk[place + 2] === third) return slot;
     }
   }
 
   private unlink(head: number): void {
-    const { slots, ints } = this;
-    const mask = slots.length - 1;
-    let hole = ints[head * INTS + HASH]! & mask;
-    while (slots[hole] !== head + 1) hole = (hole + 1) & mask;
+    const hash = this.get(head, 0);
+    const segment = this.segments[hash >>> SEGMENT_SHIFT]!;
+    const mask = segment.length - 2;
+    let hole = (hash << 1) & mask;
+    while (segment[hole + 1] !== head + 1) hole = (hole + 2) & mask;
     // What stands behind moves up, unless it would then stand before its own place.
-    for (let slot = (hole + 1) & mask; slots[slot]! !== 0; slot = (slot + 1) & mask) {
-      const home = ints[(slots[slot]! - 1) * INTS + HASH]! & mask;
+    for (let slot = (hole + 2) & mask; segment[slot + 1] !== 0; slot = (slot + 2) & mask) {
+      const home = (segment[slot]! << 1) & mask;
       if (((slot - home) & mask) < ((slot - hole) & mask)) continue;
-      slots[hole] = slots[slot]!;
+      segment[hole] = segment[slot]!;
+      segment[hole + 1] = segment[slot + 1]!;
       hole = slot;
     }
-    slots[hole] = 0;
+    segment[hole + 1] = 0;
+    this.taken[hash >>> SEGMENT_SHIFT]!--;
     this.keys--;
   }
 
-  private rehash(size: number): void {
-    const old = this.slots;
-    this.slots = new Int32Array(size);
-    const mask = size - 1;
-    for (const entry of old) {
-      if (entry === 0) continue;
-      let slot = this.ints[(entry - 1) * INTS + HASH]! & mask;
-      while (this.slots[slot] !== 0) slot = (slot + 1) & mask;
-      this.slots[slot] = entry;
+  private grow(at: number): void {
+    const old = this.segments[at]!;
+    const segment = new Int32Array(old.length * 2);
+    const mask = segment.length - 2;
+    for (let i = 0; i < old.length; i += 2) {
+      if (old[i + 1] === 0) continue;
+      let slot = (old[i]! << 1) & mask;
+      while (segment[slot + 1] !== 0) slot = (slot + 2) & mask;
+      segment[slot] = old[i]!;
+      segment[slot + 1] = old[i + 1]!;
     }
+    this.segments[at] = segment;
   }
 
   /** Nothing is in it: the memory of a peak is given back. */
-  private shrink(): void {
+  private clear(): void {
     this.used = 0;
     this.free = NOTHING;
-    if (this.slots.length > FIRST_ENTRIES * 2) this.slots = new Int32Array(FIRST_ENTRIES * 2);
-    if (this.capacity > FIRST_ENTRIES) this.resize(FIRST_ENTRIES);
+    if (this.chunks.length > 1) this.chunks = [];
+    for (let i = 0; i < SEGMENTS; i++)
+      if (this.segments[i]?.length !== SEGMENT_SLOTS_MIN * 2) this.segments[i] = new Int32Array(SEGMENT_SLOTS_MIN * 2);
   }
-
-  private resize(capacity: number): void {
-    const ints = new Int32Array(capacity * INTS);
-    ints.set(this.ints.subarray(0, this.used * INTS));
-    this.capacity = capacity;
-    this.ints = ints;
-    this.doubles = new Float64Array(ints.buffer);
-  }
-}
-
-function isEqual(a: Buffer, aStart: number, b: Buffer, bStart: number, length: number): boolean {
-  if (length > 64) return a.compare(b, bStart, bStart + length, aStart, aStart + length) === 0;
-  for (let i = 0; i < length; i++) if (a[aStart + i] !== b[bStart + i]) return false;
-  return true;
 }

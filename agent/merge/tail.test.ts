@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { type OpRecord, RecordKind } from '../record';
-import { type PayloadSource, Tail } from './tail';
+import type { PayloadSource, RecordPlace } from './payload-source';
+import { Tail } from './tail';
 
 const KEEP_BYTES = 50;
 
@@ -23,10 +24,10 @@ function record(start: number, bytes: number): OpRecord {
 class Stream implements PayloadSource {
   readonly keepBytes = KEEP_BYTES;
   written = 0;
-  has({ end }: OpRecord): boolean {
+  has({ end }: RecordPlace): boolean {
     return end <= this.written;
   }
-  payload({ end }: OpRecord, bytes: number): Buffer {
+  payload({ end }: RecordPlace, bytes: number): Buffer {
     if (end > this.written) throw new Error('asked for what is not there');
     return record(end - bytes, bytes).payload;
   }

@@ -1,16 +1,7 @@
 /** Records that nothing has met yet, in the order in which they came. */
 import { type OpRecord, RecordKind } from '../record';
 import { seenAt } from './origins';
-
-/** Where the bytes of records that were let go of come from. */
-export interface PayloadSource {
-  /** Of payloads, so much is kept nevertheless, in bytes. */
-  readonly keepBytes: number;
-  /** Whether `payload` could give them now. */
-  has(record: OpRecord): boolean;
-  /** A stream record's payload, once more: the `bytes` bytes of the origin's stream that end at `record.end`. */
-  payload(record: OpRecord, bytes: number): Buffer;
-}
+import type { PayloadSource } from './payload-source';
 
 interface Entry {
   record: OpRecord;

@@ -5,10 +5,13 @@
  * the *base*: the value in Redis, whose parts every operation still to come has seen.
  */
 import { FoldQueue } from './fold-queue';
-import { hashBytes, hashText } from './key-hash';
-import { type Element, KeyState, NONE, Op, type Put, Type } from './key-state';
+import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
+import { type Element, KeyState, NONE, Op, ownBytes, type Put, Type } from './key-state';
 import { type OriginTable, seenAt, type Seen } from './origins';
-import { SetOutcome, type SetPlace, type SetSource, SetTable } from './set-table';
+import type { PayloadSource } from './payload-source';
+import { RUN_SETS_MAX, type SetRun } from './set-run';
+import type { SetSource } from './set-source';
+import { SetOutcome, SetTable } from './set-table';
 
 const HASHES = 2 ** 16;
 
@@ -31,8 +34,27 @@ export class Window {
   /** What every member has reported to have seen, by interned origin. */
   readonly stable: number[] = [];
 
-  constructor(readonly origins: OriginTable) {
-    this.sets = new SetTable(origins);
+  /** Heads that are taken out of a queue together. */
+  private readonly folding = new Int32Array(RUN_SETS_MAX);
+
+  /** @param payloads where records' bytes can be had again; absent: they are kept */
+  constructor(
+    readonly origins: OriginTable,
+    payloads?: PayloadSource,
+  ) {
+    this.sets = new SetTable(origins, payloads);
+  }
+
+  /** Bytes of the records' payloads that plain SETs keep. */
+  get payloadBytes(): number {
+    return this.sets.payloadBytes;
+  }
+
+  /** Bytes of memory for plain SETs, payloads left out, and for the order of all operations; what else is known of keys comes on top. */
+  get bytes(): number {
+    let { bytes } = this.sets;
+    for (const queue of this.queues) bytes += queue.bytes;
+    return bytes;
   }
 
   get keys(): number {
@@ -44,7 +66,7 @@ export class Window {
   find(db: number, key: string): KeyState | undefined {
     const state = this.byDb[db]?.get(key);
     if (state !== undefined || this.sets.keys === 0) return state;
-    const head = this.sets.find(db, hashText(key), Buffer.from(key, 'latin1'));
+    const head = this.sets.find(db, key);
     return head < 0 ? undefined : this.expand(head);
   }
 
@@ -59,7 +81,7 @@ export class Window {
 
   private add(state: KeyState): void {
     this.map(state.db).set(state.key, state);
-    this.statesByHash[hashText(state.key) & (HASHES - 1)]!++;
+    this.statesByHash[hashOf(state.key)]!++;
   }
 
   /** Makes a state of a key of which nothing but SETs was known. */
@@ -69,7 +91,7 @@ export class Window {
     const puts: Put[] = [];
     for (const { origin, position, stamp, seen, value } of this.sets.puts(head)) {
       const op = new Op(origin, position, stamp, seen);
-      puts.push({ op, value });
+      puts.push({ op, value: ownBytes(value) });
       state.wipe(op);
       state.note(op);
       if (seenAt(this.stable, origin) >= position) state.lagging = true;
@@ -93,23 +115,36 @@ export class Window {
     for (let i = 0; i < this.byDb.length; i++) if (db === undefined || db === i) yield* this.byDb[i]!.values();
   }
 
+  /** Begins to note SETs of a record; `close` ends it. */
+  open(source: SetSource): void {
+    this.sets.open(source);
+  }
+
+  close(source: SetSource): void {
+    this.sets.close(source);
+  }
+
+  /** To be called before the SETs of a run are noted. */
+  touch(run: SetRun): void {
+    this.sets.touch(run);
+  }
+
   /**
-   * Notes a plain SET of a key of which nothing but plain SETs is known.
+   * Notes a plain SET, the `i`-th of a run, where nothing but such is known of the key.
+   * @param payload the record's
    * @param meets whether it may meet SETs that it has not seen
    * @returns `complex` where there is more to it; nothing was noted then
    */
-  set(db: number, source: SetSource, at: SetPlace, position: number, stamp: number, meets: boolean): SetOutcome {
-    const { payload, origin } = source;
-    const hash = hashBytes(payload, at.key, at.keyEnd);
+  set(run: SetRun, i: number, source: SetSource, payload: Buffer, meets: boolean): SetOutcome {
     if (
-      this.statesByHash[hash & (HASHES - 1)] !== 0 &&
-      this.byDb[db]?.has(payload.toString('latin1', at.key, at.keyEnd)) === true
+      this.statesByHash[run.fingerprints[i * FINGERPRINT_WORDS]! & (HASHES - 1)] !== 0 &&
+      this.byDb[source.db]?.has(payload.toString('latin1', run.keys[i], run.keyEnds[i])) === true
     )
       return SetOutcome.complex;
-    const outcome = this.sets.set(db, hash, source, at, position, stamp, meets);
+    const outcome = this.sets.set(run, i, source, meets);
     if (outcome === SetOutcome.complex) return outcome;
     this.operations++;
-    this.queue(origin).push(this.sets.head, position);
+    this.queue(source.origin).push(this.sets.head, source.base + run.ends[i]!);
     return outcome;
   }
 
@@ -180,28 +215,34 @@ export class Window {
     this.stable[origin] = position;
     const queue = this.queues[origin];
     if (queue === undefined) return;
+    const { folding } = this;
     for (;;) {
-      const first = queue.first();
-      if (first === undefined || first > position) return;
-      const head = queue.shift();
-      this.operations--;
-      let state: KeyState;
-      let element: Element | null = null;
-      if (head >= 0) {
-        const left = this.sets.release(head);
-        if (left === undefined) continue;
-        state = left;
-      } else ({ state, element } = queue.shiftOf());
-      state.unstable--;
-      if (element === null) state.unstableKeyOps--;
-      else element.unstable--;
-      if (this.release(state)) continue;
-      if (!state.lagging) {
-        state.lagging = true;
-        this.lagging.add(state);
+      const heads = queue.shiftHeads(position, folding);
+      this.sets.touchHeads(folding, heads);
+      this.operations -= heads;
+      for (let i = 0; i < heads; i++) {
+        const state = this.sets.release(folding[i]!);
+        if (state !== undefined) this.fold(state, null);
       }
-      if (element !== null && element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
+      if (heads > 0) continue;
+      const other = queue.shiftOther(position);
+      if (other === undefined) return;
+      this.operations--;
+      this.fold(other.state, other.element);
     }
+  }
+
+  /** One of the key's operations is seen by all. */
+  private fold(state: KeyState, element: Element | null): void {
+    state.unstable--;
+    if (element === null) state.unstableKeyOps--;
+    else element.unstable--;
+    if (this.release(state)) return;
+    if (!state.lagging) {
+      state.lagging = true;
+      this.lagging.add(state);
+    }
+    if (element !== null && element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
   }
 
   /** Something begins to hold a key. */
@@ -215,7 +256,7 @@ export class Window {
     const map = this.byDb[state.db];
     if (map?.get(state.key) === state) {
       map.delete(state.key);
-      this.statesByHash[hashText(state.key) & (HASHES - 1)]!--;
+      this.statesByHash[hashOf(state.key)]!--;
     }
     if (state.lagging) this.lagging.delete(state);
     return true;
@@ -250,4 +291,12 @@ export class Window {
     this.byDb[b] = states;
     for (const db of [a, b]) for (const state of this.byDb[db]!.values()) state.db = db;
   }
+}
+
+const scratch = new Int32Array(FINGERPRINT_WORDS);
+
+/** Of a key in whatever database. */
+function hashOf(key: string): number {
+  fingerprintOfText(0, key, scratch);
+  return scratch[0]! & (HASHES - 1);
 }

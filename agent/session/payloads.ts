@@ -1,6 +1,6 @@
 /** Payloads of records that the merge core let go of, from the journal. */
 import type { Journal } from '../journal';
-import type { PayloadSource } from '../merge/tail';
+import type { PayloadSource } from '../merge/payload-source';
 import { decodeRecord } from '../record';
 
 /** While another region is far behind, a region's own records would otherwise fill its memory. */

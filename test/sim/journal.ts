@@ -1,5 +1,5 @@
 /** A model of the agent's journal: records in order of arrival, durable up to the last fsync. A crash is one of the machine. */
-import type { PayloadSource } from '../../agent/merge/tail';
+import type { PayloadSource } from '../../agent/merge/payload-source';
 import { decodeRecord, encodeRecord, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
 
 export class SimJournal {
