@@ -21,7 +21,10 @@ const folders = [
   'render',
   'compose',
   'bench',
+  'test/integration',
   'test/kubernetes',
+  'test/sim',
+  'test/torture',
 ];
 const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js', '.cjs', '.sh']);
 

@@ -6,6 +6,7 @@
 //   node scripts/run.mjs bench [arguments of the benchmark]
 //   node scripts/run.mjs render [arguments of the render]
 //   node scripts/run.mjs e2e:kubernetes [its arguments]
+//   node scripts/run.mjs torture [arguments of the driver]
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import Module, { createRequire } from 'node:module';
@@ -144,6 +145,9 @@ async function main([task, ...args]) {
       return become('dist/render/cli.js', args);
     case 'e2e:kubernetes':
       return become('dist/test/kubernetes/main.js', args);
+    case 'torture':
+      provideRedis();
+      return become('dist/test/torture/cli.js', args);
     case 'test':
       provideRedis(); // first: what a person has to do is said before what takes time
       providePromtool(say);
@@ -151,7 +155,7 @@ async function main([task, ...args]) {
       process.exitCode = await run(process.execPath, [path.join(root, 'node_modules/jest/bin/jest.js'), ...args]);
       return;
     default:
-      fail(`unknown task '${task}': start, test, bench or render`, 2);
+      fail(`unknown task '${task}': start, test, bench, render, e2e:kubernetes or torture`, 2);
   }
 }
 

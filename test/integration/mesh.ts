@@ -21,6 +21,7 @@ import {
   type StackLayout,
   stateDirOf,
 } from '../../local/layout';
+import { packageRoot } from '../../local/package-root';
 import { checkPortsFree, loopback } from '../../local/ports';
 import { LinkProxy } from '../../local/proxy';
 import { findRedisBinary, type RedisBinary } from '../../local/redis-binary';
@@ -29,7 +30,7 @@ import { provideSecrets, type Secrets } from '../../local/secrets';
 import { compareRegions, type Comparison } from '../../local/verify';
 import { parseStackConfig, formatIssues } from '../../model';
 
-const root = path.join(__dirname, '..', '..');
+const root = packageRoot();
 export const agentProgram = path.join(root, 'dist', 'agent', 'main.js');
 
 /** Below the ephemeral ports, so that no outgoing connection of anybody takes one between the check and the start. */
@@ -57,6 +58,8 @@ export interface MeshOptions {
   semiSync?: readonly string[];
   /** More lines of redis.conf. */
   redisConf?: readonly string[];
+  /** Where all files are, which then stay. Default: a temporary directory, removed at the end. */
+  dir?: string;
 }
 
 /** A child process that is ended by its pid, and about whose end one can ask. */
@@ -297,8 +300,9 @@ export class Mesh {
     buildAgent();
     const binary = findRedisBinary();
     if (binary === undefined) throw new Error('these tests need redis-server on PATH, or MERIDIAN_REDIS_SERVER');
-    const dir = mkdtempSync(path.join(tmpdir(), 'meridian-mesh-'));
-    directories.add(dir);
+    const dir = options.dir ?? mkdtempSync(path.join(tmpdir(), 'meridian-mesh-'));
+    if (options.dir === undefined) directories.add(dir);
+    else mkdirSync(dir, { recursive: true });
     const stateDir = stateDirOf(dir);
     const layout = await layOut(options, stateDir);
     const mesh = new Mesh(dir, layout, binary, provideSecrets(stateDir), options);
@@ -344,8 +348,7 @@ export class Mesh {
       await Promise.all(this.extra.map((program) => program.signal('SIGKILL')));
       await Promise.all(this.proxies.map((proxy) => proxy.close()));
     } finally {
-      remove(this.dir);
-      directories.delete(this.dir);
+      if (directories.delete(this.dir)) remove(this.dir);
     }
   }
 
@@ -365,6 +368,11 @@ export class Mesh {
 
   delay(a: string, b: string, delayMs: number): void {
     for (const proxy of this.between(a, b)) proxy.set({ delayMs });
+  }
+
+  /** Undoes `partition` alone. */
+  mend(a: string, b?: string): void {
+    for (const proxy of this.between(a, b)) proxy.set({ cut: false });
   }
 
   heal(): void {
