@@ -195,13 +195,13 @@ export const securitySchema = section({
     .default(usersDefault),
 });
 
-/** What the pods of a region on Kubernetes are made of. */
+/** What the pods of a region on Kubernetes are made of. `agentImage` and `protect` are of all regions, those in Fargate too. */
 export const kubernetesSchema = section({
   /** Image of the agent, in production by digest. Needed to deploy a region there. */
   agentImage: text(/\S/, 'the name of an image').optional(),
-  /** Image of Redis. Default: the official one, of `redis.version`. */
+  /** Image of Redis, in production by digest. Default: the official one, by the tag of `redis.version`. */
   redisImage: text(/\S/, 'the name of an image').optional(),
-  /** Image of redis_exporter. Default: the official one. */
+  /** Image of redis_exporter, in production by digest. Default: the official one, by tag. */
   exporterImage: text(/\S/, 'the name of an image').optional(),
   /** When nodes ask the registry for images. Default: IfNotPresent. */
   imagePullPolicy: choice('IfNotPresent', 'Always', 'Never').default('IfNotPresent'),

@@ -5,6 +5,7 @@ import { isKind, type Place, placeOf } from './kubernetes';
 import { mappingAt, textsOf } from './props';
 import { type CheckedInStack } from './rule';
 import { parsedJson } from './stack';
+import { taskFilesOf } from './tasks';
 
 const agentConfig = z.object({
   stack: z.string(),
@@ -25,6 +26,10 @@ const isConfigMap = isKind('ConfigMap');
 
 /** Every config of an agent: the JSON that names a region, its members and its peers. */
 export function agentConfigsIn(resources: readonly CheckedInStack[]): FoundAgent[] {
+  return [...inConfigMaps(resources), ...inTasks(resources)];
+}
+
+function inConfigMaps(resources: readonly CheckedInStack[]): FoundAgent[] {
   return resources
     .filter(({ type }) => isConfigMap(type))
     .flatMap((resource) => {
@@ -35,13 +40,23 @@ export function agentConfigsIn(resources: readonly CheckedInStack[]): FoundAgent
           .filter(isAgentFile)
           .map((file) => [file, files[file]]),
       );
-      return textsOf(named).flatMap(([file, text]) => {
-        const parsed = agentConfig.safeParse(parsedJson(text));
-        if (!parsed.success) return [];
-        const { urn, name } = resource;
-        return [{ config: parsed.data, urn, place: placeOf(resource), where: `ConfigMap ${name}: data.${file}` }];
-      });
+      return textsOf(named).flatMap(([file, text]) =>
+        found(resource, text, `ConfigMap ${resource.name}: data.${file}`),
+      );
     });
+}
+
+function inTasks(resources: readonly CheckedInStack[]): FoundAgent[] {
+  return resources.flatMap((resource) =>
+    taskFilesOf(resource)
+      .filter(([file]) => isAgentFile(file.split('/').at(-1) ?? ''))
+      .flatMap(([file, text]) => found(resource, text, `TaskDefinition ${resource.name}: ${file}`)),
+  );
+}
+
+function found(resource: CheckedInStack, text: string, where: string): FoundAgent[] {
+  const parsed = agentConfig.safeParse(parsedJson(text));
+  return parsed.success ? [{ config: parsed.data, urn: resource.urn, place: placeOf(resource), where }] : [];
 }
 
 const isAgentFile = (file: string): boolean => file === 'agent.json';

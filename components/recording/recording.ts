@@ -11,6 +11,8 @@ export interface Recorded {
   readonly urn: string;
   /** Logical name of the component that it belongs to. */
   readonly parent: string | undefined;
+  /** Its type: components in one another may be called the same. */
+  readonly parentType: string | undefined;
   /** As sent: what is secret stands in an envelope. */
   readonly raw: Inputs;
   /** Without envelopes. */
@@ -101,6 +103,7 @@ export async function record<T>(program: () => T, { stack, config, outputs }: Re
       name: request.getName(),
       urn: `${request.getType()}::${request.getName()}`,
       parent: request.getParent() === '' ? undefined : request.getParent().split('::').at(-1),
+      parentType: request.getParent().split('::')[2]?.split('$').at(-1),
       raw,
       inputs: plain(raw) as Inputs,
       protect: request.getProtect(),

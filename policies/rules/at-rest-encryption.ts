@@ -2,6 +2,7 @@ import { isKind } from '../kubernetes';
 import { isCopy, replicationGroup } from '../managed';
 import { at, shown, textAt } from '../props';
 import { type Checked, type Issue, Level, resourceRule } from '../rule';
+import { fileSystem } from '../tasks';
 
 const ebsVolume = 'aws:ebs/volume:Volume';
 const isStorageClass = isKind('StorageClass');
@@ -10,14 +11,14 @@ const isStorageClass = isKind('StorageClass');
 export const atRestEncryption = resourceRule({
   name: 'at-rest-encryption',
   level: Level.Mandatory,
-  what: 'Data is encrypted at rest: ElastiCache, and the volumes of AWS.',
+  what: 'Data is encrypted at rest: ElastiCache, and the volumes and file systems of AWS.',
   why: 'Otherwise a snapshot that is shared by mistake, or a disk that is passed on, is readable.',
   fix: 'Set atRestEncryptionEnabled; `encrypted: "true"` among the parameters of a StorageClass, as `createStorageClass` does.',
   settings: {},
-  concerns: (type) => type === replicationGroup || type === ebsVolume || isStorageClass(type),
+  concerns: (type) => [replicationGroup, ebsVolume, fileSystem].includes(type) || isStorageClass(type),
   check: (resource) => {
     const { type, props } = resource;
-    if (type === ebsVolume) return need('encrypted', at(props, 'encrypted'), true);
+    if (type === ebsVolume || type === fileSystem) return need('encrypted', at(props, 'encrypted'), true);
     if (type === replicationGroup)
       return isCopy(resource) ? [] : need('atRestEncryptionEnabled', at(props, 'atRestEncryptionEnabled'), true);
     return storageClassIssues(resource);

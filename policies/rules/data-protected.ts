@@ -3,6 +3,7 @@ import { globalReplicationGroup, isManagedRedis } from '../managed';
 import { at } from '../props';
 import { type Checked, Level, resourceRule } from '../rule';
 import { isProduction, shared } from '../stack';
+import { fileSystem } from '../tasks';
 
 /** Mandatory: it loses data. A name that changes, or a `pulumi destroy` in the wrong window, deletes what can't be made again. */
 export const dataProtected = resourceRule({
@@ -19,6 +20,10 @@ export const dataProtected = resourceRule({
       : [{ where: 'the option protect', found: 'false', allowed: 'true' }],
 });
 
+/** Of an agent in Fargate: no label says it, but whose child it is. */
+const isJournal = ({ type, urn }: Checked): boolean =>
+  type === fileSystem && urn.includes('meridian:index:FargateSyncAgent$');
+
 function holdsData(resource: Checked): boolean {
   switch (kindOf(resource.type)) {
     case 'StatefulSet': {
@@ -29,7 +34,7 @@ function holdsData(resource: Checked): boolean {
     case 'Namespace': // what is in it goes with it, volumes too
       return at(resource.props, 'metadata', 'labels', 'app.kubernetes.io/part-of') === 'meridian';
     case undefined:
-      return isManagedRedis(resource) || resource.type === globalReplicationGroup;
+      return isManagedRedis(resource) || resource.type === globalReplicationGroup || isJournal(resource);
     default:
       return false;
   }

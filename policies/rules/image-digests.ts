@@ -2,6 +2,10 @@ import { isKind, podKinds, workloadOf } from '../kubernetes';
 import { shown } from '../props';
 import { Level, resourceRule } from '../rule';
 import { isProduction, shared } from '../stack';
+import { taskContainersOf, taskDefinition } from '../tasks';
+
+/** Of nothing but zeros is the placeholder of the examples. */
+const pinned = /@sha256:(?!0{64}$)[0-9a-f]{64}$/;
 
 /** Mandatory: it leaks. Who may push a tag would run their code beside the data; and no two nodes need run the same. */
 export const imageDigests = resourceRule({
@@ -9,13 +13,14 @@ export const imageDigests = resourceRule({
   level: Level.Mandatory,
   what: 'In production images are pinned by digest.',
   why: 'Who may push a tag would run their code beside the data, with its passwords; and two nodes of one Redis may run different ones.',
-  fix: 'Give `name@sha256:…` for agentImage, redisImage and exporterImage in `meridian:kubernetes`; `docker buildx imagetools inspect` shows digests.',
+  fix: 'Give `name@sha256:…` for agentImage, redisImage and exporterImage in `meridian:kubernetes`; `docker buildx imagetools inspect NAME:TAG --format {{.Manifest.Digest}}` prints it (docs/production.md).',
   settings: { productionStacks: shared.productionStacks },
-  concerns: isKind(...podKinds),
+  concerns: (type) => isKind(...podKinds)(type) || type === taskDefinition,
   check: (resource, { productionStacks }) => {
     if (!isProduction(resource.urn, productionStacks)) return [];
-    return (workloadOf(resource)?.containers ?? [])
-      .filter(({ image }) => !/@sha256:[0-9a-f]{64}$/.test(image))
+    const tasks = taskContainersOf(resource).map(({ name, image }) => ({ at: `containerDefinitions[${name}]`, image }));
+    return [...(workloadOf(resource)?.containers ?? []), ...tasks]
+      .filter(({ image }) => !pinned.test(image))
       .map(({ at, image }) => ({ where: `${at}.image`, found: shown(image), allowed: 'name@sha256:…' }));
   },
 });

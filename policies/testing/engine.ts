@@ -19,6 +19,8 @@ export interface Registered {
   readonly name: string;
   /** Logical name of the component that it belongs to. */
   readonly parent: string | undefined;
+  /** Its type, where several are called so. Default: that of the first. */
+  readonly parentType?: string | undefined;
   /** Inputs as sent: what is secret stands in an envelope, what is unknown is a text that says so. */
   readonly raw: Readonly<Record<string, unknown>>;
   readonly protect: boolean;
@@ -150,8 +152,11 @@ function filled<T extends protocol.AnalyzeRequest | protocol.AnalyzerResource>(
 
 /** URNs as the mocks make them: with the types of the parents, those of the stack included. */
 function urnsIn(resources: readonly Registered[], stack: string): (resource: Registered) => string {
-  const typesOf = ({ type, parent }: Registered): string => {
-    const above = resources.find((other) => other.name === parent && other.type.startsWith('meridian:'));
+  const typesOf = ({ type, parent, parentType }: Registered): string => {
+    const above = resources.find(
+      (other) =>
+        other.name === parent && other.type.startsWith('meridian:') && (parentType ?? other.type) === other.type,
+    );
     return above === undefined ? type : `${typesOf(above)}$${type}`;
   };
   return (resource) => `urn:pulumi:${stack}::meridian::${typesOf(resource)}::${resource.name}`;

@@ -1,7 +1,7 @@
 /** Resources that several cases begin with: a Redis as somebody might write it who does not use our components. */
 import { type Given } from './case';
 
-const digest = `sha256:${'0'.repeat(64)}`;
+const digest = `sha256:${'1'.repeat(64)}`;
 
 const hardened = {
   allowPrivilegeEscalation: false,
@@ -197,3 +197,20 @@ export function agent(region: string, peers: readonly string[], members = ['east
     },
   ];
 }
+
+/** The task of an agent in Fargate. */
+export const task: Given = {
+  type: 'aws:ecs/taskDefinition:TaskDefinition',
+  name: 'task',
+  props: {
+    family: 'agent',
+    containerDefinitions: JSON.stringify([
+      {
+        name: 'files',
+        image: `registry.example.com/meridian@${digest}`,
+        environment: [{ name: 'MERIDIAN_FILES', value: '{}' }],
+      },
+      { name: 'agent', image: `registry.example.com/meridian@${digest}` },
+    ]),
+  },
+};

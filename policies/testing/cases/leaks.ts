@@ -20,6 +20,7 @@ import {
   redis,
   replicationGroup,
   sentinel,
+  task,
   tencent,
 } from './fixtures';
 
@@ -357,13 +358,26 @@ export const leaks: readonly Case[] = [
   },
   {
     rule: imageDigests,
-    valid: [redis, sentinel],
+    valid: [redis, sentinel, task],
     mutations: [
+      edit(
+        'task',
+        ['containerDefinitions'],
+        '@sha256:',
+        ':',
+        `containerDefinitions[files].image: found "registry.example.com/meridian:${'1'.repeat(64)}"; allowed: name@sha256:….`,
+      ),
       set(
         'redis',
         [...containerPath, 'image'],
         'redis:7.2',
         'spec.template.spec.containers[server].image: found "redis:7.2"; allowed: name@sha256:….',
+      ),
+      set(
+        'redis',
+        [...containerPath, 'image'],
+        `redis@sha256:${'0'.repeat(64)}`,
+        `spec.template.spec.containers[server].image: found "redis@sha256:${'0'.repeat(64)}"; allowed: name@sha256:….`,
       ),
     ],
   },
@@ -377,11 +391,13 @@ export const leaks: readonly Case[] = [
         props: { provisioner: 'ebs.csi.aws.com', parameters: { type: 'gp3', encrypted: 'true' } },
       },
       { type: 'aws:ebs/volume:Volume', name: 'disk', props: { encrypted: true } },
+      { type: 'aws:efs/fileSystem:FileSystem', name: 'files', props: { encrypted: true } },
     ],
     mutations: [
       set('cache', ['atRestEncryptionEnabled'], false, 'atRestEncryptionEnabled: found false; allowed: true.'),
       set('gp3', ['parameters', 'encrypted'], undefined, 'parameters.encrypted: found nothing; allowed: true.'),
       set('disk', ['encrypted'], false, 'encrypted: found false; allowed: true.'),
+      set('files', ['encrypted'], undefined, 'encrypted: found nothing; allowed: true.'),
     ],
   },
 ];
