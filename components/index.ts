@@ -5,6 +5,7 @@ export {
   FargateArchitecture,
   FargateSyncAgent,
   type FargateSyncAgentArgs,
+  type FargateTaskArgs,
   PeerTopology,
   ReplicationMode,
   SyncAgent,

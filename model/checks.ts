@@ -44,6 +44,8 @@ export function check(sections: Sections): ConfigIssue[] {
     if (traffic !== undefined) checkTraffic(traffic, regions, issues);
     if (traffic?.host !== undefined && kubernetes !== undefined) checkTrafficHost(regions, kubernetes, issues);
     checkPlaces(regions, issues);
+    checkFargate(regions, issues);
+    if (monitoring !== undefined) checkWatched(monitoring, regions, issues);
     if (security?.networkPolicy === true) checkNetworks(regions, issues);
   }
   if (replication !== undefined) checkJournal(replication, issues);
@@ -297,20 +299,52 @@ function checkTrafficHost(
 
 /** Whom NetworkPolicies let in from other clusters has to be known by address. */
 function checkNetworks(regions: readonly Region[], issues: ConfigIssue[]): void {
-  regions.forEach(({ agentHost, agentCidrs, backend, redisCidrs }, i) => {
+  regions.forEach(({ agentHost, agentCidrs, backend, fargate, redisCidrs }, i) => {
     if (agentHost !== undefined && agentCidrs === undefined)
       issues.push({
         path: pathOf('regions', [i, 'agentCidrs']),
         found: 'nothing, with agentHost',
         allowed: 'the networks behind it, or security.networkPolicy: false',
       });
-    if (isManaged(backend) && redisCidrs === undefined)
+    if (isManaged(backend) && fargate === undefined && redisCidrs === undefined)
       issues.push({
         path: pathOf('regions', [i, 'redisCidrs']),
         found: `nothing, with backend ${backend}`,
         allowed: 'the networks that its Redis is in, or security.networkPolicy: false',
       });
   });
+}
+
+/** What says where something is in Kubernetes. */
+const inCluster = ['context', 'kubeconfig', 'namespace', 'redisCidrs'] as const;
+
+/** An agent in Fargate is beside an ElastiCache, and nothing of its region is in Kubernetes. */
+function checkFargate(regions: readonly Region[], issues: ConfigIssue[]): void {
+  regions.forEach((region, i) => {
+    if (region.fargate === undefined) return;
+    if (region.backend !== 'elasticache')
+      issues.push({
+        path: pathOf('regions', [i, 'fargate']),
+        found: `a mapping, with backend ${region.backend}`,
+        allowed: 'only with backend elasticache',
+      });
+    for (const key of inCluster)
+      if (region[key] !== undefined)
+        issues.push({
+          path: pathOf('regions', [i, key]),
+          found: `${show(region[key])}, with fargate`,
+          allowed: 'nothing: such a region has nothing in Kubernetes',
+        });
+  });
+}
+
+function checkWatched({ operator }: Section<'monitoring'>, regions: readonly Region[], issues: ConfigIssue[]): void {
+  if (operator && regions.every(({ fargate }) => fargate !== undefined))
+    issues.push({
+      path: pathOf('monitoring', ['operator']),
+      found: 'true, with fargate at every region',
+      allowed: "false: alerts, scraping and dashboards are the Prometheus operator's, in Kubernetes",
+    });
 }
 
 const managedBackends = ['elasticache', 'aliyun', 'tencent'] as const;

@@ -377,6 +377,54 @@ test.each<[string, unknown, ConfigIssue]>([
     },
   ],
   [
+    'an agent in Fargate beside pods',
+    {
+      regions: [{ name: 'a', primary: true, fargate: { subnetIds: { a: 'subnet-a', b: 'subnet-b' } } }, { name: 'b' }],
+    },
+    {
+      path: 'meridian:regions[0].fargate',
+      found: 'a mapping, with backend kubernetes',
+      allowed: 'only with backend elasticache',
+    },
+  ],
+  [
+    'an agent in Fargate and in a cluster',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        {
+          name: 'b',
+          backend: 'elasticache',
+          elasticache,
+          mode: 'async',
+          context: 'b',
+          fargate: { subnetIds: { a: 'subnet-a', b: 'subnet-b' } },
+        },
+      ],
+      replication: { acceptWholeKeyMerge: true },
+    },
+    {
+      path: 'meridian:regions[1].context',
+      found: '"b", with fargate',
+      allowed: 'nothing: such a region has nothing in Kubernetes',
+    },
+  ],
+  [
+    'an agent in one zone',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', backend: 'elasticache', elasticache, mode: 'async', fargate: { subnetIds: { a: 'subnet-a' } } },
+      ],
+      replication: { acceptWholeKeyMerge: true },
+    },
+    {
+      path: 'meridian:regions[1].fargate.subnetIds',
+      found: '{"a":"subnet-a"}',
+      allowed: 'two or more, in different zones',
+    },
+  ],
+  [
     'semi-sync with a managed region',
     {
       regions: [

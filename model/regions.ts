@@ -16,11 +16,8 @@ const regionName = text(
 );
 
 const id = (what: string) => text(/^\S+$/, what);
-const clientCidrs = z.record(
-  text(/^[a-z][a-z0-9-]*$/, 'a name of your choice'),
-  cidr,
-  'a mapping of names to networks',
-);
+const ownName = text(/^[a-z][a-z0-9-]*$/, 'a name of your choice');
+const clientCidrs = z.record(ownName, cidr, 'a mapping of names to networks');
 const caPem = text(/^-----BEGIN CERTIFICATE-----/, 'a certificate, PEM');
 
 /** A region on ElastiCache. What isn't here: see ElastiCacheRedis. */
@@ -31,14 +28,8 @@ const elasticacheSchema = section({
   vpcId: id('the ID of a VPC'),
   /** Subnets in two zones or more. */
   subnetIds: z.array(id('the ID of a subnet'), 'a list of subnets').min(2, 'two or more, in different zones'),
-  /** Security groups whose members may connect, by names of your choice: that of the cluster's nodes, where the agent is, among them. Default: none. */
-  clientSecurityGroups: z
-    .record(
-      text(/^[a-z][a-z0-9-]*$/, 'a name of your choice'),
-      id('the ID of a security group'),
-      'a mapping of names to IDs',
-    )
-    .default({}),
+  /** Security groups whose members may connect, by names of your choice: that of the cluster's nodes, where the agent is, among them, but with `fargate`. Default: none. */
+  clientSecurityGroups: z.record(ownName, id('the ID of a security group'), 'a mapping of names to IDs').default({}),
   /** Networks from which clients may connect, by names of your choice. Default: none. */
   clientCidrs: clientCidrs.default({}),
   /** Size of a node, which decides how much fits. Default: cache.r7g.xlarge, 16 GiB of data. */
@@ -55,6 +46,35 @@ const elasticacheSchema = section({
   passwordOverlap: flag().default(false),
   /** How long daily snapshots are kept. Default: 7, in a cache 1. */
   snapshotRetentionDays: whole(0, 35, 'days').optional(),
+});
+
+/** An agent in Fargate. What isn't here: see FargateSyncAgent. */
+const fargateSchema = section({
+  /**
+   * Private subnets in the VPC of its ElastiCache, each in a zone of its own, by names of your choice. From there the image's registry, Secrets Manager and CloudWatch
+   * Logs must be reached: by NAT or VPC endpoints.
+   */
+  subnetIds: z
+    .record(ownName, id('the ID of a subnet'), 'a mapping of names to IDs')
+    .refine((subnets) => Object.keys(subnets).length >= 2, 'two or more, in different zones'),
+  /** An ECS cluster. Default: one is made. */
+  clusterArn: id('an ARN').optional(),
+  /** The image's repository in ECR, from which alone may be pulled. Default: none; the image's registry asks for no login. */
+  repositoryArn: id('an ARN').optional(),
+  /** What the image is built for. Default: X86_64. */
+  architecture: choice('X86_64', 'ARM64').optional(),
+  /** In units of 1/1024. Default: 1024. */
+  cpu: whole(512, 4096).optional(),
+  /** Beyond it the agent is killed. Default: twice `cpu`: 2048. */
+  memoryMb: whole(1024, 32_768, 'MiB').optional(),
+  /** Security groups whose members may read /metrics and /status, by names of your choice. Default: none. */
+  adminSecurityGroups: z.record(ownName, id('the ID of a security group'), 'a mapping of names to IDs').default({}),
+  /** Networks from which these may be read, by names of your choice. Default: none. */
+  adminCidrs: clientCidrs.default({}),
+  /** KMS key for its journal and secrets. Default: AWS' own. A change makes a new, empty journal. */
+  kmsKeyArn: id('an ARN').optional(),
+  /** How long the log is kept in CloudWatch, of those that it knows. Default: 30. */
+  logRetentionDays: whole(1, 3653, 'days').optional(),
 });
 
 /** A region on Alibaba Cloud. What isn't here: see AliyunRedis. */
@@ -134,12 +154,12 @@ export const regionSchema = section({
   kubeconfig: text(/\S/, 'the path of a kubeconfig').optional(),
   /**
    * Where agents in other clusters reach this region's, `host` or `host:port`. Needed where linked regions have
-   * different contexts. Default: the agent's Service.
+   * different contexts. Default: the agent's Service; with `fargate` its load balancer.
    */
   agentHost: text(/^[^\s:]+(:\d{1,5})?$/, '`host` or `host:port`').optional(),
   /**
-   * Networks that are behind `agentHost`, and that this region's agent calls from: what the other regions' NetworkPolicies let out and in. Needed with
-   * `agentHost`, but where there are none (`security.networkPolicy`).
+   * Networks that are behind `agentHost`, and that this region's agent calls from: what the other regions' NetworkPolicies and security groups let out and in.
+   * Needed with `agentHost`, but where there are none (`security.networkPolicy`), and at regions that are linked with one in Fargate.
    */
   agentCidrs: z.array(cidr, 'a list of networks in CIDR notation').min(1, 'one network or more').optional(),
   /** Istio's network of the region's cluster (`topology.istio.io/network`), for traffic. Default: all are in one. */
@@ -163,13 +183,19 @@ export const regionSchema = section({
   replicasMax: whole(0, 5).default(3),
   /** Where its Redis is, with backend elasticache. */
   elasticache: elasticacheSchema.optional(),
+  /**
+   * Where its agent is, with backend elasticache: as a service of Fargate, in place of a pod in Kubernetes. Of such a region nothing is in a cluster: no Secrets with
+   * users (the stack's output `userPasswords` has them), no NetworkPolicies, no monitoring. Its load balancer is open to the `agentCidrs` of those that it is linked
+   * with. Default: none, a pod.
+   */
+  fargate: fargateSchema.optional(),
   /** Where its Redis is, with backend aliyun. */
   aliyun: aliyunSchema.optional(),
   /** Where its Redis is, with backend tencent. */
   tencent: tencentSchema.optional(),
   /**
-   * Networks that a managed Redis is in: what the NetworkPolicies let its agent and exporter out to. Needed with the managed backends, but where there are
-   * no NetworkPolicies (`security.networkPolicy`).
+   * Networks that a managed Redis is in: what the NetworkPolicies let its agent and exporter out to. Needed with the managed backends, but with `fargate`, and where
+   * there are no NetworkPolicies (`security.networkPolicy`).
    */
   redisCidrs: z.array(cidr, 'a list of networks in CIDR notation').min(1, 'one network or more').optional(),
   /**

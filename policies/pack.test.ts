@@ -98,7 +98,52 @@ test('the dev stack: one node will do, and nobody is woken', async () => {
   );
 });
 
-const production = readdirSync(root).flatMap((file) => /^Pulumi\.(prod.*)\.yaml$/.exec(file)?.[1] ?? []);
+const production = readdirSync(root)
+  .flatMap((file) => /^Pulumi\.(prod.*)\.yaml$/.exec(file)?.[1] ?? [])
+  .filter((stack) => stack !== 'prod-fargate');
+
+/** The stack without Kubernetes; its agents' files are in their tasks. */
+async function fargateOf(more: object = {}) {
+  const config = configOf('prod-fargate');
+  const agentImage = `registry.example.com/meridian@sha256:${'a'.repeat(64)}`;
+  return stackOf(
+    'prod-fargate',
+    { ...config, 'meridian:kubernetes': { agentImage, protect: true, ...more } },
+    (type, name) => ({ ...given(type, name), arn: `arn:${name}`, dnsName: `${name}.elb`, name }),
+  );
+}
+
+test('prod-fargate breaks no rule; without Kubernetes there are no alerts', async () => {
+  const resources = await fargateOf();
+  expect(resources.filter(({ type }) => type.endsWith(':TaskDefinition'))).toHaveLength(3);
+  expect(short(await engine.violations(resources, 'prod-fargate'))).toEqual(['alerts: ']);
+});
+
+test('an agent in Fargate is looked at as one in a pod', async () => {
+  const resources = await fargateOf({ agentImage: 'registry.example.com/meridian:1', protect: false });
+  const found = short(await engine.violations(resources, 'prod-fargate'));
+  for (const region of regions)
+    expect(found).toEqual(
+      expect.arrayContaining([
+        `image-digests: TaskDefinition redis-${region}, mandatory`,
+        `data-protected: FileSystem redis-${region}-journal, mandatory`,
+        `data-retained: FargateSyncAgent redis-${region}, mandatory`,
+      ]),
+    );
+  const apart = resources.map((each) =>
+    each.name === 'redis-us-west-2' && each.type.endsWith(':TaskDefinition')
+      ? {
+          ...each,
+          raw: {
+            ...each.raw,
+            containerDefinitions: String(each.raw['containerDefinitions']).replaceAll('eu-central-1', 'nowhere'),
+          },
+        }
+      : each,
+  );
+  const links = (await engine.violations(apart, 'prod-fargate')).filter(({ policy }) => policy === 'link-owners');
+  expect(links.length).toBeGreaterThan(0);
+});
 
 test.each(production)('%s breaks no rule, with images by digest and alerts', async (stack) => {
   const config = configOf(stack);

@@ -8,7 +8,9 @@ const names = ['us-west-2', 'eu-central-1', 'ap-northeast-1'];
 function outputs(type: string, name: string): Record<string, unknown> {
   return type.endsWith(':ReplicationGroup')
     ? { primaryEndpointAddress: `${name}.aws`, readerEndpointAddress: `${name}-ro.aws` }
-    : {};
+    : type.endsWith(':LoadBalancer')
+      ? { dnsName: `${name}.elb.example` }
+      : {};
 }
 const deploy = (config: Record<string, string>): Promise<DeployedStack> => deployStack(config, { canary, outputs });
 
@@ -123,6 +125,62 @@ describe('prod: three regions of AWS', () => {
         multiAzEnabled: true,
         transitEncryptionEnabled: true,
       });
+  });
+});
+
+describe('prod in Fargate: three regions of AWS without Kubernetes', () => {
+  let made: DeployedStack;
+  beforeAll(async () => {
+    made = await deploy(configOf('prod-fargate'));
+  });
+
+  test('nothing is in Kubernetes, and every child of AWS is in its own region', () => {
+    expect(of(made, 'kubernetes:')).toEqual([]);
+    const aws = of(made, 'aws:').filter(({ type }) => !type.startsWith('aws:iam/'));
+    expect(aws.length).toBeGreaterThanOrEqual(3 * 40);
+    const misplaced = aws.filter((each) => each.inputs['region'] !== regionOf(each, names));
+    expect(misplaced.map(({ name, inputs }) => `${name}: ${String(inputs['region'])}`)).toEqual([]);
+  });
+
+  test('exact parts', () => {
+    const parts = of(made, 'meridian:').map(({ type, name }) => `${type.split(':')[2] ?? ''} ${name}`);
+    expect(parts.sort()).toEqual(
+      [
+        'ActiveActiveRedis redis',
+        'RedisSecurity redis-security',
+        ...names.flatMap((name) => [
+          `ElastiCacheRedis redis-${name}`,
+          `FargateSyncAgent redis-${name}`,
+          `RedisRegion redis-${name}`,
+        ]),
+      ].sort(),
+    );
+  });
+
+  test('data and journals are kept, and no secret can be read', () => {
+    const kept = made.resources.filter(({ protect, retainOnDelete }) => protect && retainOnDelete);
+    for (const name of names)
+      expect(kept.map((each) => `${each.type.split(':').at(-1) ?? ''} ${each.name}`)).toEqual(
+        expect.arrayContaining([`ReplicationGroup redis-${name}`, `FileSystem redis-${name}-journal`]),
+      );
+    const leaks = leaksOf(made, canary);
+    for (const leak of leaks) expect(leak).toMatch(/ \.(passwordsWo|secretStringWo)$/);
+    expect(leaks).toHaveLength(3 * (6 + 1));
+  });
+
+  test('a region more adds its own resources and a rule at each of the others', async () => {
+    const config = configOf('prod-fargate');
+    const more = await deploy(withRegionCount(config, 4));
+    const before = new Set(made.resources.map(({ type, name }) => `${type} ${name}`));
+    const added = more.resources.filter(({ type, name }) => !before.has(`${type} ${name}`));
+    const elsewhere = added.filter(({ name }) => !name.startsWith('redis-region-4'));
+    expect(elsewhere.map(({ name }) => name).sort()).toEqual(
+      names.map((name) => `redis-${name}-peer-from-region-4`).sort(),
+    );
+    const [three, four] = [made.resources.length, more.resources.length];
+    const five = (await deploy(withRegionCount(config, 5))).resources.length;
+    // Of each its own, and two rules for each pair.
+    expect(five - four - (four - three)).toBe(2);
   });
 });
 

@@ -13,7 +13,7 @@ export const FargateArchitecture = {
 } as const;
 export type FargateArchitecture = (typeof FargateArchitecture)[keyof typeof FargateArchitecture];
 
-export interface FargateSyncAgentArgs {
+export interface FargateSyncAgentArgs extends FargateTaskArgs {
   /** Name of the region in the stack, one of `members`. */
   region: string;
   /** AWS' name of the region, set at every resource that has one, whatever the provider's default is. Default: `region`. */
@@ -22,26 +22,8 @@ export interface FargateSyncAgentArgs {
   stack: pulumi.Input<string>;
   /** VPC of the region: that of its Redis, or one that reaches it. */
   vpcId: pulumi.Input<string>;
-  /**
-   * Private subnets for the agent, its journal and its load balancer, each in a zone of its own, by names of your choice, such as the zone's. Two or more: the
-   * agent starts again in another when a zone fails. From there the image's registry, Secrets Manager and CloudWatch Logs must be reached: by NAT or VPC endpoints.
-   */
-  subnetIds: { [zone: string]: pulumi.Input<string> };
-  /** ARN of an ECS cluster. Default: one is made, which costs nothing by itself. */
-  clusterArn?: pulumi.Input<string>;
   /** Image of the agent, in production by digest; it has `node` and `/app/dist/agent/main.js`. */
   image: pulumi.Input<string>;
-  /** ARN of the image's repository in ECR, from which alone may be pulled. Default: none; the image's registry asks for no login. */
-  repositoryArn?: pulumi.Input<string>;
-  /** A FargateArchitecture, that of the image. Default: X86_64. */
-  architecture?: FargateArchitecture;
-  /** CPU, in units of 1/1024: 512, 1024, 2048 or 4096. Default: 1024. */
-  cpu?: number;
-  /**
-   * Memory, in MiB, beyond which the agent is killed; Fargate has steps of 1024, from two to eight times `cpu`. While a region is away the agent remembers the keys
-   * written meanwhile. Default: twice `cpu`, the least: 2048.
-   */
-  memoryMb?: number;
 
   /** All regions of the mesh, in the stack's order: it decides the neighbours in a ring. */
   members: AgentMember[];
@@ -51,6 +33,8 @@ export interface FargateSyncAgentArgs {
   hub?: string;
   /** Where the agents of the other regions are reached, `host` or `host:port`, by region: of those at least that this one is linked with. */
   peerHosts: { [region: string]: pulumi.Input<string> };
+  /** IPv4 networks from which peers connect: those of the other regions, by names of your choice; /8 or narrower. Default: none. */
+  peerCidrs?: { [name: string]: pulumi.Input<string> };
 
   /** Where Redis is: `host` of ElastiCacheRedis. It speaks TLS, with a certificate that any system trusts. */
   redisHost: pulumi.Input<string>;
@@ -71,15 +55,6 @@ export interface FargateSyncAgentArgs {
   /** Validity of the agent's certificate, in days. Default: 365. It is renewed by `pulumi up` in the last twelfth of it. */
   certificateValidityDays?: pulumi.Input<number>;
 
-  /** Security groups of this VPC whose members may connect as peers, by names of your choice; links are mutual TLS. Default: none. */
-  peerSecurityGroups?: { [name: string]: pulumi.Input<string> };
-  /** IPv4 networks from which peers connect: those of the other regions, by names of your choice; /8 or narrower. Default: none. */
-  peerCidrs?: { [name: string]: pulumi.Input<string> };
-  /** Security groups whose members may read /metrics and /status, by names of your choice; the port has no password. Default: none. */
-  adminSecurityGroups?: { [name: string]: pulumi.Input<string> };
-  /** IPv4 networks from which /metrics and /status may be read, by names of your choice; /8 or narrower. Default: none. */
-  adminCidrs?: { [name: string]: pulumi.Input<string> };
-
   /** The lag beyond which a region counts as behind, in milliseconds. Default: 1000. */
   maxLagMs?: pulumi.Input<number>;
   /** Between two heartbeats, in milliseconds: the resolution of stamps and of the measured lag. Default: 25. */
@@ -92,16 +67,46 @@ export interface FargateSyncAgentArgs {
   journalSegmentBytes?: pulumi.Input<number>;
   /** What is logged: trace, debug, info, warn, error. Default: info. */
   logLevel?: pulumi.Input<string>;
+  /** Refuse to delete the journal. For production. Default: false. */
+  protect?: boolean;
+  /** Leave the journal alone when it leaves the program. For production. Default: false. */
+  retainOnDelete?: boolean;
+}
+
+/** Where a region's agent runs in Fargate, and what can be chosen about that. */
+export interface FargateTaskArgs {
+  /**
+   * Private subnets for the agent, its journal and its load balancer, each in a zone of its own, by names of your choice, such as the zone's. Two or more: the
+   * agent starts again in another when a zone fails. From there the image's registry, Secrets Manager and CloudWatch Logs must be reached: by NAT or VPC endpoints.
+   */
+  subnetIds: { [zone: string]: pulumi.Input<string> };
+  /** ARN of an ECS cluster. Default: one is made, which costs nothing by itself. */
+  clusterArn?: pulumi.Input<string>;
+  /** ARN of the image's repository in ECR, from which alone may be pulled. Default: none; the image's registry asks for no login. */
+  repositoryArn?: pulumi.Input<string>;
+  /** A FargateArchitecture, that of the image. Default: X86_64. */
+  architecture?: FargateArchitecture;
+  /** CPU, in units of 1/1024: 512, 1024, 2048 or 4096. Default: 1024. */
+  cpu?: number;
+  /**
+   * Memory, in MiB, beyond which the agent is killed; Fargate has steps of 1024, from two to eight times `cpu`. While a region is away the agent remembers the keys
+   * written meanwhile. Default: twice `cpu`, the least: 2048.
+   */
+  memoryMb?: number;
+
+  /** Security groups of this VPC whose members may connect as peers, by names of your choice; links are mutual TLS. Default: none. */
+  peerSecurityGroups?: { [name: string]: pulumi.Input<string> };
+  /** Security groups whose members may read /metrics and /status, by names of your choice; the port has no password. Default: none. */
+  adminSecurityGroups?: { [name: string]: pulumi.Input<string> };
+  /** IPv4 networks from which /metrics and /status may be read, by names of your choice; /8 or narrower. Default: none. */
+  adminCidrs?: { [name: string]: pulumi.Input<string> };
+
   /** How long the log is kept in CloudWatch, in days, of those that CloudWatch knows. Default: 30. */
   logRetentionDays?: pulumi.Input<number>;
   /** ARN of a KMS key for journal and secrets. Default: AWS' own keys. A change makes a new, empty journal, which `protect` refuses. */
   kmsKeyArn?: pulumi.Input<string>;
   /** Tags of everything that takes some. Default: none besides the provider's own. */
   tags?: pulumi.Input<{ [key: string]: pulumi.Input<string> }>;
-  /** Refuse to delete the journal. For production. Default: false. */
-  protect?: boolean;
-  /** Leave the journal alone when it leaves the program. For production. Default: false. */
-  retainOnDelete?: boolean;
 }
 
 /** What is plain in the arguments, with its defaults. */

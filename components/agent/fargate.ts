@@ -52,7 +52,8 @@ export class FargateSyncAgent extends pulumi.ComponentResource {
 
   constructor(name: string, args: FargateSyncAgentArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('FargateSyncAgent', name, issuesOf(name, args));
-    super(componentType('FargateSyncAgent'), name, args, opts);
+    // Agents tell each other their load balancers' names, both ways, and a component waits for its inputs: they are none.
+    super(componentType('FargateSyncAgent'), name, { ...args, peerHosts: undefined }, opts);
 
     const region = awsRegionOf(args);
     const { tags } = args;

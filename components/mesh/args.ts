@@ -1,7 +1,7 @@
 import type * as pulumi from '@pulumi/pulumi';
 
 import { type ConfigIssue, peersOf } from '../../model';
-import { type AgentTuningArgs, type PeerTopology, ReplicationMode, topologyOf } from '../agent';
+import { type AgentTuningArgs, type FargateTaskArgs, type PeerTopology, ReplicationMode, topologyOf } from '../agent';
 import { type AliyunInstanceArgs } from '../aliyun';
 import { type ElastiCacheNodesArgs } from '../aws';
 import { namesList, oneOf, rule, whole } from '../common';
@@ -9,8 +9,7 @@ import { type RedisNodesArgs } from '../kubernetes';
 import { type MonitoringTuningArgs } from '../monitoring';
 import { Mesh, type NetworkTuningArgs } from '../network';
 import { type TencentInstanceArgs } from '../tencent';
-import { namespaceOf } from './region';
-import { isManaged, placeIssues, RegionBackend } from './region-args';
+import { isManaged, namespaceOf, placeIssues, RegionBackend } from './region-args';
 import { type MeshTrafficArgs, TrafficBy } from './traffic';
 
 /** One region of an ActiveActiveRedis. */
@@ -35,13 +34,18 @@ export interface MeshRegion {
   providerRegion?: string;
   /** Where its ElastiCache is. Needed with backend elasticache. */
   elasticache?: ElastiCacheNodesArgs;
+  /**
+   * Where its agent runs, in place of Kubernetes, as at RedisRegion: in Fargate, in the VPC of its ElastiCache. It is reached by its load balancer, whose name resolves
+   * everywhere; the VPCs have to be joined. Its links are open to the `agentCidrs` of the regions that it is linked with. Only with backend elasticache. Default: none.
+   */
+  fargate?: FargateTaskArgs;
   /** Where its instance of ApsaraDB is. Needed with backend aliyun. */
   aliyun?: AliyunInstanceArgs;
   /** Where its instance of TencentDB is. Needed with backend tencent. */
   tencent?: TencentInstanceArgs;
   /** PEM of the authority that signs a managed service's certificates, as at RedisRegion. Default: those that any system trusts. */
   redisCaPem?: pulumi.Input<string>;
-  /** Networks that a managed Redis is in, in CIDR notation. Needed with `networkPolicy`. */
+  /** Networks that a managed Redis is in, in CIDR notation. Needed with `networkPolicy`, but with `fargate`. */
   redisCidrs?: pulumi.Input<string[]>;
   /** Context of the kubeconfig for the region's cluster, where a managed Redis' agent is, too. Default: the current one, or the provider that the component was given. */
   context?: string;
@@ -53,10 +57,13 @@ export interface MeshRegion {
   createNamespace?: boolean;
   /**
    * Where the agents in other clusters reach this region's agent, `host` or `host:port`: a gateway's or load balancer's. Needed where linked regions
-   * are in different clusters. Default: its Service, which only its own cluster knows.
+   * are in different clusters. Default: its Service, which only its own cluster knows; with `fargate` its load balancer.
    */
   agentHost?: string;
-  /** Networks behind `agentHost`, and that the agent calls from, in CIDR notation, for the others' NetworkPolicies. Default: none. */
+  /**
+   * Networks behind `agentHost`, and that the agent calls from, in CIDR notation, for the others' NetworkPolicies and security groups; plain where one of these regions
+   * has `fargate`. Default: none.
+   */
   agentCidrs?: pulumi.Input<string[]>;
   /** Replicas of the primary; more than `redis.replicas` says for all. Default: that. */
   replicas?: number;
@@ -120,15 +127,20 @@ export interface ActiveActiveRedisArgs {
 
 export const spaceOf = (region: MeshRegion): string => region.namespace ?? namespaceOf(region.name);
 
+/** Whether something of a region is in Kubernetes. */
+export const isInCluster = ({ fargate }: MeshRegion): boolean => fargate === undefined;
+
 export const isSameCluster = (a: MeshRegion, b: MeshRegion): boolean =>
-  a.context === b.context && a.kubeconfig === b.kubeconfig;
+  a === b || (isInCluster(a) && isInCluster(b) && a.context === b.context && a.kubeconfig === b.kubeconfig);
 
 /** Everything that is wrong with the plain arguments. */
 export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
   const { regions } = args;
   const names = regions.map((region) => region.name);
-  const spaces = regions.map(
-    (region) => `${region.context ?? ''} ${region.kubeconfig === undefined ? '' : region.name} ${spaceOf(region)}`,
+  const spaces = regions.map((region) =>
+    isInCluster(region)
+      ? `${region.context ?? ''} ${region.kubeconfig === undefined ? '' : region.name} ${spaceOf(region)}`
+      : `fargate ${region.name}`,
   );
   const graph = topologyOf(args);
   const isStar = graph.kind === 'star';
@@ -159,6 +171,22 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
       `one of ${names.join(', ')}`,
     ),
     ...regions.flatMap((region, i) => placeIssues(region, args.networkPolicy !== false, `regions[${i}].`)),
+    ...regions.flatMap((region, i) =>
+      (['context', 'kubeconfig'] as const).flatMap((key) =>
+        rule(
+          isInCluster(region) || region[key] === undefined,
+          `regions[${i}].${key}`,
+          'a value, with fargate',
+          'nothing: such a region has nothing in Kubernetes',
+        ),
+      ),
+    ),
+    ...rule(
+      args.monitoring === undefined || regions.some(isInCluster),
+      'monitoring',
+      'a value, with fargate at every region',
+      "nothing: alerts, scraping and dashboards are the Prometheus operator's, in Kubernetes",
+    ),
     ...trafficIssues(args),
   ];
   if (issues.length > 0) return issues;
@@ -168,19 +196,27 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
     const far = regions.filter(
       (peer) => peersOf(peer.name, graph, names).includes(region.name) && !isSameCluster(peer, region),
     );
-    const theirs = far.map((peer) => peer.name).join(', ');
+    const namesOf = (some: readonly MeshRegion[]): string => some.map((peer) => peer.name).join(', ');
+    const policed = args.networkPolicy === false ? [] : far.filter(isInCluster);
+    const guarded = far.filter((peer) => !isInCluster(peer));
     return [
       ...rule(
-        region.agentHost !== undefined || far.length === 0,
+        region.agentHost !== undefined || far.length === 0 || !isInCluster(region),
         `regions[${i}].agentHost`,
         'nothing',
-        `where the agents of ${theirs}, in other clusters, reach it`,
+        `where the agents of ${namesOf(far)}, in other clusters, reach it`,
       ),
       ...rule(
-        region.agentCidrs !== undefined || far.length === 0 || args.networkPolicy === false,
+        region.agentCidrs !== undefined || policed.length === 0,
         `regions[${i}].agentCidrs`,
         'nothing',
-        `the networks behind agentHost, for the NetworkPolicies of ${theirs}; or networkPolicy false`,
+        `the networks behind agentHost, for the NetworkPolicies of ${namesOf(policed)}; or networkPolicy false`,
+      ),
+      ...rule(
+        Array.isArray(region.agentCidrs) || guarded.length === 0,
+        `regions[${i}].agentCidrs`,
+        region.agentCidrs === undefined ? 'nothing' : 'an output',
+        `the networks that its agent calls from, a plain list, for the security groups of ${namesOf(guarded)}`,
       ),
     ];
   });

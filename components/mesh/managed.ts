@@ -21,6 +21,8 @@ export interface ManagedRedis {
   readonly userPasswords: pulumi.Input<{ [user: string]: string[] }>;
   /** Between name and password, where they are told as one. */
   readonly nameSeparator: string | undefined;
+  /** Around it, where the cloud has such a thing and the service takes more rules there. */
+  readonly securityGroupId?: pulumi.Output<string>;
 }
 
 /** Everything that is wrong with where a managed Redis is, and what it's like. Its place is there. */
@@ -58,12 +60,15 @@ export function createManagedRedis(parent: pulumi.Resource, name: string, args: 
   const options = childOptions(parent);
   switch (backend) {
     case RegionBackend.ElastiCache: {
-      const { host, replicaHost, port, userNames } = new ElastiCacheRedis(
+      const { host, replicaHost, port, userNames, securityGroupId } = new ElastiCacheRedis(
         name,
         { ...required(args.elasticache), ...common },
         options,
       );
-      return { host, replicaHost, port, userNames, userPasswords, nameSeparator: separatorOf(backend) };
+      return {
+        ...{ host, replicaHost, port, userNames, userPasswords, securityGroupId },
+        nameSeparator: separatorOf(backend),
+      };
     }
     case RegionBackend.Aliyun: {
       const { host, replicaHost, port, userNames } = new AliyunRedis(

@@ -1,4 +1,12 @@
-import { ActiveActiveRedis, type ActiveActiveRedisArgs, ArgumentError, Mesh, PeerTopology, ReplicationMode } from '..';
+import {
+  ActiveActiveRedis,
+  type ActiveActiveRedisArgs,
+  ArgumentError,
+  Mesh,
+  type MeshRegion,
+  PeerTopology,
+  ReplicationMode,
+} from '..';
 import { deploy, leaksOf, valueOf } from '../testing';
 
 const canary = 'Tweety';
@@ -263,6 +271,94 @@ test('every region is watched, with dashboards once in a cluster and the figures
   // Of a star only the hub is a neighbour.
   expect(expr('MeridianLagUnknown')).toMatch(/peer="west"[^]*$/);
   expect(expr('MeridianLagUnknown')).not.toContain('south');
+});
+
+describe('agents in Fargate', () => {
+  const onAws = (name: string, network: string, more: Partial<MeshRegion> = {}): MeshRegion => ({
+    name,
+    backend: 'elasticache',
+    mode: ReplicationMode.Async,
+    elasticache: { vpcId: `vpc-${name}`, subnetIds: ['subnet-a', 'subnet-b'] },
+    fargate: { subnetIds: { a: `${name}-a`, b: `${name}-b` } },
+    agentCidrs: [network],
+    ...more,
+  });
+  const outputs = (type: string, name: string): Record<string, unknown> =>
+    type.endsWith(':LoadBalancer') ? { dnsName: `${name}.elb.example` } : {};
+  const deployed = (args: Partial<ActiveActiveRedisArgs>) =>
+    deploy(() => new ActiveActiveRedis('redis', { ...base, acceptWholeKeyMerge: true, ...args }), { canary, outputs });
+  const peersOfTask = (made: Awaited<ReturnType<typeof make>>, region: string): unknown => {
+    const [files] = JSON.parse(
+      made.find(`redis-${region}`, ':TaskDefinition').inputs['containerDefinitions'] as string,
+    ) as { environment: { name: string; value: string }[] }[];
+    const text = files?.environment.find(({ name }) => name === 'MERIDIAN_FILES')?.value ?? '{}';
+    const file = (JSON.parse(text) as Record<string, string>)['config/agent.json'] ?? '{}';
+    return (JSON.parse(file) as { peers: unknown }).peers;
+  };
+
+  test("know each other's load balancers, and let each other in", async () => {
+    const made = await deployed({
+      regions: [
+        onAws('west', '10.1.0.0/16', { primary: true }),
+        onAws('east', '10.2.0.0/16'),
+        onAws('south', '10.3.0.0/16', { agentHost: 'agent.south.example.com:443' }),
+      ],
+    });
+    expect(made.resources.filter(({ type }) => type.startsWith('kubernetes:'))).toEqual([]);
+    const [west, east] = ['west', 'east'].map((region) => ({
+      region,
+      host: `redis-${region}.elb.example`,
+      port: 7600,
+    }));
+    const south = { region: 'south', host: 'agent.south.example.com', port: 443 };
+    expect(peersOfTask(made, 'west')).toEqual([east, south]);
+    expect(peersOfTask(made, 'south')).toEqual([west, east]);
+    expect(made.find('redis-west-peer-from-south').inputs['cidrIpv4']).toBe('10.3.0.0/16');
+  });
+
+  test('stand beside regions in Kubernetes, in semi-sync and watched', async () => {
+    const apart = { context: 'east', agentHost: 'agent.east.example.com', agentCidrs: ['10.2.0.0/16'] };
+    const made = await deployed({
+      regions: [onAws('west', '10.1.0.0/16', { primary: true }), { name: 'east', ...apart }],
+      monitoring: {},
+    });
+    expect(peersIn(made, 'east')).toEqual({ west: 'redis-west.elb.example' });
+    expect(peersOfTask(made, 'west')).toEqual([{ region: 'east', host: 'agent.east.example.com', port: 7600 }]);
+    const { egress } = made.find('redis-east-agent', ':NetworkPolicy').inputs['spec'] as { egress: unknown[] };
+    expect(egress).toContainEqual({
+      to: [{ ipBlock: { cidr: '10.1.0.0/16' } }],
+      ports: [{ protocol: 'TCP', port: 7600 }],
+    });
+    const monitors = made.resources.filter(({ type }) => type.endsWith(':RedisMonitoring'));
+    expect(monitors.map(({ name }) => name)).toEqual(['redis-east-monitoring']);
+    expect(made.children('redis-east-monitoring').filter((child) => child.startsWith('ConfigMap'))).toHaveLength(2);
+  });
+
+  const west = onAws('west', '10.1.0.0/16', { primary: true });
+  test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
+    [
+      'a peer whose address it cannot let in',
+      { regions: [west, onAws('east', '', { agentCidrs: undefined })], networkPolicy: false },
+      /regions\[1\]\.agentCidrs: found nothing; allowed: the networks that its agent calls from, a plain list, for the security groups of west/,
+    ],
+    [
+      'a cluster',
+      { regions: [west, onAws('east', '10.2.0.0/16', { context: 'east' })] },
+      /regions\[1\]\.context: found a value, with fargate; allowed: nothing/,
+    ],
+    [
+      'monitoring where there is no cluster at all',
+      { regions: [west, onAws('east', '10.2.0.0/16')], monitoring: {} },
+      /monitoring: found a value, with fargate at every region/,
+    ],
+    [
+      'an agent in a cluster that it cannot reach',
+      { regions: [west, { name: 'east', agentCidrs: ['10.2.0.0/16'] }] },
+      /regions\[1\]\.agentHost: found nothing; allowed: where the agents of west, in other clusters, reach it/,
+    ],
+  ])('%s is refused', async (_, args, message) => {
+    await expect(deployed(args)).rejects.toThrow(message);
+  });
 });
 
 test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([

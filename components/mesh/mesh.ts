@@ -13,14 +13,15 @@ import { TencentProvider } from '../tencent';
 import {
   type ActiveActiveRedisArgs,
   backendOf,
+  isInCluster,
   isSameCluster,
   issuesOf,
   type MeshRegion,
   modeOf,
   spaceOf,
 } from './args';
-import { agentNameOf, RedisRegion } from './region';
-import { isManaged, RegionBackend } from './region-args';
+import { RedisRegion } from './region';
+import { agentNameOf, isManaged, RegionBackend } from './region-args';
 import { type MeshTrafficArgs, routingFor } from './traffic';
 
 /** Where a region's Redis is. */
@@ -69,6 +70,14 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
       childOptions(this),
     );
 
+    // Load balancers of agents in Fargate, which peers are told before they are made: links go both ways.
+    const balancers = new Map(
+      regions
+        .filter((region) => !isInCluster(region))
+        .map((region) => [region.name, pulumi.deferredOutput<string>()] as const),
+    );
+    const farHostOf = (peer: MeshRegion): pulumi.Input<string> => peer.agentHost ?? balancers.get(peer.name)?.[0] ?? '';
+
     const made = regions.map((region) => {
       const peers = regions.filter((peer) => peersOf(region.name, graph, names).includes(peer.name));
       const near = peers.filter((peer) => isSameCluster(peer, region));
@@ -90,7 +99,7 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
           hub,
           peerHosts: Object.fromEntries([
             ...near.map((peer) => [peer.name, agentHostOf(name, peer, redis)]),
-            ...far.map((peer) => [peer.name, peer.agentHost ?? '']),
+            ...far.map((peer) => [peer.name, farHostOf(peer)]),
           ]) as Record<string, pulumi.Input<string>>,
           peerNamespaces: Object.fromEntries(near.map((peer) => [peer.name, spaceOf(peer)])),
           peerCidrs: Object.fromEntries(far.map((peer) => [peer.name, peer.agentCidrs ?? []])),
@@ -111,12 +120,13 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
             ...(region.minReplicasToWrite === undefined ? {} : { minReplicasToWrite: region.minReplicasToWrite }),
           },
           agent: { ...args.agent, mode: modeOf(args, region) },
-          ...(monitoring === undefined
+          ...(monitoring === undefined || !isInCluster(region)
             ? {}
             : { monitoring: { ...monitoring, dashboards: (monitoring.dashboards ?? true) && isFirstOfCluster } }),
         },
         options,
       );
+      balancers.get(region.name)?.[1](child.agentHost);
       return { region, child, options };
     });
     if (traffic !== undefined)
@@ -170,11 +180,13 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
 }
 
 /** What a region says about its Redis, with the cloud's name of the region where it belongs. */
-function placeOf({ backend, providerRegion, elasticache, aliyun, tencent, redisCaPem, redisCidrs }: MeshRegion) {
+function placeOf(region: MeshRegion) {
+  const { backend, providerRegion, elasticache, fargate, aliyun, tencent, redisCaPem, redisCidrs } = region;
   const at = providerRegion === undefined ? {} : { providerRegion };
   return {
     backend,
     elasticache: elasticache && { ...at, ...elasticache },
+    fargate,
     aliyun: aliyun && { ...at, ...aliyun },
     tencent: tencent && { ...at, ...tencent },
     redisCaPem,

@@ -1,7 +1,13 @@
 import type * as pulumi from '@pulumi/pulumi';
 
 import { capabilities, Capture, captureOf, type ConfigIssue, demandIssues } from '../../model';
-import { type AgentMember, type AgentTuningArgs, type PeerTopology, ReplicationMode } from '../agent';
+import {
+  type AgentMember,
+  type AgentTuningArgs,
+  type FargateTaskArgs,
+  type PeerTopology,
+  ReplicationMode,
+} from '../agent';
 import { type AliyunInstanceArgs } from '../aliyun';
 import { type ElastiCacheNodesArgs } from '../aws';
 import { dnsLabel, oneOf, rule } from '../common';
@@ -14,7 +20,7 @@ import { type TencentInstanceArgs } from '../tencent';
 export const RegionBackend = {
   /** Pods that are ours: KubernetesRedis. */
   Kubernetes: 'kubernetes',
-  /** AWS, by nodes: ElastiCacheRedis. Its agent runs in the region's Kubernetes cluster, as that of the two below. */
+  /** AWS, by nodes: ElastiCacheRedis. Its agent runs in the region's Kubernetes cluster, as that of the two below, or in Fargate. */
   ElastiCache: 'elasticache',
   /** AWS' durable Redis. It is no member of a mesh, and is refused. */
   MemoryDb: 'memorydb',
@@ -34,6 +40,12 @@ export interface RedisRegionArgs {
   stack: pulumi.Input<string>;
   /** What runs its Redis; a RegionBackend. Default: kubernetes. */
   backend?: RegionBackend;
+  /**
+   * Where its agent runs, in place of Kubernetes: as a FargateSyncAgent in the VPC of its ElastiCache. Then nothing of the region is in a cluster: no namespace, no
+   * Secrets with users (`userPasswords` has them), no NetworkPolicies, no monitoring. Of `agent` its figures count, and nothing that is of a pod. Only with backend
+   * elasticache. Default: none, the agent is a pod.
+   */
+  fargate?: FargateTaskArgs;
   /** Namespace of everything in the region's cluster. One region each. Default: `redis-` and the region's name. */
   namespace?: string;
   /** Make the namespace. Default: true. */
@@ -51,7 +63,7 @@ export interface RedisRegionArgs {
   peerHosts: { [region: string]: pulumi.Input<string> };
   /** Namespaces of the regions that are in this very cluster, by region, for the NetworkPolicies. Default: none. */
   peerNamespaces?: { [region: string]: pulumi.Input<string> };
-  /** Addresses of the agents of regions that are not, in CIDR notation, by region. Default: none. */
+  /** Addresses of the agents of regions that are not, in CIDR notation, by region; plain lists with `fargate`. Default: none. */
   peerCidrs?: { [region: string]: pulumi.Input<string[]> };
   /** Names by which other clusters reach this region's agent, for its certificate. Default: none. */
   agentHosts?: pulumi.Input<pulumi.Input<string>[]>;
@@ -91,7 +103,7 @@ export interface RedisRegionArgs {
    * Cloud's and Tencent Cloud's are not.
    */
   redisCaPem?: pulumi.Input<string>;
-  /** Networks that a managed Redis is in, in CIDR notation: its agent and exporter are let out to them. Needed with `networkPolicy`. */
+  /** Networks that a managed Redis is in, in CIDR notation: its agent and exporter are let out to them. Needed with `networkPolicy`, but with `fargate`. */
   redisCidrs?: pulumi.Input<string[]>;
   /**
    * A managed Redis gives no replication stream: whole keys are merged, the last writer wins, and counters that such a region counts don't add up. True says that
@@ -119,7 +131,10 @@ export const isManaged = (backend: RegionBackend): boolean => captureOf(backend)
 const services = [RegionBackend.ElastiCache, RegionBackend.Aliyun, RegionBackend.Tencent] as const;
 
 /** The arguments that say where a region's Redis is, of a RedisRegion or of a region of a mesh. */
-type Place = Pick<RedisRegionArgs, (typeof services)[number] | 'backend' | 'redisCidrs' | 'redisCaPem'>;
+type Place = Pick<
+  RedisRegionArgs,
+  (typeof services)[number] | 'backend' | 'fargate' | 'namespace' | 'redisCidrs' | 'redisCaPem'
+>;
 
 /** What of a region can't be: its backend can't do it, or what it needs isn't said. */
 export function placeIssues(
@@ -165,7 +180,21 @@ export function placeIssues(
     ...only('redisCidrs'),
     ...only('redisCaPem'),
     ...rule(
-      !managed || !networkPolicy || place.redisCidrs !== undefined,
+      place.fargate === undefined || backend === RegionBackend.ElastiCache,
+      `${at}fargate`,
+      `a value, with backend ${backend}`,
+      `only with backend ${RegionBackend.ElastiCache}`,
+    ),
+    ...(['namespace', 'redisCidrs'] as const).flatMap((key) =>
+      rule(
+        place.fargate === undefined || place[key] === undefined,
+        `${at}${key}`,
+        'a value, with fargate',
+        'nothing: such a region has nothing in Kubernetes',
+      ),
+    ),
+    ...rule(
+      !managed || !networkPolicy || place.fargate !== undefined || place.redisCidrs !== undefined,
       `${at}redisCidrs`,
       'nothing',
       'the networks that its Redis is in, or networkPolicy false',
@@ -198,6 +227,12 @@ export function regionIssues(args: RedisRegionArgs): ConfigIssue[] {
       'agent.mode',
       `${ReplicationMode.SemiSync}, with backend ${backend}`,
       `${ReplicationMode.Async}: the agent is no replica there, and can hold back no acknowledgement`,
+    ),
+    ...rule(
+      args.fargate === undefined || args.monitoring === undefined,
+      'monitoring',
+      'a value, with fargate',
+      "nothing: alerts, scraping and dashboards are the Prometheus operator's, in Kubernetes",
     ),
     ...rule(
       redis.tls !== false,

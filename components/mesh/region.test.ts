@@ -8,7 +8,7 @@ import {
   type TencentInstanceArgs,
   type AliyunInstanceArgs,
 } from '..';
-import { canary, type Deployment, leaksOf, maker, managedUsers, passwordsFor, valueOf } from '../testing';
+import { canary, type Deployment, leaksOf, madeBy, maker, managedUsers, passwordsFor, valueOf } from '../testing';
 
 const elasticache: ElastiCacheNodesArgs = {
   vpcId: 'vpc-1',
@@ -51,9 +51,10 @@ const on = {
 const accepted: Partial<RedisRegionArgs> = { acceptWholeKeyMerge: true, redisCidrs: ['10.1.0.0/16'] };
 
 /** What the services add. */
-function outputs(type: string): Record<string, unknown> {
+function outputs(type: string, name: string): Record<string, unknown> {
   if (type.endsWith(':ReplicationGroup'))
     return { primaryEndpointAddress: 'primary.aws', readerEndpointAddress: 'reader.aws' };
+  if (type.endsWith(':LoadBalancer')) return { dnsName: `${name}.elb.example` };
   if (type.startsWith('alicloud:')) return { connectionDomain: 'r.aliyun' };
   if (type === 'tencentcloud:Redis/instance:Instance') return { ip: '10.1.0.9' };
   return {};
@@ -189,6 +190,96 @@ describe.each(['elasticache', 'aliyun', 'tencent'] as const)('on %s', (service) 
   test('outputs', async () => {
     expect((await valueOf(made.result.host)).value).toBe(agentFile(made).redis['host']);
     expect((await valueOf(made.result.agentHost)).value).toBe('redis-agent.redis-west.svc.cluster.local');
+  });
+});
+
+describe('on ElastiCache with its agent in Fargate', () => {
+  const fargate = { subnetIds: { a: 'subnet-a', b: 'subnet-b' }, cpu: 2048 };
+  const apart: Partial<RedisRegionArgs> = {
+    ...on.elasticache,
+    elasticache: { ...elasticache, providerRegion: 'us-west-2' },
+    acceptWholeKeyMerge: true,
+    fargate,
+    peerCidrs: { east: ['10.2.0.0/16', '10.3.0.0/16'] },
+    agent: { maxLagMs: 500, protect: true, retainOnDelete: true },
+  };
+  let made: Deployment<RedisRegion>;
+  beforeAll(async () => {
+    made = await make(apart);
+  });
+  const containersOf = (): { environment?: { name: string; value: string }[] }[] =>
+    JSON.parse(made.find('redis', ':TaskDefinition').inputs['containerDefinitions'] as string) as never;
+
+  test('exact parts, and nothing in Kubernetes', () => {
+    const parts = made.resources.filter(({ type }) => type.startsWith('meridian:'));
+    expect(parts.map(({ type, name }) => `${type.split(':').at(-1) ?? ''} ${name}`)).toEqual([
+      'RedisRegion redis',
+      'ElastiCacheRedis redis',
+      'FargateSyncAgent redis',
+    ]);
+    expect(madeBy(made, 'kubernetes')).toEqual([]);
+    expect(
+      madeBy(made, 'aws').filter(({ type, inputs }) => !/^aws:iam/.test(type) && inputs['region'] !== 'us-west-2'),
+    ).toEqual([]);
+  });
+
+  test('the agent has the Redis of its region, its figures, and what follows', () => {
+    const files = containersOf()[0]?.environment?.find(({ name }) => name === 'MERIDIAN_FILES')?.value ?? '';
+    const config = JSON.parse((JSON.parse(files) as Record<string, string>)['config/agent.json'] ?? '') as object;
+    expect(config).toMatchObject({
+      redis: { host: 'primary.aws', port: 6379, username: 'meridian-agent', capture: 'notifications' },
+      peers: [{ region: 'east', host: 'agent.east.example.com', port: 443 }],
+      replication: { mode: 'async', maxLagMs: 500 },
+    });
+    expect(made.find('redis', ':TaskDefinition').inputs).toMatchObject({ cpu: '2048', memory: '4096' });
+    expect(made.find('redis-journal', ':FileSystem')).toMatchObject({ protect: true, retainOnDelete: true });
+  });
+
+  test('Redis lets the agent in, and the load balancer each network of the peers', () => {
+    expect(made.find('redis-redis-from-agent').inputs).toMatchObject({
+      securityGroupId: 'redis-clients-id',
+      referencedSecurityGroupId: 'redis-agent-id',
+      fromPort: 6379,
+    });
+    expect(['', '-2'].map((suffix) => made.find(`redis-peer-from-east${suffix}`).inputs['cidrIpv4'])).toEqual([
+      '10.2.0.0/16',
+      '10.3.0.0/16',
+    ]);
+  });
+
+  test('outputs', async () => {
+    expect((await valueOf(made.result.host)).value).toBe('primary.aws');
+    expect((await valueOf(made.result.agentHost)).value).toBe('redis.elb.example');
+    expect((await valueOf(made.result.namespace)).value).toBe('');
+    expect((await valueOf(made.result.userSecretNames)).value).toEqual({});
+  });
+
+  test('a secret is only at write-only arguments', () => {
+    expect(leaksOf(made, canary).map((leak) => leak.split(' .')[1])).toEqual(
+      expect.arrayContaining(['passwordsWo', 'secretStringWo']),
+    );
+    expect(leaksOf(made, canary).filter((leak) => !/\.(passwordsWo|secretStringWo)$/.test(leak))).toEqual([]);
+  });
+
+  test.each<[string, Partial<RedisRegionArgs>, RegExp]>([
+    [
+      'on Kubernetes',
+      { backend: 'kubernetes', elasticache: undefined },
+      /fargate: found a value, with backend kubernetes; allowed: only with backend elasticache/,
+    ],
+    ['with a namespace', { namespace: 'redis' }, /namespace: found a value, with fargate; allowed: nothing/],
+    ['with networks for policies', { redisCidrs: ['10.1.0.0/16'] }, /redisCidrs: found a value, with fargate/],
+    ['with monitoring', { monitoring: {} }, /monitoring: found a value, with fargate; allowed: nothing/],
+    ['in one zone', { fargate: { subnetIds: { a: 'a' } } }, /fargate\.subnetIds: found 1 names; allowed: at least 2/],
+    ['of no size', { fargate: { ...fargate, cpu: 3 } }, /fargate\.cpu: found 3; allowed: 512/],
+    [
+      'with peers known later',
+      { peerCidrs: { east: pulumi.output(['10.2.0.0/16']) } },
+      /peerCidrs\.east: found an output; allowed: a plain list/,
+    ],
+    ['open to everybody', { peerCidrs: { east: ['0.0.0.0/0'] } }, /peerCidrs\.east: .*never 0\.0\.0\.0\/0/],
+  ])('%s is refused', async (_, args, message) => {
+    await expect(make({ ...apart, ...args })).rejects.toThrow(message);
   });
 });
 

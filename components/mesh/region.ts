@@ -1,7 +1,7 @@
 import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import { captureOf, minReplicas, peersOf, SystemUser } from '../../model';
+import { captureOf, type ConfigIssue, minReplicas, peersOf, SystemUser } from '../../model';
 import { ReplicationMode, SyncAgent, type SyncAgentArgs, topologyOf } from '../agent';
 import { addressOf, peerPort } from '../agent/conf';
 import {
@@ -20,14 +20,12 @@ import { RedisMonitoring } from '../monitoring';
 import { RedisNetworkPolicy } from '../network';
 import { RedisCredentials, type RedisCredentialsArgs } from '../security';
 import { createExporter } from './exporter';
+import { createFargateAgent, fargateIssues } from './fargate';
 import { createManagedRedis, managedIssues } from './managed';
-import { isManaged, RegionBackend, regionIssues, type RedisRegionArgs } from './region-args';
+import { agentNameOf, isManaged, namespaceOf, RegionBackend, regionIssues, type RedisRegionArgs } from './region-args';
 
-/** The namespace that a region has by default. */
-export const namespaceOf = (region: string): string => `redis-${region}`;
-
-/** What the agent of the region component `name` is called. */
-export const agentNameOf = (name: string): string => `${name}-agent`;
+/** What a region says of itself. */
+type Outputs = Pick<RedisRegion, 'host' | 'replicaHost' | 'port' | 'agentHost' | 'namespace' | 'userSecretNames'>;
 
 /** A region's Redis and what its agent has to know of it. */
 interface Nodes {
@@ -47,7 +45,7 @@ interface Place {
 
 /**
  * One region of the mesh: Redis, its users and certificates, the agent beside it, and who may talk to whom. Redis is pods or a provider's service; the
- * agent is a pod in the region's Kubernetes cluster either way. The rest of the mesh need not be in the same stack: names and certificates
+ * agent is a pod in the region's Kubernetes cluster either way, or with ElastiCache a service in Fargate. The rest of the mesh need not be in the same stack: names and certificates
  * are all that regions know of each other.
  */
 export class RedisRegion extends pulumi.ComponentResource {
@@ -57,18 +55,52 @@ export class RedisRegion extends pulumi.ComponentResource {
   public readonly replicaHost: pulumi.Output<string>;
   /** Port of both. */
   public readonly port: pulumi.Output<number>;
-  /** Where agents in the same cluster reach this region's. */
+  /** Where agents in the same cluster reach this region's; with `fargate` all, by a load balancer in its VPC. */
   public readonly agentHost: pulumi.Output<string>;
-  /** Namespace of everything in its cluster. */
+  /** Namespace of everything in its cluster; with `fargate` empty. */
   public readonly namespace: pulumi.Output<string>;
-  /** Secrets with user and password, in the region's namespace, by user. */
+  /** Secrets with user and password, in the region's namespace, by user; with `fargate` none. */
   public readonly userSecretNames: pulumi.Output<{ [user: string]: string }>;
 
   constructor(name: string, args: RedisRegionArgs, opts?: pulumi.ComponentResourceOptions) {
     const issues = regionIssues(args);
-    checkArguments('RedisRegion', name, issues.length > 0 ? issues : managedIssues(name, args));
-    super(componentType('RedisRegion'), name, args, opts);
+    const more = (): ConfigIssue[] => [...managedIssues(name, args), ...fargateIssues(name, args)];
+    checkArguments('RedisRegion', name, issues.length > 0 ? issues : more());
+    // Agents tell each other their load balancers' names, both ways, and a component waits for its inputs: they are none.
+    super(componentType('RedisRegion'), name, { ...args, peerHosts: undefined }, opts);
 
+    const made = args.fargate === undefined ? this.createInCluster(name, args) : this.createInFargate(name, args);
+    this.host = made.host;
+    this.replicaHost = made.replicaHost;
+    this.port = made.port;
+    this.agentHost = made.agentHost;
+    this.namespace = made.namespace;
+    this.userSecretNames = made.userSecretNames;
+    this.registerOutputs({
+      host: this.host,
+      replicaHost: this.replicaHost,
+      port: this.port,
+      agentHost: this.agentHost,
+      namespace: this.namespace,
+      userSecretNames: this.userSecretNames,
+    });
+  }
+
+  /** Everything but ElastiCache itself in AWS, too. */
+  private createInFargate(name: string, args: RedisRegionArgs): Outputs {
+    const redis = createManagedRedis(this, name, args);
+    const agent = createFargateAgent(this, name, args, redis);
+    const { host, replicaHost, port } = redis;
+    return {
+      ...{ host, replicaHost, port },
+      agentHost: agent.host,
+      namespace: pulumi.output(''),
+      userSecretNames: pulumi.output<{ [user: string]: string }>({}),
+    };
+  }
+
+  /** Everything but a provider's Redis in the region's Kubernetes cluster. */
+  private createInCluster(name: string, args: RedisRegionArgs): Outputs {
     const { region, stack, members, topology, hub, monitoring } = args;
     const managed = isManaged(args.backend ?? RegionBackend.Kubernetes);
     const namespaceName = args.namespace ?? namespaceOf(region);
@@ -137,20 +169,9 @@ export class RedisRegion extends pulumi.ComponentResource {
         childOptions(this),
       );
 
-    this.host = nodes.host;
-    this.replicaHost = nodes.replicaHost;
-    this.port = nodes.port;
-    this.agentHost = agent.host;
-    this.namespace = namespace;
-    this.userSecretNames = credentials.userSecretNames;
-    this.registerOutputs({
-      host: this.host,
-      replicaHost: this.replicaHost,
-      port: this.port,
-      agentHost: this.agentHost,
-      namespace: this.namespace,
-      userSecretNames: this.userSecretNames,
-    });
+    const { host, replicaHost, port } = nodes;
+    const { userSecretNames } = credentials;
+    return { ...{ host, replicaHost, port, namespace, userSecretNames }, agentHost: agent.host };
   }
 
   /** Redis as pods, with certificates of the stack's authority. */

@@ -67,10 +67,11 @@ function regionOf(config: StackConfig, region: RegionConfig): MeshRegion {
 
 /** Where a managed Redis is. */
 function managedOf(region: RegionConfig): Partial<MeshRegion> {
-  const { providerRegion, redisCidrs, replicas, elasticache, aliyun, tencent } = region;
+  const { providerRegion, redisCidrs, replicas, elasticache, fargate, aliyun, tencent } = region;
   return {
     providerRegion,
     redisCidrs,
+    fargate,
     ...(elasticache === undefined ? {} : { elasticache: elasticacheOf(elasticache, replicas) }),
     ...(aliyun === undefined ? {} : aliyunOf(aliyun)),
     ...(tencent === undefined ? {} : tencentOf(tencent)),
