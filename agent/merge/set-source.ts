@@ -112,18 +112,16 @@ export class SetSources {
 
   /**
    * The SET that ends at `end` in the source's payload: its key in Latin-1, and its value.
+   * @param argsBytes of its two arguments in RESP; 0 where that is not known
    * @throws what reading the payload again throws
    */
-  read(source: SetSource, end: number): { key: string; value: Buffer } {
+  read(source: SetSource, end: number, argsBytes: number): { key: string; value: Buffer } {
     const payload = this.payloadOf(source);
-    const scanner = new CommandScanner();
-    scanner.push(payload.subarray(0, end));
-    let isThere = false;
-    while (scanner.next()) isThere = scanner.end === end && scanner.argc === 3;
-    if (!isThere) throw new Error(`${source.place.origin}: no SET ends at ${source.base + end}, as the window says`);
-    const [, key, value] = scanner.argStart;
-    const [, keyEnd, valueEnd] = scanner.argEnd;
-    return { key: payload.toString('latin1', key, keyEnd), value: payload.subarray(value, valueEnd) };
+    const key = bulkAt(payload, argsBytes > 0 ? end - argsBytes : argsBefore(payload, end));
+    const value = bulkAt(payload, key.end + 2);
+    if (value.end + 2 !== end)
+      throw new Error(`${source.place.origin}: no SET ends at ${source.base + end}, as the window says`);
+    return { key: payload.toString('latin1', key.start, key.end), value: payload.subarray(value.start, value.end) };
   }
 
   private payloadOf(source: SetSource): Buffer {
@@ -132,4 +130,20 @@ export class SetSources {
       this.again = { source, payload: this.payloads!.payload(source.place, source.payloadBytes) };
     return this.again.payload;
   }
+}
+
+/** The bulk string at `at`. */
+function bulkAt(payload: Buffer, at: number): { start: number; end: number } {
+  let length = 0;
+  let p = at + 1;
+  for (let byte = payload[p]!; byte >= 48 && byte <= 57; byte = payload[++p]!) length = length * 10 + byte - 48;
+  return { start: p + 2, end: p + 2 + length };
+}
+
+/** Where the arguments of the command that ends at `end` begin, behind its name. */
+function argsBefore(payload: Buffer, end: number): number {
+  const scanner = new CommandScanner();
+  scanner.push(payload.subarray(0, end));
+  while (scanner.next());
+  return scanner.argEnd[0]! + 2;
 }

@@ -171,7 +171,7 @@ test('live puts, outcomes and references are those of a naive list, whatever col
       expect(table.heads().length).toBe(puts.size);
       for (let key = 0; key <= 5; key++) {
         const head = table.find(0, nameOf(key));
-        const found = head < 0 ? [] : [...table.puts(head)].map(({ value }) => value.toString());
+        const found = head < 0 ? [] : [...table.puts(head)].map((put) => put.value().toString());
         expect(found.sort()).toEqual((puts.get(key) ?? []).map(({ value }) => value).sort());
         if (head >= 0) expect(table.keyOf(head)).toEqual({ db: 0, key: nameOf(key) });
       }

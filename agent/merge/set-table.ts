@@ -24,7 +24,10 @@ export interface TablePut {
   readonly position: number;
   readonly stamp: number;
   readonly seen: Seen;
-  readonly value: Buffer;
+  /** A view of what is kept of its record; null: it has to be read again. */
+  readonly kept: Buffer | null;
+  /** @throws where the record can't be read again */
+  readonly value: () => Buffer;
 }
 
 export const SetOutcome = {
@@ -43,8 +46,14 @@ export type SetOutcome = (typeof SetOutcome)[keyof typeof SetOutcome];
 const SOURCE = 3;
 /** Where the command ends in the source's payload: by this its position, and its bytes. */
 const END = 4;
-/** Number of the operation in its record: by this its stamp. */
+/**
+ * Number of the operation in its record: by this its stamp. From INDEX_BITS on the size of its arguments, by which they are found; where
+ * either is too big it is the number alone, inverted.
+ */
 const INDEX = 5;
+const INDEX_BITS = 20;
+const INDEX_MASK = (1 << INDEX_BITS) - 1;
+const ARGS_BYTES_MAX = (1 << (31 - INDEX_BITS)) - 1;
 /** The next put of the key, or of the free list. */
 const NEXT = 6;
 /** Of a head: how many entries of fold queues lead to it. Else 0. */
@@ -193,7 +202,7 @@ export class SetTable<State extends object> {
   /** @throws where the record can't be read again */
   keyOf(head: number): { db: number; key: string } {
     const source = this.sourceAt(head);
-    return { db: source.db, key: this.sources.read(source, this.get(head, END)).key };
+    return { db: source.db, key: this.sources.read(source, this.get(head, END), this.argsBytesOf(head)).key };
   }
 
   /** References that the fold queues have to a key. */
@@ -201,17 +210,17 @@ export class SetTable<State extends object> {
     return this.get(head, REFERENCES);
   }
 
-  /**
-   * The live puts of a key.
-   * @throws where a record can't be read again
-   */
+  /** The live puts of a key. */
   *puts(head: number): IterableIterator<TablePut> {
+    const { sources } = this;
     for (let entry = head; entry !== NOTHING; entry = this.get(entry, NEXT)) {
       const source = this.sourceAt(entry);
       const end = this.get(entry, END);
-      const { value } = this.sources.read(source, end);
+      const argsBytes = this.argsBytesOf(entry);
       const { origin, seen } = source;
-      yield { origin, position: source.base + end, stamp: this.stampOf(entry), seen, value };
+      const value = (): Buffer => sources.read(source, end, argsBytes).value;
+      const kept = source.payload === null ? null : value();
+      yield { origin, position: source.base + end, stamp: this.stampOf(entry), seen, kept, value };
     }
   }
 
@@ -327,10 +336,16 @@ export class SetTable<State extends object> {
   }
 
   private stampOf(entry: number): number {
-    return this.sourceAt(entry).stamp + this.get(entry, INDEX);
+    const index = this.get(entry, INDEX);
+    return this.sourceAt(entry).stamp + (index < 0 ? ~index : index & INDEX_MASK);
   }
 
-  private write(entry: number, { fingerprints, ends, indices }: SetRun, i: number, source: SetSource): void {
+  /** 0: not known. */
+  private argsBytesOf(entry: number): number {
+    return Math.max(0, this.get(entry, INDEX)) >> INDEX_BITS;
+  }
+
+  private write(entry: number, { fingerprints, args, ends, indices }: SetRun, i: number, source: SetSource): void {
     const chunk = this.chunks[entry >> CHUNK_SHIFT]!;
     const place = (entry & CHUNK_MASK) << ENTRY_SHIFT;
     const at = i * FINGERPRINT_WORDS;
@@ -339,7 +354,9 @@ export class SetTable<State extends object> {
     chunk[place + 2] = fingerprints[at + 2]!;
     chunk[place + SOURCE] = this.sources.use(source);
     chunk[place + END] = ends[i]!;
-    chunk[place + INDEX] = indices[i]!;
+    const index = indices[i]!;
+    const bytes = ends[i]! - args[i]!;
+    chunk[place + INDEX] = index <= INDEX_MASK && bytes <= ARGS_BYTES_MAX ? index | (bytes << INDEX_BITS) : ~index;
   }
 
   private freeChain(first: number): void {

@@ -67,7 +67,7 @@ export class Window {
     const state = this.byDb[db]?.get(key);
     if (state !== undefined || this.sets.keys === 0) return state;
     const head = this.sets.find(db, key);
-    return head < 0 ? undefined : this.expand(head);
+    return head < 0 ? undefined : this.expand(head, db, key);
   }
 
   ensure(db: number, key: string): KeyState {
@@ -85,13 +85,12 @@ export class Window {
   }
 
   /** Makes a state of a key of which nothing but SETs was known. */
-  private expand(head: number): KeyState {
-    const { db, key } = this.sets.keyOf(head);
+  private expand(head: number, db: number, key: string): KeyState {
     const state = new KeyState(db, key);
     const puts: Put[] = [];
-    for (const { origin, position, stamp, seen, value } of this.sets.puts(head)) {
+    for (const { origin, position, stamp, seen, kept, value } of this.sets.puts(head)) {
       const op = new Op(origin, position, stamp, seen);
-      puts.push({ op, value: ownBytes(value) });
+      puts.push(kept === null ? new StoredPut(op, value) : { op, value: ownBytes(kept) });
       state.wipe(op);
       state.note(op);
       if (seenAt(this.stable, origin) >= position) state.lagging = true;
@@ -105,13 +104,20 @@ export class Window {
     return state;
   }
 
+  private expandAll(db?: number): void {
+    for (const head of this.sets.heads(db)) {
+      const known = this.sets.keyOf(head);
+      this.expand(head, known.db, known.key);
+    }
+  }
+
   private map(db: number): Map<string, KeyState> {
     while (this.byDb.length <= db) this.byDb.push(new Map());
     return this.byDb[db]!;
   }
 
   *states(db?: number): IterableIterator<KeyState> {
-    for (const head of this.sets.heads(db)) this.expand(head);
+    this.expandAll(db);
     for (let i = 0; i < this.byDb.length; i++) if (db === undefined || db === i) yield* this.byDb[i]!.values();
   }
 
@@ -285,11 +291,33 @@ export class Window {
   /** Forgets a database's keys (after FLUSHDB only what the flush had seen is gone: see core). */
   swap(a: number, b: number): void {
     this.map(Math.max(a, b));
-    for (const db of [a, b]) for (const head of this.sets.heads(db)) this.expand(head);
+    for (const db of [a, b]) this.expandAll(db);
     const states = this.byDb[a]!;
     this.byDb[a] = this.byDb[b]!;
     this.byDb[b] = states;
     for (const db of [a, b]) for (const state of this.byDb[db]!.values()) state.db = db;
+  }
+}
+
+/** Its value is in the journal, and is read when somebody wants it: mostly another put wins. */
+class StoredPut implements Put {
+  private read: (() => Buffer) | null;
+  private known: Buffer | null = null;
+
+  constructor(
+    readonly op: Op,
+    read: () => Buffer,
+  ) {
+    this.read = read;
+  }
+
+  /** @throws where the record can't be read again */
+  get value(): Buffer {
+    if (this.read !== null) {
+      this.known = ownBytes(this.read());
+      this.read = null;
+    }
+    return this.known!;
   }
 }
 
