@@ -146,6 +146,7 @@ export class Faults {
     if (restarts && (this.recovering !== null || !(await this.allActive()))) return;
     if (restarts) this.recovering = Promise.resolve();
     const exposed = kind === 'blackout' ? mesh.regions : restarts ? [region] : [];
+    const before = await Promise.all(exposed.map(originOf));
     this.expose(exposed);
     for (const name of names) {
       this.down.add(name);
@@ -228,7 +229,7 @@ export class Faults {
       }
     } finally {
       for (const name of names) this.down.delete(name);
-      if (exposed.length > 0) this.recover();
+      if (exposed.length > 0) this.recover(exposed, before);
     }
   }
 
@@ -241,10 +242,16 @@ export class Faults {
     }
   }
 
-  private recover(): void {
+  /** Until all take part, and those that restarted do so under their new history: an agent says for a moment that it still does under the old one. */
+  private recover(exposed: readonly Region[], before: readonly (string | null)[]): void {
+    const isOver = async (): Promise<boolean> => {
+      if (!(await this.allActive())) return false;
+      const now = await Promise.all(exposed.map(originOf));
+      return now.every((origin, i) => origin !== null && origin !== before[i]);
+    };
     const deadline = performance.now() + recoverMs;
     const wait = async (): Promise<void> => {
-      while (!(await this.allActive()) && performance.now() < deadline) await sleep(100);
+      while (!(await isOver()) && performance.now() < deadline) await sleep(100);
       for (const exposure of this.history.exposures) if (exposure.toMs === Infinity) exposure.toMs = this.history.nowMs;
       this.recovering = null;
     };
@@ -291,6 +298,13 @@ function processesOf(kind: FaultKind, region: Region, all: readonly Region[]): s
     case 'delay':
       return [];
   }
+}
+
+async function originOf(region: Region): Promise<string | null> {
+  return region.status().then(
+    ({ origin }) => origin,
+    () => null,
+  );
 }
 
 /** A partial resync follows, or a full one where the backlog is too short. */
