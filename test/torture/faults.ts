@@ -143,15 +143,21 @@ export class Faults {
     // A Redis that restarts is compared with another region's. Where all restart nobody can tell what was acknowledged meanwhile
     // (docs/architecture.md, "Limits known today"): so the next one waits until the last one takes part again.
     const restarts = kind === 'kill-redis' || kind === 'stop-redis' || kind === 'kill-both';
-    if (restarts && (this.recovering !== null || !(await this.allActive()))) return;
-    if (restarts) this.recovering = Promise.resolve();
+    if (restarts && this.recovering !== null) return;
+    // Before anything is waited for: no other fault takes them meanwhile.
+    for (const name of names) this.down.add(name);
+    if (restarts) {
+      this.recovering = Promise.resolve();
+      if (!(await this.allActive(names))) {
+        this.recovering = null;
+        for (const name of names) this.down.delete(name);
+        return;
+      }
+    }
     const exposed = kind === 'blackout' ? mesh.regions : restarts ? [region] : [];
     const before = await Promise.all(exposed.map(originOf));
     this.expose(exposed);
-    for (const name of names) {
-      this.down.add(name);
-      if (!this.downSinceMs.has(name)) this.downSinceMs.set(name, this.history.nowMs);
-    }
+    for (const name of names) if (!this.downSinceMs.has(name)) this.downSinceMs.set(name, this.history.nowMs);
     this.counts.set(kind, (this.counts.get(kind) ?? 0) + 1);
     const tell = (text: string): void => {
       const event = { atMs: Math.round(this.history.nowMs), text: `${kind}: ${text}` };
@@ -258,7 +264,8 @@ export class Faults {
     this.recovering = wait();
   }
 
-  private async allActive(): Promise<boolean> {
+  /** @param names processes that are not broken yet, though a fault has them */
+  private async allActive(names: readonly string[] = []): Promise<boolean> {
     const askedMs = this.history.nowMs;
     const states = await Promise.all(
       this.mesh.regions.map((region) =>
@@ -269,8 +276,9 @@ export class Faults {
       ),
     );
     const isActive = states.every((state) => state === 'active');
-    if (isActive && this.down.size === 0)
-      for (const [name, sinceMs] of this.downSinceMs) if (sinceMs < askedMs) this.downSinceMs.delete(name);
+    for (const [name, sinceMs] of this.downSinceMs)
+      if (isActive && sinceMs < askedMs && (names.includes(name) || !this.down.has(name)))
+        this.downSinceMs.delete(name);
     return isActive;
   }
 }
