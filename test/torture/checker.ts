@@ -102,6 +102,12 @@ class Checker {
     return op.sure && (events.regions.size === 1 || !this.exposed.has(op));
   }
 
+  /** Whether it surely had not seen the other. What no agent read is told later, by the difference, as if it had been done then. */
+  private missed(one: Op, other: Op, events: KeyHistory): boolean {
+    if (one.region !== other.region && events.regions.size > 1 && this.exposed.has(one)) return false;
+    return this.history.missed(one, other);
+  }
+
   // ——— "A put or a delete removes what it has seen of the element. Among live puts the highest (stamp, region) wins."
 
   private elements(key: string, events: KeyHistory, found: KeyState | undefined): void {
@@ -151,7 +157,7 @@ class Checker {
     // A 0 in a bitmap is a put like a 1, and may win without having seen it.
     const isPut = familyOf(key)?.name === 'bits';
     const spares = (remove: Op, put: Op): boolean =>
-      isPut ? this.history.saw(put, remove) : this.history.missed(remove, put);
+      isPut ? this.history.saw(put, remove) : this.missed(remove, put, events);
     const lost = puts.find(
       (put) =>
         this.certain(put.op, events) &&
@@ -180,7 +186,7 @@ class Checker {
 
   /** A value that came with a time to live has it still, unless somebody may have changed it, and is gone when it is over. */
   private timeToLive(key: string, put: Of<'put'>, events: KeyHistory, found: KeyState): void {
-    const later = events.expires.filter(({ op }) => !this.history.missed(op, put.op));
+    const later = events.expires.filter(({ op }) => !this.missed(op, put.op, events));
     const certain = later.filter(
       ({ op }) => this.certain(op, events) && !later.some((o) => o.op.sure && this.history.saw(o.op, op)),
     );
