@@ -12,6 +12,7 @@ import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
 import { Batch } from './batch';
 import { Class, Code, commandByName, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
+import type { Candidate } from './difference';
 import { argText, decodeEffects, type Effect, type KeyEffect, writeEffect } from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { OriginTable, seenAt, type Seen } from './origins';
@@ -192,6 +193,19 @@ export class MergeCore {
   find(db: number, key: string): KeyState | undefined {
     this.indexTail();
     return this.window.find(db, key);
+  }
+
+  /**
+   * Whether a key that is a string or absent is what the operations known here make of it, or none are known. Of other types
+   * that is not looked at.
+   */
+  explains({ db, key, parts: [part] }: Candidate): boolean {
+    const state = this.find(db, key);
+    if (state === undefined) return true;
+    if (part === undefined) return state.isAbsent;
+    if (part.type !== 'string' || visibleType(state, this.origins) !== Type.string) return false;
+    const resolved = resolve(state.string!, this.origins);
+    return resolved.known && resolved.value?.equals(part.value) === true;
   }
 
   /** Operations not yet seen by all. */
@@ -716,6 +730,14 @@ export class MergeCore {
    */
   demandState(db: number, key: string, settler: string): void {
     this.unsettle(this.window.ensure(db, key), settler);
+  }
+
+  /** Another region asks for a key's state. Where each waits for the other's, the first by name sends its own. */
+  askedFor(db: number, key: string, by: string): void {
+    const { region } = this.options;
+    const state = this.window.ensure(db, key);
+    if (state.settler === ELSEWHERE && region < by) state.settler = null;
+    this.unsettle(state, region);
   }
 
   /**

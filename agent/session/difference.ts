@@ -12,41 +12,31 @@
  * compare with it differently: what either side has more is kept, and where values differ the first one's stand.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  decodeDump,
-  type HashItem,
-  type RdbEntry,
-  type RdbKey,
-  type RdbValue,
-  toCommands,
-  type ZsetItem,
-} from '../capture';
-import { Class, Code, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
-import { argText, decodeEffects, type Effect, parseInteger } from '../merge/effects';
-import { decodeRecord, type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
-import { CommandScanner, CommandWriter } from '../resp';
+import { decodeDump, type RdbEntry, type RdbKey } from '../capture';
+import { type Candidate, elementsOf, nameOf, type TheirValue, Touches, writeDifference } from '../merge/difference';
+import { parseInteger } from '../merge/effects';
+import { TYPE_NAMES } from '../merge/key-state';
+import { keptUntil, type TailEvidence } from '../merge/lost-tail';
+import { decodeRecord, type OpRecord, type OriginId, regionOf, type Vector } from '../record';
+import { CommandWriter } from '../resp';
 import { HEARTBEAT_KEY } from '../stream/keys';
 import { raise } from '../vector';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
 import { Digester, DigestTable } from './digest';
-import {
-  DIGEST_MARK,
-  type DigestsEnd,
-  type DigestsRequest,
-  isOwnKey,
-  type KeyName,
-  type ServedValue,
-  type ValuesAnswer,
-} from './donor';
+import { DIGEST_MARK, type DigestsEnd, type DigestsRequest, isOwnKey, type KeyName, type ValuesAnswer } from './donor';
 
 export interface DifferenceOptions {
   context: AgentContext;
   snapshot: AsyncIterable<RdbEntry[]>;
   /** What the snapshot holds of each origin. */
   held: Vector;
-  /** Time of the last heartbeat that this agent knows to have read: a snapshot with an older one has lost its tail. Null: none can have. */
-  lastHeartbeatMs: number | null;
+  /** Of the cursor in this Redis. */
+  cursor: Vector;
+  /** The history of before, of which this Redis may have lost the end; null: it can't have. */
+  before: OriginId | null;
+  /** Before the snapshot was made, by the clock of this Redis. */
+  startedMs: number;
   /** This region captures by notifications, and so may others: whole keys are written where elements were meant. */
   isByKey: boolean;
   /** Throws once the session has ended. */
@@ -76,27 +66,26 @@ export interface Differences {
   donor: string;
   /** The donor's data held changes that were in no operation; now all of them are, or will be by its states. */
   explained: boolean;
+}
+
+export interface Comparison {
   /** What the donor had. */
   vector: Vector;
-  /** Redis came back with less than had been read from it. */
-  lostTail: boolean;
+  /** No operation that the donor had has a higher one. */
+  stamp: number;
+  /** The position up to which this Redis holds the history of before; null: all of it that is known. */
+  keptUntil: number | null;
+  /** The differences, once the window has been put together from what this Redis holds. */
+  differences(isExplained: (candidate: Candidate) => boolean): Differences;
 }
 
 const VALUES_PER_REQUEST = 100;
 const COMMANDS_PER_OPERATION = 256;
-
-interface Candidate extends KeyName {
-  /** What the snapshot has; empty for nothing. */
-  parts: RdbKey[];
-}
-
-/** Keys by database and name. */
-function nameOf(db: number, key: string): string {
-  return `${db}:${key}`;
-}
+/** Of the history of before, what is looked at to find how much of it Redis has lost: it is seconds, not all of it. */
+const TAIL_BYTES_MAX = 64 * 1024 * 1024;
 
 /** @returns null when there is nobody to compare with, and this region is the one to go on */
-export async function findDifferences(o: DifferenceOptions): Promise<Differences | null> {
+export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison | null> {
   const { context } = o;
   const { log } = context;
   const digests = await fetchDigests(o);
@@ -105,17 +94,84 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
     for await (const _ of o.snapshot) o.alive();
     return null;
   }
-  const { donor, table, vector, unexplained } = digests;
-  // The agent's own note of it is up to a second old; the donor has had the heartbeats with the records.
-  const lastHeartbeatMs = o.lastHeartbeatMs === null ? 0 : Math.max(o.lastHeartbeatMs, digests.lastHeartbeatMs);
+  const { donor, table, vector, stamp, unexplained } = digests;
   // Equal digests say nothing of a key that others have changed since: both sides may have added the same.
-  const touchedBefore = new Set<string>();
-  await eachForeign(o, vector, (name) => touchedBefore.add(name));
+  const touchedBefore = new Touches(() => vector);
+  await noteOthers(o, vector, touchedBefore);
+  const { candidates, heartbeatMs } = await differingKeys(o, table, touchedBefore);
+  // Keys that the mesh has and this Redis has not: their names are asked for by hash.
+  const absent = await namesOf(context, donor, [...table.unmet(Date.now() + 2000)]);
+  for (const name of absent) candidates.push({ ...name, parts: [] });
+
+  const values: TheirValue[] = [];
+  /** Up to where operations are in the value of a key: each request was answered at another moment. */
+  const readAt = new Map<string, Vector>();
+  const until = new Map<OriginId, number>();
+  for (let i = 0; i < candidates.length; i += VALUES_PER_REQUEST) {
+    o.alive();
+    const keys = candidates.slice(i, i + VALUES_PER_REQUEST).map(({ db, key }) => ({ db, key }));
+    const answer = await context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
+      timeoutMs: 60_000,
+    });
+    const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
+    for (const { dump, expireAtMs } of parsed.values)
+      values.push({ dump: dump === null ? null : decodeDump(Buffer.from(dump, 'base64')), expireAtMs });
+    const at: Vector = new Map(parsed.vector);
+    for (const { db, key } of keys) readAt.set(nameOf(db, key), at);
+    raise(until, at);
+  }
+  const touched = new Touches((name) => readAt.get(name));
+  await noteOthers(o, until, touched);
+
+  const kept = await keptOf(o, vector, heartbeatMs, evidenceOf(candidates, values, touched));
+  if (kept !== null) {
+    log.warn(
+      { origin: o.before, kept, known: vector.get(o.before!) },
+      'Redis came back without the last of its changes; they are applied once more',
+    );
+    await noteOf(o, o.before!, kept, vector.get(o.before!) ?? kept, touched);
+  }
+
+  return {
+    vector,
+    stamp,
+    keptUntil: kept,
+    differences: (isExplained) => {
+      const result: Differences = { operations: [], unsettled: [], donor, explained: unexplained };
+      const byDb = new Map<number, CommandWriter>();
+      const flush = (db: number, writer: CommandWriter): void => {
+        if (writer.commands > 0) result.operations.push({ db, payload: writer.take() });
+      };
+      candidates.forEach((candidate, i) => {
+        let writer = byDb.get(candidate.db);
+        if (writer === undefined) byDb.set(candidate.db, (writer = new CommandWriter(4096)));
+        const done = touched.of(candidate.db, candidate.key);
+        const mode = unexplained ? 'unexplained' : 'exact';
+        if (!writeDifference(writer, candidate, values[i]!, done, mode, isExplained, o.isByKey))
+          result.unsettled.push({ db: candidate.db, key: candidate.key });
+        if (writer.commands >= COMMANDS_PER_OPERATION) flush(candidate.db, writer);
+      });
+      for (const [db, writer] of byDb) flush(db, writer);
+      const { operations, unsettled } = result;
+      log.info(
+        { donor, candidates: candidates.length, operations: operations.length, unsettled: unsettled.length },
+        'full sync compared with the mesh',
+      );
+      return result;
+    },
+  };
+}
+
+/** Keys of the snapshot that are not as the digests have them, and the time of its heartbeat. */
+async function differingKeys(
+  o: DifferenceOptions,
+  table: DigestTable,
+  touched: Touches,
+): Promise<{ candidates: Candidate[]; heartbeatMs: number }> {
   const candidates: Candidate[] = [];
   const digester = new Digester();
   let heartbeatMs = 0;
   let parts: RdbKey[] = [];
-  const now = Date.now();
   for await (const entries of o.snapshot)
     for (const entry of entries) {
       if (entry.kind !== 'key') continue;
@@ -129,10 +185,11 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
       const digest = digester.add(entry);
       if (digest === null) continue;
       const theirs = table.meet(digest);
-      if (entry.expireAtMs !== null && entry.expireAtMs <= now) continue;
+      // Only what had expired already: anything else may be given more time by what the stream brings next.
+      if (entry.expireAtMs !== null && entry.expireAtMs < o.startedMs) continue;
       if (
         theirs !== null &&
-        !touchedBefore.has(nameOf(entry.db, entry.key.toString('latin1'))) &&
+        touched.of(entry.db, entry.key.toString('latin1')) === undefined &&
         theirs.isInteger === digest.isInteger &&
         theirs.value === digest.value &&
         theirs.expireAtMs === digest.expireAtMs
@@ -140,69 +197,52 @@ export async function findDifferences(o: DifferenceOptions): Promise<Differences
         continue;
       candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts });
     }
-  const lostTail = heartbeatMs < lastHeartbeatMs;
-  if (lostTail)
-    log.warn(
-      { lostMs: lastHeartbeatMs - heartbeatMs },
-      'Redis came back without the last of its changes; what the mesh has of them is put back',
-    );
+  return { candidates, heartbeatMs };
+}
 
-  // Keys that the mesh has and this Redis has not: their names are asked for by hash.
-  const absent = await namesOf(context, donor, [...table.unmet(now + 2000)]);
-  for (const name of absent) candidates.push({ ...name, parts: [] });
+/** The position up to which this Redis holds the history of before (lost-tail.ts); null: all of it. */
+async function keptOf(
+  o: DifferenceOptions,
+  vector: Vector,
+  heartbeatMs: number,
+  evidence: TailEvidence,
+): Promise<number | null> {
+  const { before, context } = o;
+  if (before === null) return null;
+  const end = vector.get(before) ?? -1;
+  await whenJournalled(o, before, end);
+  const records: OpRecord[] = [];
+  for await (const record of recordsOf(context, before, end - TAIL_BYTES_MAX, end)) records.push(record);
+  return keptUntil(records, context.config.region, o.cursor, heartbeatMs, evidence);
+}
 
-  const result: Differences = {
-    operations: [],
-    unsettled: [],
-    donor,
-    explained: unexplained,
-    vector,
-    lostTail,
+function evidenceOf(candidates: readonly Candidate[], values: readonly TheirValue[], touched: Touches): TailEvidence {
+  const places = new Map(candidates.map(({ db, key }, i) => [nameOf(db, key), i] as const));
+  const read = new Map<number, ReadonlyMap<string, Buffer>>();
+  const mine = (i: number): ReadonlyMap<string, Buffer> => {
+    let elements = read.get(i);
+    if (elements === undefined) read.set(i, (elements = elementsOf(candidates[i]!.parts)));
+    return elements;
   };
-  if (candidates.length === 0) return result;
-  const values: ServedValue[] = [];
-  /** Up to where operations are in the value of a key: each request was answered at another moment. */
-  const readAt = new Map<string, Vector>();
-  const until = new Map<OriginId, number>();
-  for (let i = 0; i < candidates.length; i += VALUES_PER_REQUEST) {
-    o.alive();
-    const keys = candidates.slice(i, i + VALUES_PER_REQUEST).map(({ db, key }) => ({ db, key }));
-    const answer = await context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
-      timeoutMs: 60_000,
-    });
-    const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
-    values.push(...parsed.values);
-    const at: Vector = new Map(parsed.vector);
-    for (const { db, key } of keys) readAt.set(nameOf(db, key), at);
-    raise(until, at);
-  }
-  const touched = new Map<string, Touch>();
-  await eachForeign(o, until, (name, effect, origin, position) => {
-    const at = readAt.get(name);
-    if (at === undefined || (at.get(origin) ?? -1) < position) return;
-    let touch = touched.get(name);
-    if (touch === undefined) touched.set(name, (touch = newTouch()));
-    noteTouch(touch, effect);
-  });
-  const byDb = new Map<number, CommandWriter>();
-  const flush = (db: number, writer: CommandWriter): void => {
-    if (writer.commands > 0) result.operations.push({ db, payload: writer.take() });
+  const place = (db: number, key: string): number | undefined => places.get(nameOf(db, key));
+  return {
+    isWhole: (db, key) => place(db, key) === undefined,
+    exists: (db, key) => candidates[place(db, key)!]!.parts.length > 0,
+    value: (db, key, type, name) => {
+      const i = place(db, key)!;
+      return candidates[i]!.parts[0]?.type === TYPE_NAMES[type] ? (mine(i).get(name) ?? null) : null;
+    },
+    surplus: (db, key, name) => {
+      const i = place(db, key);
+      if (i === undefined) return 0n;
+      const { dump } = values[i]!;
+      const number = (value: Buffer | undefined): bigint | null => parseInteger(value?.toString('latin1') ?? '0');
+      const own = number(mine(i).get(name));
+      const their = number(dump === null ? undefined : elementsOf([dump]).get(name));
+      if (own === null || their === null) return null;
+      return own - (their - (touched.of(db, key)?.increments.get(name) ?? 0n));
+    },
   };
-  candidates.forEach((candidate, i) => {
-    let writer = byDb.get(candidate.db);
-    if (writer === undefined) byDb.set(candidate.db, (writer = new CommandWriter(4096)));
-    const touch = touched.get(nameOf(candidate.db, candidate.key));
-    const mode = lostTail ? 'lost-tail' : unexplained ? 'unexplained' : 'exact';
-    const settled = writeDifference(writer, candidate, values[i]!, touch, mode, o.isByKey);
-    if (!settled) result.unsettled.push({ db: candidate.db, key: candidate.key });
-    if (writer.commands >= COMMANDS_PER_OPERATION) flush(candidate.db, writer);
-  });
-  for (const [db, writer] of byDb) flush(db, writer);
-  log.info(
-    { donor, candidates: candidates.length, operations: result.operations.length, unsettled: result.unsettled.length },
-    'full sync compared with the mesh',
-  );
-  return result;
 }
 
 /** How long nobody is found before it is asked whether anybody can be. */
@@ -214,9 +254,8 @@ interface DonorDigests {
   donor: string;
   table: DigestTable;
   vector: Vector;
+  stamp: number;
   unexplained: boolean;
-  /** Time of this region's last heartbeat that the donor has got. */
-  lastHeartbeatMs: number;
 }
 
 /**
@@ -285,8 +324,8 @@ async function digestsOf(o: DifferenceOptions, peer: string, request: DigestsReq
     donor: peer,
     table,
     vector: new Map(end.vector),
+    stamp: end.stamp,
     unexplained: end.unexplained,
-    lastHeartbeatMs: new Map(end.heartbeats).get(o.context.config.region) ?? 0,
   };
 }
 
@@ -323,281 +362,53 @@ async function namesOf(context: AgentContext, donor: string, hashes: [number, nu
   return (JSON.parse(answer.toString('utf8')) as { names: KeyName[] }).names;
 }
 
-/** What other regions did to a key. */
-interface Touch {
-  /** Elements (fields, members) written or removed; null: the whole key. */
-  elements: Set<string> | null;
-  /** Sum of increments of the string, and of elements. */
-  increments: Map<string, bigint>;
-  onlyIncrements: boolean;
-  /** Increments of scores, which are on their way and come on top of whatever is here: what is here can't be told from them. */
-  isInexact: boolean;
-  opaque: boolean;
+/** Notes what other regions did in (held, until]; waits until all of it is in the journal. */
+async function noteOthers(o: DifferenceOptions, until: Vector, touches: Touches): Promise<void> {
+  for (const [origin, to] of until)
+    if (regionOf(origin) !== o.context.config.region) await noteOf(o, origin, o.held.get(origin) ?? -1, to, touches);
 }
 
-function newTouch(): Touch {
-  return { elements: new Set(), increments: new Map(), onlyIncrements: true, isInexact: false, opaque: false };
-}
-
-/** Visits what other regions did in (held, until]; waits until all of it is in the journal. */
-async function eachForeign(
+async function noteOf(
   o: DifferenceOptions,
-  until: Vector,
-  visit: (name: string, effect: Effect, origin: OriginId, position: number) => void,
+  origin: OriginId,
+  from: number,
+  to: number,
+  touches: Touches,
 ): Promise<void> {
-  const { journal, config, log } = o.context;
-  for (const [origin, to] of until) {
-    if (regionOf(origin) === config.region) continue;
-    const from = o.held.get(origin) ?? -1;
-    if (from >= to) continue;
-    for (let waited = 0; (journal.durableEnd(origin) ?? -1) < to; waited++) {
-      o.alive();
-      if (waited % 1000 === 500)
-        log.warn({ origin, have: journal.durableEnd(origin), to }, 'waiting for records that the donor has');
-      await sleep(10);
-    }
-    const reader = journal.reader(origin, from);
-    try {
-      for (let at = from; at < to;) {
-        const records = await reader.read(1024 * 1024);
-        if (records.length === 0) break;
-        for (const bytes of records) {
-          const record = decodeRecord(bytes, { verify: false });
-          at = record.end;
-          eachEffect(record, from, (db, effect, position) => {
-            for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : [])
-              visit(nameOf(db, key), effect, origin, position);
-          });
-        }
-      }
-    } finally {
-      reader.close();
-    }
+  if (from >= to) return;
+  await whenJournalled(o, origin, to);
+  for await (const record of recordsOf(o.context, origin, from, to)) touches.note(record, from);
+}
+
+/** What the donor has comes by the links, as always. */
+async function whenJournalled(o: DifferenceOptions, origin: OriginId, to: number): Promise<void> {
+  const { journal, log } = o.context;
+  for (let waited = 0; (journal.durableEnd(origin) ?? -1) < to; waited++) {
+    o.alive();
+    if (waited % 1000 === 500)
+      log.warn({ origin, have: journal.durableEnd(origin), to }, 'waiting for records that the donor has');
+    await sleep(10);
   }
 }
 
-function eachEffect(
-  record: OpRecord,
-  after: number,
-  visit: (db: number, effect: Effect, position: number) => void,
-): void {
-  if (record.kind === RecordKind.birth) return;
-  const scanner = new CommandScanner();
-  scanner.push(record.payload);
-  const effects: Effect[] = [];
-  const base = record.end - record.payload.length;
-  let { db } = record;
-  while (scanner.next()) {
-    const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
-    if (command.class === Class.control) {
-      if (command.code === Code.select) db = Number(argText(scanner, 1));
-      continue;
-    }
-    // Only the bytes of the stream have positions of their own.
-    const position = record.kind === RecordKind.stream ? base + scanner.end : record.end;
-    if (position <= after) continue;
-    effects.length = 0;
-    decodeEffects(command, scanner, effects);
-    for (const effect of effects) visit(db, effect, position);
-  }
-}
-
-function noteTouch(touch: Touch, effect: Effect): void {
-  if (effect.kind === 'increment' && typeof effect.delta === 'bigint') {
-    touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + effect.delta);
-    return;
-  }
-  touch.onlyIncrements = false;
-  if (effect.kind === 'opaque') touch.opaque = true;
-  else if (effect.kind === 'put' || effect.kind === 'remove') effect.names.forEach((n) => touch.elements?.add(n));
-  else if (effect.kind === 'increment') {
-    touch.elements?.add(effect.name);
-    touch.isInexact = true;
-  } else if (effect.kind !== 'ttl') touch.elements = null;
-}
-
-/**
- * - `exact`: the donor's value and the touches say what the key was when this region was last read.
- * - `lost-tail`: this Redis has less than was read from it: what the donor has more is to come back.
- * - `unexplained`: either side may have more than operations tell.
- */
-type Mode = 'exact' | 'lost-tail' | 'unexplained';
-
-/** @returns false when only the donor's state can settle the key */
-function writeDifference(
-  writer: CommandWriter,
-  candidate: Candidate,
-  theirs: ServedValue,
-  touch: Touch | undefined,
-  mode: Mode,
-  isByKey: boolean,
-): boolean {
-  const key = Buffer.from(candidate.key, 'latin1');
-  const dump = theirs.dump === null ? null : decodeDump(Buffer.from(theirs.dump, 'base64'));
-  const [first] = candidate.parts;
-  // The others write whole keys, too: theirs has not seen what is new here, and does not remove it.
-  if (isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
-    if (hasElements(first.type)) return writeUnion(writer, candidate, dump, touch);
-  if (touch?.isInexact === true && dump !== null) return false;
-  if (touch !== undefined && (touch.opaque || touch.elements === null)) {
-    // Their operation replaces the whole key here too; where it depends on what the key held, the donor's state decides.
-    return !touch.opaque;
-  }
-  if (first === undefined) {
-    if (mode !== 'exact') return dump === null;
-    if (dump !== null && touch === undefined) writer.command(['DEL', key]);
-    return true;
-  }
-  if (dump === null) {
-    // Deleted by the mesh since: then the delete is on its way. Otherwise it is new here.
-    if (touch === undefined) for (const part of candidate.parts) toCommands(part, writer);
-    return true;
-  }
-  if (mode === 'lost-tail') return false;
-  if (mode === 'unexplained') return writeUnion(writer, candidate, dump, touch);
-  if (dump.type !== first.type) {
-    if (touch === undefined) replace(writer, candidate);
-    return true;
-  }
-  const expireAtMs = first.expireAtMs;
-  switch (first.type) {
-    case 'string': {
-      const mine = parseInteger(first.value.toString('latin1'));
-      const their = parseInteger((dump.value as Buffer).toString('latin1'));
-      if (mine !== null && their !== null && (touch === undefined || touch.onlyIncrements)) {
-        const delta = mine - (their - (touch?.increments.get('') ?? 0n));
-        if (delta !== 0n) writer.command(['INCRBY', key, String(delta)]);
-      } else if (touch !== undefined) return false;
-      else if (!first.value.equals(dump.value as Buffer)) {
-        writer.command(['SET', key, first.value, ...(expireAtMs === null ? [] : ['PXAT', expireAtMs])]);
-        return true;
-      }
-      break;
-    }
-    case 'hash':
-    case 'set':
-    case 'zset': {
-      const mine = new Map<string, Buffer>();
-      for (const part of candidate.parts) addElements(mine, part.type, part.value);
-      const their = new Map<string, Buffer>();
-      addElements(their, dump.type, dump.value);
-      writeElements(writer, key, first.type, mine, their, touch);
-      break;
-    }
-    default:
-      if (touch !== undefined) return false;
-      replace(writer, candidate);
-      return true;
-  }
-  const theirAtMs = theirs.expireAtMs;
-  if (touch === undefined && (expireAtMs === null) !== (theirAtMs === null))
-    writer.command(expireAtMs === null ? ['PERSIST', key] : ['PEXPIREAT', key, expireAtMs]);
-  else if (touch === undefined && expireAtMs !== null && Math.abs(expireAtMs - theirAtMs!) > TTL_ROUNDING_MS)
-    writer.command(['PEXPIREAT', key, expireAtMs]);
-  return true;
-}
-
-/**
- * Of a key that differs, with nobody to tell what it was: elements that only this side has are added to the donor's, and
- * a counter is raised to the higher value; otherwise the donor's value stands.
- * @returns whether both are equal then
- */
-function writeUnion(
-  writer: CommandWriter,
-  candidate: Candidate,
-  dump: ReturnType<typeof decodeDump>,
-  touch: Touch | undefined,
-): boolean {
-  const first = candidate.parts[0]!;
-  const key = Buffer.from(candidate.key, 'latin1');
-  if (dump.type !== first.type) return false;
-  switch (first.type) {
-    case 'string': {
-      const mine = parseInteger(first.value.toString('latin1'));
-      const their = parseInteger((dump.value as Buffer).toString('latin1'));
-      if (mine === null || their === null || touch?.onlyIncrements === false)
-        return touch === undefined && first.value.equals(dump.value as Buffer);
-      const delta = mine - (their - (touch?.increments.get('') ?? 0n));
-      if (delta > 0n) writer.command(['INCRBY', key, String(delta)]);
-      return delta >= 0n;
-    }
-    case 'hash':
-    case 'set':
-    case 'zset': {
-      const mine = new Map<string, Buffer>();
-      for (const part of candidate.parts) addElements(mine, part.type, part.value);
-      const their = new Map<string, Buffer>();
-      addElements(their, dump.type, dump.value);
-      const more = new Map([...mine].filter(([name]) => !their.has(name)));
-      writeElements(writer, key, first.type, more, new Map(), touch);
-      let isEqual = true;
-      for (const [name, value] of their) {
-        if (touch?.elements?.has(name)) continue;
-        const own = mine.get(name);
-        const a = first.type === 'hash' ? parseInteger(own?.toString('latin1') ?? '') : null;
-        const b = first.type === 'hash' ? parseInteger(value.toString('latin1')) : null;
-        if (a !== null && b !== null) {
-          const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-          if (delta > 0n) writer.command(['HINCRBY', key, Buffer.from(name, 'latin1'), String(delta)]);
-          isEqual &&= delta >= 0n;
-        } else if (touch?.increments.has(name) !== true) isEqual &&= own?.equals(value) === true;
-      }
-      return isEqual;
-    }
-    default:
-      return false;
-  }
-}
-
-function hasElements(type: RdbKey['type']): boolean {
-  return type === 'hash' || type === 'set' || type === 'zset';
-}
-
-/** PTTL and TIME are read in whole milliseconds, one after the other. */
-const TTL_ROUNDING_MS = 5;
-
-function replace(writer: CommandWriter, candidate: Candidate): void {
-  writer.command(['DEL', Buffer.from(candidate.key, 'latin1')]);
-  for (const part of candidate.parts) toCommands(part, writer);
-}
-
-function addElements(into: Map<string, Buffer>, type: RdbKey['type'], value: RdbValue): void {
-  if (type === 'hash') for (const [field, content] of value as HashItem[]) into.set(field.toString('latin1'), content);
-  else if (type === 'zset')
-    for (const [member, score] of value as ZsetItem[]) into.set(member.toString('latin1'), Buffer.from(score));
-  else for (const member of value as Buffer[]) into.set(member.toString('latin1'), NOTHING);
-}
-
-const NOTHING = Buffer.alloc(0);
-
-function writeElements(
-  writer: CommandWriter,
-  key: Buffer,
-  type: 'hash' | 'set' | 'zset',
-  mine: ReadonlyMap<string, Buffer>,
-  their: ReadonlyMap<string, Buffer>,
-  touch: Touch | undefined,
-): void {
-  for (const [name, value] of mine) {
-    if (touch?.elements?.has(name)) continue;
-    const other = their.get(name);
-    const bytes = Buffer.from(name, 'latin1');
-    if (type === 'hash' && other !== undefined) {
-      const a = parseInteger(value.toString('latin1'));
-      const b = parseInteger(other.toString('latin1'));
-      if (a !== null && b !== null) {
-        const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-        if (delta !== 0n) writer.command(['HINCRBY', key, bytes, String(delta)]);
-        continue;
+async function* recordsOf(
+  { journal }: AgentContext,
+  origin: OriginId,
+  from: number,
+  to: number,
+): AsyncGenerator<OpRecord> {
+  const reader = journal.reader(origin, Math.max(from, journal.firstStart(origin) ?? from));
+  try {
+    for (let at = from; at < to;) {
+      const records = await reader.read(1024 * 1024);
+      if (records.length === 0) break;
+      for (const bytes of records) {
+        const record = decodeRecord(bytes, { verify: false });
+        at = record.end;
+        yield record;
       }
     }
-    if (other?.equals(value)) continue;
-    if (type === 'hash') writer.command(['HSET', key, bytes, value]);
-    else if (type === 'set') writer.command(['SADD', key, bytes]);
-    else writer.command(['ZADD', key, value, bytes]);
-  }
-  for (const name of their.keys()) {
-    if (mine.has(name) || touch?.elements?.has(name) || touch?.increments.has(name)) continue;
-    writer.command([type === 'hash' ? 'HDEL' : type === 'set' ? 'SREM' : 'ZREM', key, Buffer.from(name, 'latin1')]);
+  } finally {
+    reader.close();
   }
 }

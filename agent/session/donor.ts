@@ -5,6 +5,7 @@ import { CommandWriter, type RedisConnection, type Reply } from '../resp';
 import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
 import type { AgentContext, RedisAddress } from './context';
 import { replicaOptions, SessionError } from './context';
+import { raise } from '../vector';
 import { Digester, type KeyDigest, writeDigests } from './digest';
 
 /** What serving needs of the session. */
@@ -21,14 +22,14 @@ export interface Donor {
   position(): number;
   /** What Redis holds of others' operations, and of older own ones. */
   applied(): Vector;
+  /** What Redis has held of older own ones since its history began: the cursor may not say so yet. */
+  past(): Vector;
   /** Its data holds changes that are in no operation. */
   unexplained: boolean;
   /** Per origin the position before which no operation is needed any more. */
   low(): ReadonlyMap<OriginId, number>;
   /** No operation known up to now has a higher one. */
   stamp(): number;
-  /** Per other region the time of its last heartbeat that has come. */
-  heartbeats(): [string, number][];
   /** Resolves when the own stream has been read up to the offset and is in the journal. */
   journalled(offset: number): Promise<void>;
 }
@@ -78,6 +79,7 @@ export async function* ownSnapshot(donor: Donor): AsyncGenerator<RdbEntry[], Map
 async function withOwn(donor: Donor, vector: Map<OriginId, number>, offset: number): Promise<Map<OriginId, number>> {
   await donor.journalled(offset);
   const { origin } = donor;
+  raise(vector, donor.past());
   vector.set(origin, Math.min(offset, donor.context.journal.appendedEnd(origin) ?? offset));
   return vector;
 }
@@ -90,8 +92,8 @@ export interface DigestsEnd {
   vector: [OriginId, number][];
   /** It also holds changes that are in no operation: see difference.ts, "When nobody can tell". */
   unexplained: boolean;
-  /** Per other region the time of its last heartbeat that has come here. */
-  heartbeats: [string, number][];
+  /** No operation that it holds has a higher one. */
+  stamp: number;
 }
 
 /** What a region asks for with digests. */
@@ -117,7 +119,11 @@ export async function* serveDigests(donor: Donor, payload: Buffer): AsyncGenerat
       const { done, value } = await entries.next();
       if (done) {
         if (digests.length > 0) yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
-        const end: DigestsEnd = { vector: [...value], unexplained, heartbeats: donor.heartbeats() };
+        const end: DigestsEnd = {
+          vector: [...value],
+          unexplained,
+          stamp: donor.stamp(),
+        };
         yield Buffer.from(JSON.stringify(end));
         return;
       }
@@ -208,6 +214,8 @@ function timeOf(reply: Reply | undefined): number {
 
 /** Keys whose state the asked region is to send; `explained`: with that, all its changes are in operations. */
 export interface SettleRequest {
+  /** The region that asks. */
+  from: string;
   keys: KeyName[];
   explained?: boolean;
 }

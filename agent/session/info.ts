@@ -15,6 +15,8 @@ export interface ServerInfo {
   offset: number;
   loading: boolean;
   databases: number[];
+  /** By its clock, Unix ms; 0 where it does not say. */
+  timeMs: number;
 }
 
 export async function readServerInfo(connection: RedisConnection): Promise<ServerInfo> {
@@ -32,6 +34,7 @@ export async function readServerInfo(connection: RedisConnection): Promise<Serve
     offset: Number(field('master_repl_offset')),
     loading: field('loading') === '1' || field('async_loading') === '1',
     databases: [...text.matchAll(/^db(\d+):/gm)].map((match) => Number(match[1])),
+    timeMs: Math.floor(Number(field('server_time_usec')) / 1000),
   };
 }
 

@@ -33,15 +33,15 @@ import {
 } from '../record';
 import { RedisConnection } from '../resp';
 import { Recorder, type RecorderState } from '../stream/recorder';
-import { parseVector } from '../vector';
+import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
 import { type AgentContext, replicaOptions, SessionError } from './context';
-import { findDifferences } from './difference';
+import { compareWithMesh, type Comparison } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
 import { payloadsOf } from './payloads';
-import { type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
+import { lastAt, type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
 import type { Session } from './session';
 import { Settler } from './settle';
 
@@ -265,45 +265,52 @@ export class Opening {
     session.following = true;
 
     for (const [origin, position] of held) if (!isPrivate(origin)) vector.set(origin, position);
+    if (meta !== null) raise(vector, parseVector(meta.past ?? '') ?? new Map());
     if (meta !== null && continues === null && journal.appendedEnd(meta.origin) !== undefined) {
       // The old history is complete in this Redis, but for what a failover lost: that comes back as others' operations do.
-      vector.set(meta.origin, this.forked ? outcome.offset : journal.appendedEnd(meta.origin)!);
+      vector.set(
+        meta.origin,
+        this.forked ? await lastAt(journal, meta.origin, outcome.offset) : journal.appendedEnd(meta.origin)!,
+      );
     }
     for (const origin of journal.origins())
       if (regionOf(origin) === session.region && origin !== meta?.origin && !vector.has(origin))
         vector.set(origin, journal.appendedEnd(origin)!);
 
+    const isFull = outcome.kind === 'full';
     let state: RecorderState;
     if (continues !== null) state = continues.state;
     else {
       // What is before a full resync is not in this journal: its stream is a history of its own for everybody.
-      const full = outcome.kind === 'full';
       state = this.newState(
-        streamOrigin(session.region, outcome.replId, full ? outcome.offset : undefined),
+        streamOrigin(session.region, outcome.replId, isFull ? outcome.offset : undefined),
         resume?.state.stamp,
       );
       const known = journal.appendedEnd(state.origin);
-      if (known === undefined) this.appendBirth(state);
-      else if (known < state.offset) journal.skipTo(state.origin, (state.end = state.offset));
-      else state.end = known;
+      if (known !== undefined && known < state.offset) journal.skipTo(state.origin, (state.end = state.offset));
+      else if (known !== undefined) state.end = known;
     }
+    session.awaited = state.origin;
+    const comparison = isFull ? await this.compare(state) : null;
     const replay = await this.rebuild(state.origin);
     for (const [db, key] of meta?.awaited ?? []) session.core.demandState(db, key, ELSEWHERE);
-    const foreign = new Map([...vector].filter(([origin]) => regionOf(origin) !== session.region));
-    if (missingOf(replay, foreign).length > 0 || replay.waiting().length > 0) {
+    const others = new Map([...vector].filter(([origin]) => origin !== state.origin));
+    if (missingOf(replay, others).length > 0 || replay.waiting().length > 0) {
       session.replay = replay;
       session.backlog = new Backlog(journal, state.origin, state.end);
     }
-    if (outcome.kind === 'full') {
-      context.metrics.fullSync('diff');
-      await this.takeDifferences(state);
-    }
+    if (continues === null) {
+      // Of the older ones all that will ever be in it by itself.
+      session.past = new Map([...others].filter(([origin]) => regionOf(origin) === session.region));
+      if (journal.appendedEnd(state.origin) === undefined) this.appendBirth(state);
+      if (comparison !== null) await this.tellDifferences(comparison, state);
+    } else session.past = parseVector(meta?.past ?? '') ?? new Map();
     await this.read(state);
     if (session.backlog === null) return;
 
     context.setState('syncing', 'getting from peers what the journal does not have of what is in Redis');
     mesh.refresh();
-    await this.remember(replay, foreign, (missing) =>
+    await this.remember(replay, others, (missing) =>
       context.log.warn(
         { origins: missing },
         'nobody has these records, which are in Redis already: what is still to come and had not seen them may be merged without them',
@@ -410,26 +417,45 @@ export class Opening {
   /**
    * A full resync of a Redis that has its place in the mesh: what clients did while no agent was reading is the
    * difference between the snapshot and what the mesh holds. It becomes operations, before those of the stream.
+   * With it is found what of this region's past is in this Redis: what is not comes back as others' operations do.
    */
-  private async takeDifferences(state: RecorderState): Promise<void> {
+  private async compare(state: RecorderState): Promise<Comparison | null> {
     const { session, context, meta } = this;
+    const { vector, region } = session;
+    context.metrics.fullSync('diff');
     context.setState('syncing', 'comparing the full sync with the mesh');
-    const found = await findDifferences({
+    context.mesh.refresh();
+    const before = meta !== null && vector.has(meta.origin) ? meta.origin : null;
+    const comparison = await compareWithMesh({
       context,
       snapshot: this.link.snapshotBatches(),
-      held: new Map(session.vector),
-      // By notifications every start is like this. Under the same history Redis has lost nothing, though a client may have
-      // flushed the heartbeat away.
-      lastHeartbeatMs: session.keyspace !== null && meta?.replId === session.replId ? null : (meta?.heartbeatMs ?? 0),
+      // With what an earlier try has told of this history.
+      held: new Map([...vector, ...(state.end > state.offset ? [[state.origin, state.end] as const] : [])]),
+      cursor: new Map(vector),
+      // Under the same history Redis has lost nothing: by notifications every start is like this, and else the backlog was too short.
+      before: meta?.replId === session.replId ? null : before,
+      startedMs: session.server!.timeMs,
       isByKey: session.keyspace !== null,
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
     });
-    if (found === null) {
+    if (comparison === null) {
       session.unexplained = true;
-      return;
+      return null;
     }
-    if (!found.lostTail) this.takeOwnPast(found.vector, state);
+    // What a peer has of older origins has been compared, though this journal may have lost it: it must not be applied once more.
+    for (const [origin, position] of comparison.vector)
+      if (regionOf(origin) === region && origin !== state.origin) raise(vector, new Map([[origin, position]]));
+    if (before !== null && comparison.keptUntil !== null) vector.set(before, comparison.keptUntil);
+    state.seen = new Map(vector);
+    // Of what the journal has lost, operations of this region may be among what the donor has.
+    state.stamp = Math.max(state.stamp, comparison.stamp + 1);
+    return comparison;
+  }
+
+  private async tellDifferences(comparison: Comparison, state: RecorderState): Promise<void> {
+    const { session, context } = this;
+    const found = comparison.differences((candidate) => session.core.explains(candidate));
     const next = positionAfter(state.end) ?? state.end + 1;
     // Far into a stream there is room for few positions between two bytes: then more goes into one operation.
     const perOperation = Math.ceil(found.operations.length * (next - state.end) * 2);
@@ -453,24 +479,11 @@ export class Opening {
       session.append(record);
       session.tell(record);
     }
-    const request: SettleRequest = { keys: found.unsettled, explained: found.explained };
+    // Asked for until it is here: the donor may be gone before it has sent it.
+    for (const { db, key } of found.unsettled) session.core.demandState(db, key, ELSEWHERE);
+    const request: SettleRequest = { from: session.region, keys: found.unsettled, explained: found.explained };
     if (request.keys.length > 0 || request.explained)
       await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });
-  }
-
-  /**
-   * What a peer has of this region's older origins is in this Redis, and has been compared, though this journal may have
-   * lost it: it must not be applied once more. The records come from peers as always, for whom this region alone may connect.
-   */
-  private takeOwnPast(past: Vector, state: RecorderState): void {
-    const { vector, region, core } = this.session;
-    for (const [origin, position] of past) {
-      if (regionOf(origin) !== region || origin === state.origin) continue;
-      if ((vector.get(origin) ?? -1) >= position) continue;
-      vector.set(origin, position);
-      core.assume(origin, position);
-    }
-    state.seen = new Map(vector);
   }
 
   // ——— joining

@@ -27,6 +27,8 @@ export interface Meta {
   heartbeatMs: number;
   /** What was in Redis of other origins: the copy outside, for when a client flushes the cursor away. */
   applied: string;
+  /** Of own older origins, what has been in this history of Redis since it began. */
+  past?: string;
   /** Every member has seen so far: what is before need not be read again at start. */
   low: string;
 }
@@ -82,6 +84,30 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   };
 }
 
+/**
+ * The position that stands for an offset of the stream: what is behind its bytes and before the next ones belongs to it, and
+ * where no operation follows it is the last one's, for bytes that are no operation are in no record.
+ */
+export async function lastAt(journal: Journal, origin: OriginId, offset: number): Promise<number> {
+  const end = journal.appendedEnd(origin) ?? offset;
+  if (end <= offset) return end;
+  const reader = journal.reader(origin, offset);
+  let last = offset;
+  try {
+    for (;;) {
+      const records = await reader.read(64 * 1024);
+      for (const bytes of records) {
+        const { end } = decodeRecord(bytes, { verify: false });
+        if (end >= Math.floor(offset) + 1) return last;
+        last = end;
+      }
+      if (records.length === 0) return last;
+    }
+  } finally {
+    reader.close();
+  }
+}
+
 export { positionAfter } from '../stream/position';
 
 /** The database selected after a record. */
@@ -103,6 +129,7 @@ export function metaOf(o: {
   replId: string;
   state: RecorderState;
   applied: Vector;
+  past: Vector;
   low: Vector;
 }): Meta {
   const { established, unexplained, offered, awaited, replId, state } = o;
@@ -121,6 +148,7 @@ export function metaOf(o: {
     seen: formatVector(state.seen),
     heartbeatMs: state.heartbeatMs,
     applied: formatVector(o.applied),
+    past: formatVector(o.past),
     low: formatVector(o.low),
   };
 }

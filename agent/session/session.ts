@@ -58,6 +58,10 @@ export class Session {
   readonly region: string;
 
   // What its opening fills in.
+  /** @internal The origin whose stream is about to be read. */
+  awaited: OriginId | null = null;
+  /** @internal Of own older origins, what has been in this history of Redis since it began. */
+  past: Vector = new Map();
   /** @internal */ connection: RedisConnection | null = null;
   /** @internal */ control: RedisConnection | null = null;
   /** @internal */ link: Capture | null = null;
@@ -208,7 +212,8 @@ export class Session {
   /** Whether an origin's records are wanted from peers. */
   wants(origin: OriginId): boolean {
     if (!this.following || isPrivate(origin)) return false;
-    return this.recorder === null ? regionOf(origin) !== this.region : origin !== this.recorder.state.origin;
+    const present = this.origin ?? this.awaited;
+    return present === null ? regionOf(origin) !== this.region : origin !== present;
   }
 
   /**
@@ -258,8 +263,9 @@ export class Session {
   }
 
   /** What a peer asks for that compared its data with this region's. */
-  settle({ keys, explained }: SettleRequest): void {
-    this.demandStates(keys);
+  settle({ from, keys, explained }: SettleRequest): void {
+    for (const { db, key } of keys) this.core.askedFor(db, key, from);
+    this.wake();
     if (explained === true) this.beingExplained = true;
   }
 
@@ -406,12 +412,6 @@ export class Session {
     return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? 0);
   }
 
-  /** Asks for the state of keys to be sent from here. */
-  demandStates(keys: readonly { db: number; key: string }[]): void {
-    for (const { db, key } of keys) this.core.demandState(db, key, this.region);
-    this.wake();
-  }
-
   /** What this region can give to others; null while it has nothing to give. */
   donor(): Donor | null {
     const { control, context, address, replId, recorder } = this;
@@ -425,10 +425,10 @@ export class Session {
       keyspace: this.keyspace,
       position: () => this.position,
       applied: () => this.vector,
+      past: () => this.past,
       unexplained: this.unexplained,
       low: () => this.lowWater(),
       stamp: () => recorder.state.stamp,
-      heartbeats: () => [...this.heartbeats].map(([region, { timeMs }]) => [region, timeMs]),
       journalled: (offset) => this.journalled(offset),
     };
   }
@@ -671,9 +671,9 @@ export class Session {
       }
       if (late.length === 0) continue;
       for (const state of late) this.awaitedSince.set(state, now);
-      const keys = late.map(({ db, key }) => ({ db, key }));
+      const request: SettleRequest = { from: this.region, keys: late.map(({ db, key }) => ({ db, key })) };
       mesh
-        .request(region, 'settle', Buffer.from(JSON.stringify({ keys })), { timeoutMs: 5000 })
+        .request(region, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 5000 })
         .catch((error: unknown) => log.debug({ err: error, peer: region }, 'asking for states failed'));
     }
   }
@@ -809,6 +809,7 @@ export class Session {
       replId: this.replId,
       state,
       applied: this.vector,
+      past: this.past,
       low,
     });
     // The document must not be ahead of the journal: what it says was read has to be durable first.

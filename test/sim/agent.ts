@@ -3,13 +3,14 @@
  * agent/session and agent/apply, cut into steps between which anything may happen.
  */
 import { Batch, type BatchItem } from '../../agent/merge/batch';
-import { MergeCore } from '../../agent/merge/core';
-import { Replay, restOf } from '../../agent/merge/replay';
+import { ELSEWHERE, MergeCore } from '../../agent/merge/core';
+import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/key-state';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
 import { positionAfter } from '../../agent/stream/position';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
+import { Comparison, type Data, takeData } from './difference';
 import { SimJournal } from './journal';
 import { type Argv, CommandFailed, encode, parseCommands, type Redis } from './redis';
 
@@ -23,6 +24,7 @@ export interface SimBeat {
   readonly seen: ReadonlyMap<OriginId, number>;
   /** End of the origin's last record before the beat. */
   readonly after: number;
+  readonly timeMs: number;
 }
 
 export interface SimAgentHost {
@@ -45,6 +47,19 @@ export interface SimAgentHost {
   ask(region: string, db: number, key: string): void;
   /** An own record is on disk. */
   durable(record: OpRecord): void;
+  /** Other agents that this one can talk to, and that take part; in any order. */
+  peers(): SimAgent[];
+}
+
+/** What an agent keeps beside its journal. */
+interface Document {
+  replId: string;
+  origin: OriginId;
+  /** Time of the last heartbeat that it has read. */
+  heartbeatMs: number;
+  past: ReadonlyMap<OriginId, number>;
+  /** Keys whose value waits for another region's state. */
+  awaited: { db: number; key: string }[];
 }
 
 /** A block was found in the stream that this agent did not send: it starts anew. */
@@ -58,7 +73,7 @@ const BATCH_RECORDS = 4;
 export class SimAgent {
   readonly journal: SimJournal;
   core!: MergeCore;
-  recorder!: Recorder;
+  recorder: Recorder | null = null;
   alive = false;
   /** The newest beat known of each region. */
   readonly beats = new Map<string, SimBeat>();
@@ -71,6 +86,21 @@ export class SimAgent {
   private maxStamp = 0;
   /** Bytes of the stream given to the recorder, whole commands or not. */
   private readPosition = 0;
+  private document: Document | null = null;
+  /** Origins of the histories of this region's Redis, and the offsets from which they are recorded. */
+  readonly histories = new Map<string, { origin: OriginId; from: number }>();
+  /** What Redis has held of own older origins since its history began. */
+  get past(): ReadonlyMap<OriginId, number> {
+    return this.document?.past ?? new Map();
+  }
+  /** What comes from peers goes to the inbox. */
+  private isRebuilt = false;
+  /** The origin whose stream is about to be read. */
+  private awaited: OriginId | null = null;
+  /** Tells the core what is in Redis already, before anything is planned. */
+  private replay: Replay | null = null;
+  /** Own records that wait meanwhile. */
+  private backlog: OpRecord[] = [];
   private cursor: string | null = null;
   private inbox = new Map<OriginId, OpRecord[]>();
   private pendingBeats: SimBeat[] = [];
@@ -97,8 +127,26 @@ export class SimAgent {
     return this.host.region;
   }
 
-  get origin(): OriginId {
-    return this.recorder.state.origin;
+  get origin(): OriginId | null {
+    return this.recorder?.state.origin ?? null;
+  }
+
+  redis(): Redis {
+    return this.host.redis();
+  }
+
+  /** It takes part. */
+  get isOpen(): boolean {
+    return this.alive && this.recorder !== null && this.replay === null;
+  }
+
+  /** Above that of all operations that it has read, and of those that it has applied. */
+  get stamp(): number {
+    return Math.max(this.stream.stamp, this.maxStamp);
+  }
+
+  private get stream(): RecorderState {
+    return this.recorder!.state;
   }
 
   // ——— life
@@ -124,27 +172,198 @@ export class SimAgent {
     this.ownBeats = [];
     this.landed = '';
     this.settleDue = new WeakMap();
+    this.recorder = null;
+    this.replay = null;
+    this.awaited = null;
+    this.isRebuilt = false;
+    this.backlog = [];
     this.cursor = redis.get(0, CURSOR_KEY);
     const marker = this.cursor === null ? null : parseMarker(this.cursor);
     this.vector = new Map(marker?.vector);
     this.maxStamp = marker?.stamp ?? 0;
-
-    const origin = streamOrigin(host.region, redis.replId);
+    const { document } = this;
+    for (const [old, position] of this.past) this.vector.set(old, Math.max(position, this.vector.get(old) ?? -1));
+    if (document !== null && document.replId !== redis.replId && redis.previous === null) {
+      this.pumping = this.compareAndPump(redis);
+      // What Redis holds now is compared.
+      this.pumping.next();
+      return;
+    }
+    const origin = document?.replId === redis.replId ? document.origin : streamOrigin(host.region, redis.replId);
     if (journal.end(origin) === undefined) this.open(origin, redis);
-    const birth = journal.birthOf(origin);
-    for (const [old, position] of birth.seen)
-      if (regionOf(old) === host.region && !this.vector.has(old)) this.vector.set(old, position);
+    const replay = this.rebuild(origin);
+    for (const { db, key } of document?.awaited ?? []) this.core.demandState(db, key, ELSEWHERE);
     const state = resume(journal, origin);
+    this.read(state, redis);
+    this.pumping = this.rememberAndPump(replay);
+    this.pumping.next();
+  }
+
+  /** Begins to read the own stream. */
+  private read(state: RecorderState, redis: Redis): void {
     this.readPosition = state.offset;
     this.recorder = new Recorder(state, {
       record: (record) => this.ownRecord(record),
       marker: (found, offset) => this.ownMarker(found, offset),
-      heartbeat: (_, offset) => this.ownBeat(offset),
+      heartbeat: (timeMs, offset) => this.ownBeat(offset, timeMs),
       getAck: () => undefined,
     });
-    this.rebuild(origin);
-    this.pumping = this.pump();
+    const { document } = this;
+    const own = ([origin]: [OriginId, number]): boolean => regionOf(origin) === this.region && origin !== state.origin;
+    this.document = {
+      replId: redis.replId,
+      origin: state.origin,
+      past: document?.replId === redis.replId ? document.past : new Map([...this.vector].filter(own)),
+      heartbeatMs: document?.heartbeatMs ?? 0,
+      awaited: [],
+    };
+    this.fsync();
+    if (!this.histories.has(redis.replId))
+      this.histories.set(redis.replId, { origin: state.origin, from: this.journal.birthOf(state.origin).end });
   }
+
+  /**
+   * Redis began anew from its disk: what clients did there while nobody was reading is the difference between what it holds
+   * and what another region does. See agent/session/difference.ts.
+   */
+  private *compareAndPump(redis: Redis): Generator<void> {
+    const { host, journal, vector, region } = this;
+    const startedMs = host.now();
+    // For a new replica the stream begins with the database that it is in.
+    redis.noise('select');
+    const mine: Omit<Data, 'stamp'> = {
+      keys: redis.snapshot(),
+      vector,
+      heartbeatMs: Number(redis.get(0, HEARTBEAT_KEY) ?? 0),
+    };
+    const old = this.document!.origin;
+    for (const origin of journal.origins())
+      if (regionOf(origin) === region && (origin === old || !vector.has(origin)))
+        vector.set(origin, journal.end(origin)!);
+    const last = journal.lastOf(old)!;
+    const { offset } = redis;
+    const state: RecorderState = {
+      origin: streamOrigin(region, redis.replId, offset),
+      offset,
+      end: offset,
+      stamp: Math.max(last.stamp + last.ops, this.maxStamp + 1),
+      seen: new Map(vector),
+      db: 0,
+      heartbeatMs: 0,
+    };
+    const known = journal.end(state.origin);
+    if (known !== undefined) state.end = known;
+    this.awaited = state.origin;
+    this.waitingFor = 'a donor';
+    let donor: SimAgent | undefined;
+    let theirs!: Data;
+    for (;;) {
+      const peers = host.peers();
+      const reach = (origin: OriginId): number =>
+        Math.max(...peers.map((peer) => peer.journal.readableEnd(origin) ?? -1));
+      const needs = [...vector].filter(([origin]) => regionOf(origin) === region);
+      // What an earlier try has told of this history.
+      if (known !== undefined) needs.push([state.origin, known]);
+      donor = peers[0];
+      if (donor !== undefined) {
+        theirs = takeData(donor);
+        const isBehind = needs.some(
+          ([origin, position]) =>
+            (theirs.vector.get(origin) ?? journal.birthOf(origin).end) < Math.max(position, reach(origin)),
+        );
+        if (!isBehind) break;
+      }
+      yield;
+    }
+    host.trace(`${region} compares with ${donor.region}`);
+    yield;
+    // Values are read later than digests.
+    if (!donor.alive) throw new ForeignHand();
+    const values = takeData(donor);
+    const until = new Map(theirs.vector);
+    for (const [origin, position] of values.vector) until.set(origin, Math.max(position, until.get(origin) ?? -1));
+    this.waitingFor = 'records that the donor has';
+    const isMissing = ([origin, position]: [OriginId, number]): boolean =>
+      (regionOf(origin) !== region || origin === old) && (journal.durableEnd(origin) ?? -1) < position;
+    while ([...until].some(isMissing)) yield;
+    const comparison = new Comparison({
+      region,
+      mine,
+      before: old,
+      theirs,
+      values,
+      records: journal.all(),
+      startedMs,
+      nowMs: host.now(),
+    });
+    for (const [origin, position] of theirs.vector)
+      if (regionOf(origin) === region && origin !== state.origin)
+        vector.set(origin, Math.max(position, vector.get(origin) ?? -1));
+    if (comparison.keptUntil !== null) {
+      host.trace(`${region} lost what is behind ${old}@${comparison.keptUntil}`);
+      vector.set(old, comparison.keptUntil);
+    }
+    const replay = this.rebuild(state.origin);
+    for (const { db, key } of this.document!.awaited) this.core.demandState(db, key, ELSEWHERE);
+    if (missingOf(replay, this.others()).length > 0 || replay.waiting().length > 0) this.replay = replay;
+    const found = comparison.differences((candidate) => this.core.explains(candidate));
+    state.seen = new Map(vector);
+    state.stamp = Math.max(state.stamp, theirs.stamp + 1);
+    if (known === undefined) {
+      journal.append({ ...recordAt(state), kind: RecordKind.birth });
+      this.core.assume(state.origin, state.end);
+    }
+    for (const { db, payload } of found.operations) {
+      const end = positionAfter(state.end)!;
+      const record = journal.append({ ...recordAt(state), kind: RecordKind.difference, db, payload, ops: 1, end });
+      state.end = end;
+      state.stamp++;
+      host.trace(
+        `${region} finds ${parseCommands(payload)
+          .map((c) => c.argv.join(' '))
+          .join('; ')}`,
+      );
+      this.tell(record);
+    }
+    for (const { db, key } of found.unsettled) {
+      this.core.demandState(db, key, ELSEWHERE);
+      host.ask(donor.region, db, key);
+    }
+    this.read(state, redis);
+    yield* this.rememberAndPump(replay);
+  }
+
+  /** What is in Redis already, and not in the journal, comes from peers again; before that nothing is merged. */
+  private *rememberAndPump(replay: Replay): Generator<void> {
+    const held = this.others();
+    if (missingOf(replay, held).length > 0 || replay.waiting().length > 0) {
+      this.replay = replay;
+      this.waitingFor = 'records that are in Redis already';
+      for (;;) {
+        rememberFrom(this.lanes, replay, held);
+        if (missingOf(replay, held).length === 0) break;
+        yield;
+      }
+    }
+    for (const [origin, position] of held) this.core.assume(origin, position);
+    replay.finish();
+    this.replay = null;
+    for (const record of this.backlog.splice(0)) this.core.local(record);
+    this.takeBeats();
+    yield* this.pump();
+  }
+
+  /** What Redis holds of all origins but the present one. */
+  private others(): Map<OriginId, number> {
+    const present = this.origin ?? this.awaited;
+    return new Map([...this.vector].filter(([origin]) => origin !== present));
+  }
+
+  private readonly lanes = {
+    origins: (): Iterable<OriginId> => this.inbox.keys(),
+    peek: (origin: OriginId): OpRecord | undefined => this.inbox.get(origin)?.[0],
+    take: (origin: OriginId): void => void this.inbox.get(origin)!.shift(),
+  };
 
   /** A new history. Of the older ones this Redis holds all, but for what a failover lost. */
   private open(origin: OriginId, redis: Redis): void {
@@ -152,7 +371,7 @@ export class SimAgent {
     let stamp = this.maxStamp + 1;
     const { previous } = redis;
     if (previous !== null) {
-      const old = streamOrigin(this.region, previous.redis.replId);
+      const old = this.histories.get(previous.redis.replId)!.origin;
       const state = resume(journal, old);
       if (state.offset < previous.end)
         new Recorder(state, {
@@ -161,10 +380,10 @@ export class SimAgent {
           heartbeat: () => undefined,
           getAck: () => undefined,
         }).push(previous.redis.read(state.offset, previous.end - state.offset));
-      for (const [older, position] of journal.birthOf(old).seen) if (!vector.has(older)) vector.set(older, position);
       // An operation behind the last byte that is left, and before the next, belongs to it.
-      const end = journal.end(old)!;
-      vector.set(old, Math.floor(end) <= previous.end ? end : previous.end);
+      const kept = journal.all().filter(({ origin: o, end }) => o === old && end < previous.end + 1);
+      const top = Math.max(...kept.map(({ end }) => end));
+      vector.set(old, top === journal.end(old) ? top : Math.max(previous.end, top));
       const last = journal.lastOf(old)!;
       stamp = Math.max(stamp, last.stamp + last.ops);
     }
@@ -183,34 +402,31 @@ export class SimAgent {
     journal.fsync();
   }
 
-  private rebuild(origin: OriginId): void {
+  private rebuild(origin: OriginId): Replay {
     const { core, journal, vector } = this;
+    this.isRebuilt = true;
     for (const [known, end] of journal.trimmed) core.assume(known, end);
-    for (const [known, position] of journal.low) core.skip(known, position);
+    for (const [known, position] of journal.low)
+      core.skip(known, known === origin ? position : Math.min(position, vector.get(known) ?? -1));
     const replay = new Replay(core, this.region);
     for (const record of journal.all()) {
-      if (record.end <= (journal.low.get(record.origin) ?? -1)) {
+      const low = journal.low.get(record.origin) ?? -1;
+      if (record.end <= (record.origin === origin ? low : Math.min(low, vector.get(record.origin) ?? -1))) {
         core.assume(record.origin, record.end);
+        replay.advance();
         continue;
       }
       const rest = replay.take(record, record.origin === origin ? Infinity : (vector.get(record.origin) ?? -1));
       if (rest !== null) this.offer(rest);
     }
     replay.endOwnPast(vector, origin);
-    const waiting = replay.waiting();
-    if (waiting.length > 0)
-      throw new Error(
-        `${this.region}: records of the journal can't be replayed in causal order: ` +
-          waiting
-            .map(({ origin: o, start, end, seen }) => `${o} ${start}–${end} saw [${[...seen].join('; ')}]`)
-            .join(', '),
-      );
-    for (const [known, position] of vector) core.assume(known, position);
+    return replay;
   }
 
   // ——— the own stream
 
   readStream(maxBytes: number): boolean {
+    if (this.recorder === null) return false;
     const bytes = this.host.redis().read(this.readPosition, maxBytes);
     this.readPosition += bytes.length;
     this.recorder.push(bytes);
@@ -222,19 +438,25 @@ export class SimAgent {
   }
 
   private ownRecord(record: OpRecord): void {
-    this.core.local(this.journal.append(record));
+    this.tell(this.journal.append(record));
+  }
+
+  private tell(record: OpRecord): void {
+    if (this.replay === null) this.core.local(record);
+    else this.backlog.push(record);
   }
 
   private ownMarker(marker: Marker, offset: number): void {
     this.landed = marker.block;
     this.landedOffset = offset;
-    this.ownBeat(offset);
+    this.ownBeat(offset, this.stream.heartbeatMs);
   }
 
-  private ownBeat(position: number): void {
-    const { origin, seen, end } = this.recorder.state;
+  private ownBeat(position: number, timeMs: number): void {
+    const { origin, seen, end } = this.stream;
     const { region } = this;
-    this.ownBeats.push({ seq: this.host.nextSeq(), region, origin, position, seen: new Map(seen), after: end });
+    const seq = this.host.nextSeq();
+    this.ownBeats.push({ seq, region, origin, position, seen: new Map(seen), after: end, timeMs });
     this.publishBeats();
   }
 
@@ -245,7 +467,7 @@ export class SimAgent {
       if (beat.position > this.host.safeOffset() || beat.after > (this.journal.readableEnd(beat.origin) ?? -1)) return;
       // Own operations that a failover lost have to be here again first.
       for (const old of this.journal.origins())
-        if (regionOf(old) === this.region && old !== this.origin)
+        if (regionOf(old) === this.region && old !== beat.origin)
           if ((beat.seen.get(old) ?? -1) < this.journal.end(old)!) {
             this.ownBeats.shift();
             return;
@@ -258,10 +480,14 @@ export class SimAgent {
 
   fsync(): void {
     this.journal.fsync();
+    if (this.document === null || this.recorder === null) return this.publishBeats();
+    this.document.heartbeatMs = this.stream.heartbeatMs;
+    this.document.awaited = this.core.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
     this.publishBeats();
   }
 
   heartbeat(): void {
+    if (this.recorder === null) return;
     this.host.redis().run(0, [['SET', HEARTBEAT_KEY, String(this.host.now())]]);
   }
 
@@ -270,12 +496,12 @@ export class SimAgent {
   /** The next record of an origin, from a peer. @returns false when it was not wanted */
   receive(record: OpRecord): boolean {
     // Of own older histories it takes what its journal has lost.
-    if (record.origin === this.origin) return false;
+    if (record.origin === (this.origin ?? this.awaited)) return false;
     const end = this.journal.end(record.origin);
     if (end === undefined ? record.kind !== RecordKind.birth : record.end <= end) return false;
     if (end !== undefined && record.start > end) throw new Error(`a gap in ${record.origin} at ${end}`);
     const kept = this.journal.append(end !== undefined && record.start < end ? restOf(record, end) : record);
-    this.offer(kept);
+    if (this.isRebuilt) this.offer(kept);
     return true;
   }
 
@@ -287,6 +513,7 @@ export class SimAgent {
   }
 
   private takeBeats(): void {
+    if (this.recorder === null || this.replay !== null) return;
     this.pendingBeats = this.pendingBeats.filter((beat) => {
       let known = this.core.knownOf(beat.origin) >= beat.after;
       for (const [origin, position] of beat.seen) if (this.core.knownOf(origin) < position) known = false;
@@ -356,12 +583,17 @@ export class SimAgent {
       for (const [origin, lane] of this.inbox) {
         const record = lane[0];
         if (record === undefined || records >= max) continue;
-        // Applied only once it is durable here: what Redis holds must be in the journal after a crash.
-        if (record.end > (this.journal.durableEnd(origin) ?? -1)) continue;
+        const held = this.vector.get(origin) ?? -1;
+        if (record.end <= held) {
+          lane.shift();
+          core.assume(origin, record.end);
+          progress = true;
+          continue;
+        }
         if (!core.isDeliverable(record)) continue;
         batch ??= new Batch();
         lane.shift();
-        core.plan(record, batch, this.vector.get(origin) ?? -1);
+        core.plan(record, batch, held);
         this.vector.set(origin, record.end);
         records++;
         progress = true;
@@ -401,7 +633,7 @@ export class SimAgent {
       if (watchedStates.size > 0) {
         const fence = redis.offset;
         this.waitingFor = `own stream up to ${fence}`;
-        while (this.recorder.state.offset < fence) yield;
+        while (this.stream.offset < fence) yield;
         items = fixed.filter((item) => item.kind === 'plain' || this.core.admit(item));
         if (amend !== null) {
           const extra = new Batch();
@@ -457,8 +689,8 @@ export class SimAgent {
   }
 
   /** A peer asks for the state of a key. */
-  demand(db: number, key: string): void {
-    this.core.demandState(db, key, this.region);
+  demand(db: number, key: string, by: string): void {
+    this.core.askedFor(db, key, by);
   }
 
   private *settleOne(): Generator<void> {
@@ -489,11 +721,11 @@ export class SimAgent {
     }
     this.waitingFor = `block ${block} to be read back`;
     while (this.landed !== block) yield;
-    const at = this.recorder.state;
+    const at = this.stream;
     const end = positionAfter(Math.max(at.offset, at.end));
     if (
       end === null ||
-      this.recorder.inBlock ||
+      this.recorder!.inBlock ||
       state.positionOf(core.origins.index(at.origin)) > this.landedOffset ||
       core.racedKeys > 0
     ) {
@@ -522,6 +754,10 @@ export class SimAgent {
     );
     core.localState(this.journal.append(record));
   }
+}
+
+function recordAt({ origin, end, stamp, seen, db }: RecorderState): OpRecord {
+  return { kind: RecordKind.stream, origin, start: end, end, stamp, ops: 0, db, seen, payload: Buffer.alloc(0) };
 }
 
 /** Where the stream goes on: behind the last recorded bytes. States and expiries in blocks are between two of them. */

@@ -72,7 +72,7 @@ export class Redis {
     readonly start: number,
     private readonly clock: () => number,
     data?: Redis,
-    /** The history before this one, and where it ended in this Redis. */
+    /** The history before this one, and where it ended in this Redis. Null: it began anew, from nothing or from its disk. */
     readonly previous: { redis: Redis; end: number } | null = null,
   ) {
     this.offset = start;
@@ -180,6 +180,11 @@ export class Redis {
   isExpired(db: number, key: string): boolean {
     const at = this.dbs.get(db)?.get(key)?.expireAt ?? null;
     return at !== null && this.clock() > at;
+  }
+
+  /** All that it holds now. */
+  snapshot(): Redis {
+    return new Redis(this.replId, this.offset, this.clock, this);
   }
 
   /** Commands that build the key anew, as a state record has them. */
@@ -539,7 +544,7 @@ function parseScore(text: string): number {
   return Number(text);
 }
 
-function formatScore(score: number): string {
+export function formatScore(score: number): string {
   return score === Infinity ? 'inf' : score === -Infinity ? '-inf' : String(score);
 }
 

@@ -13,6 +13,8 @@ export interface RuleOp {
   readonly seen: ReadonlyMap<string, number>;
   /** A key's state, sent to settle it; its commands are one operation. */
   readonly isState: boolean;
+  /** Found by comparing data: not in the stream. */
+  readonly isDifference: boolean;
   readonly commands: { readonly db: number; readonly argv: Argv }[];
 }
 
@@ -54,6 +56,8 @@ export function operationsOf(record: OpRecord): RuleOp[] {
         stamp: record.stamp,
         seen,
         isState: record.kind === 1,
+        // An expiry in an agent's block is a record of this kind, too.
+        isDifference: record.kind === 3 && !(commands.length === 1 && commands[0]!.argv[0] === 'UNLINK'),
         commands: commands.map(({ argv }) => ({ db: record.db, argv })),
       },
     ];
@@ -70,6 +74,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
       stamp: record.stamp + ops.length,
       seen,
       isState: false,
+      isDifference: false,
       commands: [{ db, argv }],
     });
   }

@@ -8,7 +8,7 @@
  * - no list lost an element that nobody removed;
  * - every window is empty.
  */
-import { type OpRecord, streamOrigin } from '../../agent/record';
+import { type OpRecord } from '../../agent/record';
 import { CURSOR_KEY, HEARTBEAT_KEY, parseMarker } from '../../agent/stream/keys';
 import { ForeignHand, SimAgent } from './agent';
 import { Clients, type Mix } from './clients';
@@ -23,6 +23,8 @@ export interface Profile {
   crashes: boolean;
   restarts: boolean;
   failovers: boolean;
+  /** Redis and its agent die together, and Redis loses the last of its data. */
+  outages: boolean;
   partitions: boolean;
   relayOnly: boolean;
   skew: boolean;
@@ -37,6 +39,7 @@ export interface Outcome {
   crashes: number;
   restarts: number;
   failovers: number;
+  outages: number;
   settlements: number;
   corrections: number;
   conflicts: number;
@@ -62,7 +65,7 @@ interface Region {
   /** What its replica has: a failover goes back to a place at or after this. */
   replicated: number;
   /** Histories that ended, and where. */
-  past: { redis: Redis; end: number }[];
+  past: { redis: Redis; end: number; isOutage?: boolean }[];
   /** How often it is passed over, and how fast its parts are. */
   idle: number;
   slow: { read: number; pull: number; step: number };
@@ -95,6 +98,7 @@ export function profileOf(random: Random, regions?: number): Profile {
     crashes: maybe(0.5),
     restarts: maybe(0.25),
     failovers: maybe(0.3),
+    outages: maybe(0.3),
     partitions: maybe(0.5),
     relayOnly: maybe(0.2),
     skew: maybe(0.5),
@@ -131,6 +135,7 @@ export class World {
     crashes: 0,
     restarts: 0,
     failovers: 0,
+    outages: 0,
     settlements: 0,
     corrections: 0,
     conflicts: 0,
@@ -169,15 +174,16 @@ export class World {
         now: () => this.clock(region),
         uptime: () => this.now,
         live: () => this.liveFrom(region),
-        safeOffset: () => (this.profile.failovers ? region.replicated : Infinity),
+        safeOffset: () => (this.profile.failovers || this.profile.outages ? region.replicated : Infinity),
         nextSeq: () => ++this.seq,
         pick: (n) => this.random.below(n),
         trace: (text) => this.trace(text),
         ask: (other, db, key) => {
           this.trace(`${name} asks ${other} for ${db} ${key}`);
-          this.regions.find((candidate) => candidate.name === other)!.agent.demand(db, key);
+          this.regions.find((candidate) => candidate.name === other)!.agent.demand(db, key, name);
         },
         durable: (record) => this.keep(record),
+        peers: () => this.peersOf(region),
       });
       this.regions.push(region);
     }
@@ -227,13 +233,14 @@ export class World {
       pull: 22 * slow.pull,
       step: 26 * slow.step,
       fsync: 12,
-      replicate: profile.failovers ? 8 : 0,
+      replicate: profile.failovers || profile.outages ? 8 : 0,
       heartbeat: 6,
       expire: profile.mix.ttl ? 5 : 0,
       noise: 1,
       crash: profile.crashes ? 1.5 : 0,
       restart: profile.restarts ? 1 : 0,
       failover: profile.failovers ? 1.2 : 0,
+      outage: profile.outages ? 3 : 0,
       partition: profile.partitions ? 2 : 0,
       trim: profile.trims ? 3 : 0,
       clock: profile.skew ? 0.5 : 0,
@@ -274,6 +281,8 @@ export class World {
         return this.restart(region);
       case 'failover':
         return this.failover(region);
+      case 'outage':
+        return this.outage(region);
       case 'partition': {
         const other = random.pick(this.regions);
         if (other === region) return;
@@ -360,7 +369,7 @@ export class World {
   /** Redis starts again with all its data, and a new history. The agent had read all of the old one. */
   private restart(region: Region): void {
     const { agent, redis } = region;
-    if (!agent.alive) return;
+    if (!agent.isOpen) return;
     while (agent.readStream(100_000));
     agent.fsync();
     this.trace(`${region.name} Redis restarts at ${redis.offset}`);
@@ -378,14 +387,37 @@ export class World {
   private failover(region: Region): void {
     const { random } = this;
     const { agent, redis } = region;
-    if (agent.journal.end(streamOrigin(region.name, redis.replId)) === undefined) return;
+    const known = agent.histories.get(redis.replId);
+    if (known === undefined) return;
     const units = redis.units.filter((unit) => unit.end >= region.replicated);
     const fork = random.chance(0.3) || units.length === 0 ? redis.offset : random.pick(units).end;
-    if (fork < redis.start) return;
+    if (fork < known.from) return;
     this.trace(`${region.name} fails over at ${fork} of ${redis.offset}`);
     if (agent.alive) agent.crash(random.below(agent.unsynced + 1), random.chance(0.3));
     this.newHistory(region, redis.replicaAt(fork, region.initial), fork, fork);
     this.outcome.failovers++;
+  }
+
+  /**
+   * Redis and its agent are killed together. What Redis had not written to its disk is lost, and so is what the agent had not;
+   * some of that peers may have. Clients may be back before the agent.
+   */
+  private outage(region: Region): void {
+    const { random } = this;
+    const { agent, redis } = region;
+    const known = agent.histories.get(redis.replId);
+    // One at a time: of what is lost in two places at once nobody could tell.
+    if (known === undefined || this.regions.some((other) => !other.agent.isOpen && other !== region)) return;
+    const units = redis.units.filter((unit) => unit.end >= Math.max(region.replicated, known.from)).slice(-12);
+    const end = random.chance(0.4) || units.length === 0 ? redis.offset : random.pick(units).end;
+    for (const other of this.regions) if (other !== region) other.agent.fsync();
+    this.trace(`${region.name} Redis and agent die, Redis comes back with ${end} of ${redis.offset}`);
+    if (agent.alive) agent.crash(random.below(agent.unsynced + 1), false);
+    region.past.push({ redis, end: -1, isOutage: true });
+    region.initial = redis.replicaAt(end, region.initial);
+    region.redis = new Redis(this.newReplId(), 0, () => this.clock(region), region.initial);
+    region.replicated = 0;
+    this.outcome.outages++;
   }
 
   private newHistory(region: Region, data: Redis, end: number, start: number): void {
@@ -480,7 +512,13 @@ export class World {
       let says =
         expected === 'verbatim' ? null : expected === null ? 'absent' : show(expected.value, expected.expireAt);
       // Where Redis decides about the time to live, and the regions agree, only the value is the rule's.
-      if (says !== null && expected !== null && expected !== 'verbatim' && expected.ttlByRedis)
+      // So it is where an element that was written while no agent was reading was not told of, for others wrote it too.
+      if (
+        says !== null &&
+        expected !== null &&
+        expected !== 'verbatim' &&
+        (expected.ttlByRedis || this.profile.outages)
+      )
         if (withoutTtl(says) === withoutTtl(values[0]!)) says = null;
       const equal = values.every((value) => value === values[0]);
       if (equal && (says === null || says === values[0])) continue;
@@ -493,7 +531,7 @@ export class World {
         this.traceLines,
       );
     }
-    this.checkLists();
+    if (!this.profile.outages) this.checkLists();
   }
 
   /** What was recorded is what clients did. */
@@ -502,13 +540,17 @@ export class World {
     for (const region of this.regions) {
       const histories = [...region.past, { redis: region.redis, end: region.redis.offset }];
       for (const { redis, end } of histories) {
-        const origin = streamOrigin(region.name, redis.replId);
+        const known = region.agent.histories.get(redis.replId);
+        if (known === undefined) continue;
+        const { origin, from } = known;
         let seen: ReadonlyMap<string, number> | null = null;
         let cursor: string | null = null;
         for (const unit of redis.units) {
           const marker = unit.commands.find(({ argv }) => argv[1] === CURSOR_KEY);
           for (const command of unit.commands) {
             const { argv } = command;
+            // Before it was read, it was found as a difference.
+            if (command.end <= from) continue;
             if (argv[1] === CURSOR_KEY || argv[1] === HEARTBEAT_KEY) continue;
             if (marker !== undefined) {
               // An expiry that an agent's block met, or made: recorded beside the stream's bytes, once.
@@ -520,6 +562,7 @@ export class World {
                   op.position < unit.end + 1 &&
                   !Number.isInteger(op.position) &&
                   !op.isState &&
+                  !op.isDifference &&
                   op.commands[0]!.argv[1] === argv[1] &&
                   op.commands[0]!.db === command.db &&
                   !found.has(`${origin}@${op.position}`),
@@ -548,7 +591,8 @@ export class World {
       }
     }
     for (const [id, op] of this.log)
-      if (!found.has(id) && !op.isState) this.fail(`${id} was recorded, and never happened`);
+      if (!found.has(id) && !op.isState && !op.isDifference) this.fail(`${id} was recorded, and never happened`);
+    this.checkDifferences();
     // A hybrid logical clock: what has seen an operation is stamped after it.
     const byOrigin = new Map<string, RuleOp[]>();
     for (const op of this.log.values()) {
@@ -566,6 +610,40 @@ export class World {
           if (other !== undefined && other.stamp >= op.stamp)
             this.fail(`${origin}@${op.position} saw ${other.origin}@${other.position}, whose stamp is not lower`);
       });
+  }
+
+  /**
+   * What is found as a difference is something that a client did, and that nobody had recorded: never what Redis has lost. Of
+   * keys that other regions write too it can't be said so simply.
+   */
+  private checkDifferences(): void {
+    for (const region of this.regions) {
+      const shared = new Set<string>();
+      for (const op of this.log.values())
+        if (op.region !== region.name)
+          for (const { db, argv } of op.commands) for (const key of argv.slice(1)) shared.add(`${db} ${key}`);
+      const histories = [...region.past, { redis: region.redis, isOutage: false }];
+      const unrecorded = new Set<string>();
+      for (const { redis, isOutage } of histories) {
+        const known = region.agent.histories.get(redis.replId);
+        const note = (keep: (end: number) => boolean): void => {
+          for (const { commands } of redis.units)
+            for (const { argv, db, end } of commands)
+              if (keep(end)) for (const key of argv.slice(1)) unrecorded.add(`${db} ${key}`);
+        };
+        if (known === undefined) note(() => true);
+        else {
+          note((end) => end <= known.from);
+          for (const op of this.log.values())
+            if (op.isDifference && op.origin === known.origin)
+              for (const { db, argv } of op.commands)
+                if (!unrecorded.has(`${db} ${argv[1]}`) && !shared.has(`${db} ${argv[1]}`))
+                  this.fail(`${op.origin}@${op.position} ${argv.join(' ')} is no difference that a client made`);
+          unrecorded.clear();
+          if (isOutage) note((end) => !this.log.has(`${known.origin}@${end}`));
+        }
+      }
+    }
   }
 
   /** An element that was pushed, and never popped, of a list that was never deleted, is there. */
@@ -613,6 +691,13 @@ export class World {
 
   private newReplId(): string {
     return `r${++this.replIds}`;
+  }
+
+  private peersOf(region: Region): SimAgent[] {
+    const peers = this.regions.filter(
+      (other) => other !== region && other.agent.isOpen && !this.cut.has(link(region.name, other.name)),
+    );
+    return (this.random.chance(0.5) ? peers : peers.reverse()).map(({ agent }) => agent);
   }
 
   private liveFrom(region: Region): string[] {

@@ -1,0 +1,351 @@
+/**
+ * The difference between two values of a key, as commands: what clients did here while no agent was reading. One value is of
+ * this region's snapshot, the other a donor's, and what other regions did to the key in between is known (`Touch`).
+ * Pure; the simulator runs the same code. How both are got is in session/difference.ts.
+ */
+import { type DecodedDump, type HashItem, type RdbKey, type RdbValue, toCommands, type ZsetItem } from '../capture/rdb';
+import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import { CommandScanner, type CommandWriter } from '../resp';
+import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
+import { argText, decodeEffects, type Effect, parseInteger } from './effects';
+
+/** A key of this region's snapshot that differs from the donor's. */
+export interface Candidate {
+  db: number;
+  /** Latin-1. */
+  key: string;
+  /** What the snapshot has; empty for nothing. */
+  parts: RdbKey[];
+}
+
+/** The donor's value of it. */
+export interface TheirValue {
+  /** Null: it has no such key. */
+  dump: DecodedDump | RdbKey | null;
+  /** Unix ms; null: it does not expire. */
+  expireAtMs: number | null;
+}
+
+/** What was done to a key that this region's snapshot does not hold yet: by other regions, or here and lost. */
+export interface Touch {
+  /** Elements (fields, members) written or removed; null: the whole key. */
+  elements: Set<string> | null;
+  /** Sum of increments of the string, and of elements. */
+  increments: Map<string, bigint>;
+  onlyIncrements: boolean;
+  /** Increments of scores, which are on their way and come on top of whatever is here: what is here can't be told from them. */
+  isInexact: boolean;
+  /** The time to live was changed, by itself. */
+  ttl: boolean;
+  opaque: boolean;
+}
+
+function newTouch(): Touch {
+  return {
+    elements: new Set(),
+    increments: new Map(),
+    onlyIncrements: true,
+    isInexact: false,
+    ttl: false,
+    opaque: false,
+  };
+}
+
+/** What was done to keys, by name. */
+export class Touches {
+  private readonly keys = new Map<string, Touch>();
+  private readonly flushes: { db: number | null; origin: OriginId; position: number }[] = [];
+
+  /** @param until what the donor's value of a key holds; undefined: the key does not matter */
+  constructor(private readonly until: (name: string) => Vector | undefined) {}
+
+  /** Notes what a record does behind a position. */
+  note(record: OpRecord, after: number): void {
+    const { origin } = record;
+    eachEffect(record, after, (db, effect, position) => {
+      if (effect.kind === 'flush') this.flushes.push({ db: effect.scope === 'db' ? db : null, origin, position });
+      for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : []) {
+        const name = nameOf(db, key);
+        if ((this.until(name)?.get(origin) ?? -1) < position) continue;
+        let touch = this.keys.get(name);
+        if (touch === undefined) this.keys.set(name, (touch = newTouch()));
+        noteTouch(touch, effect);
+      }
+    });
+  }
+
+  of(db: number, key: string): Touch | undefined {
+    const name = nameOf(db, key);
+    const touch = this.keys.get(name);
+    const isFlushed = this.flushes.some(
+      (flush) =>
+        (flush.db === null || flush.db === db) && (this.until(name)?.get(flush.origin) ?? -1) >= flush.position,
+    );
+    return isFlushed ? { ...(touch ?? newTouch()), elements: null, onlyIncrements: false } : touch;
+  }
+}
+
+/** Keys by database and name. */
+export function nameOf(db: number, key: string): string {
+  return `${db}:${key}`;
+}
+
+/** Visits what a record's operations behind a position do. */
+export function eachEffect(
+  record: OpRecord,
+  after: number,
+  visit: (db: number, effect: Effect, position: number, stamp: number) => void,
+): void {
+  if (record.kind === RecordKind.birth) return;
+  const scanner = new CommandScanner();
+  scanner.push(record.payload);
+  const effects: Effect[] = [];
+  const base = record.end - record.payload.length;
+  let { db } = record;
+  let stamp = record.stamp - 1;
+  while (scanner.next()) {
+    const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
+    if (command.class === Class.control) {
+      if (command.code === Code.select) db = Number(argText(scanner, 1));
+      continue;
+    }
+    if (record.kind === RecordKind.stream || stamp < record.stamp) stamp++;
+    // Only the bytes of the stream have positions of their own.
+    const position = record.kind === RecordKind.stream ? base + scanner.end : record.end;
+    if (position <= after) continue;
+    effects.length = 0;
+    decodeEffects(command, scanner, effects);
+    for (const effect of effects) visit(db, effect, position, stamp);
+  }
+}
+
+function noteTouch(touch: Touch, effect: Effect): void {
+  if (effect.kind === 'increment' && typeof effect.delta === 'bigint') {
+    touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + effect.delta);
+    return;
+  }
+  touch.onlyIncrements = false;
+  if (effect.kind === 'opaque') touch.opaque = true;
+  else if (effect.kind === 'put' || effect.kind === 'remove') effect.names.forEach((n) => touch.elements?.add(n));
+  else if (effect.kind === 'increment') {
+    touch.elements?.add(effect.name);
+    touch.isInexact = true;
+  } else if (effect.kind === 'ttl') touch.ttl = true;
+  else touch.elements = null;
+}
+
+/**
+ * - `exact`: the donor's value and the touches say what the key was when this region was last read.
+ * - `unexplained`: either side may have more than operations tell.
+ */
+export type Mode = 'exact' | 'unexplained';
+
+/** @returns false when only the donor's state can settle the key */
+export function writeDifference(
+  writer: CommandWriter,
+  candidate: Candidate,
+  theirs: TheirValue,
+  touch: Touch | undefined,
+  mode: Mode,
+  /** Whether the operations known here make of the key what it is. */
+  isExplained: (candidate: Candidate) => boolean,
+  isByKey: boolean,
+): boolean {
+  const key = Buffer.from(candidate.key, 'latin1');
+  const { dump } = theirs;
+  const [first] = candidate.parts;
+  // The others write whole keys, too: theirs has not seen what is new here, and does not remove it.
+  if (isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
+    if (hasElements(first.type)) return writeUnion(writer, candidate, dump, touch);
+  if (touch?.isInexact === true && dump !== null) return false;
+  if (touch !== undefined && (touch.opaque || touch.elements === null)) {
+    // Their operation replaces the whole key here too, unless it depends on what the key held, or a client has written it and
+    // that operation loses to others: then the donor's state decides.
+    return !touch.opaque && isExplained(candidate);
+  }
+  if (first === undefined) {
+    if (mode !== 'exact') return dump === null;
+    // It removes what this region had seen; what others did meanwhile it had not. What they made of nothing was never here.
+    if (dump !== null && !(touch !== undefined && isMadeBy(touch, dump))) writer.command(['DEL', key]);
+    return true;
+  }
+  if (dump === null) {
+    if (touch === undefined) for (const part of candidate.parts) toCommands(part, writer);
+    else {
+      // The others removed the last of its elements since: those are on their way, what else is here is new.
+      if (!hasElements(first.type)) return false;
+      writeElements(writer, key, first.type, elementsOf(candidate.parts), new Map(), touch);
+    }
+    return true;
+  }
+  if (mode === 'unexplained') return writeUnion(writer, candidate, dump, touch);
+  if (dump.type !== first.type) {
+    replace(writer, candidate);
+    return true;
+  }
+  const expireAtMs = first.expireAtMs;
+  switch (first.type) {
+    case 'string': {
+      const mine = parseInteger(first.value.toString('latin1'));
+      const their = parseInteger((dump.value as Buffer).toString('latin1'));
+      if (mine !== null && their !== null && (touch === undefined || touch.onlyIncrements)) {
+        const delta = mine - (their - (touch?.increments.get('') ?? 0n));
+        // Of nothing there, others made the number that it is without this region's: which is there, though it be 0.
+        if (delta !== 0n || isSumOf(touch, '', dump.value as Buffer)) writer.command(['INCRBY', key, String(delta)]);
+      } else if (touch !== undefined) return false;
+      else if (!first.value.equals(dump.value as Buffer)) {
+        writer.command(['SET', key, first.value, ...(expireAtMs === null ? [] : ['PXAT', expireAtMs])]);
+        return true;
+      }
+      break;
+    }
+    case 'hash':
+    case 'set':
+    case 'zset': {
+      const mine = elementsOf(candidate.parts);
+      const their = elementsOf([dump]);
+      writeElements(writer, key, first.type, mine, their, touch);
+      break;
+    }
+    default:
+      if (touch !== undefined) return false;
+      replace(writer, candidate);
+      return true;
+  }
+  const theirAtMs = theirs.expireAtMs;
+  const isSame =
+    expireAtMs === null || theirAtMs === null
+      ? expireAtMs === theirAtMs
+      : Math.abs(expireAtMs - theirAtMs) <= TTL_ROUNDING_MS;
+  if (isSame) return true;
+  // Was it changed here too? The donor's state decides.
+  if (touch?.ttl === true) return false;
+  writer.command(expireAtMs === null ? ['PERSIST', key] : ['PEXPIREAT', key, expireAtMs]);
+  return true;
+}
+
+/** Whether all that a value holds may be from operations that this region does not hold yet. */
+function isMadeBy(touch: Touch, value: { type: RdbKey['type']; value: RdbValue }): boolean {
+  if (value.type !== 'string' && !hasElements(value.type)) return false;
+  for (const [name, bytes] of elementsOf([value]))
+    if (touch.elements?.has(name) !== true && !isSumOf(touch, name, bytes)) return false;
+  return true;
+}
+
+/** Whether a number is just what was added to nothing. */
+function isSumOf(touch: Touch | undefined, name: string, value: Buffer): boolean {
+  const sum = touch?.increments.get(name);
+  return sum !== undefined && parseInteger(value.toString('latin1')) === sum;
+}
+
+/**
+ * Of a key that differs, with nobody to tell what it was: elements that only this side has are added to the donor's, and
+ * a counter is raised to the higher value; otherwise the donor's value stands.
+ * @returns whether both are equal then
+ */
+function writeUnion(
+  writer: CommandWriter,
+  candidate: Candidate,
+  dump: DecodedDump | RdbKey,
+  touch: Touch | undefined,
+): boolean {
+  const first = candidate.parts[0]!;
+  const key = Buffer.from(candidate.key, 'latin1');
+  if (dump.type !== first.type) return false;
+  switch (first.type) {
+    case 'string': {
+      const mine = parseInteger(first.value.toString('latin1'));
+      const their = parseInteger((dump.value as Buffer).toString('latin1'));
+      if (mine === null || their === null || touch?.onlyIncrements === false)
+        return touch === undefined && first.value.equals(dump.value as Buffer);
+      const delta = mine - (their - (touch?.increments.get('') ?? 0n));
+      if (delta > 0n) writer.command(['INCRBY', key, String(delta)]);
+      return delta >= 0n;
+    }
+    case 'hash':
+    case 'set':
+    case 'zset': {
+      const mine = elementsOf(candidate.parts);
+      const their = elementsOf([dump]);
+      const more = new Map([...mine].filter(([name]) => !their.has(name)));
+      writeElements(writer, key, first.type, more, new Map(), touch);
+      let isEqual = true;
+      for (const [name, value] of their) {
+        if (touch?.elements?.has(name)) continue;
+        const own = mine.get(name);
+        const a = first.type === 'hash' ? parseInteger(own?.toString('latin1') ?? '') : null;
+        const b = first.type === 'hash' ? parseInteger(value.toString('latin1')) : null;
+        if (a !== null && b !== null) {
+          const delta = a - (b - (touch?.increments.get(name) ?? 0n));
+          if (delta > 0n) writer.command(['HINCRBY', key, Buffer.from(name, 'latin1'), String(delta)]);
+          isEqual &&= delta >= 0n;
+        } else if (touch?.increments.has(name) !== true) isEqual &&= own?.equals(value) === true;
+      }
+      return isEqual;
+    }
+    default:
+      return false;
+  }
+}
+
+function hasElements(type: RdbKey['type']): type is 'hash' | 'set' | 'zset' {
+  return type === 'hash' || type === 'set' || type === 'zset';
+}
+
+/** PTTL and TIME are read in whole milliseconds, one after the other. */
+const TTL_ROUNDING_MS = 5;
+
+function replace(writer: CommandWriter, candidate: Candidate): void {
+  writer.command(['DEL', Buffer.from(candidate.key, 'latin1')]);
+  for (const part of candidate.parts) toCommands(part, writer);
+}
+
+/** Fields, members or the string itself (named ''), as bytes; a set's are empty. */
+export function elementsOf(parts: readonly { type: RdbKey['type']; value: RdbValue }[]): Map<string, Buffer> {
+  const elements = new Map<string, Buffer>();
+  for (const { type, value } of parts) addElements(elements, type, value);
+  return elements;
+}
+
+function addElements(into: Map<string, Buffer>, type: RdbKey['type'], value: RdbValue): void {
+  if (type === 'string') into.set('', value as Buffer);
+  else if (type === 'hash')
+    for (const [field, content] of value as HashItem[]) into.set(field.toString('latin1'), content);
+  else if (type === 'zset')
+    for (const [member, score] of value as ZsetItem[]) into.set(member.toString('latin1'), Buffer.from(score));
+  else if (type === 'set') for (const member of value as Buffer[]) into.set(member.toString('latin1'), NOTHING);
+}
+
+const NOTHING = Buffer.alloc(0);
+
+function writeElements(
+  writer: CommandWriter,
+  key: Buffer,
+  type: 'hash' | 'set' | 'zset',
+  mine: ReadonlyMap<string, Buffer>,
+  their: ReadonlyMap<string, Buffer>,
+  touch: Touch | undefined,
+): void {
+  for (const [name, value] of mine) {
+    if (touch?.elements?.has(name)) continue;
+    const other = their.get(name);
+    const bytes = Buffer.from(name, 'latin1');
+    if (type === 'hash' && other !== undefined) {
+      const a = parseInteger(value.toString('latin1'));
+      const b = parseInteger(other.toString('latin1'));
+      if (a !== null && b !== null) {
+        const delta = a - (b - (touch?.increments.get(name) ?? 0n));
+        if (delta !== 0n || isSumOf(touch, name, other)) writer.command(['HINCRBY', key, bytes, String(delta)]);
+        continue;
+      }
+    }
+    if (other?.equals(value)) continue;
+    if (type === 'hash') writer.command(['HSET', key, bytes, value]);
+    else if (type === 'set') writer.command(['SADD', key, bytes]);
+    else writer.command(['ZADD', key, value, bytes]);
+  }
+  for (const [name, value] of their) {
+    if (mine.has(name) || touch?.elements?.has(name) || isSumOf(touch, name, value)) continue;
+    writer.command([type === 'hash' ? 'HDEL' : type === 'set' ? 'SREM' : 'ZREM', key, Buffer.from(name, 'latin1')]);
+  }
+}

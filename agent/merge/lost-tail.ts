@@ -1,0 +1,271 @@
+/**
+ * How much of its last history a Redis still holds that was started again from its disk. Killed, it may have lost the end of it:
+ * an append-only file is written behind the replies where the disk is slow, and flushed once a second. What is lost comes back as
+ * it does after a failover, as operations not yet seen; what is not must not run twice. So the place has to be found exactly.
+ *
+ * Two things in Redis itself mark places of its stream: the cursor (a record that had seen more than it says is lost, one that had
+ * seen less is not) and the heartbeat, by the stamps. Between the last of these and the next there are a few operations,
+ * some 25 ms of them. There the data tells: what it holds was not lost, and nothing before that was.
+ */
+import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
+import { stampOf, timeOfStamp } from '../stream/keys';
+import { eachEffect } from './difference';
+import type { Effect } from './effects';
+import { Type } from './key-state';
+
+/** What a snapshot holds. */
+export interface TailEvidence {
+  /** Whether a key is as it is in a region that has all of the history, and that nobody else has touched it since. */
+  isWhole(db: number, key: string): boolean;
+  /** Of an element (a string's name is empty); null: it is not there. */
+  value(db: number, key: string, type: Type, name: string): Buffer | null;
+  exists(db: number, key: string): boolean;
+  /**
+   * A counter's value here less the one that it would have, had nothing been lost and nothing been added since; null: it can't be told.
+   */
+  surplus(db: number, key: string, name: string): bigint | null;
+}
+
+/** What an effect makes of an element, or of a whole key (no element): bytes, or nothing. */
+interface Mark {
+  key: string;
+  db: number;
+  /** Null: the whole key. */
+  element: { type: Type; name: string } | null;
+  value: Buffer | null;
+}
+
+interface Doubtful {
+  db: number;
+  effect: Effect;
+  position: number;
+}
+
+/**
+ * @param records the history's, in order
+ * @param cursor vector of the cursor in the snapshot
+ * @param heartbeatMs of the heartbeat in the snapshot
+ * @returns the position up to which the snapshot holds the history; null for all of it
+ */
+export function keptUntil(
+  records: readonly OpRecord[],
+  region: string,
+  cursor: Vector,
+  heartbeatMs: number,
+  evidence: TailEvidence,
+): number | null {
+  const doubtful: Doubtful[] = [];
+  let lostFrom: number | null = null;
+  let kept: number | null = null;
+  let before: OpRecord | null = null;
+  let stampBefore = Infinity;
+  for (const record of records) {
+    kept ??= record.start;
+    const order = compareSeen(record.seen, cursor, region);
+    if (order === 'more') {
+      lostFrom = record.start;
+      break;
+    }
+    const isSure = order === 'less';
+    const isSameBlock = before !== null && compareSeen(before.seen, record.seen, region) === 'same';
+    if (!isSameBlock) stampBefore = Infinity;
+    let isLost = false;
+    let last = record.start;
+    eachEffect(record, -1, (db, effect, position, stamp) => {
+      if (isLost) return;
+      if (isSure || stamp < stampOf(heartbeatMs)) {
+        kept = position;
+        doubtful.length = 0;
+      } else if (timeOfStamp(stamp) > heartbeatMs && timeOfStamp(stampBefore) === heartbeatMs) {
+        // A later heartbeat stood before it. (Where the clock was set back, stamps are ahead of it and say nothing.)
+        isLost = true;
+        lostFrom = last;
+        return;
+      } else doubtful.push({ db, effect, position });
+      stampBefore = stamp;
+      last = position;
+    });
+    if (isLost) break;
+    if (isSure) kept = record.end;
+    before = record;
+  }
+  const end = lastKept(doubtful, earlierValues(records, doubtful), evidence);
+  if (lostFrom === null && end === doubtful.length) return null;
+  return end === 0 ? (kept ?? lostFrom) : doubtful[end - 1]!.position;
+}
+
+/** How many of them, from the first on, the snapshot holds. */
+function lastKept(
+  doubtful: readonly Doubtful[],
+  earlier: ReadonlyMap<string, Buffer | null>,
+  evidence: TailEvidence,
+): number {
+  const verdicts = verdictsOf(doubtful, earlier, evidence);
+  const fits = counterFits(doubtful, evidence);
+  let best = doubtful.length;
+  let most = -Infinity;
+  let sum = 0;
+  for (let kept = 0; kept <= doubtful.length; kept++) {
+    if (kept > 0) sum += verdicts[kept - 1]!;
+    // Commands of one position are there together.
+    if (kept > 0 && doubtful[kept]?.position === doubtful[kept - 1]!.position) continue;
+    const score = sum + fits[kept]! * COUNTERS_WEIGHT;
+    if (score < most) continue;
+    most = score;
+    best = kept;
+  }
+  return best;
+}
+
+/** Counters decide where nothing else does. */
+const COUNTERS_WEIGHT = 1e-6;
+
+/**
+ * Of each effect 1 where the snapshot shows it; −1 where it shows what was before; 0 where something came after it, here or since.
+ */
+function verdictsOf(
+  doubtful: readonly Doubtful[],
+  earlier: ReadonlyMap<string, Buffer | null>,
+  evidence: TailEvidence,
+): number[] {
+  const verdicts = new Array<number>(doubtful.length).fill(0);
+  const before = new Map(earlier);
+  /** The last effect on an element, and what was before it. */
+  const last = new Map<string, { index: number; mark: Mark; before: Buffer | null | undefined } | null>();
+  doubtful.forEach(({ db, effect }, index) => {
+    for (const mark of marksOf(db, effect)) {
+      if (mark.element === null) {
+        const prefix = `${idOf(mark)} `;
+        for (const id of last.keys()) if (id.startsWith(prefix)) last.set(id, null);
+      }
+      const known = last.get(idOf(mark));
+      const isSameOperation = known && doubtful[known.index]!.position === doubtful[index]!.position;
+      last.set(idOf(mark), { index, mark, before: isSameOperation ? known.before : before.get(idOf(mark)) });
+      before.set(idOf(mark), mark.value);
+    }
+    // What it makes does not show, and neither does what was before.
+    for (const id of hiddenBy(db, effect)) last.set(id, null);
+  });
+  for (const entry of last.values()) {
+    if (entry === null) continue;
+    const { mark, index } = entry;
+    if (evidence.isWhole(mark.db, mark.key)) verdicts[index]! += 1;
+    else {
+      const found =
+        mark.element === null
+          ? evidence.exists(mark.db, mark.key)
+            ? SOMETHING
+            : null
+          : evidence.value(mark.db, mark.key, mark.element.type, mark.element.name);
+      if (isSame(found, mark.value)) verdicts[index]! += 1;
+      else if (entry.before === undefined ? mark.value === null || found === null : isSame(found, entry.before))
+        verdicts[index]! -= 1;
+    }
+  }
+  return verdicts;
+}
+
+const SOMETHING = Buffer.from('something');
+
+function isSame(a: Buffer | null, b: Buffer | null): boolean {
+  return a === null || b === null ? a === b : a.equals(b);
+}
+
+function idOf({ db, key, element }: Mark): string {
+  return element === null ? `${db}:${key}` : `${db}:${key} ${element.type}${element.name}`;
+}
+
+function marksOf(db: number, effect: Effect): Mark[] {
+  switch (effect.kind) {
+    case 'set':
+      return [{ db, key: effect.key, element: { type: Type.string, name: '' }, value: effect.value }];
+    case 'delete':
+      return [{ db, key: effect.key, element: null, value: null }];
+    case 'put':
+      return effect.names.map((name, i) => {
+        return { db, key: effect.key, element: { type: effect.type, name }, value: effect.values[i]! };
+      });
+    case 'remove':
+      return effect.names.map((name) => ({ db, key: effect.key, element: { type: effect.type, name }, value: null }));
+    default:
+      return [];
+  }
+}
+
+function hiddenBy(db: number, effect: Effect): string[] {
+  switch (effect.kind) {
+    case 'increment':
+      return [`${db}:${effect.key} ${effect.type}${effect.name}`, `${db}:${effect.key}`];
+    case 'expire':
+      return [`${db}:${effect.key}`, `${db}:${effect.key} ${Type.string}`];
+    case 'set':
+    case 'put':
+    case 'remove':
+      return [`${db}:${effect.key}`];
+    case 'opaque':
+      return effect.keys.flatMap((key) => [`${db}:${key}`, `${db}:${key} ${Type.string}`]);
+    default:
+      return [];
+  }
+}
+
+/** What the history made, before, of the elements that doubtful effects are about; undefined where it says nothing. */
+function earlierValues(records: readonly OpRecord[], doubtful: readonly Doubtful[]): Map<string, Buffer | null> {
+  const wanted = new Set(doubtful.flatMap(({ db, effect }) => marksOf(db, effect).map(idOf)));
+  const first = doubtful[0]?.position ?? -1;
+  const values = new Map<string, Buffer | null>();
+  for (const record of records) {
+    if (record.start >= first) break;
+    eachEffect(record, -1, (db, effect, position) => {
+      if (position >= first) return;
+      for (const mark of marksOf(db, effect)) if (wanted.has(idOf(mark))) values.set(idOf(mark), mark.value);
+      if (effect.kind === 'increment') values.delete(`${db}:${effect.key} ${effect.type}${effect.name}`);
+    });
+  }
+  return values;
+}
+
+/** For each number of effects that may be there, how many counters then have the value that they should have. */
+function counterFits(doubtful: readonly Doubtful[], evidence: TailEvidence): number[] {
+  const lost = new Map<string, bigint>();
+  const surplus = new Map<string, bigint | null>();
+  const idAt = (i: number): { id: string; delta: bigint } | null => {
+    const { db, effect } = doubtful[i]!;
+    if (effect.kind !== 'increment' || typeof effect.delta !== 'bigint') return null;
+    const id = `${db}:${effect.key} ${effect.name}`;
+    if (!surplus.has(id)) surplus.set(id, evidence.surplus(db, effect.key, effect.name));
+    return { id, delta: effect.delta };
+  };
+  for (let i = 0; i < doubtful.length; i++) {
+    const at = idAt(i);
+    if (at !== null) lost.set(at.id, (lost.get(at.id) ?? 0n) + at.delta);
+  }
+  const isFit = (id: string): number => (surplus.get(id) === -lost.get(id)! ? 1 : 0);
+  let sum = 0;
+  for (const id of lost.keys()) sum += isFit(id);
+  const fits = [sum];
+  for (let i = 0; i < doubtful.length; i++) {
+    const at = idAt(i);
+    if (at !== null) {
+      sum -= isFit(at.id);
+      lost.set(at.id, lost.get(at.id)! - at.delta);
+      sum += isFit(at.id);
+    }
+    fits.push(sum);
+  }
+  return fits;
+}
+
+/** What other regions' operations two vectors hold. */
+function compareSeen(seen: Vector, cursor: Vector, region: string): 'less' | 'same' | 'more' {
+  let order: 'less' | 'same' = 'same';
+  for (const [origin, position] of seen)
+    if (isForeign(origin, region) && position > (cursor.get(origin) ?? -1)) return 'more';
+  for (const [origin, position] of cursor)
+    if (isForeign(origin, region) && position > (seen.get(origin) ?? -1)) order = 'less';
+  return order;
+}
+
+function isForeign(origin: OriginId, region: string): boolean {
+  return regionOf(origin) !== region;
+}

@@ -1,0 +1,174 @@
+/** What agent/session/difference.ts gets by requests, and the pure comparison of agent/merge/difference.ts over it. */
+import { type RdbKey } from '../../agent/capture/rdb';
+import { type Candidate, elementsOf, type TheirValue, Touches, writeDifference } from '../../agent/merge/difference';
+import { parseInteger } from '../../agent/merge/effects';
+import { TYPE_NAMES } from '../../agent/merge/key-state';
+import { keptUntil, type TailEvidence } from '../../agent/merge/lost-tail';
+import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
+import { CommandWriter } from '../../agent/resp';
+import { CURSOR_KEY, parseMarker } from '../../agent/stream/keys';
+import type { SimAgent } from './agent';
+import { formatScore, type Redis, type Value } from './redis';
+
+/** What a region holds at one moment. */
+export interface Data {
+  keys: Redis;
+  vector: Vector;
+  /** The heartbeat in it. */
+  heartbeatMs: number;
+  /** No operation in it has a higher one. */
+  stamp: number;
+}
+
+/** What a donor gives. */
+export function takeData(donor: SimAgent): Data {
+  while (donor.readStream(1_000_000));
+  donor.fsync();
+  const redis = donor.redis();
+  const cursor = redis.get(0, CURSOR_KEY);
+  const vector = new Map(cursor === null ? [] : parseMarker(cursor)!.vector);
+  for (const [origin, position] of donor.past) vector.set(origin, Math.max(position, vector.get(origin) ?? -1));
+  vector.set(donor.origin!, Math.min(redis.offset, donor.journal.end(donor.origin!)!));
+  return { keys: redis.snapshot(), vector, heartbeatMs: 0, stamp: donor.stamp };
+}
+
+export interface Found {
+  operations: { db: number; payload: Buffer }[];
+  unsettled: { db: number; key: string }[];
+}
+
+export interface Sources {
+  region: string;
+  mine: Omit<Data, 'stamp'>;
+  /** The history of before. */
+  before: OriginId;
+  /** At the time of the digests, and of the values. */
+  theirs: Data;
+  values: Data;
+  records: readonly OpRecord[];
+  /** By the clock of this region's Redis, no later than its snapshot. */
+  startedMs: number;
+  nowMs: number;
+}
+
+/** As agent/session/difference.ts has it. */
+export class Comparison {
+  private readonly candidates = new Map<string, Candidate>();
+  private readonly touched: Touches;
+  /** Null: all of the history of before. */
+  readonly keptUntil: number | null;
+
+  constructor(private readonly o: Sources) {
+    const { mine, theirs, values, before } = o;
+    const touchedBefore = touchesOf(o, theirs.vector);
+    this.touched = touchesOf(o, values.vector);
+    for (const { db, key, value, expireAt } of mine.keys.keys()) {
+      if (key.startsWith('meridian:') || (expireAt !== null && expireAt < o.startedMs)) continue;
+      const their = theirs.keys.entry(db, key);
+      const name = `${db}:${key}`;
+      if (their !== undefined && touchedBefore.of(db, key) === undefined && isEqual({ value, expireAt }, their))
+        continue;
+      this.candidates.set(name, { db, key, parts: [entryOf(db, key, value, expireAt)] });
+    }
+    for (const { db, key, expireAt } of theirs.keys.keys()) {
+      if (key.startsWith('meridian:') || mine.keys.entry(db, key) !== undefined) continue;
+      if (expireAt === null || expireAt > o.nowMs + 2000) this.candidates.set(`${db}:${key}`, { db, key, parts: [] });
+    }
+    const history = o.records.filter(({ origin }) => origin === before);
+    this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, this.evidence());
+    if (this.keptUntil !== null)
+      for (const record of history) if (record.end > this.keptUntil) this.touched.note(record, this.keptUntil);
+  }
+
+  differences(isExplained: (candidate: Candidate) => boolean): Found {
+    const writers = new Map<number, CommandWriter>();
+    const unsettled: { db: number; key: string }[] = [];
+    for (const candidate of this.candidates.values()) {
+      const { db, key } = candidate;
+      let writer = writers.get(db);
+      if (writer === undefined) writers.set(db, (writer = new CommandWriter(256)));
+      const touch = this.touched.of(db, key);
+      if (!writeDifference(writer, candidate, this.theirs(db, key), touch, 'exact', isExplained, false))
+        unsettled.push({ db, key });
+    }
+    const operations = [...writers].flatMap(([db, writer]) =>
+      writer.commands === 0 ? [] : [{ db, payload: Buffer.from(writer.take()) }],
+    );
+    return { operations, unsettled };
+  }
+
+  private theirs(db: number, key: string): TheirValue {
+    const { keys } = this.o.values;
+    const found = keys.isExpired(db, key) ? undefined : keys.entry(db, key);
+    const dump = found === undefined ? null : entryOf(db, key, found.value, null);
+    return { dump, expireAtMs: found?.expireAt ?? null };
+  }
+
+  private evidence(): TailEvidence {
+    const { candidates } = this;
+    const parts = (db: number, key: string): RdbKey[] => candidates.get(`${db}:${key}`)!.parts;
+    const number = (value: Buffer | undefined): bigint | null => parseInteger(value?.toString('latin1') ?? '0');
+    return {
+      isWhole: (db, key) => !candidates.has(`${db}:${key}`),
+      exists: (db, key) => parts(db, key).length > 0,
+      value: (db, key, type, name) =>
+        parts(db, key)[0]?.type === TYPE_NAMES[type] ? (elementsOf(parts(db, key)).get(name) ?? null) : null,
+      surplus: (db, key, name) => {
+        if (!candidates.has(`${db}:${key}`)) return 0n;
+        const { dump } = this.theirs(db, key);
+        const own = number(elementsOf(parts(db, key)).get(name));
+        const their = number(dump === null ? undefined : elementsOf([dump]).get(name));
+        if (own === null || their === null) return null;
+        return own - (their - (this.touched.of(db, key)?.increments.get(name) ?? 0n));
+      },
+    };
+  }
+}
+
+/** What other regions did behind what the snapshot holds, up to there. */
+function touchesOf({ region, mine, records }: Sources, until: Vector): Touches {
+  const touches = new Touches(() => until);
+  for (const record of records) {
+    const from = mine.vector.get(record.origin) ?? -1;
+    if (regionOf(record.origin) !== region && record.end > from) touches.note(record, from);
+  }
+  return touches;
+}
+
+type Entry = { readonly value: Value; readonly expireAt: number | null };
+
+function isEqual(a: Entry, b: Entry): boolean {
+  const text = (entry: Entry): string => JSON.stringify([entryOf(0, '', entry.value, entry.expireAt)]);
+  return text(sorted(a)) === text(sorted(b));
+}
+
+function sorted({ value, expireAt }: Entry): Entry {
+  switch (value.type) {
+    case 'hash':
+      return { value: { ...value, hash: new Map([...value.hash].sort()) }, expireAt };
+    case 'set':
+      return { value: { ...value, set: new Set([...value.set].sort()) }, expireAt };
+    case 'zset':
+      return { value: { ...value, zset: new Map([...value.zset].sort()) }, expireAt };
+    default:
+      return { value, expireAt };
+  }
+}
+
+/** As the RDB reader gives it. */
+function entryOf(db: number, key: string, value: Value, expireAtMs: number | null): RdbKey {
+  const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
+  const common = { kind: 'key', db, key: bytes(key), expireAtMs, part: 0, last: true } as const;
+  switch (value.type) {
+    case 'string':
+      return { ...common, type: 'string', value: bytes(value.string) } as RdbKey;
+    case 'hash':
+      return { ...common, type: 'hash', value: [...value.hash].map(([f, v]) => [bytes(f), bytes(v), null]) } as RdbKey;
+    case 'set':
+      return { ...common, type: 'set', value: [...value.set].map(bytes) } as RdbKey;
+    case 'zset':
+      return { ...common, type: 'zset', value: [...value.zset].map(([m, s]) => [bytes(m), formatScore(s)]) } as RdbKey;
+    case 'list':
+      return { ...common, type: 'list', value: value.list.map(bytes) } as RdbKey;
+  }
+}
