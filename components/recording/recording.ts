@@ -8,11 +8,10 @@ export type Inputs = Record<string, unknown>;
 export interface Recorded {
   readonly type: string;
   readonly name: string;
+  /** The end of its URN, which the engine knows it by: the types of the components that it is in and its own, `A$B$type`, then `::` and its name. */
   readonly urn: string;
   /** Logical name of the component that it belongs to. */
   readonly parent: string | undefined;
-  /** Its type: components in one another may be called the same. */
-  readonly parentType: string | undefined;
   /** As sent: what is secret stands in an envelope. */
   readonly raw: Inputs;
   /** Without envelopes. */
@@ -61,10 +60,15 @@ interface Request {
 }
 
 interface Monitor {
+  newUrn(parent: string, type: string, name: string): string;
   registerResource(request: Request, callback: (error: unknown, response: unknown) => void): Promise<void>;
 }
 
 const project = 'meridian';
+const stackType = 'pulumi:pulumi:Stack';
+
+/** Without the stack's and the project's name. */
+export const urnEnd = (urn: string): string => urn.split('::').slice(2).join('::');
 
 /**
  * Runs a Pulumi program in this process and keeps what the engine would have got: every resource's inputs with the secrets still marked, and
@@ -86,6 +90,12 @@ export async function record<T>(program: () => T, { stack, config, outputs }: Re
 
   const requests: { request: Request; raw: Inputs }[] = [];
   const monitor = pulumi.runtime.getMonitor() as unknown as Monitor;
+  // That of the mocks knows one component above, and counts the stack as one.
+  const urnOf = (parent: string, type: string, name: string): string => {
+    const [, , types = stackType] = parent.split('::');
+    return `urn:pulumi:${stack}::${project}::${types === stackType ? type : `${types}$${type}`}::${name}`;
+  };
+  monitor.newUrn = urnOf;
   const register = monitor.registerResource.bind(monitor);
   monitor.registerResource = (request, callback) => {
     requests.push({ request, raw: request.getObject()?.toJavaScript() ?? {} });
@@ -101,9 +111,8 @@ export async function record<T>(program: () => T, { stack, config, outputs }: Re
     .map(({ request, raw }): Recorded => ({
       type: request.getType(),
       name: request.getName(),
-      urn: `${request.getType()}::${request.getName()}`,
+      urn: urnEnd(urnOf(request.getParent(), request.getType(), request.getName())),
       parent: request.getParent() === '' ? undefined : request.getParent().split('::').at(-1),
-      parentType: request.getParent().split('::')[2]?.split('$').at(-1),
       raw,
       inputs: plain(raw) as Inputs,
       protect: request.getProtect(),

@@ -3,3 +3,4 @@ export { deploy, type Deployment, type HarnessOptions, type Recorded, valueOf } 
 export { isSecret, plain } from '../recording';
 export { leaksOf } from './secrets';
 export { canary, madeBy, maker, managedUsers, passwordsFor } from './single';
+export { lostUrns } from './urns';

@@ -17,10 +17,8 @@ const startTimeoutMs = 120_000;
 export interface Registered {
   readonly type: string;
   readonly name: string;
-  /** Logical name of the component that it belongs to. */
-  readonly parent: string | undefined;
-  /** Its type, where several are called so. Default: that of the first. */
-  readonly parentType?: string | undefined;
+  /** The end of its URN, from the types on. */
+  readonly urn: string;
   /** Inputs as sent: what is secret stands in an envelope, what is unknown is a text that says so. */
   readonly raw: Readonly<Record<string, unknown>>;
   readonly protect: boolean;
@@ -52,12 +50,13 @@ export class Engine {
 
   /**
    * Starts the pack, as the engine does.
+   * @param dir of the pack; default: the sources
    * @param config of the stack, as the engine hands it on
    */
-  static async start(config: Readonly<Record<string, string>> = {}): Promise<Engine> {
+  static async start(dir = packDir, config: Readonly<Record<string, string>> = {}): Promise<Engine> {
     const program = require.resolve('@pulumi/pulumi/cmd/run-policy-pack');
     const child = spawn(process.execPath, [program, '127.0.0.1:1', '.'], {
-      cwd: packDir,
+      cwd: dir,
       env: { ...process.env, PULUMI_CONFIG: JSON.stringify(config) },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -88,7 +87,8 @@ export class Engine {
    * @param stack its name
    */
   async violations(resources: readonly Registered[], stack: string): Promise<Violation[]> {
-    const urnOf = urnsIn(resources, stack);
+    const whole = (end: string): string => `urn:pulumi:${stack}::meridian::${end}`;
+    const urnOf = (resource: Registered): string => whole(resource.urn);
     const found: Violation[] = [];
     for (const resource of resources) {
       const request = filled(new protocol.AnalyzeRequest(), resource, urnOf);
@@ -99,7 +99,7 @@ export class Engine {
     request.setResourcesList(
       resources.map((resource) => {
         const message = filled(new protocol.AnalyzerResource(), resource, urnOf);
-        message.setDependenciesList([...resource.dependsOn]);
+        message.setDependenciesList(resource.dependsOn.map((urn) => whole(urn.split('::').slice(2).join('::'))));
         return message;
       }),
     );
@@ -148,18 +148,6 @@ function filled<T extends protocol.AnalyzeRequest | protocol.AnalyzerResource>(
     message.setProvider(provider.setUrn(resource.provider).setProperties(structOf({})));
   }
   return message;
-}
-
-/** URNs as the mocks make them: with the types of the parents, those of the stack included. */
-function urnsIn(resources: readonly Registered[], stack: string): (resource: Registered) => string {
-  const typesOf = ({ type, parent, parentType }: Registered): string => {
-    const above = resources.find(
-      (other) =>
-        other.name === parent && other.type.startsWith('meridian:') && (parentType ?? other.type) === other.type,
-    );
-    return above === undefined ? type : `${typesOf(above)}$${type}`;
-  };
-  return (resource) => `urn:pulumi:${stack}::meridian::${typesOf(resource)}::${resource.name}`;
 }
 
 async function call<T>(send: (done: (error: ServiceError | null, response: T) => void) => void): Promise<T> {
