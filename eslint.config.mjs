@@ -96,6 +96,26 @@ export default tseslint.config(
   },
   ...boundaries,
   {
+    // Optional peer dependencies: who has nothing at a provider has not installed its package, and a component's file is loaded all the same.
+    files: ['components/**/*.ts'],
+    ignores: ['**/*.test.ts', 'components/testing/**'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              regex: '^@pulumi/(alicloud|aws|kubernetes)(/|$)',
+              allowTypeImports: true,
+              message:
+                'Its types only; the package is loaded by common/kubernetes.ts, aws/provider.ts or aliyun/provider.ts.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
     // Events in, actions out: what runs in the agent runs under the simulator, byte for byte.
     files: ['agent/merge/**/*.ts'],
     ignores: ['**/*.test.ts'],

@@ -19,7 +19,7 @@ export {
   type ElastiCacheRedisArgs,
   type ElastiCacheSecondaryArgs,
 } from './aws';
-export { ArgumentError, Spread } from './common';
+export { ArgumentError, PackageError, Spread } from './common';
 export {
   KubernetesRedis,
   type KubernetesRedisArgs,

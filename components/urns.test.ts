@@ -9,6 +9,7 @@ import {
   KubernetesRedis,
   LocalMesh,
   RedisTopology,
+  RegionBackend,
 } from '.';
 import * as components from '.';
 import { childOptions, componentType } from './common';
@@ -28,6 +29,7 @@ const kept = { protect: true, retainOnDelete: true };
 const outputs = (type: string, name: string): Record<string, unknown> => ({
   ...(type === 'random:index/randomPassword:RandomPassword' ? { result: pulumi.secret('Abcdefgh1Abcdefgh1') } : {}),
   ...(type.endsWith(':ParameterGroup') ? { name } : {}),
+  ...(type.endsWith(':LoadBalancer') ? { dnsName: name } : {}),
   ...(type.endsWith(':GlobalReplicationGroup') ? { globalReplicationGroupId: name } : {}),
 });
 
@@ -91,6 +93,15 @@ const programs: Record<string, () => unknown> = {
       })),
     }),
   'a mesh on the Redis of providers': () => new ActiveActiveRedis('redis', managed),
+  'a mesh without Kubernetes': () =>
+    new ActiveActiveRedis('redis', {
+      ...{ stack, agentImage, acceptWholeKeyMerge: true, agent: { mode: 'async' } },
+      regions: ['us-west-2', 'eu-west-1'].map((name, i) => ({
+        ...{ name, primary: i === 0, backend: RegionBackend.ElastiCache, agentCidrs: ['10.0.0.0/8'] },
+        elasticache: { vpcId: 'vpc', subnetIds: ['a', 'b'], clientCidrs: { apps: '10.0.0.0/16' } },
+        fargate: { subnetIds: { a: 'subnet-a', b: 'subnet-b' }, adminSecurityGroups: { ops: 'sg-ops' } },
+      })),
+    }),
   'a cluster': () => new KubernetesRedis('redis', { ...nodes, topology: RedisTopology.Cluster }),
   'a node by itself': () => new KubernetesRedis('redis', { ...nodes, topology: RedisTopology.Standalone }),
   'an agent without Kubernetes': () =>

@@ -1,6 +1,5 @@
-// Transpiles every TypeScript source to dist/ (CommonJS, source maps, one file to one file; the agent's process as one
-// bundle) and copies the assets that
-// the code reads at run time. Types are checked by `npm run typecheck`, not here: that keeps a build under a second.
+// Transpiles every TypeScript source to dist/ (CommonJS, source maps, one file to one file; the agent's process and the policy pack
+// as one bundle each) and copies the assets that the code reads at run time. Types are checked by `npm run typecheck`, not here: that keeps a build under a second.
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -17,7 +16,7 @@ const folders = [
   'console',
   'local',
   'components',
-  'policies',
+  'plugin',
   'render',
   'compose',
   'bench',
@@ -30,6 +29,9 @@ const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js
 
 /** Programs that are one file each, libraries included: what runs in containers. */
 export const bundles = ['agent/main.ts', 'compose/init.ts'];
+
+/** The policy pack: a folder that holds all it runs but Pulumi's packages, so that it can be used in place, copied or published. */
+const pack = 'policies';
 
 /** What every build of ours is made for. */
 const target = {
@@ -56,14 +58,48 @@ function listInputs() {
       } else if (assets.has(path.extname(file))) copies.push(file);
     }
   };
-  for (const folder of folders) if (fs.existsSync(path.join(root, folder))) walk(folder);
+  for (const folder of [...folders, pack]) if (fs.existsSync(path.join(root, folder))) walk(folder);
   return { sources: sources.sort(), copies: copies.sort() };
+}
+
+/** Paths of the pack are those that it is made from, not outputs by themselves. */
+const isOfPack = (file) => file.startsWith(`${pack}${path.sep}`);
+
+/** The pack's own files, by path: as in the sources, but of JavaScript, which Node.js runs as it is. */
+async function buildPack(esbuild) {
+  const { outputFiles } = await esbuild.build({
+    ...target,
+    entryPoints: [`${pack}/index.ts`],
+    outdir: dist,
+    outbase: root,
+    bundle: true,
+    external: ['@pulumi/*'],
+  });
+  const read = (file) => fs.readFileSync(path.join(root, file), 'utf8');
+  const changed = (text, from, to) => {
+    if (!text.includes(from))
+      throw new Error(`PulumiPolicy.yaml: found no "${from}"; the built pack says "${to}" there`);
+    return text.replace(from, to);
+  };
+  const yaml = changed(read(`${pack}/PulumiPolicy.yaml`), 'main: index.ts', 'main: index.js');
+  const { version, devDependencies } = JSON.parse(read('package.json'));
+  const manifest = {
+    ...JSON.parse(read(`${pack}/package.json`)),
+    version,
+    main: 'index.js',
+    dependencies: Object.fromEntries(['@pulumi/policy', '@pulumi/pulumi'].map((name) => [name, devDependencies[name]])),
+  };
+  return [
+    ...outputFiles.map(({ path: file, contents }) => [file, contents]),
+    [path.join(dist, pack, 'PulumiPolicy.yaml'), changed(yaml, 'typescript: true', 'typescript: false')],
+    [path.join(dist, pack, 'package.json'), `${JSON.stringify(manifest, undefined, 2)}\n`],
+  ];
 }
 
 /** Changes whenever an input is edited, added or removed, or the build itself changes. */
 function fingerprint({ sources, copies }) {
   const hash = createHash('sha256');
-  for (const file of [...sources, ...copies, 'scripts/build.mjs', 'package-lock.json']) {
+  for (const file of [...sources, ...copies, 'scripts/build.mjs', 'package.json', 'package-lock.json']) {
     const stat = fs.statSync(path.join(root, file));
     hash.update(`${file}\0${stat.mtimeMs}\0${stat.size}\n`);
   }
@@ -98,7 +134,7 @@ export async function build({ force = false } = {}) {
   const esbuild = await import('esbuild');
   const result = await esbuild.build({
     ...target,
-    entryPoints: inputs.sources,
+    entryPoints: inputs.sources.filter((file) => !isOfPack(file)),
     outdir: dist,
     outbase: root,
     bundle: false,
@@ -113,7 +149,9 @@ export async function build({ force = false } = {}) {
     bundle: true,
   });
   const outputs = new Map([...result.outputFiles, ...bundled.outputFiles].map((file) => [file.path, file.contents]));
-  for (const file of inputs.copies) outputs.set(path.join(dist, file), fs.readFileSync(path.join(root, file)));
+  for (const [file, contents] of await buildPack(esbuild)) outputs.set(file, contents);
+  for (const file of inputs.copies.filter((one) => !isOfPack(one)))
+    outputs.set(path.join(dist, file), fs.readFileSync(path.join(root, file)));
   const proto = path.join(root, 'agent/peers/mesh.proto');
   outputs.set(path.join(dist, 'agent/mesh.proto'), fs.readFileSync(proto));
 

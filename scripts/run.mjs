@@ -46,42 +46,58 @@ function run(command, args, options = {}) {
 
 const readJson = (file) => JSON.parse(fs.readFileSync(path.join(root, file), 'utf8'));
 
+const lockFile = 'package-lock.json';
+/** What `npm start` needs of the packages for development: it builds dist/. */
+const builder = 'node_modules/esbuild';
+/** Of the others one that a full installation has for sure. */
+const forDevelopment = 'node_modules/typescript';
+
 /**
- * The packages of package-lock.json that node_modules lacks, or has in another version. npm writes
- * node_modules/.package-lock.json as the last step of an installation, so an interrupted one counts as nothing.
+ * npm writes node_modules/.package-lock.json as the last step of an installation, so an interrupted one counts as nothing.
  */
-function missingPackages() {
-  const wanted = Object.entries(readJson('package-lock.json').packages);
-  let installed = {};
+function installedPackages() {
   try {
-    installed = readJson('node_modules/.package-lock.json').packages;
+    return readJson('node_modules/.package-lock.json').packages;
   } catch {
-    // Nothing installed yet.
+    return {}; // Nothing installed yet.
   }
-  // Optional packages are those for other platforms.
-  return wanted.filter(
-    ([place, p]) => place !== '' && !p.optional && !p.devOptional && installed[place]?.version !== p.version,
-  );
 }
 
-async function installDependencies() {
-  const missing = missingPackages();
+/**
+ * Installs the packages of package-lock.json that node_modules lacks, or has in another version: all, or without those that only development and
+ * deployments need, the providers of Pulumi among them, which are most of it.
+ */
+async function installDependencies(isMinimal) {
+  const installed = installedPackages();
+  const wanted = Object.entries(readJson(lockFile).packages)
+    // Optional packages are those for other platforms.
+    .filter(([place, p]) => place !== '' && !p.optional && !p.devOptional)
+    .filter(([place, p]) => !isMinimal || !p.dev || place === builder);
+  const missing = wanted.filter(([place, { version }]) => installed[place]?.version !== version);
   if (missing.length === 0) return;
   const started = performance.now();
-  say(`installing dependencies: ${missing.length} packages are missing or stale (npm ci) …`);
-  const places = Object.keys(readJson('package-lock.json').packages).filter((place) => place !== '');
+  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
+  // By `npm ci` there is no way to have one package for development; this one leaves package.json and the lock file as they are, too.
+  const { version } = readJson(lockFile).packages[builder];
+  const args =
+    isMinimal && installed[forDevelopment] === undefined
+      ? ['install', '--no-save', '--omit=dev', '--save-prod', ...quiet, `esbuild@${version}`]
+      : ['ci', '--include=dev', ...quiet];
+  say(`installing dependencies: ${missing.length} packages are missing or stale (npm ${args[0]}) …`);
   const progress = setInterval(() => {
-    const there = places.filter((place) => fs.existsSync(path.join(root, place, 'package.json'))).length;
-    say(`  ${there} of about ${places.length} packages, ${seconds(started)}`);
+    const there = wanted.filter(([place]) => fs.existsSync(path.join(root, place, 'package.json'))).length;
+    say(`  ${there} of ${wanted.length} packages, ${seconds(started)}`);
   }, 3000);
-  const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'];
   const npm = process.env.npm_execpath; // npm's own path, when npm runs us
   const status = await (npm?.endsWith('.js') ? run(process.execPath, [npm, ...args]) : run('npm', args)).catch(
     () => 127,
   );
   clearInterval(progress);
   if (status !== 0) {
-    fail(`installing dependencies failed (npm ci, status ${status}). Is the npm registry reachable from here?`, status);
+    fail(
+      `installing dependencies failed (npm ${args[0]}, status ${status}). Is the npm registry reachable from here?`,
+      status,
+    );
   }
   say(`dependencies installed in ${seconds(started)}`);
 }
@@ -132,7 +148,7 @@ async function main([task, ...args]) {
   const major = Number(process.versions.node.split('.')[0]);
   if (major < nodeMajorMin) fail(`Node.js ${nodeMajorMin} or newer is needed; this is ${process.version}.`);
   process.chdir(root);
-  await installDependencies();
+  await installDependencies(task === 'start');
   await buildDist();
   switch (task) {
     case 'start':

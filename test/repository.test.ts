@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
+import { optionalPackages } from '../components/common';
+
 // What a fresh clone depends on, and what an edit on one machine breaks on another without anybody seeing it there.
 
 const root = path.join(__dirname, '..');
@@ -32,4 +34,18 @@ test('Pulumi packages are pinned: a new version changes what is deployed', () =>
   const pulumi = versions.filter(([name]) => name.startsWith('@pulumi/'));
   expect(pulumi.length).toBeGreaterThan(0);
   for (const [name, version] of pulumi) expect(`${name} ${version}`).toMatch(/ \d+\.\d+\.\d+$/);
+});
+
+test("what programs have to install beside the package is what it's tried with, or later", () => {
+  const { devDependencies, peerDependencies, peerDependenciesMeta } = readJson('package.json') as {
+    devDependencies: Record<string, string>;
+    peerDependencies: Record<string, string>;
+    peerDependenciesMeta: Record<string, unknown>;
+  };
+  const tried = Object.keys(peerDependencies).map((name) => [name, `^${devDependencies[name] ?? 'nothing'}`]);
+  expect(peerDependencies).toEqual(Object.fromEntries(tried));
+  const ranges = Object.keys(peerDependenciesMeta).map((name) => [name, peerDependencies[name]]);
+  expect({ ...optionalPackages, '@pulumi/policy': peerDependencies['@pulumi/policy'] }).toEqual(
+    Object.fromEntries(ranges),
+  );
 });

@@ -1,20 +1,19 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
 import {
   checkArguments,
+  checkPackages,
   checksum,
   checksumAnnotation,
   childOptions,
   componentType,
-  containerSecurity,
   dataOptions,
   labelsOf,
-  podSecurity,
   Role,
-  secretMode,
   selectorOf,
 } from '../common';
+import { kubernetes } from '../common/kubernetes';
+import { containerSecurity, podSecurity, secretMode } from '../common/pod';
 import { type AgentInMeshArgs, issuesOf, modeOf, type SyncAgentArgs, topologyOf } from './args';
 import { adminPort, type AgentConf, paths, peerPort, redisCaKey, renderAgentConfig, replicaPort } from './conf';
 import { Capture, SystemUser } from '../../model';
@@ -38,6 +37,7 @@ export class SyncAgent extends pulumi.ComponentResource {
 
   constructor(name: string, args: SyncAgentArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('SyncAgent', name, issuesOf(args));
+    checkPackages('SyncAgent', name, ['@pulumi/kubernetes']);
     super(componentType('SyncAgent'), name, args, opts);
 
     const { namespace, region } = args;
@@ -49,7 +49,7 @@ export class SyncAgent extends pulumi.ComponentResource {
     const conf = confOf(args, pulumi.interpolate`${name}-0.${zone}`).apply((found) => renderAgentConfig(found));
     const { redisCaPem: redisCa, nodeSecretName } = args;
     const isReplica = nodeSecretName !== undefined && args.capture !== Capture.Notifications;
-    const config = new k8s.core.v1.ConfigMap(
+    const config = new kubernetes.core.v1.ConfigMap(
       `${name}-config`,
       {
         metadata: { ...metadata, name: `${name}-config` },
@@ -57,7 +57,7 @@ export class SyncAgent extends pulumi.ComponentResource {
       },
       childOptions(this),
     );
-    const service = new k8s.core.v1.Service(
+    const service = new kubernetes.core.v1.Service(
       name,
       {
         metadata,
@@ -77,7 +77,7 @@ export class SyncAgent extends pulumi.ComponentResource {
     );
     const { loadBalancerAnnotations: annotations } = args;
     if (annotations !== undefined)
-      new k8s.core.v1.Service(
+      new kubernetes.core.v1.Service(
         `${name}-peers`,
         {
           metadata: {
@@ -103,7 +103,7 @@ export class SyncAgent extends pulumi.ComponentResource {
     const className = pulumi
       .output(args.storageClassName ?? 'gp3')
       .apply((found) => (found === '' ? undefined : found));
-    new k8s.apps.v1.StatefulSet(
+    new kubernetes.apps.v1.StatefulSet(
       name,
       {
         metadata,
@@ -183,7 +183,7 @@ export class SyncAgent extends pulumi.ComponentResource {
       dataOptions(this, args),
     );
     // Its pod may be taken away: the region's clients notice nothing, and it goes on where its journal ends.
-    new k8s.policy.v1.PodDisruptionBudget(
+    new kubernetes.policy.v1.PodDisruptionBudget(
       name,
       { metadata, spec: { maxUnavailable: 1, selector: { matchLabels: selector } } },
       childOptions(this),

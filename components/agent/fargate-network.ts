@@ -1,8 +1,8 @@
-import * as ec2 from '@pulumi/aws/ec2';
-import * as lb from '@pulumi/aws/lb';
-import * as vpc from '@pulumi/aws/vpc';
+import type * as ec2 from '@pulumi/aws/ec2';
+import type * as vpc from '@pulumi/aws/vpc';
 import type * as pulumi from '@pulumi/pulumi';
 
+import { aws } from '../aws/provider';
 import { childOptions } from '../common';
 import { checkedNetwork } from '../managed';
 import { adminPort, peerPort } from './conf';
@@ -34,14 +34,14 @@ export function createGroups({ parent, name, region, args }: Part): Groups {
   const { tags } = args;
   const options = childOptions(parent);
   const group = (suffix: string, description: string) =>
-    new ec2.SecurityGroup(`${name}-${suffix}`, { region, vpcId: args.vpcId, description, tags }, options);
+    new aws.ec2.SecurityGroup(`${name}-${suffix}`, { region, vpcId: args.vpcId, description, tags }, options);
   const tcp = (port: pulumi.Input<number>) => ({ region, tags, ipProtocol: 'tcp', fromPort: port, toPort: port });
   const letIn = (
     rule: string,
     to: pulumi.Input<string>,
     port: pulumi.Input<number>,
     from: Partial<vpc.SecurityGroupIngressRuleArgs>,
-  ) => new vpc.SecurityGroupIngressRule(`${name}-${rule}`, { ...tcp(port), securityGroupId: to, ...from }, options);
+  ) => new aws.vpc.SecurityGroupIngressRule(`${name}-${rule}`, { ...tcp(port), securityGroupId: to, ...from }, options);
   const letInAll = (
     kind: string,
     to: ec2.SecurityGroup,
@@ -63,7 +63,7 @@ export function createGroups({ parent, name, region, args }: Part): Groups {
   letInAll('admin', agent, adminPort, args.adminSecurityGroups, args.adminCidrs);
   for (const [kind, port] of Object.entries({ peers: peerPort, health: adminPort })) {
     letIn(`${kind}-from-balancer`, agent.id, port, { referencedSecurityGroupId: balancer.id });
-    new vpc.SecurityGroupEgressRule(
+    new aws.vpc.SecurityGroupEgressRule(
       `${name}-${kind}-to-agent`,
       { ...tcp(port), securityGroupId: balancer.id, referencedSecurityGroupId: agent.id },
       options,
@@ -74,7 +74,7 @@ export function createGroups({ parent, name, region, args }: Part): Groups {
     letIn('redis-from-agent', args.redisSecurityGroupId, args.redisPort ?? redisPortDefault, {
       referencedSecurityGroupId: agent.id,
     });
-  new vpc.SecurityGroupEgressRule(
+  new aws.vpc.SecurityGroupEgressRule(
     `${name}-out`,
     { ...tcp(0), toPort: 65_535, securityGroupId: agent.id, cidrIpv4: '0.0.0.0/0' },
     options,
@@ -89,7 +89,7 @@ export function createGroups({ parent, name, region, args }: Part): Groups {
 export function createBalancer({ parent, name, region, args }: Part, { balancer }: Groups) {
   const { tags } = args;
   const options = childOptions(parent);
-  const loadBalancer = new lb.LoadBalancer(
+  const loadBalancer = new aws.lb.LoadBalancer(
     name,
     {
       region,
@@ -103,7 +103,7 @@ export function createBalancer({ parent, name, region, args }: Part, { balancer 
     },
     options,
   );
-  const targetGroup = new lb.TargetGroup(
+  const targetGroup = new aws.lb.TargetGroup(
     name,
     {
       region,
@@ -128,7 +128,7 @@ export function createBalancer({ parent, name, region, args }: Part, { balancer 
     },
     options,
   );
-  const listener = new lb.Listener(
+  const listener = new aws.lb.Listener(
     name,
     {
       region,

@@ -1,13 +1,11 @@
 // By folder: all of the provider's types would cost every program seconds of compiling.
-import * as cloudwatch from '@pulumi/aws/cloudwatch';
-import * as ecs from '@pulumi/aws/ecs';
-import * as efs from '@pulumi/aws/efs';
-import * as iam from '@pulumi/aws/iam';
-import * as secretsmanager from '@pulumi/aws/secretsmanager';
+import type * as cloudwatch from '@pulumi/aws/cloudwatch';
+import type * as iam from '@pulumi/aws/iam';
 import * as pulumi from '@pulumi/pulumi';
 
 import { SystemUser } from '../../model';
-import { checkArguments, checksum, childOptions, componentType, dataOptions } from '../common';
+import { aws } from '../aws/provider';
+import { checkArguments, checkPackages, checksum, childOptions, componentType, dataOptions } from '../common';
 import { passwordsOf } from '../managed';
 import { agentName, signByCa } from '../security/certificates';
 import { sha256Hex } from '../security/hash';
@@ -52,6 +50,7 @@ export class FargateSyncAgent extends pulumi.ComponentResource {
 
   constructor(name: string, args: FargateSyncAgentArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('FargateSyncAgent', name, issuesOf(name, args));
+    checkPackages('FargateSyncAgent', name, ['@pulumi/aws']);
     // Agents tell each other their load balancers' names, both ways, and a component waits for its inputs: they are none.
     super(componentType('FargateSyncAgent'), name, { ...args, peerHosts: undefined }, opts);
 
@@ -65,7 +64,7 @@ export class FargateSyncAgent extends pulumi.ComponentResource {
     const taskRole = createRole(part, `${name}-task`);
     const journal = createJournal(part, groups.journal.id, taskRole);
     const secret = createSecret(part);
-    const log = new cloudwatch.LogGroup(
+    const log = new aws.cloudwatch.LogGroup(
       `${name}-log`,
       { region, retentionInDays: args.logRetentionDays ?? logRetentionDaysDefault, tags },
       options,
@@ -73,7 +72,7 @@ export class FargateSyncAgent extends pulumi.ComponentResource {
     const executionRole = createExecutionRole(part, secret.arn, log);
     const config = confOf(agentArgsOf(args), '').apply((found) => renderAgentConfig(found));
     const { cpu, memoryMb } = sizeOf(args);
-    const task = new ecs.TaskDefinition(
+    const task = new aws.ecs.TaskDefinition(
       name,
       {
         region,
@@ -109,8 +108,8 @@ export class FargateSyncAgent extends pulumi.ComponentResource {
       },
       options,
     );
-    const clusterArn = args.clusterArn ?? new ecs.Cluster(name, { region, tags }, options).arn;
-    const service = new ecs.Service(
+    const clusterArn = args.clusterArn ?? new aws.ecs.Cluster(name, { region, tags }, options).arn;
+    const service = new aws.ecs.Service(
       name,
       {
         region,
@@ -162,7 +161,7 @@ export class FargateSyncAgent extends pulumi.ComponentResource {
 /** Encrypted at rest; it lets in nobody but the task's role, over TLS, to the journal's directory, as the agent's user. */
 function createJournal({ parent, name, region, args }: Part, securityGroupId: pulumi.Output<string>, role: iam.Role) {
   const { tags } = args;
-  const fileSystem = new efs.FileSystem(
+  const fileSystem = new aws.efs.FileSystem(
     `${name}-journal`,
     {
       region,
@@ -175,7 +174,7 @@ function createJournal({ parent, name, region, args }: Part, securityGroupId: pu
     dataOptions(parent, args),
   );
   const owner = { ownerUid: userId, ownerGid: userId, permissions: '0700' };
-  const accessPoint = new efs.AccessPoint(
+  const accessPoint = new aws.efs.AccessPoint(
     `${name}-journal`,
     {
       region,
@@ -188,13 +187,13 @@ function createJournal({ parent, name, region, args }: Part, securityGroupId: pu
   );
   const mounts = Object.entries(args.subnetIds).map(
     ([zone, subnetId]) =>
-      new efs.MountTarget(
+      new aws.efs.MountTarget(
         `${name}-journal-${zone}`,
         { region, fileSystemId: fileSystem.id, subnetId, securityGroups: [securityGroupId] },
         childOptions(parent),
       ),
   );
-  const policy = new efs.FileSystemPolicy(
+  const policy = new aws.efs.FileSystemPolicy(
     `${name}-journal`,
     {
       region,
@@ -227,12 +226,12 @@ function createSecret({ parent, name, region, args }: Part) {
   const text = pulumi.secret(
     pulumi.all([password, args.caBundlePem, certPem, keyPem]).apply((all) => JSON.stringify(secretFiles(...all))),
   );
-  const secret = new secretsmanager.Secret(
+  const secret = new aws.secretsmanager.Secret(
     `${name}-secrets`,
     { region, description: `Meridian: sync agent ${name}`, kmsKeyId: args.kmsKeyArn, tags: args.tags },
     options,
   );
-  const version = new secretsmanager.SecretVersion(
+  const version = new aws.secretsmanager.SecretVersion(
     `${name}-secrets`,
     {
       region,
@@ -252,7 +251,7 @@ function createExecutionRole(part: Part, secretArn: pulumi.Output<string>, log: 
   const { repositoryArn, kmsKeyArn } = args;
   const role = createRole(part, `${name}-execution`);
   const allow = (Action: string | string[], Resource: pulumi.Input<string>) => ({ Effect: 'Allow', Action, Resource });
-  const policy = new iam.RolePolicy(
+  const policy = new aws.iam.RolePolicy(
     `${name}-execution`,
     {
       role: role.id,
@@ -279,7 +278,7 @@ function createExecutionRole(part: Part, secretArn: pulumi.Output<string>, log: 
 
 /** A role of tasks of ECS, without any rights. */
 function createRole({ parent, args }: Part, child: string): iam.Role {
-  return new iam.Role(
+  return new aws.iam.Role(
     child,
     {
       assumeRolePolicy: policyOf({

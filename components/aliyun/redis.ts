@@ -1,8 +1,17 @@
-import * as kvstore from '@pulumi/alicloud/kvstore';
 import * as pulumi from '@pulumi/pulumi';
 
 import { Capture, type ConfigIssue, demandIssues } from '../../model';
-import { checkArguments, childOptions, componentType, dataOptions, dnsLabel, namesList, oneOf, rule } from '../common';
+import {
+  checkArguments,
+  checkPackages,
+  childOptions,
+  componentType,
+  dataOptions,
+  dnsLabel,
+  namesList,
+  oneOf,
+  rule,
+} from '../common';
 import { RedisUse } from '../kubernetes/args';
 import {
   allowListIssues,
@@ -15,6 +24,7 @@ import {
   readers,
   unusedPassword,
 } from '../managed';
+import { alicloud } from './provider';
 
 export interface AliyunRedisArgs extends AliyunInstanceArgs {
   /** Name of the region in the stack. */
@@ -95,10 +105,11 @@ export class AliyunRedis extends pulumi.ComponentResource {
 
   constructor(name: string, args: AliyunRedisArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('AliyunRedis', name, issuesOf(args));
+    checkPackages('AliyunRedis', name, ['@pulumi/alicloud']);
     super(componentType('AliyunRedis'), name, args, opts);
 
     const events = eventsOf(args);
-    const instance = new kvstore.Instance(
+    const instance = new alicloud.kvstore.Instance(
       name,
       {
         dbInstanceName: name,
@@ -131,7 +142,7 @@ export class AliyunRedis extends pulumi.ComponentResource {
       dataOptions(this, args),
     );
     const accounts = Object.entries(readers(args.users)).map(([user, isReader]) => {
-      const account = new kvstore.Account(
+      const account = new alicloud.kvstore.Account(
         `${name}-user-${user}`,
         {
           instanceId: instance.id,

@@ -1,13 +1,13 @@
-// By folder: all of the provider's types would cost every program seconds of compiling.
-import * as ec2 from '@pulumi/aws/ec2';
-import * as elasticache from '@pulumi/aws/elasticache';
-import * as vpc from '@pulumi/aws/vpc';
+import type * as ec2 from '@pulumi/aws/ec2';
+import type * as elasticache from '@pulumi/aws/elasticache';
+import type * as vpc from '@pulumi/aws/vpc';
 import * as pulumi from '@pulumi/pulumi';
 
 import { dataOptions, childOptions } from '../common';
 import { accountsOf, checkedNetwork, passwordsOf } from '../managed';
 import { sha256Hex } from '../security/hash';
 import { type ElastiCacheRedisArgs, type ElastiCacheSecondaryArgs, type Shape } from './args';
+import { aws } from './provider';
 
 export const redisPort = 6379;
 
@@ -31,7 +31,7 @@ export function requireSubnets(name: string, ids: readonly string[]): string[] {
 
 export function createSubnetGroup({ parent, name, region, args, network }: Part): elasticache.SubnetGroup {
   const subnetIds = pulumi.output(network.subnetIds).apply((ids) => requireSubnets(name, ids));
-  return new elasticache.SubnetGroup(
+  return new aws.elasticache.SubnetGroup(
     `${name}-subnets`,
     { region, subnetIds, description: `Redis ${name}`, tags: args.tags },
     keptWithData(parent, args),
@@ -44,13 +44,13 @@ export function createSubnetGroup({ parent, name, region, args, network }: Part)
  */
 export function createSecurityGroup({ parent, name, region, args, network }: Part): ec2.SecurityGroup {
   const { clientSecurityGroups = {}, clientCidrs = {} } = network;
-  const group = new ec2.SecurityGroup(
+  const group = new aws.ec2.SecurityGroup(
     `${name}-clients`,
     { region, vpcId: network.vpcId, description: `Clients of Redis ${name}`, tags: args.tags },
     keptWithData(parent, args),
   );
   const allow = (client: string, from: Partial<vpc.SecurityGroupIngressRuleArgs>): void => {
-    new vpc.SecurityGroupIngressRule(
+    new aws.vpc.SecurityGroupIngressRule(
       `${name}-from-${client}`,
       {
         region,
@@ -79,7 +79,7 @@ export function createUserGroup(part: Part, defaultPassword: pulumi.Output<strin
   const { parent, name, region, args, shape } = part;
   const { engine, idPrefix } = shape;
   const create = (user: string, accessString: string, passwords: pulumi.Output<[string, ...string[]]>) =>
-    new elasticache.User(
+    new aws.elasticache.User(
       `${name}-user-${user}`,
       {
         region,
@@ -102,7 +102,7 @@ export function createUserGroup(part: Part, defaultPassword: pulumi.Output<strin
       create(user, accessString(rules), passwordsOf(args.userPasswords, user)),
     ),
   ];
-  return new elasticache.UserGroup(
+  return new aws.elasticache.UserGroup(
     `${name}-users`,
     { region, engine, userGroupId: idPrefix, userIds: users.map(({ userId }) => userId), tags: args.tags },
     keptWithData(parent, args),

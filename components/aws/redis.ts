@@ -1,11 +1,11 @@
-import * as cloudwatch from '@pulumi/aws/cloudwatch';
-import * as elasticache from '@pulumi/aws/elasticache';
+import type * as elasticache from '@pulumi/aws/elasticache';
 import * as pulumi from '@pulumi/pulumi';
 
-import { checkArguments, componentType, dataOptions } from '../common';
+import { checkArguments, checkPackages, componentType, dataOptions } from '../common';
 import { accountsOf, unusedPassword } from '../managed';
 import { createSecurityGroup, createSubnetGroup, createUserGroup, keptWithData, type Part, redisPort } from './access';
 import { type ElastiCacheRedisArgs, issuesOf, parametersOf, shapeOf } from './args';
+import { aws } from './provider';
 
 const nodeTypeDefault = 'cache.r7g.xlarge';
 const unusedPasswordLength = 32;
@@ -32,6 +32,7 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
 
   constructor(name: string, args: ElastiCacheRedisArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('ElastiCacheRedis', name, issuesOf(name, args));
+    checkPackages('ElastiCacheRedis', name, ['@pulumi/aws']);
     super(componentType('ElastiCacheRedis'), name, args, opts);
 
     const shape = shapeOf(name, args);
@@ -39,7 +40,7 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
     const isCluster = shards > 1;
     const part: Part = { parent: this, name, region, args, shape, network: args };
 
-    const parameters = new elasticache.ParameterGroup(
+    const parameters = new aws.elasticache.ParameterGroup(
       `${name}-parameters`,
       {
         region,
@@ -52,7 +53,7 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
     );
     const defaultPassword = unusedPassword(this, `${name}-default-password`, unusedPasswordLength);
     const surroundings = createSurroundings(part, defaultPassword);
-    const primary = new elasticache.ReplicationGroup(
+    const primary = new aws.elasticache.ReplicationGroup(
       name,
       {
         region,
@@ -123,7 +124,7 @@ function createSurroundings(part: Part, defaultPassword: pulumi.Output<string>) 
 /** Slow commands, and what the engine says, to log groups of their own. */
 function createLogs({ parent, name, region, args }: Part) {
   return ['slow-log', 'engine-log'].map((logType) => {
-    const group = new cloudwatch.LogGroup(
+    const group = new aws.cloudwatch.LogGroup(
       `${name}-${logType}`,
       { region, retentionInDays: args.logRetentionDays ?? 30, tags: args.tags },
       keptWithData(parent, args),
@@ -140,7 +141,7 @@ function createSecondaries(
 ): Record<string, pulumi.Output<string>> {
   const secondaries = Object.entries(args.globalSecondaries ?? {});
   if (secondaries.length === 0) return {};
-  const datastore = new elasticache.GlobalReplicationGroup(
+  const datastore = new aws.elasticache.GlobalReplicationGroup(
     `${name}-global`,
     {
       region,
@@ -154,7 +155,7 @@ function createSecondaries(
     secondaries.map(([other, network]) => {
       const part: Part = { parent, name: `${name}-${other}`, region: other, args, shape, network };
       const surroundings = createSurroundings(part, defaultPassword);
-      const copy = new elasticache.ReplicationGroup(
+      const copy = new aws.elasticache.ReplicationGroup(
         part.name,
         {
           region: other,

@@ -1,21 +1,12 @@
-/** What all components share: arguments and how they are refused, labels, placement, what pods may do. */
+/**
+ * What all components share: arguments and how they are refused, labels, options. What has types of Kubernetes' package is imported by its file (`kubernetes`,
+ * `pod`, `placement`): the types that programs see must not need a package that they may not have.
+ */
 export { ArgumentError, checkArguments, dnsLabel, namesList, oneOf, rule, whole } from './arguments';
 export { checksum, checksumAnnotation } from './checksum';
 export { labelsOf, regionLabel, Role, roleLabel, selectorOf } from './labels';
 export { childOptions, dataOptions } from './options';
 export { type Passwords, pickPasswords } from './passwords';
-export { placement, Spread } from './placement';
-export {
-  type Container,
-  containerSecurity,
-  type EnvVar,
-  podIpEnv,
-  podNameEnv,
-  podSecurity,
-  scriptMode,
-  secretMode,
-  sidecarResources,
-  type Volume,
-  type VolumeMount,
-} from './pod';
+export { checkPackages, type OptionalPackage, optionalPackages, PackageError } from './packages';
+export { Spread } from './spread';
 export { componentType } from './type';

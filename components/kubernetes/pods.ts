@@ -1,19 +1,19 @@
 import type * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
+import { roleLabel } from '../common';
 import {
   type Container,
   containerSecurity,
   type EnvVar,
   podIpEnv,
   podNameEnv,
-  roleLabel,
   scriptMode,
   secretMode,
   sidecarResources,
   type Volume,
   type VolumeMount,
-} from '../common';
+} from '../common/pod';
 import { type KubernetesRedisArgs, type Shape, RedisTopology } from './args';
 import { clusterBusPort, paths, redisPort, sentinelPort } from './conf';
 

@@ -1,20 +1,21 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
 import {
   checkArguments,
+  checkPackages,
   checksum,
   checksumAnnotation,
   childOptions,
   componentType,
   dataOptions,
   labelsOf,
-  placement,
-  podSecurity,
   Role,
   roleLabel,
   selectorOf,
 } from '../common';
+import { kubernetes } from '../common/kubernetes';
+import { podSecurity } from '../common/pod';
+import { placement } from '../common/placement';
 import { issuesOf, type KubernetesRedisArgs, RedisTopology, RedisUse, type Shape, shapeOf } from './args';
 import { clusterBusPort, redisPort, renderRedisConf, renderSentinelConf, sentinelPort } from './conf';
 import {
@@ -64,6 +65,7 @@ export class KubernetesRedis extends pulumi.ComponentResource {
 
   constructor(name: string, args: KubernetesRedisArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('KubernetesRedis', name, issuesOf(args));
+    checkPackages('KubernetesRedis', name, ['@pulumi/kubernetes']);
     super(componentType('KubernetesRedis'), name, args, opts);
 
     const shape = shapeOf(args);
@@ -86,7 +88,7 @@ export class KubernetesRedis extends pulumi.ComponentResource {
         renderSentinelConf({ primaryName: region, downAfterMs, failoverTimeoutMs, parallelSyncs, tls: shape.tls }),
       );
     const scripts = readScripts();
-    const config = new k8s.core.v1.ConfigMap(
+    const config = new kubernetes.core.v1.ConfigMap(
       `${name}-config`,
       {
         metadata: metadata('-config'),
@@ -94,7 +96,7 @@ export class KubernetesRedis extends pulumi.ComponentResource {
       },
       childOptions(this),
     );
-    const scriptsMap = new k8s.core.v1.ConfigMap(
+    const scriptsMap = new kubernetes.core.v1.ConfigMap(
       `${name}-scripts`,
       { metadata: metadata('-scripts'), data: scripts },
       childOptions(this),
@@ -149,7 +151,7 @@ export class KubernetesRedis extends pulumi.ComponentResource {
       : undefined;
     const isAutoscaled = shape.podsMax > shape.pods;
     const sum = checksum(redisConf, JSON.stringify(scripts), args.credentialsChecksum ?? '');
-    const statefulSet = new k8s.apps.v1.StatefulSet(
+    const statefulSet = new kubernetes.apps.v1.StatefulSet(
       name,
       {
         metadata: metadata(),
@@ -287,7 +289,7 @@ function createBudget(
   labels: Record<string, string>,
   selector: Record<string, string>,
 ): void {
-  new k8s.policy.v1.PodDisruptionBudget(
+  new kubernetes.policy.v1.PodDisruptionBudget(
     name,
     { metadata: { name, namespace, labels }, spec: { maxUnavailable: 1, selector: { matchLabels: selector } } },
     childOptions(parent),
@@ -302,7 +304,7 @@ function createAutoscaler(
   shape: Shape,
   labels: Record<string, string>,
 ): void {
-  new k8s.autoscaling.v2.HorizontalPodAutoscaler(
+  new kubernetes.autoscaling.v2.HorizontalPodAutoscaler(
     name,
     {
       metadata: { name, namespace: args.namespace, labels },
@@ -350,7 +352,7 @@ function createSentinels(
     selector,
     ports: [{ name: 'tcp-sentinel', port: sentinelPort }],
   });
-  new k8s.apps.v1.StatefulSet(
+  new kubernetes.apps.v1.StatefulSet(
     name,
     {
       metadata: { name, namespace, labels },

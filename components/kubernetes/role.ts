@@ -1,7 +1,7 @@
-import * as k8s from '@pulumi/kubernetes';
 import type * as pulumi from '@pulumi/pulumi';
 
 import { childOptions } from '../common';
+import { kubernetes } from '../common/kubernetes';
 
 /** The right to label these pods and nothing else, by name: a side-car that is taken over reaches no other pod. */
 export function createRoleAccount(
@@ -13,14 +13,18 @@ export function createRoleAccount(
 ): pulumi.Output<string> {
   const options = childOptions(parent);
   const metadata = { name, namespace, labels };
-  const account = new k8s.core.v1.ServiceAccount(name, { metadata, automountServiceAccountToken: false }, options);
+  const account = new kubernetes.core.v1.ServiceAccount(
+    name,
+    { metadata, automountServiceAccountToken: false },
+    options,
+  );
   const pods = Array.from({ length: podsMax }, (_, i) => `${name}-${i}`);
-  const role = new k8s.rbac.v1.Role(
+  const role = new kubernetes.rbac.v1.Role(
     name,
     { metadata, rules: [{ apiGroups: [''], resources: ['pods'], verbs: ['patch'], resourceNames: pods }] },
     options,
   );
-  new k8s.rbac.v1.RoleBinding(
+  new kubernetes.rbac.v1.RoleBinding(
     name,
     {
       metadata,

@@ -1,7 +1,8 @@
-import * as k8s from '@pulumi/kubernetes';
+import type * as k8s from '@pulumi/kubernetes';
 import type * as pulumi from '@pulumi/pulumi';
 
 import { childOptions } from '../common';
+import { kubernetes } from '../common/kubernetes';
 
 interface ServiceOptions {
   readonly name: string;
@@ -14,7 +15,7 @@ interface ServiceOptions {
 
 /** One address that stands for the pods selected. */
 export function createService(parent: pulumi.Resource, o: ServiceOptions): k8s.core.v1.Service {
-  return new k8s.core.v1.Service(
+  return new kubernetes.core.v1.Service(
     o.name,
     { metadata: metadata(o), spec: { selector: o.selector, ports: portsOf(o) } },
     childOptions(parent),
@@ -23,7 +24,7 @@ export function createService(parent: pulumi.Resource, o: ServiceOptions): k8s.c
 
 /** A name for each pod, also before it is ready: nodes have to find each other in order to become so. */
 export function createHeadlessService(parent: pulumi.Resource, o: ServiceOptions): k8s.core.v1.Service {
-  return new k8s.core.v1.Service(
+  return new kubernetes.core.v1.Service(
     o.name,
     {
       metadata: metadata(o),

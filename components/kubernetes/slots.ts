@@ -1,7 +1,9 @@
-import * as k8s from '@pulumi/kubernetes';
+import type * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import { childOptions, containerSecurity, labelsOf, podSecurity, Role, sidecarResources } from '../common';
+import { childOptions, labelsOf, Role } from '../common';
+import { kubernetes } from '../common/kubernetes';
+import { containerSecurity, podSecurity, sidecarResources } from '../common/pod';
 import { redisPort } from './conf';
 import { mountsOf, nodesService, type PodContext, redisImage, script, scriptEnv, volumesOf } from './pods';
 
@@ -13,7 +15,7 @@ export function createSlotsJob(parent: pulumi.Resource, context: PodContext, nod
     { length: shape.pods },
     (_, i) => pulumi.interpolate`${name}-${i}.${zone(nodesService(name))}:${redisPort}`,
   );
-  return new k8s.batch.v1.Job(
+  return new kubernetes.batch.v1.Job(
     `${name}-slots`,
     {
       // A Job runs once: another number of shards or nodes is another Job, and its name says which.

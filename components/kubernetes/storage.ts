@@ -1,7 +1,8 @@
-import * as k8s from '@pulumi/kubernetes';
+import type * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
 import { dataOptions } from '../common';
+import { kubernetes } from '../common/kubernetes';
 import { type KubernetesRedisArgs } from './args';
 
 /**
@@ -15,7 +16,7 @@ export function createStorageClass(
   labels: Record<string, string>,
 ): pulumi.Output<string> {
   const text = (value: pulumi.Input<number>): pulumi.Output<string> => pulumi.output(value).apply(String);
-  const storageClass = new k8s.storage.v1.StorageClass(
+  const storageClass = new kubernetes.storage.v1.StorageClass(
     `${name}-storage`,
     {
       // Of the whole cluster: the namespace keeps the regions of one cluster apart.

@@ -1,18 +1,8 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import {
-  checksum,
-  checksumAnnotation,
-  childOptions,
-  containerSecurity,
-  labelsOf,
-  podSecurity,
-  Role,
-  secretMode,
-  selectorOf,
-  sidecarResources,
-} from '../common';
+import { checksum, checksumAnnotation, childOptions, labelsOf, Role, selectorOf } from '../common';
+import { kubernetes } from '../common/kubernetes';
+import { containerSecurity, podSecurity, secretMode, sidecarResources } from '../common/pod';
 import { exporterPort, images } from '../kubernetes/pods';
 
 interface ExporterOptions {
@@ -44,13 +34,13 @@ export function createExporter(parent: pulumi.Resource, name: string, o: Exporte
   const ca =
     caPem === undefined
       ? undefined
-      : new k8s.core.v1.ConfigMap(name, { metadata, data: { [caKey]: caPem } }, childOptions(parent));
+      : new kubernetes.core.v1.ConfigMap(name, { metadata, data: { [caKey]: caPem } }, childOptions(parent));
   const fromSecret = (env: string, key: string) => ({
     name: env,
     // Where the name is told with the password there is none.
     valueFrom: { secretKeyRef: { name: o.secretName, key, optional: key === 'username' } },
   });
-  new k8s.apps.v1.Deployment(
+  new kubernetes.apps.v1.Deployment(
     name,
     {
       metadata,

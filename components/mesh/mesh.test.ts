@@ -1,3 +1,5 @@
+import * as pulumi from '@pulumi/pulumi';
+
 import {
   ActiveActiveRedis,
   type ActiveActiveRedisArgs,
@@ -5,6 +7,7 @@ import {
   Mesh,
   type MeshRegion,
   PeerTopology,
+  RegionBackend,
   ReplicationMode,
 } from '..';
 import { deploy, leaksOf, valueOf } from '../testing';
@@ -416,4 +419,54 @@ test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
   const made = make(args);
   await expect(made).rejects.toThrow(message);
   await expect(made).rejects.toBeInstanceOf(ArgumentError);
+});
+
+const elasticache = { vpcId: 'vpc', subnetIds: ['a', 'b'], clientCidrs: { apps: '10.0.0.0/16' } };
+const onAws = { backend: RegionBackend.ElastiCache, redisCidrs: ['10.0.0.0/16'] };
+
+test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
+  ['KubernetesRedis', { redis: { sentinels: 2 } }, /^redis\.sentinels: found 2; allowed: a whole number from 3 to 9$/],
+  [
+    'KubernetesRedis of one region',
+    { regions: regions.map((region) => (region.name === 'east' ? { ...region, replicas: 9 } : region)) },
+    /^regions\[1\]\.replicas: found 9; allowed: a whole number from 1 to 5 /,
+  ],
+  [
+    'ElastiCacheRedis',
+    {
+      ...{ acceptWholeKeyMerge: true, agent: { mode: 'async' } },
+      regions: [{ ...regions[0]!, ...onAws, elasticache: { ...elasticache, shards: 2 } }, ...regions.slice(1)],
+    },
+    /^regions\[0\]\.elasticache\.shards: found 2; allowed: 1, /,
+  ],
+  ['SyncAgent', { agent: { mode: 'sometimes' as ReplicationMode } }, /^agent\.mode: found "sometimes"; allowed: /],
+  ['RedisNetworkPolicy', { serviceMesh: 'linkerd' as Mesh }, /^serviceMesh: found "linkerd"; allowed: /],
+  ['RedisMonitoring', { monitoring: { memoryCritical: 2 } }, /^monitoring\.memoryCritical: found 2; allowed: /],
+  ['RedisSecurity', { authorities: [] }, /^authorities: found 0 names; allowed: at least 1$/],
+  [
+    'RedisSecurity and RedisCredentials',
+    { users: { 'A B': ['+@read'] } },
+    /^users\[0\]: found "A B"; allowed: [^\n]*$/,
+  ],
+  [
+    'RegionalTraffic',
+    { serviceMesh: Mesh.Sidecar, traffic: { host: 'redis', drain: ['mars'] } },
+    /^traffic\.drain\[0\]: found "mars"; allowed: a region: west, east, south$/,
+  ],
+])('what %s would refuse the mesh refuses, before anything is registered', async (_, args, issue) => {
+  const registered: string[] = [];
+  const outputs = (type: string, name: string): Record<string, unknown> => {
+    registered.push(`${type} ${name}`);
+    return {};
+  };
+  const error = await deploy(() => new ActiveActiveRedis('redis', { ...base, ...args }), { outputs }).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  await pulumi.runtime.disconnect();
+  expect(error).toBeInstanceOf(ArgumentError);
+  const [first, ...issues] = (error as ArgumentError).message.split('\n');
+  expect(first).toBe("ActiveActiveRedis 'redis' has bad arguments:");
+  expect(issues).toEqual([expect.stringMatching(issue)]);
+  expect(registered).toEqual([]);
 });

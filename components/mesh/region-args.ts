@@ -10,7 +10,7 @@ import {
 } from '../agent';
 import { type AliyunInstanceArgs } from '../aliyun';
 import { type ElastiCacheNodesArgs } from '../aws';
-import { dnsLabel, oneOf, rule } from '../common';
+import { dnsLabel, oneOf, type OptionalPackage, rule } from '../common';
 import { type RedisNodesArgs, RedisTopology } from '../kubernetes';
 import { type MonitoringTuningArgs } from '../monitoring';
 import { type Mesh, type NetworkTuningArgs } from '../network';
@@ -126,6 +126,15 @@ export const agentNameOf = (name: string): string => `${name}-agent`;
 
 /** Whether a backend's Redis gives no replication stream: its agent captures by notifications. */
 export const isManaged = (backend: RegionBackend): boolean => captureOf(backend) === Capture.Notifications;
+
+/** What a region's resources are made with, that not everybody has installed. The agent is a pod, but with `fargate`; Tencent Cloud's needs no package. */
+export function packagesOf({ backend, fargate }: Pick<RedisRegionArgs, 'backend' | 'fargate'>): OptionalPackage[] {
+  return [
+    ...(fargate === undefined ? (['@pulumi/kubernetes'] as const) : []),
+    ...(backend === RegionBackend.ElastiCache ? (['@pulumi/aws'] as const) : []),
+    ...(backend === RegionBackend.Aliyun ? (['@pulumi/alicloud'] as const) : []),
+  ];
+}
 
 /** Those whose arguments stand in a group of their own. */
 const services = [RegionBackend.ElastiCache, RegionBackend.Aliyun, RegionBackend.Tencent] as const;

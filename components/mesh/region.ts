@@ -1,11 +1,11 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import { captureOf, type ConfigIssue, minReplicas, peersOf, SystemUser } from '../../model';
-import { ReplicationMode, SyncAgent, type SyncAgentArgs, topologyOf } from '../agent';
+import { SystemUser } from '../../model';
+import { SyncAgent, type SyncAgentArgs } from '../agent';
 import { addressOf, peerPort } from '../agent/conf';
 import {
   checkArguments,
+  checkPackages,
   checksum,
   childOptions,
   componentType,
@@ -15,14 +15,16 @@ import {
   pickPasswords,
   Role,
 } from '../common';
-import { KubernetesRedis, redisHostsOf, RedisTopology, RedisUse } from '../kubernetes';
+import { kubernetes } from '../common/kubernetes';
+import { KubernetesRedis, redisHostsOf } from '../kubernetes';
 import { RedisMonitoring } from '../monitoring';
 import { RedisNetworkPolicy } from '../network';
 import { RedisCredentials, type RedisCredentialsArgs } from '../security';
 import { createExporter } from './exporter';
-import { createFargateAgent, fargateIssues } from './fargate';
-import { createManagedRedis, managedIssues } from './managed';
-import { agentNameOf, isManaged, namespaceOf, RegionBackend, regionIssues, type RedisRegionArgs } from './region-args';
+import { createFargateAgent } from './fargate';
+import { createManagedRedis } from './managed';
+import { agentPart, monitoringPart, networkPart, redisPart, regionPlanIssues } from './parts';
+import { agentNameOf, isManaged, namespaceOf, packagesOf, RegionBackend, type RedisRegionArgs } from './region-args';
 
 /** What a region says of itself. */
 type Outputs = Pick<RedisRegion, 'host' | 'replicaHost' | 'port' | 'agentHost' | 'namespace' | 'userSecretNames'>;
@@ -63,9 +65,8 @@ export class RedisRegion extends pulumi.ComponentResource {
   public readonly userSecretNames: pulumi.Output<{ [user: string]: string }>;
 
   constructor(name: string, args: RedisRegionArgs, opts?: pulumi.ComponentResourceOptions) {
-    const issues = regionIssues(args);
-    const more = (): ConfigIssue[] => [...managedIssues(name, args), ...fargateIssues(name, args)];
-    checkArguments('RedisRegion', name, issues.length > 0 ? issues : more());
+    checkArguments('RedisRegion', name, regionPlanIssues(name, args));
+    checkPackages('RedisRegion', name, packagesOf(args));
     // Agents tell each other their load balancers' names, both ways, and a component waits for its inputs: they are none.
     super(componentType('RedisRegion'), name, { ...args, peerHosts: undefined }, opts);
 
@@ -101,27 +102,20 @@ export class RedisRegion extends pulumi.ComponentResource {
 
   /** Everything but a provider's Redis in the region's Kubernetes cluster. */
   private createInCluster(name: string, args: RedisRegionArgs): Outputs {
-    const { region, stack, members, topology, hub, monitoring } = args;
+    const { region } = args;
     const managed = isManaged(args.backend ?? RegionBackend.Kubernetes);
     const namespaceName = args.namespace ?? namespaceOf(region);
     const namespace =
       args.createNamespace === false ? pulumi.output(namespaceName) : this.createNamespace(name, namespaceName, args);
     const at: Place = { region, namespace };
-    const graph = { topology, hub };
     const nodes = managed ? this.createManaged(name, args, at) : this.createPods(name, args, at);
     const { credentials } = nodes;
 
     const agent = new SyncAgent(
       agentNameOf(name),
       {
-        ...args.agent,
+        ...agentPart(args),
         ...at,
-        ...graph,
-        stack,
-        members,
-        image: args.agentImage,
-        peerHosts: args.peerHosts,
-        agentHosts: args.agentHosts,
         redisHost: nodes.host,
         redisPort: nodes.port,
         ...nodes.agent,
@@ -135,37 +129,18 @@ export class RedisRegion extends pulumi.ComponentResource {
       new RedisNetworkPolicy(
         name,
         {
+          ...networkPart(args),
           ...at,
-          ...graph,
-          regions: members.map((member) => member.name),
-          ...args.network,
-          peerNamespaces: args.peerNamespaces,
-          peerCidrs: args.peerCidrs,
           peerPorts: Object.fromEntries(
             Object.entries(args.peerHosts).map(([peer, host]) => [peer, pulumi.output(host).apply(portOf)]),
           ),
-          redisCidrs: managed ? args.redisCidrs : undefined,
-          mesh: args.serviceMesh,
         },
         childOptions(this),
       );
-    if (monitoring !== undefined)
+    if (args.monitoring !== undefined)
       new RedisMonitoring(
         `${name}-monitoring`,
-        {
-          ...at,
-          peers: peersOf(
-            region,
-            topologyOf(graph),
-            members.map((member) => member.name),
-          ),
-          managed,
-          isDataStack: args.redis?.use !== RedisUse.Cache,
-          minReplicasToWrite: nodes.minReplicasToWrite,
-          minReplicasMaxLagSeconds: args.redis?.minReplicasMaxLagSeconds,
-          journalBytesMax: args.agent?.journalBytes,
-          ...monitoring,
-        },
+        { ...monitoringPart(args), ...at, minReplicasToWrite: nodes.minReplicasToWrite },
         childOptions(this),
       );
 
@@ -182,13 +157,13 @@ export class RedisRegion extends pulumi.ComponentResource {
         .apply(([services, more]) => [...services, ...more]),
     });
     const nodeSecretName = secretOf(credentials, SystemUser.Node);
-    const minReplicasToWrite = args.redis?.minReplicasToWrite ?? minReplicasOf(args);
+    const part = redisPart(args);
+    const { minReplicasToWrite } = part;
     const redis = new KubernetesRedis(
       name,
       {
-        ...args.redis,
+        ...part,
         ...at,
-        minReplicasToWrite,
         aclSecretName: credentials.aclSecretName,
         nodeSecretName,
         exporterSecretName: secretOf(credentials, SystemUser.Exporter),
@@ -227,7 +202,6 @@ export class RedisRegion extends pulumi.ComponentResource {
         imagePullPolicy: args.agent?.imagePullPolicy,
       });
     const agent: Partial<SyncAgentArgs> = {
-      capture: captureOf(args.backend ?? RegionBackend.Kubernetes),
       redisUsername:
         nameSeparator === undefined ? userNames.apply((names) => names[SystemUser.Agent] ?? SystemUser.Agent) : '',
       redisCaPem: args.redisCaPem,
@@ -261,7 +235,7 @@ export class RedisRegion extends pulumi.ComponentResource {
   /** With the namespace goes what is in it, volumes too: it is kept as the nodes are. */
   private createNamespace(name: string, namespace: string, { region, redis = {} }: RedisRegionArgs) {
     const isPrivileged = redis.kernelTuning === true;
-    const created = new k8s.core.v1.Namespace(
+    const created = new kubernetes.core.v1.Namespace(
       name,
       {
         metadata: {
@@ -283,9 +257,3 @@ const secretOf = ({ userSecretNames }: RedisCredentials, user: string): pulumi.O
 
 /** Of an agent's `host` or `host:port`. */
 const portOf = (host: string): number => addressOf(host, peerPort).port;
-
-/** One replica that there is for sure, and in semi-sync the agent; without Sentinels nobody is promoted, and none is needed. */
-function minReplicasOf({ redis = {}, agent }: RedisRegionArgs): number {
-  const hasSentinel = (redis.topology ?? RedisTopology.PrimaryReplica) === RedisTopology.PrimaryReplica;
-  return minReplicas(1, hasSentinel ? (redis.replicas ?? 1) : 0, agent?.mode ?? ReplicationMode.SemiSync);
-}

@@ -1,8 +1,17 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
 import { alertRules, defaultAlertSettings } from '../../model/alerts';
-import { checkArguments, childOptions, componentType, labelsOf, regionLabel, Role, selectorOf } from '../common';
+import {
+  checkArguments,
+  checkPackages,
+  childOptions,
+  componentType,
+  labelsOf,
+  regionLabel,
+  Role,
+  selectorOf,
+} from '../common';
+import { kubernetes } from '../common/kubernetes';
 import { alertSettings, issuesOf, type RedisMonitoringArgs } from './args';
 import { dashboards } from './dashboards';
 import { renderDashboard } from './panel';
@@ -22,6 +31,7 @@ export class RedisMonitoring extends pulumi.ComponentResource {
 
   constructor(name: string, args: RedisMonitoringArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('RedisMonitoring', name, issuesOf(args));
+    checkPackages('RedisMonitoring', name, ['@pulumi/kubernetes']);
     super(componentType('RedisMonitoring'), name, args, opts);
 
     const { namespace, region } = args;
@@ -30,7 +40,7 @@ export class RedisMonitoring extends pulumi.ComponentResource {
 
     const known = pulumi.output(args);
     const groups = known.apply((all) => alertRules(alertSettings(all)));
-    new k8s.apiextensions.CustomResource(
+    new kubernetes.apiextensions.CustomResource(
       `${name}-alerts`,
       {
         apiVersion,
@@ -49,7 +59,7 @@ export class RedisMonitoring extends pulumi.ComponentResource {
       port: pulumi.Input<string>,
       honorLabels: boolean,
     ): void => {
-      new k8s.apiextensions.CustomResource(
+      new kubernetes.apiextensions.CustomResource(
         `${name}-${suffix}`,
         {
           apiVersion,
@@ -102,7 +112,7 @@ export class RedisMonitoring extends pulumi.ComponentResource {
           if (dashboard === undefined) throw new RangeError(`no dashboard ${suffix}`);
           return `${JSON.stringify(renderDashboard(dashboard), null, 2)}\n`;
         });
-        new k8s.core.v1.ConfigMap(
+        new kubernetes.core.v1.ConfigMap(
           child,
           {
             metadata: { name: child, namespace: args.dashboardNamespace ?? namespace, labels: dashboardLabels },

@@ -1,10 +1,11 @@
-import * as k8s from '@pulumi/kubernetes';
+import type * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
 import { peersOf } from '../../model';
 import { topologyOf } from '../agent/args';
 import { adminPort, peerPort, replicaPort } from '../agent/conf';
-import { checkArguments, childOptions, componentType, labelsOf, Role, selectorOf } from '../common';
+import { checkArguments, checkPackages, childOptions, componentType, labelsOf, Role, selectorOf } from '../common';
+import { kubernetes } from '../common/kubernetes';
 import { clusterBusPort, redisPort, sentinelPort } from '../kubernetes/conf';
 import { exporterPort } from '../kubernetes/pods';
 import { issuesOf, Mesh, type RedisNetworkPolicyArgs } from './args';
@@ -34,6 +35,7 @@ export class RedisNetworkPolicy extends pulumi.ComponentResource {
 
   constructor(name: string, args: RedisNetworkPolicyArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('RedisNetworkPolicy', name, issuesOf(args));
+    checkPackages('RedisNetworkPolicy', name, ['@pulumi/kubernetes']);
     super(componentType('RedisNetworkPolicy'), name, args, opts);
 
     const { region, namespace } = args;
@@ -56,7 +58,7 @@ export class RedisNetworkPolicy extends pulumi.ComponentResource {
 
     const create = (suffix: string, spec: Omit<Spec, 'podSelector'>, matchLabels: Record<string, string>): void => {
       const metadata = { name: `${name}-${suffix}`, namespace, labels: labelsOf(Role.Redis, region) };
-      new k8s.networking.v1.NetworkPolicy(
+      new kubernetes.networking.v1.NetworkPolicy(
         `${name}-${suffix}`,
         { metadata, spec: { podSelector: { matchLabels }, ...spec } },
         childOptions(this),

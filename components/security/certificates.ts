@@ -1,8 +1,8 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 import * as tls from '@pulumi/tls';
 
 import { childOptions } from '../common';
+import { kubernetes } from '../common/kubernetes';
 
 const hoursPerDay = 24;
 const validityDaysDefault = 365;
@@ -85,7 +85,7 @@ export function signByCa(
 export function issueByCa(parent: pulumi.Resource, name: string, issue: Issue): Issued {
   const { caBundlePem = '' } = issue;
   const { certPem, keyPem } = signByCa(parent, name, issue);
-  const secret = new k8s.core.v1.Secret(
+  const secret = new kubernetes.core.v1.Secret(
     name,
     {
       metadata: { name, namespace: issue.namespace, labels: issue.labels },
@@ -101,7 +101,7 @@ export function issueByCa(parent: pulumi.Resource, name: string, issue: Issue): 
 export function issueByCertManager(parent: pulumi.Resource, name: string, issue: Issue): Issued {
   const days = pulumi.output(issue.certificateValidityDays ?? validityDaysDefault);
   const metadata = { name, namespace: issue.namespace, labels: issue.labels };
-  new k8s.apiextensions.CustomResource(
+  new kubernetes.apiextensions.CustomResource(
     name,
     {
       apiVersion: 'cert-manager.io/v1',

@@ -1,4 +1,3 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
 import {
@@ -6,6 +5,7 @@ import {
   agentRules,
   applicationRules,
   clusterNodeRules,
+  type ConfigIssue,
   discoveryRules,
   exporterRules,
   nodeRules,
@@ -16,6 +16,7 @@ import {
 } from '../../model';
 import {
   checkArguments,
+  checkPackages,
   checksum,
   childOptions,
   componentType,
@@ -28,6 +29,7 @@ import {
   Role,
   rule,
 } from '../common';
+import { kubernetes } from '../common/kubernetes';
 import { sha256Hex } from './hash';
 import { agentName, issueByCertManager, issueByCa } from './certificates';
 
@@ -111,17 +113,9 @@ export class RedisCredentials extends pulumi.ComponentResource {
 
   constructor(name: string, args: RedisCredentialsArgs, opts?: pulumi.ComponentResourceOptions) {
     const { region, namespace, users = usersDefault } = args;
-    const issuer = args.issuer ?? CertificateIssuer.Pulumi;
-    const byPulumi = issuer === CertificateIssuer.Pulumi;
-    const needed = byPulumi ? (['caBundlePem', 'caCertPem', 'caPrivateKeyPem'] as const) : (['issuerName'] as const);
-    checkArguments(
-      'RedisCredentials',
-      name,
-      dnsLabel('region', region),
-      namesList('users', Object.keys(users), 0),
-      oneOf('issuer', issuer, CertificateIssuer),
-      ...needed.map((key) => rule(args[key] !== undefined, key, 'nothing', `a value, with issuer ${issuer}`)),
-    );
+    const byPulumi = (args.issuer ?? CertificateIssuer.Pulumi) === CertificateIssuer.Pulumi;
+    checkArguments('RedisCredentials', name, credentialIssues(args));
+    checkPackages('RedisCredentials', name, ['@pulumi/kubernetes']);
     super(componentType('RedisCredentials'), name, args, opts);
 
     const labels = labelsOf(Role.Redis, region);
@@ -136,7 +130,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
       const username = names.apply((known) => known[user] ?? user);
       const password = passwords.apply((all) => pickPasswords(all, user)[0]);
       const { nameSeparator } = args;
-      const secret = new k8s.core.v1.Secret(
+      const secret = new kubernetes.core.v1.Secret(
         `${name}-${user}`,
         {
           metadata: metadata(user),
@@ -160,7 +154,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
     const agent = issue(this, `${name}-agent-tls`, { ...args, ...kinds.agent, labels });
     const createNodes = () => {
       const acls = passwords.apply((all) => aclFiles(all, users, args.cluster === true));
-      const acl = new k8s.core.v1.Secret(
+      const acl = new kubernetes.core.v1.Secret(
         `${name}-acl`,
         { metadata: metadata('acl'), stringData: { 'users.acl': acls.redis, 'sentinel-users.acl': acls.sentinel } },
         childOptions(this),
@@ -193,6 +187,19 @@ export class RedisCredentials extends pulumi.ComponentResource {
       agentChecksum: this.agentChecksum,
     });
   }
+}
+
+/** Everything that is wrong with the plain arguments. */
+export function credentialIssues(args: Omit<RedisCredentialsArgs, 'userPasswords'>): ConfigIssue[] {
+  const issuer = args.issuer ?? CertificateIssuer.Pulumi;
+  const byPulumi = issuer === CertificateIssuer.Pulumi;
+  const needed = byPulumi ? (['caBundlePem', 'caCertPem', 'caPrivateKeyPem'] as const) : (['issuerName'] as const);
+  return [
+    ...dnsLabel('region', args.region),
+    ...namesList('users', Object.keys(args.users ?? usersDefault), 0),
+    ...oneOf('issuer', issuer, CertificateIssuer),
+    ...needed.flatMap((key) => rule(args[key] !== undefined, key, 'nothing', `a value, with issuer ${issuer}`)),
+  ];
 }
 
 /** The ACL files of one region. */

@@ -2,7 +2,7 @@ import * as pulumi from '@pulumi/pulumi';
 import * as random from '@pulumi/random';
 import * as tls from '@pulumi/tls';
 
-import { SystemUser, usersDefault } from '../../model';
+import { type ConfigIssue, SystemUser, usersDefault } from '../../model';
 import { checkArguments, componentType, dataOptions, namesList, rule } from '../common';
 
 /** Nothing that a shell, a URL or redis.conf would read as anything else; 190 bits. */
@@ -53,21 +53,7 @@ export class RedisSecurity extends pulumi.ComponentResource {
     const authorities = args.authorities ?? ['a'];
     const passwords = args.passwords ?? ['a', 'b'];
     const users = args.users ?? Object.keys(usersDefault);
-    checkArguments(
-      'RedisSecurity',
-      name,
-      namesList('authorities', authorities),
-      namesList('passwords', passwords, 2),
-      namesList('users', users, 0),
-      ...users.map((user) =>
-        rule(
-          user !== 'default' && !user.startsWith('meridian'),
-          'users',
-          user,
-          'none of `default` and `meridian…`, which are taken',
-        ),
-      ),
-    );
+    checkArguments('RedisSecurity', name, securityIssues(args));
     super(componentType('RedisSecurity'), name, args, opts);
 
     const made = authorities.map((authority) => {
@@ -125,4 +111,22 @@ export class RedisSecurity extends pulumi.ComponentResource {
       userPasswords: this.userPasswords,
     });
   }
+}
+
+/** Everything that is wrong with the plain arguments. */
+export function securityIssues(args: Pick<RedisSecurityArgs, 'authorities' | 'passwords' | 'users'>): ConfigIssue[] {
+  const { authorities = ['a'], passwords = ['a', 'b'], users = Object.keys(usersDefault) } = args;
+  return [
+    ...namesList('authorities', authorities),
+    ...namesList('passwords', passwords, 2),
+    ...namesList('users', users, 0),
+    ...users.flatMap((user) =>
+      rule(
+        user !== 'default' && !user.startsWith('meridian'),
+        'users',
+        user,
+        'none of `default` and `meridian…`, which are taken',
+      ),
+    ),
+  ];
 }

@@ -1,7 +1,7 @@
-import * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import { checkArguments, childOptions, componentType, labelsOf, regionLabel, Role } from '../common';
+import { checkArguments, checkPackages, childOptions, componentType, labelsOf, regionLabel, Role } from '../common';
+import { kubernetes } from '../common/kubernetes';
 import { issuesOf, type RegionalTrafficArgs } from './args';
 import { localitySetting, routingOf } from './rules';
 
@@ -23,6 +23,7 @@ export class RegionalTraffic extends pulumi.ComponentResource {
 
   constructor(name: string, args: RegionalTrafficArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('RegionalTraffic', name, issuesOf(args));
+    checkPackages('RegionalTraffic', name, ['@pulumi/kubernetes']);
     super(componentType('RegionalTraffic'), name, args, opts);
 
     const { namespace, host, region } = args;
@@ -37,7 +38,7 @@ export class RegionalTraffic extends pulumi.ComponentResource {
     const isReachable = (other: string): boolean => routing.by !== 'failover' || !(args.drain ?? []).includes(other);
     const ownNetwork = args.regions.find((one) => one.name === region)?.network;
 
-    new k8s.apiextensions.CustomResource(
+    new kubernetes.apiextensions.CustomResource(
       `${name}-entry`,
       {
         apiVersion,
@@ -74,7 +75,7 @@ export class RegionalTraffic extends pulumi.ComponentResource {
     const connectionAge = pulumi
       .output(args.maxConnectionSeconds ?? 3600)
       .apply((age) => (age === 0 ? undefined : `${age}s`));
-    new k8s.apiextensions.CustomResource(
+    new kubernetes.apiextensions.CustomResource(
       `${name}-rule`,
       {
         apiVersion,
@@ -122,7 +123,7 @@ export class RegionalTraffic extends pulumi.ComponentResource {
       port: { number: port },
       ...(subset === undefined ? {} : { subset }),
     });
-    new k8s.apiextensions.CustomResource(
+    new kubernetes.apiextensions.CustomResource(
       `${name}-route`,
       {
         apiVersion,
