@@ -7,6 +7,7 @@
 import { Batch, type BatchItem, type GuardedItem } from '../merge/batch';
 import { findCommand } from '../merge/commands';
 import type { KeyState } from '../merge/key-state';
+import { postponePassed } from '../merge/late-ttl';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
 import { CURSOR_KEY } from '../stream/keys';
 
@@ -183,7 +184,10 @@ export class Applier {
     block.command(['MULTI']);
     look?.before(block);
     const first = block.commands - 1;
-    for (const item of items) block.raw(item.bytes, 0, item.bytes.length, item.kind === 'plain' ? item.commands : 1);
+    for (const item of items) {
+      const bytes = postponePassed(item.bytes, Date.now());
+      block.raw(bytes, 0, bytes.length, item.kind === 'plain' ? item.commands : 1);
+    }
     const end = block.commands - 1;
     look?.behind(block);
     const last = block.commands - 1;

@@ -37,6 +37,8 @@ export interface Touch {
   isInexact: boolean;
   /** The time to live was changed, by itself. */
   ttl: boolean;
+  /** A SET kept it. */
+  keepTtl: boolean;
   opaque: boolean;
 }
 
@@ -47,6 +49,7 @@ function newTouch(): Touch {
     onlyIncrements: true,
     isInexact: false,
     ttl: false,
+    keepTtl: false,
     opaque: false,
   };
 }
@@ -125,6 +128,7 @@ function noteTouch(touch: Touch, effect: Effect): void {
     return;
   }
   touch.onlyIncrements = false;
+  if (effect.kind === 'set' && effect.keepTtl) touch.keepTtl = true;
   if (effect.kind === 'opaque') touch.opaque = true;
   else if (effect.kind === 'put' || effect.kind === 'remove') effect.names.forEach((n) => touch.elements?.add(n));
   else if (effect.kind === 'increment') {
@@ -161,7 +165,8 @@ export function writeDifference(
   if (touch !== undefined && (touch.opaque || touch.elements === null)) {
     // Their operation replaces the whole key here too, unless it depends on what the key held, or a client has written it and
     // that operation loses to others: then the donor's state decides.
-    return !touch.opaque && isExplained(candidate);
+    const isKept = touch.keepTtl && (first?.expireAtMs ?? null) !== theirs.expireAtMs;
+    return !touch.opaque && !isKept && isExplained(candidate);
   }
   if (first === undefined) {
     if (mode !== 'exact') return dump === null;

@@ -483,8 +483,9 @@ export class Session {
 
   /** A region's heartbeat, after its records up to there were offered. */
   beat(beat: Beat): void {
-    // They come again when this region knows what they speak of.
-    if (this.joining || this.replay !== null) return;
+    // They come again when this region knows what they speak of: until then their records may wait in the journal, unseen by
+    // the inbox, and what they say would let operations go that these records have not seen.
+    if (this.joining || !this.rebuilt || this.replay !== null) return;
     this.beats.push({ beat, after: this.inbox.endOf(beat.origin) });
     this.takeBeats();
   }

@@ -6,6 +6,7 @@ import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { ELSEWHERE, MergeCore } from '../../agent/merge/core';
 import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/key-state';
+import { postponePassed } from '../../agent/merge/late-ttl';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
 import { positionAfter } from '../../agent/stream/position';
@@ -642,7 +643,8 @@ export class SimAgent {
         }
       }
       const commands: Argv[] = [];
-      for (const item of items) commands.push(...parseCommands(item.bytes).map(({ argv }) => argv));
+      for (const item of items)
+        commands.push(...parseCommands(postponePassed(item.bytes, this.host.now())).map(({ argv }) => argv));
       const text = formatMarker({ block, stamp: this.maxStamp, vector: this.vector });
       const send = (): ReturnType<Redis['exec']> =>
         redis.exec(watched, 0, [...commands, ['SELECT', '0'], ['SET', CURSOR_KEY, text]]);

@@ -152,7 +152,11 @@ function valueOf(parts: readonly Part[]): RuleValue {
   for (const name of names) values.set(name, elementOf(live.filter((p) => p.type === type && p.name === name)));
   const expireAt = ttlOf(parts, live, type);
   const ttlByRedis = parts.some(
-    (part) => part.kind === 'remove' || (part.kind === 'put' && part.whole && part.keepTtl),
+    (part) =>
+      part.kind === 'remove' ||
+      (part.kind === 'put' && part.whole && part.keepTtl) ||
+      // Expired in the middle of an agent's block, which may have written the key anew.
+      (part.kind === 'delete' && !Number.isInteger(part.op.position)),
   );
   switch (type) {
     case 'string':
