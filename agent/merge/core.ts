@@ -299,7 +299,7 @@ export class MergeCore {
   /** Commands that bring a raced key to the rule's value. */
   correct(states: Iterable<KeyState>, batch: Batch): void {
     for (const state of states) {
-      if (state.unsettled) continue;
+      if (state.unsettled && !state.isKnown) continue;
       const before = batch.writer.commands;
       // Kept until the correction is in Redis: a client's write may make it be built once more.
       const { raced } = state;
@@ -482,8 +482,9 @@ export class MergeCore {
     const quiet = state.isQuietFor(op);
     if (!quiet) this.count(effect);
     const out = batch.select(state.db);
-    if (state.unsettled || state.hasOpaqueUnseenBy(op)) {
-      // The settler's state will say what holds; until then the operation is at least not missing.
+    if (state.hasOpaqueUnseenBy(op) || (state.unsettled && !state.isKnown)) {
+      // The settler's state will say what holds; until then the operation is at least not missing. (A key whose state somebody
+      // only asked for is merged as ever: it is what that state will say.)
       this.insert(state, effect, op);
       this.unsettle(state, null);
       writeEffect(out, effect);

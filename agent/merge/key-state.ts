@@ -364,7 +364,12 @@ export class KeyState {
 
   /** Whether the window knows what was done to the key element by element. */
   get isByElement(): boolean {
-    return this.opaques.length === 0 && !this.unsettled;
+    return this.isKnown && !this.unsettled;
+  }
+
+  /** Whether nothing is known of it but operations on elements and on the whole key. */
+  get isKnown(): boolean {
+    return this.opaques.length === 0;
   }
 
   /** Whether by the rule there is no such key, whatever Redis has. */
