@@ -37,9 +37,13 @@ function evidence({ strings = {}, sets = {}, surplus = {} }: Held): TailEvidence
 }
 
 /** Index of the last record that is held; −1: none is; null: all are. */
-function lastHeld(records: OpRecord[], held: Held, o: { cursor?: number; heartbeatMs?: number } = {}): number | null {
+function lastHeld(
+  records: OpRecord[],
+  held: Held,
+  o: { cursor?: number; heartbeatMs?: number; least?: number } = {},
+): number | null {
   const cursor = new Map([['us:other', o.cursor ?? 0]]);
-  const kept = keptUntil(records, 'eu', cursor, o.heartbeatMs ?? 1000, evidence(held));
+  const kept = keptUntil(records, 'eu', cursor, o.heartbeatMs ?? 1000, evidence(held), o.least ?? 1e-6);
   return kept === null ? null : records.findIndex(({ end }) => end === kept);
 }
 
@@ -53,6 +57,12 @@ test('the end was lost, as the data shows', () => {
   expect(lastHeld(sets, { strings: { a: '1', b: '1' } })).toBe(1);
   expect(lastHeld(sets, { strings: { a: '1' } })).toBe(0);
   expect(lastHeld(sets, {})).toBe(-1);
+});
+
+test('a few that are missing may have been removed since', () => {
+  const five = history(...['a', 'b', 'c', 'd', 'e'].map((key) => ({ args: ['SET', key, '1'] })));
+  expect(lastHeld(five, { strings: { a: '1', b: '1' } }, { least: 4 })).toBeNull();
+  expect(lastHeld(five, { strings: { a: '1' } }, { least: 4 })).toBe(0);
 });
 
 test('what clients changed since does not hide what came behind it', () => {

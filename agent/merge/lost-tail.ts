@@ -45,6 +45,7 @@ interface Doubtful {
  * @param records the history's, in order
  * @param cursor vector of the cursor in the snapshot
  * @param heartbeatMs of the heartbeat in the snapshot
+ * @param leastMissing see LEAST_MISSING
  * @returns the position up to which the snapshot holds the history; null for all of it
  */
 export function keptUntil(
@@ -53,6 +54,7 @@ export function keptUntil(
   cursor: Vector,
   heartbeatMs: number,
   evidence: TailEvidence,
+  leastMissing = LEAST_MISSING,
 ): number | null {
   const doubtful: Doubtful[] = [];
   let lostFrom: number | null = null;
@@ -89,7 +91,7 @@ export function keptUntil(
     if (isSure) kept = record.end;
     before = record;
   }
-  const end = lastKept(doubtful, earlierValues(records, doubtful), evidence);
+  const end = lastKept(doubtful, earlierValues(records, doubtful), evidence, leastMissing);
   if (lostFrom === null && end === doubtful.length) return null;
   return end === 0 ? (kept ?? lostFrom) : doubtful[end - 1]!.position;
 }
@@ -99,6 +101,7 @@ function lastKept(
   doubtful: readonly Doubtful[],
   earlier: ReadonlyMap<string, Buffer | null>,
   evidence: TailEvidence,
+  leastMissing: number,
 ): number {
   const verdicts = verdictsOf(doubtful, earlier, evidence);
   const fits = counterFits(doubtful, evidence);
@@ -114,8 +117,15 @@ function lastKept(
     most = score;
     best = kept;
   }
-  return best;
+  const all = sum + fits[doubtful.length]! * COUNTERS_WEIGHT;
+  return most - all < leastMissing ? doubtful.length : best;
 }
+
+/**
+ * So many effects have to be missing, net, for a loss to be believed that neither the cursor nor the heartbeat shows: clients may have removed
+ * a few since, of what was written last.
+ */
+const LEAST_MISSING = 4;
 
 /** Counters decide where nothing else does. */
 const COUNTERS_WEIGHT = 1e-6;

@@ -51,6 +51,9 @@ export interface Sources {
   nowMs: number;
 }
 
+/** Schedules have few operations: one that is missing counts. */
+const FEW = 1e-6;
+
 /** As agent/session/difference.ts has it. */
 export class Comparison {
   private readonly candidates = new Map<string, Candidate>();
@@ -75,7 +78,7 @@ export class Comparison {
       if (expireAt === null || expireAt > o.nowMs + 2000) this.candidates.set(`${db}:${key}`, { db, key, parts: [] });
     }
     const history = o.records.filter(({ origin }) => origin === before);
-    this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, this.evidence());
+    this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, this.evidence(), FEW);
     if (this.keptUntil !== null)
       for (const record of history) if (record.end > this.keptUntil) this.touched.note(record, this.keptUntil);
   }
