@@ -184,8 +184,9 @@ export class Applier {
     block.command(['MULTI']);
     look?.before(block);
     const first = block.commands - 1;
+    const now = Date.now();
     for (const item of items) {
-      const bytes = postponePassed(item.bytes, Date.now());
+      const bytes = postponePassed(item.bytes, now);
       block.raw(bytes, 0, bytes.length, item.kind === 'plain' ? item.commands : 1);
     }
     const end = block.commands - 1;

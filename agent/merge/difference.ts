@@ -5,7 +5,7 @@
  */
 import { type DecodedDump, type HashItem, type RdbKey, type RdbValue, toCommands, type ZsetItem } from '../capture/rdb';
 import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
-import { CommandScanner, type CommandWriter } from '../resp';
+import { CommandScanner, CommandWriter } from '../resp';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
 import { argText, decodeEffects, type Effect, parseInteger } from './effects';
 
@@ -144,14 +144,50 @@ function noteTouch(touch: Touch, effect: Effect): void {
  */
 export type Mode = 'exact' | 'unexplained';
 
+/** Commands on keys of one database that make one operation. */
+export interface Difference {
+  db: number;
+  payload: Buffer;
+}
+
+const COMMANDS_PER_OPERATION = 256;
+
+/** The differences of several keys. `unsettled`: those that only the donor's state can settle. */
+export function writeDifferences(
+  candidates: readonly Candidate[],
+  /** Of each of them. */
+  theirs: readonly TheirValue[],
+  touches: Touches,
+  mode: Mode,
+  /** Whether the operations known here make of a key what it is. */
+  isExplained: (candidate: Candidate) => boolean,
+  isByKey: boolean,
+): { operations: Difference[]; unsettled: { db: number; key: string }[] } {
+  const operations: Difference[] = [];
+  const unsettled: { db: number; key: string }[] = [];
+  const byDb = new Map<number, CommandWriter>();
+  const flush = (db: number, writer: CommandWriter): void => {
+    if (writer.commands > 0) operations.push({ db, payload: writer.take() });
+  };
+  candidates.forEach((candidate, i) => {
+    const { db, key } = candidate;
+    let writer = byDb.get(db);
+    if (writer === undefined) byDb.set(db, (writer = new CommandWriter(4096)));
+    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, isExplained, isByKey))
+      unsettled.push({ db, key });
+    if (writer.commands >= COMMANDS_PER_OPERATION) flush(db, writer);
+  });
+  for (const [db, writer] of byDb) flush(db, writer);
+  return { operations, unsettled };
+}
+
 /** @returns false when only the donor's state can settle the key */
-export function writeDifference(
+function writeDifference(
   writer: CommandWriter,
   candidate: Candidate,
   theirs: TheirValue,
   touch: Touch | undefined,
   mode: Mode,
-  /** Whether the operations known here make of the key what it is. */
   isExplained: (candidate: Candidate) => boolean,
   isByKey: boolean,
 ): boolean {
@@ -206,12 +242,9 @@ export function writeDifference(
     }
     case 'hash':
     case 'set':
-    case 'zset': {
-      const mine = elementsOf(candidate.parts);
-      const their = elementsOf([dump]);
-      writeElements(writer, key, first.type, mine, their, touch);
+    case 'zset':
+      writeElements(writer, key, first.type, elementsOf(candidate.parts), elementsOf([dump]), touch);
       break;
-    }
     default:
       if (touch !== undefined) return false;
       replace(writer, candidate);
@@ -308,17 +341,14 @@ function replace(writer: CommandWriter, candidate: Candidate): void {
 /** Fields, members or the string itself (named ''), as bytes; a set's are empty. */
 export function elementsOf(parts: readonly { type: RdbKey['type']; value: RdbValue }[]): Map<string, Buffer> {
   const elements = new Map<string, Buffer>();
-  for (const { type, value } of parts) addElements(elements, type, value);
+  for (const { type, value } of parts)
+    if (type === 'string') elements.set('', value as Buffer);
+    else if (type === 'hash')
+      for (const [field, content] of value as HashItem[]) elements.set(field.toString('latin1'), content);
+    else if (type === 'zset')
+      for (const [member, score] of value as ZsetItem[]) elements.set(member.toString('latin1'), Buffer.from(score));
+    else if (type === 'set') for (const member of value as Buffer[]) elements.set(member.toString('latin1'), NOTHING);
   return elements;
-}
-
-function addElements(into: Map<string, Buffer>, type: RdbKey['type'], value: RdbValue): void {
-  if (type === 'string') into.set('', value as Buffer);
-  else if (type === 'hash')
-    for (const [field, content] of value as HashItem[]) into.set(field.toString('latin1'), content);
-  else if (type === 'zset')
-    for (const [member, score] of value as ZsetItem[]) into.set(member.toString('latin1'), Buffer.from(score));
-  else if (type === 'set') for (const member of value as Buffer[]) into.set(member.toString('latin1'), NOTHING);
 }
 
 const NOTHING = Buffer.alloc(0);

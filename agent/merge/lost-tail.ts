@@ -9,9 +9,9 @@
  */
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
-import { eachEffect } from './difference';
-import type { Effect } from './effects';
-import { Type } from './key-state';
+import { type Candidate, eachEffect, elementsOf, nameOf, type TheirValue, type Touches } from './difference';
+import { type Effect, parseInteger } from './effects';
+import { Type, TYPE_NAMES } from './key-state';
 
 /** What a snapshot holds. */
 export interface TailEvidence {
@@ -26,10 +26,44 @@ export interface TailEvidence {
   surplus(db: number, key: string, name: string): bigint | null;
 }
 
-/** What an effect makes of an element, or of a whole key (no element): bytes, or nothing. */
+/** What the keys that differ show; all others are whole. `theirs`: of each of them. */
+export function evidenceOf(
+  candidates: readonly Candidate[],
+  theirs: readonly TheirValue[],
+  touches: Touches,
+): TailEvidence {
+  const places = new Map(candidates.map(({ db, key }, i) => [nameOf(db, key), i] as const));
+  const place = (db: number, key: string): number | undefined => places.get(nameOf(db, key));
+  const read = new Map<number, ReadonlyMap<string, Buffer>>();
+  const mine = (i: number): ReadonlyMap<string, Buffer> => {
+    let elements = read.get(i);
+    if (elements === undefined) read.set(i, (elements = elementsOf(candidates[i]!.parts)));
+    return elements;
+  };
+  const number = (value: Buffer | undefined): bigint | null => parseInteger(value?.toString('latin1') ?? '0');
+  return {
+    isWhole: (db, key) => place(db, key) === undefined,
+    exists: (db, key) => candidates[place(db, key)!]!.parts.length > 0,
+    value: (db, key, type, name) => {
+      const i = place(db, key)!;
+      return candidates[i]!.parts[0]?.type === TYPE_NAMES[type] ? (mine(i).get(name) ?? null) : null;
+    },
+    surplus: (db, key, name) => {
+      const i = place(db, key);
+      if (i === undefined) return 0n;
+      const { dump } = theirs[i]!;
+      const own = number(mine(i).get(name));
+      const their = number(dump === null ? undefined : elementsOf([dump]).get(name));
+      if (own === null || their === null) return null;
+      return own - (their - (touches.of(db, key)?.increments.get(name) ?? 0n));
+    },
+  };
+}
+
+/** What an effect makes of an element, or of a whole key: bytes, or nothing. */
 interface Mark {
-  key: string;
   db: number;
+  key: string;
   /** Null: the whole key. */
   element: { type: Type; name: string } | null;
   value: Buffer | null;
@@ -142,16 +176,21 @@ function verdictsOf(
   const before = new Map(earlier);
   /** The last effect on an element, and what was before it. */
   const last = new Map<string, { index: number; mark: Mark; before: Buffer | null | undefined } | null>();
+  /** Those of a key's elements, by its name. */
+  const idsOf = new Map<string, Set<string>>();
   doubtful.forEach(({ db, effect }, index) => {
     for (const mark of marksOf(db, effect)) {
-      if (mark.element === null) {
-        const prefix = `${idOf(mark)} `;
-        for (const id of last.keys()) if (id.startsWith(prefix)) last.set(id, null);
-      }
-      const known = last.get(idOf(mark));
+      const id = idOf(mark);
+      if (mark.element === null) for (const known of idsOf.get(id) ?? []) last.set(known, null);
+      const known = last.get(id);
       const isSameOperation = known && doubtful[known.index]!.position === doubtful[index]!.position;
-      last.set(idOf(mark), { index, mark, before: isSameOperation ? known.before : before.get(idOf(mark)) });
-      before.set(idOf(mark), mark.value);
+      last.set(id, { index, mark, before: isSameOperation ? known.before : before.get(id) });
+      before.set(id, mark.value);
+      if (mark.element === null) continue;
+      const name = nameOf(db, mark.key);
+      const ids = idsOf.get(name);
+      if (ids === undefined) idsOf.set(name, new Set([id]));
+      else ids.add(id);
     }
     // What it makes does not show, and neither does what was before.
     for (const id of hiddenBy(db, effect)) last.set(id, null);
@@ -181,8 +220,12 @@ function isSame(a: Buffer | null, b: Buffer | null): boolean {
   return a === null || b === null ? a === b : a.equals(b);
 }
 
-function idOf({ db, key, element }: Mark): string {
-  return element === null ? `${db}:${key}` : `${db}:${key} ${element.type}${element.name}`;
+function idOf({ db, key, element }: Omit<Mark, 'value'>): string {
+  return element === null ? nameOf(db, key) : elementId(db, key, element.type, element.name);
+}
+
+function elementId(db: number, key: string, type: Type, name: string): string {
+  return `${nameOf(db, key)} ${type}${name}`;
 }
 
 function marksOf(db: number, effect: Effect): Mark[] {
@@ -205,15 +248,15 @@ function marksOf(db: number, effect: Effect): Mark[] {
 function hiddenBy(db: number, effect: Effect): string[] {
   switch (effect.kind) {
     case 'increment':
-      return [`${db}:${effect.key} ${effect.type}${effect.name}`, `${db}:${effect.key}`];
+      return [elementId(db, effect.key, effect.type, effect.name), nameOf(db, effect.key)];
     case 'expire':
-      return [`${db}:${effect.key}`, `${db}:${effect.key} ${Type.string}`];
+      return [nameOf(db, effect.key), elementId(db, effect.key, Type.string, '')];
     case 'set':
     case 'put':
     case 'remove':
-      return [`${db}:${effect.key}`];
+      return [nameOf(db, effect.key)];
     case 'opaque':
-      return effect.keys.flatMap((key) => [`${db}:${key}`, `${db}:${key} ${Type.string}`]);
+      return effect.keys.flatMap((key) => [nameOf(db, key), elementId(db, key, Type.string, '')]);
     default:
       return [];
   }
@@ -229,7 +272,7 @@ function earlierValues(records: readonly OpRecord[], doubtful: readonly Doubtful
     eachEffect(record, -1, (db, effect, position) => {
       if (position >= first) return;
       for (const mark of marksOf(db, effect)) if (wanted.has(idOf(mark))) values.set(idOf(mark), mark.value);
-      if (effect.kind === 'increment') values.delete(`${db}:${effect.key} ${effect.type}${effect.name}`);
+      if (effect.kind === 'increment') values.delete(elementId(db, effect.key, effect.type, effect.name));
     });
   }
   return values;

@@ -13,26 +13,29 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeDump, type RdbEntry, type RdbKey } from '../capture';
-import { type Candidate, elementsOf, nameOf, type TheirValue, Touches, writeDifference } from '../merge/difference';
-import { parseInteger } from '../merge/effects';
-import { TYPE_NAMES } from '../merge/key-state';
-import { keptUntil, type TailEvidence } from '../merge/lost-tail';
-import { decodeRecord, type OpRecord, type OriginId, regionOf, type Vector } from '../record';
-import { CommandWriter } from '../resp';
+import {
+  type Candidate,
+  type Difference,
+  nameOf,
+  type TheirValue,
+  Touches,
+  writeDifferences,
+} from '../merge/difference';
+import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
+import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { HEARTBEAT_KEY } from '../stream/keys';
 import { raise } from '../vector';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
 import { Digester, DigestTable } from './digest';
 import { DIGEST_MARK, type DigestsEnd, type DigestsRequest, isOwnKey, type KeyName, type ValuesAnswer } from './donor';
+import { recordsUpTo } from './records';
 
 export interface DifferenceOptions {
   context: AgentContext;
   snapshot: AsyncIterable<RdbEntry[]>;
   /** What the snapshot holds of each origin. */
   held: Vector;
-  /** Of the cursor in this Redis. */
-  cursor: Vector;
   /** The history of before, of which this Redis may have lost the end; null: it can't have. */
   before: OriginId | null;
   /** Before the snapshot was made, by the clock of this Redis. */
@@ -51,12 +54,6 @@ export interface MeshAnswer {
   established: boolean;
   /** It waits for data itself, and so does everybody whom it can reach. */
   hopeless: boolean;
-}
-
-/** Commands on keys of one database that make one operation. */
-export interface Difference {
-  db: number;
-  payload: Buffer;
 }
 
 export interface Differences {
@@ -80,7 +77,6 @@ export interface Comparison {
 }
 
 const VALUES_PER_REQUEST = 100;
-const COMMANDS_PER_OPERATION = 256;
 /** Of the history of before, what is looked at to find how much of it Redis has lost: it is seconds, not all of it. */
 const TAIL_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -137,27 +133,14 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     stamp,
     keptUntil: kept,
     differences: (isExplained) => {
-      const result: Differences = { operations: [], unsettled: [], donor, explained: unexplained };
-      const byDb = new Map<number, CommandWriter>();
-      const flush = (db: number, writer: CommandWriter): void => {
-        if (writer.commands > 0) result.operations.push({ db, payload: writer.take() });
-      };
-      candidates.forEach((candidate, i) => {
-        let writer = byDb.get(candidate.db);
-        if (writer === undefined) byDb.set(candidate.db, (writer = new CommandWriter(4096)));
-        const done = touched.of(candidate.db, candidate.key);
-        const mode = unexplained ? 'unexplained' : 'exact';
-        if (!writeDifference(writer, candidate, values[i]!, done, mode, isExplained, o.isByKey))
-          result.unsettled.push({ db: candidate.db, key: candidate.key });
-        if (writer.commands >= COMMANDS_PER_OPERATION) flush(candidate.db, writer);
-      });
-      for (const [db, writer] of byDb) flush(db, writer);
-      const { operations, unsettled } = result;
+      const mode = unexplained ? 'unexplained' : 'exact';
+      const found = writeDifferences(candidates, values, touched, mode, isExplained, o.isByKey);
+      const { operations, unsettled } = found;
       log.info(
         { donor, candidates: candidates.length, operations: operations.length, unsettled: unsettled.length },
         'full sync compared with the mesh',
       );
-      return result;
+      return { ...found, donor, explained: unexplained };
     },
   };
 }
@@ -212,37 +195,8 @@ async function keptOf(
   const end = vector.get(before) ?? -1;
   await whenJournalled(o, before, end);
   const records: OpRecord[] = [];
-  for await (const record of recordsOf(context, before, end - TAIL_BYTES_MAX, end)) records.push(record);
-  return keptUntil(records, context.config.region, o.cursor, heartbeatMs, evidence);
-}
-
-function evidenceOf(candidates: readonly Candidate[], values: readonly TheirValue[], touched: Touches): TailEvidence {
-  const places = new Map(candidates.map(({ db, key }, i) => [nameOf(db, key), i] as const));
-  const read = new Map<number, ReadonlyMap<string, Buffer>>();
-  const mine = (i: number): ReadonlyMap<string, Buffer> => {
-    let elements = read.get(i);
-    if (elements === undefined) read.set(i, (elements = elementsOf(candidates[i]!.parts)));
-    return elements;
-  };
-  const place = (db: number, key: string): number | undefined => places.get(nameOf(db, key));
-  return {
-    isWhole: (db, key) => place(db, key) === undefined,
-    exists: (db, key) => candidates[place(db, key)!]!.parts.length > 0,
-    value: (db, key, type, name) => {
-      const i = place(db, key)!;
-      return candidates[i]!.parts[0]?.type === TYPE_NAMES[type] ? (mine(i).get(name) ?? null) : null;
-    },
-    surplus: (db, key, name) => {
-      const i = place(db, key);
-      if (i === undefined) return 0n;
-      const { dump } = values[i]!;
-      const number = (value: Buffer | undefined): bigint | null => parseInteger(value?.toString('latin1') ?? '0');
-      const own = number(mine(i).get(name));
-      const their = number(dump === null ? undefined : elementsOf([dump]).get(name));
-      if (own === null || their === null) return null;
-      return own - (their - (touched.of(db, key)?.increments.get(name) ?? 0n));
-    },
-  };
+  for await (const record of recordsUpTo(context.journal, before, end - TAIL_BYTES_MAX, end)) records.push(record);
+  return keptUntil(records, context.config.region, o.held, heartbeatMs, evidence);
 }
 
 /** How long nobody is found before it is asked whether anybody can be. */
@@ -377,7 +331,7 @@ async function noteOf(
 ): Promise<void> {
   if (from >= to) return;
   await whenJournalled(o, origin, to);
-  for await (const record of recordsOf(o.context, origin, from, to)) touches.note(record, from);
+  for await (const record of recordsUpTo(o.context.journal, origin, from, to)) touches.note(record, from);
 }
 
 /** What the donor has comes by the links, as always. */
@@ -388,27 +342,5 @@ async function whenJournalled(o: DifferenceOptions, origin: OriginId, to: number
     if (waited % 1000 === 500)
       log.warn({ origin, have: journal.durableEnd(origin), to }, 'waiting for records that the donor has');
     await sleep(10);
-  }
-}
-
-async function* recordsOf(
-  { journal }: AgentContext,
-  origin: OriginId,
-  from: number,
-  to: number,
-): AsyncGenerator<OpRecord> {
-  const reader = journal.reader(origin, Math.max(from, journal.firstStart(origin) ?? from));
-  try {
-    for (let at = from; at < to;) {
-      const records = await reader.read(1024 * 1024);
-      if (records.length === 0) break;
-      for (const bytes of records) {
-        const record = decodeRecord(bytes, { verify: false });
-        at = record.end;
-        yield record;
-      }
-    }
-  } finally {
-    reader.close();
   }
 }

@@ -265,7 +265,8 @@ export class Opening {
     session.following = true;
 
     for (const [origin, position] of held) if (!isPrivate(origin)) vector.set(origin, position);
-    if (meta !== null) raise(vector, parseVector(meta.past ?? '') ?? new Map());
+    const past = parseVector(meta?.past ?? '') ?? new Map<OriginId, number>();
+    raise(vector, past);
     if (meta !== null && continues === null && journal.appendedEnd(meta.origin) !== undefined) {
       // The old history is complete in this Redis, but for what a failover lost: that comes back as others' operations do.
       vector.set(
@@ -290,7 +291,7 @@ export class Opening {
       if (known !== undefined && known < state.offset) journal.skipTo(state.origin, (state.end = state.offset));
       else if (known !== undefined) state.end = known;
     }
-    session.awaited = state.origin;
+    session.nextOrigin = state.origin;
     const comparison = isFull ? await this.compare(state) : null;
     const replay = await this.rebuild(state.origin);
     for (const [db, key] of meta?.awaited ?? []) session.core.demandState(db, key, ELSEWHERE);
@@ -304,7 +305,7 @@ export class Opening {
       session.past = new Map([...others].filter(([origin]) => regionOf(origin) === session.region));
       if (journal.appendedEnd(state.origin) === undefined) this.appendBirth(state);
       if (comparison !== null) await this.tellDifferences(comparison, state);
-    } else session.past = parseVector(meta?.past ?? '') ?? new Map();
+    } else session.past = past;
     await this.read(state);
     if (session.backlog === null) return;
 
@@ -336,7 +337,6 @@ export class Opening {
       stamp: Math.max(stamp, this.meta?.stamp ?? 0, maxStamp + 1),
       seen: new Map(vector),
       db: 0,
-      heartbeatMs: this.meta?.heartbeatMs ?? 0,
     };
   }
 
@@ -431,7 +431,6 @@ export class Opening {
       snapshot: this.link.snapshotBatches(),
       // With what an earlier try has told of this history.
       held: new Map([...vector, ...(state.end > state.offset ? [[state.origin, state.end] as const] : [])]),
-      cursor: new Map(vector),
       // Under the same history Redis has lost nothing: by notifications every start is like this, and else the backlog was too short.
       before: meta?.replId === session.replId ? null : before,
       startedMs: session.server!.timeMs,
@@ -444,8 +443,10 @@ export class Opening {
       return null;
     }
     // What a peer has of older origins has been compared, though this journal may have lost it: it must not be applied once more.
-    for (const [origin, position] of comparison.vector)
-      if (regionOf(origin) === region && origin !== state.origin) raise(vector, new Map([[origin, position]]));
+    raise(
+      vector,
+      new Map([...comparison.vector].filter(([origin]) => regionOf(origin) === region && origin !== state.origin)),
+    );
     if (before !== null && comparison.keptUntil !== null) vector.set(before, comparison.keptUntil);
     state.seen = new Map(vector);
     // Of what the journal has lost, operations of this region may be among what the donor has.
@@ -466,18 +467,8 @@ export class Opening {
       while (payloads.length < perOperation && found.operations[i]?.db === db);
       const end = positionAfter(state.end);
       if (end === null) throw new SessionError('lost', 'more differences than there are positions before the stream');
-      const record: OpRecord = {
-        ...session.recordAt(state),
-        kind: RecordKind.difference,
-        db,
-        payload: payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads),
-        ops: 1,
-        end,
-      };
-      state.end = record.end;
-      state.stamp++;
-      session.append(record);
-      session.tell(record);
+      const payload = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads);
+      session.tell(session.make(state, RecordKind.difference, db, payload, end));
     }
     // Asked for until it is here: the donor may be gone before it has sent it.
     for (const { db, key } of found.unsettled) session.core.demandState(db, key, ELSEWHERE);

@@ -1,10 +1,11 @@
 /** Where the own stream stands, as kept beside the journal, and how a session goes on from there. */
 import type { Journal } from '../journal';
 import { Code, findCommand } from '../merge/commands';
-import { decodeRecord, type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
 import { CommandScanner } from '../resp';
 import { formatVector, parseVector } from '../vector';
 import type { RecorderState } from '../stream/recorder';
+import { recordsAfter } from './records';
 
 /** The journal's document. Written about once a second, and when a session begins or ends. */
 export interface Meta {
@@ -24,7 +25,6 @@ export interface Meta {
   stamp: number;
   db: number;
   seen: string;
-  heartbeatMs: number;
   /** What was in Redis of other origins: the copy outside, for when a client flushes the cursor away. */
   applied: string;
   /** Of own older origins, what has been in this history of Redis since it began. */
@@ -51,22 +51,13 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   const seen = parseVector(meta.seen);
   const end = journal.appendedEnd(meta.origin);
   if (seen === null || end === undefined) return null;
-  const { replId, origin, offset, stamp, db, heartbeatMs } = meta;
-  if (end <= meta.end) return { replId, state: { origin, offset, end: meta.end, stamp, seen, db, heartbeatMs } };
+  const { replId, origin, offset, stamp, db } = meta;
+  if (end <= meta.end) return { replId, state: { origin, offset, end: meta.end, stamp, seen, db } };
   let last: OpRecord | null = null;
   let lastOfStream: OpRecord | null = null;
-  const reader = journal.reader(origin, meta.end);
-  try {
-    for (;;) {
-      const records = await reader.read(4 * 1024 * 1024);
-      if (records.length === 0) break;
-      for (const bytes of records) {
-        last = decodeRecord(bytes, { verify: false });
-        if (last.kind === RecordKind.stream) lastOfStream = last;
-      }
-    }
-  } finally {
-    reader.close();
+  for await (const record of recordsAfter(journal, origin, meta.end)) {
+    last = record;
+    if (record.kind === RecordKind.stream) lastOfStream = record;
   }
   if (last === null) return null;
   return {
@@ -79,7 +70,6 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
       stamp: Math.max(stamp, last.stamp + last.ops),
       seen: last.seen,
       db: lastOfStream === null ? db : dbAfter(lastOfStream),
-      heartbeatMs,
     },
   };
 }
@@ -91,21 +81,12 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
 export async function lastAt(journal: Journal, origin: OriginId, offset: number): Promise<number> {
   const end = journal.appendedEnd(origin) ?? offset;
   if (end <= offset) return end;
-  const reader = journal.reader(origin, offset);
   let last = offset;
-  try {
-    for (;;) {
-      const records = await reader.read(64 * 1024);
-      for (const bytes of records) {
-        const { end } = decodeRecord(bytes, { verify: false });
-        if (end >= Math.floor(offset) + 1) return last;
-        last = end;
-      }
-      if (records.length === 0) return last;
-    }
-  } finally {
-    reader.close();
+  for await (const record of recordsAfter(journal, origin, offset)) {
+    if (record.end >= Math.floor(offset) + 1) break;
+    last = record.end;
   }
+  return last;
 }
 
 export { positionAfter } from '../stream/position';
@@ -146,7 +127,6 @@ export function metaOf(o: {
     stamp: state.stamp,
     db: state.db,
     seen: formatVector(state.seen),
-    heartbeatMs: state.heartbeatMs,
     applied: formatVector(o.applied),
     past: formatVector(o.past),
     low: formatVector(o.low),

@@ -59,7 +59,7 @@ export class Session {
 
   // What its opening fills in.
   /** @internal The origin whose stream is about to be read. */
-  awaited: OriginId | null = null;
+  nextOrigin: OriginId | null = null;
   /** @internal Of own older origins, what has been in this history of Redis since it began. */
   past: Vector = new Map();
   /** @internal */ connection: RedisConnection | null = null;
@@ -212,7 +212,7 @@ export class Session {
   /** Whether an origin's records are wanted from peers. */
   wants(origin: OriginId): boolean {
     if (!this.following || isPrivate(origin)) return false;
-    const present = this.origin ?? this.awaited;
+    const present = this.origin ?? this.nextOrigin;
     return present === null ? regionOf(origin) !== this.region : origin !== present;
   }
 
@@ -316,14 +316,19 @@ export class Session {
   ownState(db: number, payload: Buffer): void {
     const { state } = this.recorder!;
     const end = positionAfter(Math.max(state.offset, state.end))!;
-    const record: OpRecord = { ...this.recordAt(state), kind: RecordKind.state, db, payload, ops: 1, end };
-    state.end = end;
-    state.stamp++;
-    this.append(record);
-    this.tell(record);
+    this.tell(this.make(state, RecordKind.state, db, payload, end));
     this.captured.add(1);
     this.context.metrics.captured.inc(1);
     if (this.core.racedKeys > 0 || this.core.unsettledKeys > 0) this.wake();
+  }
+
+  /** @internal Journals one operation that stands at no bytes of the stream: a state, or a difference. */
+  make(state: RecorderState, kind: RecordKind, db: number, payload: Buffer, end: number): OpRecord {
+    const record: OpRecord = { ...this.recordAt(state), kind, db, payload, ops: 1, end };
+    state.end = end;
+    state.stamp++;
+    this.append(record);
+    return record;
   }
 
   /** @internal A record without operations, at the end of the stream. */
@@ -709,18 +714,7 @@ export class Session {
       this.settler!.retry(state, Date.now());
       return true;
     }
-    const record: OpRecord = {
-      ...this.recordAt(at),
-      kind: RecordKind.state,
-      db: state.db,
-      payload,
-      ops: 1,
-      end,
-    };
-    at.end = end;
-    at.stamp++;
-    this.append(record);
-    core.localState(record);
+    core.localState(this.make(at, RecordKind.state, state.db, payload, end));
     return true;
   }
 

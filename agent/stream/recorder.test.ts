@@ -19,7 +19,7 @@ type Event =
 function start(over: Partial<RecorderState> = {}): { recorder: Recorder; events: Event[]; acks: () => number } {
   const events: Event[] = [];
   let acks = 0;
-  const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0, heartbeatMs: 0, ...over };
+  const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0, ...over };
   const recorder = new Recorder(state, {
     record: (record) => events.push({ kind: 'record', record: { ...record, payload: Buffer.from(record.payload) } }),
     marker: (found, offset) => events.push({ kind: 'marker', marker: found, offset }),
@@ -172,7 +172,7 @@ test('REPLCONF GETACK is reported, and counts in the offset', () => {
 
 test('REPLCONF GETACK is reported behind what was written before it, in the same chunk too', () => {
   const order: string[] = [];
-  const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0, heartbeatMs: 0 };
+  const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0 };
   const recorder = new Recorder(state, {
     record: ({ end }) => order.push(`record up to ${end}`),
     marker: () => undefined,

@@ -27,8 +27,6 @@ export interface RecorderState {
   seen: Vector;
   /** Database selected at `offset`. */
   db: number;
-  /** Time of the last heartbeat read, ms. */
-  heartbeatMs: number;
 }
 
 export interface RecorderEvents {
@@ -243,7 +241,6 @@ export class Recorder {
   private pass(own: Own, end: number): void {
     const { state } = this;
     if (own.heartbeatMs > 0) {
-      state.heartbeatMs = own.heartbeatMs;
       state.stamp = Math.max(state.stamp, stampOf(own.heartbeatMs));
       this.events.heartbeat(own.heartbeatMs, end);
     }

@@ -1,4 +1,4 @@
-import { agentDirectives, SystemUser } from '../../model';
+import { agentDirectives, type RedisSettings, SystemUser } from '../../model';
 
 /** Where a pod's containers find things; scripts and configs agree on these. */
 export const paths = {
@@ -18,20 +18,9 @@ export const sentinelPort = 26379;
 /** Redis' own: 10000 above the client port. */
 export const clusterBusPort = redisPort + 10_000;
 
-export interface RedisConf {
-  readonly maxmemoryBytes: number;
+export interface RedisConf extends Omit<RedisSettings, 'use'> {
   readonly maxmemoryPolicy: string;
-  readonly appendfsync: string;
-  readonly backlogBytes: number;
-  readonly backlogTtlSeconds: number;
-  readonly outputBufferHardBytes: number;
-  readonly outputBufferSoftBytes: number;
-  readonly outputBufferSoftSeconds: number;
-  readonly disklessSync: boolean;
-  readonly disklessSyncDelaySeconds: number;
   readonly minReplicasToWrite: number;
-  readonly minReplicasMaxLagSeconds: number;
-  readonly tls: boolean;
   readonly cluster: boolean;
 }
 

@@ -11,7 +11,7 @@ import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
 import { positionAfter } from '../../agent/stream/position';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
-import { Comparison, type Data, takeData } from './difference';
+import { Comparison, type DonorData, type OwnData, takeData } from './difference';
 import { SimJournal } from './journal';
 import { type Argv, CommandFailed, encode, parseCommands, type Redis } from './redis';
 
@@ -25,7 +25,6 @@ export interface SimBeat {
   readonly seen: ReadonlyMap<OriginId, number>;
   /** End of the origin's last record before the beat. */
   readonly after: number;
-  readonly timeMs: number;
 }
 
 export interface SimAgentHost {
@@ -56,8 +55,6 @@ export interface SimAgentHost {
 interface Document {
   replId: string;
   origin: OriginId;
-  /** Time of the last heartbeat that it has read. */
-  heartbeatMs: number;
   past: ReadonlyMap<OriginId, number>;
   /** Keys whose value waits for another region's state. */
   awaited: { db: number; key: string }[];
@@ -97,7 +94,7 @@ export class SimAgent {
   /** What comes from peers goes to the inbox. */
   private isRebuilt = false;
   /** The origin whose stream is about to be read. */
-  private awaited: OriginId | null = null;
+  private nextOrigin: OriginId | null = null;
   /** Tells the core what is in Redis already, before anything is planned. */
   private replay: Replay | null = null;
   /** Own records that wait meanwhile. */
@@ -175,7 +172,7 @@ export class SimAgent {
     this.settleDue = new WeakMap();
     this.recorder = null;
     this.replay = null;
-    this.awaited = null;
+    this.nextOrigin = null;
     this.isRebuilt = false;
     this.backlog = [];
     this.cursor = redis.get(0, CURSOR_KEY);
@@ -206,7 +203,7 @@ export class SimAgent {
     this.recorder = new Recorder(state, {
       record: (record) => this.ownRecord(record),
       marker: (found, offset) => this.ownMarker(found, offset),
-      heartbeat: (timeMs, offset) => this.ownBeat(offset, timeMs),
+      heartbeat: (_, offset) => this.ownBeat(offset),
       getAck: () => undefined,
     });
     const { document } = this;
@@ -215,7 +212,6 @@ export class SimAgent {
       replId: redis.replId,
       origin: state.origin,
       past: document?.replId === redis.replId ? document.past : new Map([...this.vector].filter(own)),
-      heartbeatMs: document?.heartbeatMs ?? 0,
       awaited: [],
     };
     this.fsync();
@@ -232,7 +228,7 @@ export class SimAgent {
     const startedMs = host.now();
     // For a new replica the stream begins with the database that it is in.
     redis.noise('select');
-    const mine: Omit<Data, 'stamp'> = {
+    const mine: OwnData = {
       keys: redis.snapshot(),
       vector,
       heartbeatMs: Number(redis.get(0, HEARTBEAT_KEY) ?? 0),
@@ -250,14 +246,13 @@ export class SimAgent {
       stamp: Math.max(last.stamp + last.ops, this.maxStamp + 1),
       seen: new Map(vector),
       db: 0,
-      heartbeatMs: 0,
     };
     const known = journal.end(state.origin);
     if (known !== undefined) state.end = known;
-    this.awaited = state.origin;
+    this.nextOrigin = state.origin;
     this.waitingFor = 'a donor';
     let donor: SimAgent | undefined;
-    let theirs!: Data;
+    let theirs!: DonorData;
     for (;;) {
       const peers = host.peers();
       const reach = (origin: OriginId): number =>
@@ -356,7 +351,7 @@ export class SimAgent {
 
   /** What Redis holds of all origins but the present one. */
   private others(): Map<OriginId, number> {
-    const present = this.origin ?? this.awaited;
+    const present = this.origin ?? this.nextOrigin;
     return new Map([...this.vector].filter(([origin]) => origin !== present));
   }
 
@@ -450,14 +445,14 @@ export class SimAgent {
   private ownMarker(marker: Marker, offset: number): void {
     this.landed = marker.block;
     this.landedOffset = offset;
-    this.ownBeat(offset, this.stream.heartbeatMs);
+    this.ownBeat(offset);
   }
 
-  private ownBeat(position: number, timeMs: number): void {
+  private ownBeat(position: number): void {
     const { origin, seen, end } = this.stream;
     const { region } = this;
     const seq = this.host.nextSeq();
-    this.ownBeats.push({ seq, region, origin, position, seen: new Map(seen), after: end, timeMs });
+    this.ownBeats.push({ seq, region, origin, position, seen: new Map(seen), after: end });
     this.publishBeats();
   }
 
@@ -482,7 +477,6 @@ export class SimAgent {
   fsync(): void {
     this.journal.fsync();
     if (this.document === null || this.recorder === null) return this.publishBeats();
-    this.document.heartbeatMs = this.stream.heartbeatMs;
     this.document.awaited = this.core.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
     this.publishBeats();
   }
@@ -497,7 +491,7 @@ export class SimAgent {
   /** The next record of an origin, from a peer. @returns false when it was not wanted */
   receive(record: OpRecord): boolean {
     // Of own older histories it takes what its journal has lost.
-    if (record.origin === (this.origin ?? this.awaited)) return false;
+    if (record.origin === (this.origin ?? this.nextOrigin)) return false;
     const end = this.journal.end(record.origin);
     if (end === undefined ? record.kind !== RecordKind.birth : record.end <= end) return false;
     if (end !== undefined && record.start > end) throw new Error(`a gap in ${record.origin} at ${end}`);
@@ -769,5 +763,5 @@ function resume(journal: SimJournal, of: OriginId): RecorderState {
   let { db } = stream;
   if (stream.kind === RecordKind.stream)
     for (const { argv } of parseCommands(stream.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
-  return { origin, offset: stream.end, end, stamp: stamp + ops, seen, db, heartbeatMs: 0 };
+  return { origin, offset: stream.end, end, stamp: stamp + ops, seen, db };
 }

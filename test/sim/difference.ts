@@ -1,11 +1,8 @@
 /** What agent/session/difference.ts gets by requests, and the pure comparison of agent/merge/difference.ts over it. */
 import { type RdbKey } from '../../agent/capture/rdb';
-import { type Candidate, elementsOf, type TheirValue, Touches, writeDifference } from '../../agent/merge/difference';
-import { parseInteger } from '../../agent/merge/effects';
-import { TYPE_NAMES } from '../../agent/merge/key-state';
-import { keptUntil, type TailEvidence } from '../../agent/merge/lost-tail';
+import { type Candidate, type TheirValue, Touches, writeDifferences } from '../../agent/merge/difference';
+import { evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
-import { CommandWriter } from '../../agent/resp';
 import { CURSOR_KEY, parseMarker } from '../../agent/stream/keys';
 import type { SimAgent } from './agent';
 import { formatScore, type Redis, type Value } from './redis';
@@ -14,14 +11,21 @@ import { formatScore, type Redis, type Value } from './redis';
 export interface Data {
   keys: Redis;
   vector: Vector;
+}
+
+/** What a region finds in its own Redis. */
+export interface OwnData extends Data {
   /** The heartbeat in it. */
   heartbeatMs: number;
+}
+
+export interface DonorData extends Data {
   /** No operation in it has a higher one. */
   stamp: number;
 }
 
 /** What a donor gives. */
-export function takeData(donor: SimAgent): Data {
+export function takeData(donor: SimAgent): DonorData {
   while (donor.readStream(1_000_000));
   donor.fsync();
   const redis = donor.redis();
@@ -29,17 +33,12 @@ export function takeData(donor: SimAgent): Data {
   const vector = new Map(cursor === null ? [] : parseMarker(cursor)!.vector);
   for (const [origin, position] of donor.past) vector.set(origin, Math.max(position, vector.get(origin) ?? -1));
   vector.set(donor.origin!, Math.min(redis.offset, donor.journal.end(donor.origin!)!));
-  return { keys: redis.snapshot(), vector, heartbeatMs: 0, stamp: donor.stamp };
-}
-
-export interface Found {
-  operations: { db: number; payload: Buffer }[];
-  unsettled: { db: number; key: string }[];
+  return { keys: redis.snapshot(), vector, stamp: donor.stamp };
 }
 
 export interface Sources {
   region: string;
-  mine: Omit<Data, 'stamp'>;
+  mine: OwnData;
   /** The history of before. */
   before: OriginId;
   /** At the time of the digests, and of the values. */
@@ -56,75 +55,43 @@ const FEW = 1e-6;
 
 /** As agent/session/difference.ts has it. */
 export class Comparison {
-  private readonly candidates = new Map<string, Candidate>();
+  private readonly candidates: Candidate[] = [];
+  private readonly theirs: TheirValue[];
   private readonly touched: Touches;
   /** Null: all of the history of before. */
   readonly keptUntil: number | null;
 
-  constructor(private readonly o: Sources) {
+  constructor(o: Sources) {
     const { mine, theirs, values, before } = o;
     const touchedBefore = touchesOf(o, theirs.vector);
     this.touched = touchesOf(o, values.vector);
     for (const { db, key, value, expireAt } of mine.keys.keys()) {
       if (key.startsWith('meridian:') || (expireAt !== null && expireAt < o.startedMs)) continue;
       const their = theirs.keys.entry(db, key);
-      const name = `${db}:${key}`;
       if (their !== undefined && touchedBefore.of(db, key) === undefined && isEqual({ value, expireAt }, their))
         continue;
-      this.candidates.set(name, { db, key, parts: [entryOf(db, key, value, expireAt)] });
+      this.candidates.push({ db, key, parts: [entryOf(db, key, value, expireAt)] });
     }
     for (const { db, key, expireAt } of theirs.keys.keys()) {
       if (key.startsWith('meridian:') || mine.keys.entry(db, key) !== undefined) continue;
-      if (expireAt === null || expireAt > o.nowMs + 2000) this.candidates.set(`${db}:${key}`, { db, key, parts: [] });
+      if (expireAt === null || expireAt > o.nowMs + 2000) this.candidates.push({ db, key, parts: [] });
     }
+    this.theirs = this.candidates.map((candidate) => this.theirValue(values.keys, candidate));
     const history = o.records.filter(({ origin }) => origin === before);
-    this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, this.evidence(), FEW);
+    const evidence = evidenceOf(this.candidates, this.theirs, this.touched);
+    this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, evidence, FEW);
     if (this.keptUntil !== null)
       for (const record of history) if (record.end > this.keptUntil) this.touched.note(record, this.keptUntil);
   }
 
-  differences(isExplained: (candidate: Candidate) => boolean): Found {
-    const writers = new Map<number, CommandWriter>();
-    const unsettled: { db: number; key: string }[] = [];
-    for (const candidate of this.candidates.values()) {
-      const { db, key } = candidate;
-      let writer = writers.get(db);
-      if (writer === undefined) writers.set(db, (writer = new CommandWriter(256)));
-      const touch = this.touched.of(db, key);
-      if (!writeDifference(writer, candidate, this.theirs(db, key), touch, 'exact', isExplained, false))
-        unsettled.push({ db, key });
-    }
-    const operations = [...writers].flatMap(([db, writer]) =>
-      writer.commands === 0 ? [] : [{ db, payload: Buffer.from(writer.take()) }],
-    );
-    return { operations, unsettled };
+  differences(isExplained: (candidate: Candidate) => boolean): ReturnType<typeof writeDifferences> {
+    return writeDifferences(this.candidates, this.theirs, this.touched, 'exact', isExplained, false);
   }
 
-  private theirs(db: number, key: string): TheirValue {
-    const { keys } = this.o.values;
+  private theirValue(keys: Redis, { db, key }: Candidate): TheirValue {
     const found = keys.isExpired(db, key) ? undefined : keys.entry(db, key);
     const dump = found === undefined ? null : entryOf(db, key, found.value, null);
     return { dump, expireAtMs: found?.expireAt ?? null };
-  }
-
-  private evidence(): TailEvidence {
-    const { candidates } = this;
-    const parts = (db: number, key: string): RdbKey[] => candidates.get(`${db}:${key}`)!.parts;
-    const number = (value: Buffer | undefined): bigint | null => parseInteger(value?.toString('latin1') ?? '0');
-    return {
-      isWhole: (db, key) => !candidates.has(`${db}:${key}`),
-      exists: (db, key) => parts(db, key).length > 0,
-      value: (db, key, type, name) =>
-        parts(db, key)[0]?.type === TYPE_NAMES[type] ? (elementsOf(parts(db, key)).get(name) ?? null) : null,
-      surplus: (db, key, name) => {
-        if (!candidates.has(`${db}:${key}`)) return 0n;
-        const { dump } = this.theirs(db, key);
-        const own = number(elementsOf(parts(db, key)).get(name));
-        const their = number(dump === null ? undefined : elementsOf([dump]).get(name));
-        if (own === null || their === null) return null;
-        return own - (their - (this.touched.of(db, key)?.increments.get(name) ?? 0n));
-      },
-    };
   }
 }
 
