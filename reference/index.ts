@@ -2,6 +2,7 @@
 import path from 'node:path';
 
 import { rules } from '../policies/rules';
+import { commandsReference } from './commands';
 import { componentsReference } from './components';
 import { policiesReference } from './policies';
 import { readSources } from './sources';
@@ -11,6 +12,7 @@ export function references(root: string): ReadonlyMap<string, string> {
   const sources = readSources(path.join(root, 'components'), path.join(root, 'model'));
   return new Map([
     ['docs/policies.md', policiesReference(rules)],
+    ['docs/commands.md', commandsReference()],
     ['docs/components.md', componentsReference(sources)],
   ]);
 }

@@ -2,7 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
+import { commandNames } from '../agent/merge/commands';
 import { references } from '.';
+import { groups } from './commands';
 import { componentsReference, split } from './components';
 import { table } from './markdown';
 import { readSources } from './sources';
@@ -97,4 +99,9 @@ test('a component from its source', () => {
 
 test('a cell holds one line and no bar', () => {
   expect(table(['a'], [['x |\n  y']])).toBe('| a |\n| --- |\n| x \\| y |');
+});
+
+test('every command of the table stands in one group of docs/commands.md', () => {
+  const grouped = groups.flatMap(([, names]) => names.split(' '));
+  expect([...grouped].sort()).toEqual([...commandNames()].sort());
 });

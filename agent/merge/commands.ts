@@ -1,26 +1,39 @@
 /**
- * The command table: every write command as it appears in the replication stream, and how it is carried.
+ * The command table: every write command of Redis 6.2 – 8.8 and Valkey 8 – 9, and how it is carried.
  *
- * Redis rewrites many commands before it replicates them (EXPIRE → PEXPIREAT, SPOP → SREM, GETDEL → DEL …); the table
- * names what a replica can receive, and harmlessly also the forms that only clients send.
+ * Redis rewrites many commands before it replicates them (EXPIRE → PEXPIREAT, SPOP → SREM, GETDEL → DEL …). The table names
+ * what a replica can receive, and also the forms that only clients send: commands.test.ts compares it with what the server
+ * under test says of itself, and docs/commands.md says what becomes of each in a conflict.
  */
 
 /** How an operation travels. */
 export const Class = {
   /** Merged element by element; never waits. */
   element: 0,
-  /** Depends on the receiver's state: verbatim while every region's keys are quiet, else the key is settled. */
+  /** Depends on the receiver's state: verbatim while every region's keys are quiet, else the key is settled by a state. */
   verbatim: 1,
-  /** Touches whole databases: FLUSHDB, FLUSHALL, SWAPDB. */
-  database: 2,
-  /** Touches no key: PUBLISH, FUNCTION, SCRIPT. Carried as it is. */
-  keyless: 3,
-  /** The link's own traffic: never an operation. */
-  control: 4,
+  /** Of whole databases or the server: FLUSHALL, SWAPDB, FUNCTION, PUBLISH. Merged as a whole, or carried as it is. */
+  administrative: 2,
+  /** The link's own traffic, and what Redis never replicates as such: no operation. */
+  ignored: 3,
+  /**
+   * Nobody here knows what it does: its keys' states are read at an exact place of the stream (the fence), and sent. Of what a
+   * module brings, where the table doesn't name its commands.
+   */
+  state: 4,
 } as const;
 export type Class = (typeof Class)[keyof typeof Class];
 
-/** Decoders of the element-wise commands (see apply-command.ts). */
+/** The classes' names, as docs and messages say them. */
+export const CLASS_NAMES: Readonly<Record<Class, string>> = {
+  [Class.element]: 'element-wise merge',
+  [Class.verbatim]: 'verbatim while quiet',
+  [Class.administrative]: 'administrative',
+  [Class.ignored]: 'ignored',
+  [Class.state]: 'fenced state',
+};
+
+/** Decoders of the element-wise commands (see effects.ts). */
 export const Code = {
   none: 0,
   set: 1, // SET key value [KEEPTTL | PXAT ms | …]
@@ -47,6 +60,8 @@ export const Code = {
   zrem: 22,
   zincrby: 23,
   expireat: 24,
+  delone: 25, // GETDEL key, DELIFEQ key value, DELEX key [condition]: of the first argument alone
+  msetex: 26, // MSETEX numkeys key value … [NX|XX] [KEEPTTL | PXAT ms | …]
   flushdb: 30,
   flushall: 31,
   swapdb: 32,
@@ -63,11 +78,12 @@ export interface Command {
   readonly name: string;
   readonly class: Class;
   readonly code: Code;
-  /** First key's argument, last (negative: from the end), step; 0 for none. `numkeys` commands: see `numkeysAt`. */
+  /** The first key's argument, 0 for none. */
   readonly firstKey: number;
+  /** The last one (negative: from the end); ALL_ARGUMENTS: which are keys depends on options. */
   readonly lastKey: number;
   readonly keyStep: number;
-  /** The argument that counts the keys which follow it, 0 for none (ZUNIONSTORE, SINTERCARD, LMPOP …). */
+  /** The argument that counts the keys which follow it, 0 for none (ZUNIONSTORE, LMPOP …); a `firstKey` before it is one too. */
   readonly numkeysAt: number;
   /**
    * A verbatim command that only adds: when its keys are not quiet it is applied nevertheless, before the key is
@@ -75,6 +91,9 @@ export interface Command {
    */
   readonly adds: boolean;
 }
+
+/** As `lastKey`: any argument may be a key (SORT … BY … STORE k), so all count. */
+export const ALL_ARGUMENTS = 0;
 
 const table = new Map<string, Command>();
 
@@ -98,13 +117,15 @@ define('SETNX', { code: Code.setnx });
 define('SETEX', { code: Code.setex });
 define('PSETEX', { code: Code.psetex });
 define('MSET MSETNX', { code: Code.mset, lastKey: -1, keyStep: 2 });
+define('MSETEX', { code: Code.msetex, numkeysAt: 1, keyStep: 2 });
 define('GETSET', { code: Code.getset });
 define('INCR', { code: Code.incr });
 define('DECR', { code: Code.decr });
 define('INCRBY', { code: Code.incrby });
 define('DECRBY', { code: Code.decrby });
-define('DEL GETDEL', { code: Code.del, lastKey: -1 });
+define('DEL', { code: Code.del, lastKey: -1 });
 define('UNLINK', { code: Code.unlink, lastKey: -1 });
+define('GETDEL DELEX DELIFEQ', { code: Code.delone });
 define('PEXPIREAT', { code: Code.pexpireat });
 define('EXPIREAT', { code: Code.expireat });
 define('PERSIST', { code: Code.persist });
@@ -120,45 +141,70 @@ define('ZINCRBY', { code: Code.zincrby });
 
 const verbatim = { class: Class.verbatim };
 const additive = { class: Class.verbatim, adds: true };
-define('APPEND SETRANGE SETBIT BITFIELD INCRBYFLOAT HINCRBYFLOAT', additive);
+define('APPEND SETRANGE SETBIT BITFIELD INCRBYFLOAT HINCRBYFLOAT INCREX', additive);
 define('EXPIRE PEXPIRE GETEX RESTORE RESTORE-ASKING', verbatim);
 define('HEXPIRE HPEXPIRE HEXPIREAT HPEXPIREAT HPERSIST HSETEX HGETEX HGETDEL', additive);
 define('LPUSH RPUSH LPUSHX RPUSHX LINSERT', additive);
-define('LPOP RPOP LTRIM LREM LSET BLPOP BRPOP', verbatim);
+define('LPOP RPOP LTRIM LREM LSET', verbatim);
+define('BLPOP BRPOP BZPOPMIN BZPOPMAX', { ...verbatim, lastKey: -2 });
 define('RPOPLPUSH BRPOPLPUSH LMOVE BLMOVE', { ...verbatim, lastKey: 2 });
 define('LMPOP ZMPOP', { ...verbatim, numkeysAt: 1 });
 define('BLMPOP BZMPOP', { ...verbatim, firstKey: 2, numkeysAt: 2 });
 define('SPOP', verbatim);
 define('SMOVE', { ...verbatim, lastKey: 2 });
 define('SINTERSTORE SUNIONSTORE SDIFFSTORE PFMERGE', { ...verbatim, lastKey: -1 });
-define('ZPOPMIN ZPOPMAX BZPOPMIN BZPOPMAX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX', verbatim);
+define('ZPOPMIN ZPOPMAX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREMRANGEBYLEX', verbatim);
 define('ZUNIONSTORE ZINTERSTORE ZDIFFSTORE', { ...verbatim, numkeysAt: 2 });
 define('ZRANGESTORE GEOSEARCHSTORE', { ...verbatim, lastKey: 2 });
 define('GEOADD PFADD', additive);
-define('GEORADIUS GEORADIUSBYMEMBER SORT', { ...verbatim, lastKey: 0 }); // keys: all arguments, see keysOf
+define('PFCOUNT', { ...verbatim, lastKey: -1 }); // it writes what it has counted into the key
+define('GEORADIUS GEORADIUSBYMEMBER SORT', { ...verbatim, lastKey: ALL_ARGUMENTS });
 define('BITOP', { ...verbatim, firstKey: 2, lastKey: -1 });
 define('RENAME RENAMENX', { ...verbatim, lastKey: 2 });
 define('COPY', { ...verbatim, lastKey: 2 });
 define('MOVE', verbatim);
-define('XADD XCLAIM XAUTOCLAIM XACK XNACK', additive);
+define('XADD XCLAIM XAUTOCLAIM XACK XNACK XCFGSET', additive);
 define('XDEL XDELEX XACKDEL XTRIM XSETID', verbatim);
-define('XGROUP XINFO', { ...additive, firstKey: 2, lastKey: 2 });
+define('XGROUP', { ...additive, firstKey: 2, lastKey: 2 });
+define('XREADGROUP', { ...additive, lastKey: ALL_ARGUMENTS });
 
-const database = { class: Class.database, firstKey: 0, lastKey: 0, keyStep: 0 };
-define('FLUSHDB', { ...database, code: Code.flushdb });
-define('FLUSHALL', { ...database, code: Code.flushall });
-define('SWAPDB', { ...database, code: Code.swapdb });
+// Replicated as what they come to; by themselves only where Redis 6.2 is told to (lua-replicate-commands no).
+define('EVAL EVALSHA FCALL', { ...verbatim, firstKey: 2, numkeysAt: 2 });
 
-const keyless = { class: Class.keyless, firstKey: 0, lastKey: 0, keyStep: 0 };
-define('PUBLISH SPUBLISH', { ...keyless, code: Code.publish });
-define('FUNCTION SCRIPT', keyless);
+// Arrays, of Redis 8.8.
+define('ARSET ARMSET ARINSERT', additive);
+define('ARDEL ARDELRANGE ARRING ARSEEK', verbatim);
 
-const control = { class: Class.control, firstKey: 0, lastKey: 0, keyStep: 0 };
-define('SELECT', { ...control, code: Code.select });
-define('MULTI', { ...control, code: Code.multi });
-define('EXEC', { ...control, code: Code.exec });
-define('PING', { ...control, code: Code.ping });
-define('REPLCONF', { ...control, code: Code.replconf });
+// What Redis 8 has built in, and the modules that come with it or with Valkey's bundle. Others of theirs write no keys (FT.*).
+define('VADD VREM VSETATTR', verbatim);
+define('JSON.SET JSON.MERGE JSON.NUMINCRBY JSON.NUMMULTBY JSON.NUMPOWBY JSON.STRAPPEND JSON.ARRAPPEND', verbatim);
+define('JSON.ARRINSERT JSON.ARRPOP JSON.ARRTRIM JSON.TOGGLE JSON.CLEAR JSON.DEL JSON.FORGET', verbatim);
+define('JSON.MSET', { ...verbatim, lastKey: -1, keyStep: 3 });
+define('BF.RESERVE BF.ADD BF.MADD BF.INSERT BF.LOADCHUNK BF.LOAD', verbatim);
+define('CF.RESERVE CF.ADD CF.ADDNX CF.INSERT CF.INSERTNX CF.DEL CF.LOADCHUNK CF.COMPACT', verbatim);
+define('CMS.INITBYDIM CMS.INITBYPROB CMS.INCRBY', verbatim);
+define('CMS.MERGE TDIGEST.MERGE', { ...verbatim, numkeysAt: 2 });
+define('TOPK.RESERVE TOPK.ADD TOPK.INCRBY', verbatim);
+define('TDIGEST.CREATE TDIGEST.RESET TDIGEST.ADD', verbatim);
+define('TS.CREATE TS.ALTER TS.ADD TS.INCRBY TS.DECRBY TS.DEL', verbatim);
+define('TS.MADD', { ...verbatim, lastKey: -1, keyStep: 3 });
+define('TS.CREATERULE TS.DELETERULE', { ...verbatim, lastKey: 2 });
+
+const administrative = { class: Class.administrative, firstKey: 0, lastKey: 0, keyStep: 0 };
+define('FLUSHDB', { ...administrative, code: Code.flushdb });
+define('FLUSHALL', { ...administrative, code: Code.flushall });
+define('SWAPDB', { ...administrative, code: Code.swapdb });
+define('PUBLISH SPUBLISH', { ...administrative, code: Code.publish });
+define('FUNCTION SCRIPT', administrative);
+
+const ignored = { class: Class.ignored, firstKey: 0, lastKey: 0, keyStep: 0 };
+define('SELECT', { ...ignored, code: Code.select });
+define('MULTI', { ...ignored, code: Code.multi });
+define('EXEC', { ...ignored, code: Code.exec });
+define('PING', { ...ignored, code: Code.ping });
+define('REPLCONF', { ...ignored, code: Code.replconf });
+// Replicated as the DEL that it comes to; changes how a key is kept, not what it holds; of a cluster, which no agent follows.
+define('MIGRATE PFDEBUG CLUSTER', ignored);
 
 /** Commands by a hash of their upper-case name: finding one costs no string. */
 const byHash = new Map<number, Command>();
@@ -194,13 +240,10 @@ export function commandNames(): string[] {
   return [...table.keys()];
 }
 
-/**
- * An unknown command (a module's, or of a newer server): its first argument is taken for its key unless the server
- * said otherwise (COMMAND INFO at start), and its key travels as a state.
- */
+/** An unknown command (a module's, or of a newer server): its first argument is taken for its key, which travels as a state. */
 export const UNKNOWN_COMMAND: Command = {
   name: '?',
-  class: Class.verbatim,
+  class: Class.state,
   code: Code.none,
   firstKey: 1,
   lastKey: 1,

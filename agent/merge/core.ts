@@ -385,7 +385,7 @@ export class MergeCore {
     while (scanner.next()) {
       const { buf, argStart, argEnd } = scanner;
       const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
-      if (command.class === Class.control) {
+      if (command.class === Class.ignored) {
         if (command.code === Code.select) db = Number(argText(scanner, 1));
         continue;
       }
@@ -441,7 +441,7 @@ export class MergeCore {
     decodeEffects(command, scanner, effects);
     const { buf, start, end } = scanner;
     if (effects.length === 0) {
-      if (command.class === Class.keyless && !isSentinelHello(command, scanner))
+      if (command.class === Class.administrative && !isSentinelHello(command, scanner))
         batch.select(db).raw(buf, start, end, 1);
       return;
     }
@@ -831,7 +831,7 @@ export class MergeCore {
         // The arrays grow with a long command: no reference outlives a step.
         const { buf, argStart, argEnd } = scanner;
         const command = findCommand(buf, argStart[0]!, argEnd[0]!) ?? UNKNOWN_COMMAND;
-        if (command.class === Class.control) {
+        if (command.class === Class.ignored) {
           if (command.code !== Code.select) continue;
           this.noteRun(source, mode, visit);
           db = Number(argText(scanner, 1));

@@ -108,7 +108,7 @@ export function eachEffect(
   let stamp = record.stamp - 1;
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
-    if (command.class === Class.control) {
+    if (command.class === Class.ignored) {
       if (command.code === Code.select) db = Number(argText(scanner, 1));
       continue;
     }

@@ -46,6 +46,9 @@ test.each<[string, object[]]>([
   ['SET k v EXAT 17', [set('k', 'v', { expireAt: 17000 })]],
   ['SET k v NX GET', [set('k', 'v')]],
   ['SET k v XX PXAT 5', [set('k', 'v', { expireAt: 5 })]],
+  ['SET k v IFEQ w', [set('k', 'v')]],
+  ['SET k v IFDNE 1234 KEEPTTL', [set('k', 'v', { keepTtl: true })]],
+  ['MSETEX 2 k v l w XX PXAT 5', [set('k', 'v', { expireAt: 5 }), set('l', 'w', { expireAt: 5 })]],
   ['SETNX k v', [set('k', 'v')]],
   ['GETSET k v', [set('k', 'v')]],
   ['MSET k v l w', [set('k', 'v'), set('l', 'w')]],
@@ -55,6 +58,8 @@ test.each<[string, object[]]>([
   ['DECRBY k 7', [increment(Type.string, '', -7n)]],
   ['DECRBY k -7', [increment(Type.string, '', 7n)]],
   ['DEL k', [{ kind: 'delete', key: 'k' }]],
+  ['DELIFEQ k v', [{ kind: 'delete', key: 'k' }]],
+  ['DELEX k IFNE v', [{ kind: 'delete', key: 'k' }]],
   [
     'DEL k l',
     [
@@ -110,7 +115,7 @@ test.each<[string, string[]]>([
   // Several pairs under a condition: which of them counted only Redis knows.
   ['ZADD k GT 1 a 2 b', ['k']],
   // A flag that the decoder does not know, a number that is none.
-  ['SET k v IFEQ w', ['k']],
+  ['SET k v SOMEDAY w', ['k']],
   ['INCRBY k 1.5', ['k']],
   ['ZADD k one a', ['k']],
   // A module's command.

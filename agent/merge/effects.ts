@@ -1,7 +1,7 @@
 /** What a command of the replication stream does to each key, in the terms of the merge rule, and back. */
 import type { CommandWriter } from '../resp';
 import type { Command } from './commands';
-import { Class, Code } from './commands';
+import { ALL_ARGUMENTS, Class, Code } from './commands';
 import { Type } from './key-state';
 
 /** A command's arguments as byte ranges: the scanner that found it, or anything alike. */
@@ -45,12 +45,13 @@ function argBytes(args: Args, i: number): Buffer {
 export function decodeEffects(command: Command, args: Args, out: Effect[]): void {
   if (command.class === Class.element) {
     if (decodeElement(command.code, args, out)) return;
-  } else if (command.class === Class.database) {
+  } else if (command.class === Class.administrative) {
     if (command.code === Code.flushdb) out.push({ kind: 'flush', scope: 'db' });
     else if (command.code === Code.flushall) out.push({ kind: 'flush', scope: 'all' });
-    else if (args.argc >= 3) out.push({ kind: 'swap', a: Number(argText(args, 1)), b: Number(argText(args, 2)) });
+    else if (command.code === Code.swapdb && args.argc >= 3)
+      out.push({ kind: 'swap', a: Number(argText(args, 1)), b: Number(argText(args, 2)) });
     return;
-  } else if (command.class !== Class.verbatim) return;
+  } else if (command.class === Class.ignored) return;
   out.push({ kind: 'opaque', keys: keysOf(command, args) });
 }
 
@@ -86,6 +87,12 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
       if (argc < 2) return false;
       for (let i = 1; i < argc; i++) out.push({ kind: 'delete', key: argText(args, i) });
       return true;
+    case Code.delone:
+      if (argc < 2) return false;
+      out.push({ kind: 'delete', key });
+      return true;
+    case Code.msetex:
+      return decodeMsetex(args, out);
     case Code.unlink:
       if (argc < 2) return false;
       // With lazyfree-lazy-expire yes Redis itself emits exactly `UNLINK key` for an expired key.
@@ -154,21 +161,44 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
   }
 }
 
-/** SET key value [NX|XX] [GET] [KEEPTTL | PXAT ms | EXAT s]. NX and XX are dropped: at its origin it succeeded. */
+/**
+ * SET key value [NX|XX|GET|IFEQ v|IFNE v|IFDEQ d|IFDNE d] [KEEPTTL | PXAT ms | EXAT s]. Conditions are dropped: at its origin it
+ * succeeded.
+ */
 function decodeSet(key: string, args: Args, out: Effect[]): boolean {
+  const options = decodeSetOptions(args, 3);
+  if (options === null) return false;
+  out.push({ kind: 'set', key, value: argBytes(args, 2), ...options });
+  return true;
+}
+
+/** MSETEX numkeys key value [key value …] [NX|XX] [KEEPTTL | PXAT ms | EXAT s]. */
+function decodeMsetex(args: Args, out: Effect[]): boolean {
+  const count = args.argc > 3 ? parseInteger(argText(args, 1)) : null;
+  if (count === null || count < 1n || count * 2n + 2n > BigInt(args.argc)) return false;
+  const end = 2 + Number(count) * 2;
+  const options = decodeSetOptions(args, end);
+  if (options === null) return false;
+  for (let i = 2; i < end; i += 2)
+    out.push({ kind: 'set', key: argText(args, i), value: argBytes(args, i + 1), ...options });
+  return true;
+}
+
+/** @returns null where there is one that a replica is not told, or that this version does not know */
+function decodeSetOptions(args: Args, from: number): { keepTtl: boolean; expireAt: number | null } | null {
   let keepTtl = false;
   let expireAt: number | null = null;
-  for (let i = 3; i < args.argc; i++) {
+  for (let i = from; i < args.argc; i++) {
     const flag = argText(args, i).toUpperCase();
     if (flag === 'KEEPTTL') keepTtl = true;
     else if ((flag === 'PXAT' || flag === 'EXAT') && i + 1 < args.argc) {
       const at = parseInteger(argText(args, ++i));
-      if (at === null) return false;
+      if (at === null) return null;
       expireAt = flag === 'EXAT' ? Number(at) * 1000 : Number(at);
-    } else if (flag !== 'NX' && flag !== 'XX' && flag !== 'GET') return false;
+    } else if (/^IFD?(?:EQ|NE)$/.test(flag)) i++;
+    else if (flag !== 'NX' && flag !== 'XX' && flag !== 'GET') return null;
   }
-  out.push({ kind: 'set', key, value: argBytes(args, 2), keepTtl, expireAt });
-  return true;
+  return { keepTtl, expireAt };
 }
 
 /** ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member …. A condition over several pairs is judged by Redis, per pair. */
@@ -205,21 +235,16 @@ function decodeZadd(key: string, args: Args, out: Effect[]): boolean {
 export function keysOf(command: Command, args: Args): string[] {
   const { argc } = args;
   const keys = new Set<string>();
-  if (command.firstKey === 0) return [];
-  if (command.lastKey === 0) {
-    // GEORADIUS … STORE k, SORT k … BY … STORE k: which argument is a key depends on options, so all count.
-    for (let i = 1; i < argc; i++) keys.add(argText(args, i));
+  const { firstKey, lastKey, keyStep, numkeysAt } = command;
+  if (firstKey === 0) return [];
+  if (numkeysAt > 0) {
+    const count = argc > numkeysAt ? Number(argText(args, numkeysAt)) : 0;
+    if (firstKey < numkeysAt && argc > firstKey) keys.add(argText(args, firstKey));
+    for (let n = 0, i = numkeysAt + 1; n < count && i < argc; n++, i += keyStep) keys.add(argText(args, i));
     return [...keys];
   }
-  if (command.numkeysAt > 0) {
-    const count = argc > command.numkeysAt ? Number(argText(args, command.numkeysAt)) : 0;
-    if (command.numkeysAt === 2 && command.firstKey === 1) keys.add(argText(args, 1));
-    for (let i = 0; i < count && command.numkeysAt + 1 + i < argc; i++)
-      keys.add(argText(args, command.numkeysAt + 1 + i));
-    return [...keys];
-  }
-  const last = command.lastKey < 0 ? argc + command.lastKey : Math.min(command.lastKey, argc - 1);
-  for (let i = command.firstKey; i <= last; i += command.keyStep) keys.add(argText(args, i));
+  const last = lastKey === ALL_ARGUMENTS ? argc - 1 : lastKey < 0 ? argc + lastKey : Math.min(lastKey, argc - 1);
+  for (let i = firstKey; i <= last; i += keyStep) keys.add(argText(args, i));
   return [...keys];
 }
 

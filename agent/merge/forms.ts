@@ -18,6 +18,8 @@ export function isUnconditional(command: Command, scanner: CommandScanner): bool
     case Code.hsetnx:
     case Code.getset:
     case Code.mset:
+    case Code.msetex: // which older servers do not know
+    case Code.delone:
       return false;
     case Code.zadd:
       return scanner.buf[scanner.argStart[2]!]! < 65 || isInfinity(scanner);
@@ -33,7 +35,7 @@ function isInfinity(scanner: CommandScanner): boolean {
 function hasFlags(scanner: CommandScanner, from: number): boolean {
   for (let i = from; i < scanner.argc; i++) {
     const length = scanner.argEnd[i]! - scanner.argStart[i]!;
-    if (length <= 3 && /^(?:NX|XX|GET)$/i.test(argText(scanner, i))) return true;
+    if (length <= 5 && /^(?:NX|XX|GET|IFD?(?:EQ|NE))$/i.test(argText(scanner, i))) return true;
   }
   return false;
 }

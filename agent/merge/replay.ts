@@ -21,7 +21,7 @@ export function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] 
   while (scanner.next()) {
     if (base + scanner.end > at) break;
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
-    if (command.class !== Class.control) ops++;
+    if (command.class !== Class.ignored) ops++;
     else if (command.code === Code.select) db = Number(argText(scanner, 1));
   }
   const cut = Math.max(0, at - base);

@@ -136,7 +136,7 @@ export class Recorder {
       if (runStart < 0) runStart = scanner.start;
       runEnd = scanner.end;
       state.offset = end;
-      if (command?.class === Class.control) {
+      if (command?.class === Class.ignored) {
         if (command.code === Code.select) state.db = this.selectedDb();
         else if (command.code === Code.replconf) {
           isAsked = true;
@@ -300,7 +300,7 @@ function lateExpiries(chunks: readonly Buffer[], firstDb: number): number[] {
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
     if (command.code === Code.select) db = Number(argText(scanner, 1));
-    if (command.class === Class.control) continue;
+    if (command.class === Class.ignored) continue;
     if (command.code === Code.unlink && scanner.argc === 2 && isUpperCase(scanner)) {
       const key = `${db} ${argText(scanner, 1)}`;
       if (touched.has(key)) late.set(key, [...(late.get(key) ?? []), expiries]);
