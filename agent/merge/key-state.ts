@@ -14,100 +14,10 @@
  * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
  * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
  */
-import { seenAt, type Seen } from './origins';
+import { ALL_TYPES, Element, NONE, type Op, ownBytes, saw, Type } from './element';
+import { seenAt } from './origins';
 
-/** What most keys and elements have of most things; never changed. */
-export const NONE: never[] = [];
-
-/** One operation's identity, stamp and *seen*. */
-export class Op {
-  constructor(
-    /** Interned origin. */
-    readonly origin: number,
-    /** Position in the origin's stream. */
-    readonly position: number,
-    readonly stamp: number,
-    readonly seen: Seen,
-  ) {}
-}
-
-/** Whether `later` had seen `earlier`. An operation has not seen itself. */
-export function saw(later: Op, earlier: Op): boolean {
-  return later.origin === earlier.origin
-    ? later.position > earlier.position
-    : seenAt(later.seen, earlier.origin) >= earlier.position;
-}
-
-export const Type = { string: 0, hash: 1, set: 2, zset: 3 } as const;
-export type Type = (typeof Type)[keyof typeof Type];
-const ALL_TYPES = 15;
-export const TYPE_NAMES = ['string', 'hash', 'set', 'zset'] as const;
-
-export interface Put {
-  readonly op: Op;
-  /** The value's bytes (a score's text for sorted sets, empty for sets). */
-  readonly value: Buffer;
-}
-
-export interface Increment {
-  readonly op: Op;
-  /** Integers as bigint; sorted sets' as number. */
-  readonly delta: bigint | number;
-  /** For several added up: the lowest position of each origin among them. */
-  readonly floors?: readonly number[];
-}
-
-export class Element {
-  /** Live puts: none has seen another; at most one per origin. */
-  puts: readonly Put[] = NONE;
-  increments: Increment[] = NONE;
-  /** What was in Redis before the window is removed: the live parts are the whole value. */
-  baseDead: boolean;
-  /** Operations on this element not yet seen by all. */
-  unstable = 0;
-  /** Length of `increments` at which those seen by all are added up. */
-  private compactAt = COMPACT_INCREMENTS;
-  constructor(
-    readonly type: Type,
-    /** Field or member in Latin-1; empty for a string. */
-    readonly name: string,
-    baseDead: boolean,
-  ) {
-    this.baseDead = baseDead;
-  }
-  get live(): boolean {
-    return this.puts.length > 0 || this.increments.length > 0;
-  }
-
-  /**
-   * Increments that every member has seen live and die together, for whatever comes has seen them all: they become
-   * one, or part of the base where nothing in the window replaced it. Keeps a hot counter small.
-   */
-  compact(stable: readonly number[]): void {
-    if (this.increments.length < this.compactAt || this.type === Type.zset) return;
-    const rest: Increment[] = [];
-    let sum = 0n;
-    let last: Op | null = null;
-    const floors: number[] = [];
-    const lower = (position: number, origin: number): void => {
-      if (floors[origin] === undefined || floors[origin] > position) floors[origin] = position;
-    };
-    for (const increment of this.increments)
-      if (seenAt(stable, increment.op.origin) >= increment.op.position) {
-        sum += BigInt(increment.delta);
-        last = increment.op;
-        lower(last.position, last.origin);
-        increment.floors?.forEach(lower);
-      } else rest.push(increment);
-    if (last !== null) {
-      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta: sum, floors });
-      this.increments = rest;
-    }
-    this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
-  }
-}
-
-const COMPACT_INCREMENTS = 32;
+export { Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type, TYPE_NAMES } from './element';
 
 export interface TtlPut {
   readonly op: Op;
@@ -262,7 +172,7 @@ export class KeyState {
     this.removeOtherTypes(op, type);
     if (type !== Type.string) this.dropTtlOfEmptied(op, type);
     const element = this.element(type, name);
-    removeSeen(element, op);
+    element.removeSeen(op);
     const put = { op, value: ownBytes(value) };
     element.puts = element.puts.length === 0 ? [put] : [...element.puts, put];
     element.baseDead = true;
@@ -283,7 +193,7 @@ export class KeyState {
   remove(op: Op, type: Type, name: string): Element {
     this.removeOtherTypes(op, type);
     const element = this.element(type, name);
-    removeSeen(element, op);
+    element.removeSeen(op);
     element.baseDead = true;
     this.ttlByRedis = true;
     this.noteRemoval(op);
@@ -327,7 +237,7 @@ export class KeyState {
   /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
   wipe(op: Op, keepTtl = false): void {
     for (const element of this.elements()) {
-      removeSeen(element, op);
+      element.removeSeen(op);
       element.baseDead = true;
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
@@ -395,7 +305,7 @@ export class KeyState {
   /** An operation known only as a command: its result, whatever it had seen included, becomes base. */
   opaque(op: Op): void {
     for (const element of this.elements()) {
-      removeSeen(element, op);
+      element.removeSeen(op);
       element.baseDead = false;
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
@@ -413,31 +323,14 @@ export class KeyState {
   private removeOtherTypes(op: Op, type: Type): void {
     this.deadTypes |= ALL_TYPES & ~(1 << type);
     if (this.string !== null && type !== Type.string) {
-      removeSeen(this.string, op);
+      this.string.removeSeen(op);
       this.string.baseDead = true;
     }
     if (this.members !== null && (this.memberTypes & ~(1 << type)) !== 0)
       for (const element of this.members.values()) {
         if (element.type === type) continue;
-        removeSeen(element, op);
+        element.removeSeen(op);
         element.baseDead = true;
       }
   }
-}
-
-/** A view of so much memory is kept as it is. */
-const PINNED_BYTES_MAX = 16 * 1024;
-
-/** A value to be kept: not a view by which the whole record that it came with would be kept, too. */
-export function ownBytes(value: Buffer): Buffer {
-  const pinned = value.buffer.byteLength;
-  return pinned <= PINNED_BYTES_MAX || value.length * 2 >= pinned ? value : Buffer.from(value);
-}
-
-function removeSeen(element: Element, op: Op): void {
-  const { puts, increments } = element;
-  if (puts.length === 1) {
-    if (puts[0]!.op === op || saw(op, puts[0]!.op)) element.puts = NONE;
-  } else if (puts.length > 1) element.puts = puts.filter((put) => put.op !== op && !saw(op, put.op));
-  if (increments.length > 0) element.increments = increments.filter((i) => i.op !== op && !saw(op, i.op));
 }
