@@ -13,7 +13,7 @@ import { RecordKind } from '../record';
 import { Batch } from './batch';
 import { Class, Code, commandByName, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import type { Candidate } from './difference';
-import { argText, decodeEffects, type Effect, type KeyEffect, writeEffect } from './effects';
+import { argText, dbOf, decodeEffects, type Effect, type KeyEffect, type OpaqueEffect, writeEffect } from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { OriginTable, seenAt, type Seen } from './origins';
 import {
@@ -148,7 +148,7 @@ export class MergeCore {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects);
       for (const effect of this.effects) {
-        this.localEffect(effect, op, db);
+        this.localEffect(effect, op, dbOf(effect, db));
         // In an agent's block, before what that wrote to the key: by the rule that may not stand after the expiry.
         if (effect.kind === 'expire' && record.kind === RecordKind.difference)
           this.race(this.window.ensure(db, effect.key), null);
@@ -423,7 +423,7 @@ export class MergeCore {
           else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
           else
             for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-              const state = this.stateFor(db, key);
+              const state = this.stateFor(dbOf(effect, db), key);
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
@@ -449,7 +449,10 @@ export class MergeCore {
     if (only.kind === 'opaque') {
       // A list, say, that an own operation has replaced or removed.
       if (this.isBase && only.keys.every((key) => this.window.find(db, key)?.isReplaced === true)) return;
-      return this.planOpaque(command, scanner, only.keys, op, db, batch);
+      const states = (effects as OpaqueEffect[]).flatMap((effect) =>
+        effect.keys.map((key) => this.stateFor(dbOf(effect, db), key)),
+      );
+      return this.planOpaque(command, scanner, states, op, db, batch);
     }
     if (only.kind === 'flush') return this.planFlush(only.scope === 'db' ? db : null, scanner, op, db, batch);
     if (only.kind === 'swap') {
@@ -519,12 +522,11 @@ export class MergeCore {
   private planOpaque(
     command: Command,
     scanner: CommandScanner,
-    keys: string[],
+    states: KeyState[],
     op: Op,
     db: number,
     batch: Batch,
   ): void {
-    const states = keys.map((key) => this.stateFor(db, key));
     const quiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
     const { buf, start, end } = scanner;
     for (const state of states) {

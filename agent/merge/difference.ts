@@ -7,7 +7,7 @@ import { type DecodedDump, type HashItem, type RdbKey, type RdbValue, toCommands
 import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
 import { CommandScanner, CommandWriter } from '../resp';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
-import { argText, decodeEffects, type Effect, parseInteger } from './effects';
+import { argText, dbOf, decodeEffects, type Effect, parseInteger } from './effects';
 
 /** A key of this region's snapshot that differs from the donor's. */
 export interface Candidate {
@@ -118,7 +118,7 @@ export function eachEffect(
     if (position <= after) continue;
     effects.length = 0;
     decodeEffects(command, scanner, effects);
-    for (const effect of effects) visit(db, effect, position, stamp);
+    for (const effect of effects) visit(dbOf(effect, db), effect, position, stamp);
   }
 }
 

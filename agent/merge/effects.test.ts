@@ -124,6 +124,17 @@ test.each<[string, string[]]>([
   expect(effectsOf(...line.split(' '))).toEqual([{ kind: 'opaque', keys }]);
 });
 
+test('MOVE and COPY … DB touch their keys in the other database too', () => {
+  const both = (keys: string[], db: number): object[] => [
+    { kind: 'opaque', keys },
+    { kind: 'opaque', keys, db },
+  ];
+  expect(effectsOf('MOVE', 'k', '3')).toEqual(both(['k'], 3));
+  expect(effectsOf('COPY', 'k', 'l', 'db', '7', 'REPLACE')).toEqual(both(['k', 'l'], 7));
+  expect(effectsOf('COPY', 'k', 'l', 'REPLACE')).toEqual([{ kind: 'opaque', keys: ['k', 'l'] }]);
+  expect(effectsOf('COPY', 'k', 'l', 'DB', 'x')).toEqual([{ kind: 'opaque', keys: ['k', 'l'] }]);
+});
+
 test('keys, fields and values are bytes', () => {
   const bytes = Buffer.from([0, 13, 10, 255, 128]);
   expect(effectsOf('HSET', bytes, bytes, bytes)).toEqual([

@@ -23,8 +23,8 @@ export type Effect =
   | { kind: 'increment'; key: string; type: Type; name: string; delta: bigint | number }
   | { kind: 'put'; key: string; type: Type; names: string[]; values: Buffer[] }
   | { kind: 'remove'; key: string; type: Type; names: string[] }
-  /** Depends on the state of its keys, or is unknown: all keys read or written. */
-  | { kind: 'opaque'; keys: string[] }
+  /** Depends on the state of its keys, or is unknown: all keys read or written. `db`: not in the selected database (see `dbOf`). */
+  | { kind: 'opaque'; keys: string[]; db?: number }
   | { kind: 'flush'; scope: 'db' | 'all' }
   | { kind: 'swap'; a: number; b: number };
 
@@ -52,7 +52,27 @@ export function decodeEffects(command: Command, args: Args, out: Effect[]): void
       out.push({ kind: 'swap', a: Number(argText(args, 1)), b: Number(argText(args, 2)) });
     return;
   } else if (command.class === Class.ignored) return;
-  out.push({ kind: 'opaque', keys: keysOf(command, args) });
+  const keys = keysOf(command, args);
+  out.push({ kind: 'opaque', keys });
+  const other = otherDb(command, args);
+  if (other !== null) out.push({ kind: 'opaque', keys, db: other });
+}
+
+/** The database that an effect is on. */
+export function dbOf(effect: Effect, selected: number): number {
+  return effect.kind === 'opaque' ? (effect.db ?? selected) : selected;
+}
+
+/** MOVE key db; COPY from to [DB db] [REPLACE]: the keys are touched in that database, too. */
+export function otherDb({ name }: Command, args: Args): number | null {
+  const db = (i: number): number | null => {
+    const number = i < args.argc ? Number(argText(args, i)) : NaN;
+    return Number.isInteger(number) && number >= 0 ? number : null;
+  };
+  if (name === 'MOVE') return db(2);
+  if (name !== 'COPY') return null;
+  for (let i = 3; i < args.argc; i++) if (argText(args, i).toUpperCase() === 'DB') return db(i + 1);
+  return null;
 }
 
 function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
@@ -278,6 +298,7 @@ export function parseScore(text: string): number | null {
   return Number(lower);
 }
 
+export type OpaqueEffect = Extract<Effect, { kind: 'opaque' }>;
 /** Effects on one key. */
 export type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
 

@@ -1,7 +1,7 @@
 /** Which keys a block of the applier is about. */
 import type { BatchItem } from '../../merge/batch';
 import { Code, findCommand, UNKNOWN_COMMAND } from '../../merge/commands';
-import { argText, keysOf } from '../../merge/effects';
+import { argText, keysOf, otherDb } from '../../merge/effects';
 import { CommandScanner } from '../../resp';
 import { OWN_PREFIX } from '../../stream/keys';
 import type { KeyName } from './look';
@@ -36,19 +36,10 @@ export function keysOfBlock(items: readonly BatchItem[]): BlockKeys {
       else {
         const keys = keysOf(command, scanner);
         for (const key of keys) add(db, key);
-        const other = otherDb(command.name, scanner);
+        const other = otherDb(command, scanner);
         if (other !== null) for (const key of keys) add(other, key);
       }
     }
   }
   return { keys: [...names.values()].sort((a, b) => a.db - b.db), sweeping };
-}
-
-/** MOVE key db; COPY from to [DB db] [REPLACE]. */
-function otherDb(command: string, scanner: CommandScanner): number | null {
-  if (command === 'MOVE' && scanner.argc > 2) return Number(argText(scanner, 2));
-  if (command !== 'COPY') return null;
-  for (let i = 3; i + 1 < scanner.argc; i++)
-    if (argText(scanner, i).toUpperCase() === 'DB') return Number(argText(scanner, i + 1));
-  return null;
 }
