@@ -11,7 +11,7 @@ import { createMetrics, type AgentMetrics } from './metrics';
 import { type Beat, PeerMesh } from './peers';
 import { decodeRecord, encodeRecord, isPrivate, type OriginId, privateOrigin, RecordKind, regionOf } from './record';
 import { restOf } from './merge/replay';
-import type { RedisConnectionOptions } from './resp';
+import { ProtocolError, type RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
 import { type Donor, type SettleRequest, serveDigests, serveNames, serveValues } from './session/donor';
 import { serveSnapshot, takeOffer } from './session/join';
@@ -159,6 +159,7 @@ export class Agent {
       mesh,
       metrics,
       log,
+      isStreamUnreadable: false,
       redisOptions: (address: RedisAddress): RedisConnectionOptions => ({
         host: address.host,
         port: address.port,
@@ -260,6 +261,7 @@ export class Agent {
       try {
         await session.run();
       } catch (error) {
+        if (error instanceof ProtocolError) this.context.isStreamUnreadable = true;
         this.report(error);
       }
       if (this.session === session) this.session = null;

@@ -40,7 +40,12 @@ test('what is left out has its default, and paths are relative to the file', () 
     stateDir: '/etc/meridian/state',
     replication: { mode: 'semi-sync', semiSyncRegions: 1, maxLagMs: 1000, heartbeatMs: 25, compression: 'auto' },
     journal: { bytesMax: 8 * 1024 ** 3, segmentBytes: 64 * 1024 ** 2, tailBytes: 1024 ** 2, fsync: true },
-    limits: { applyBatchBytes: 1024 ** 2, applyBatchOps: 4000, inboxBytes: 16 * 1024 ** 2 },
+    limits: {
+      applyBatchBytes: 1024 ** 2,
+      applyBatchOps: 4000,
+      inboxBytes: 16 * 1024 ** 2,
+      transactionBytes: 256 * 1024 ** 2,
+    },
     log: {},
   });
   expect(config.members[2]).toEqual({ name: 'ap', weight: 0, primary: false });

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { type ConfigIssue, formatIssues } from '../model';
 import { nearest } from '../model/nearest';
 import { LOG_LEVELS } from './log';
+import { COMMAND_BYTES_MAX } from './record';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -164,6 +165,12 @@ const schema = section({
     applyBatchOps: whole(1, 100_000, 'operations').default(4000),
     /** Received and not yet applied, over all peers; beyond, it is read from the journal later. Default: 16 MiB. */
     inboxBytes: whole(MIB, 4 * GIB, 'bytes').default(16 * MIB),
+    /**
+     * The largest transaction (MULTI … EXEC, or what a script did) that is taken from the stream: it is held in memory as a whole. A larger one
+     * costs a full resync, by which it is found as a difference. Default: 256 MiB, from which on Redis itself cuts a replica off
+     * (`client-output-buffer-limit replica 256mb`).
+     */
+    transactionBytes: whole(KIB, COMMAND_BYTES_MAX, 'bytes').default(256 * MIB),
     /** Bytes of the replication stream that wait in memory; more go to a temporary file. Default: 4 MiB. */
     spoolBytes: whole(MIB, 4 * GIB, 'bytes').default(4 * MIB),
     /**

@@ -75,6 +75,8 @@ export const RECORD_PREFIX_BYTES = 8;
 const FIXED_BYTES = RECORD_PREFIX_BYTES + 1 + 1 + 2 + 4 + 8 + 8 + 8;
 /** The largest record accepted from disk or a peer: one 512 MB value (Redis' default limit) and its header, doubled. */
 export const RECORD_BYTES_MAX = 1024 * 1024 * 1024 + 64 * 1024;
+/** The longest command or transaction in a stream: with what stands before it, it still fits into a record. */
+export const COMMAND_BYTES_MAX = RECORD_BYTES_MAX - 1024 * 1024;
 
 /** The region that an origin belongs to. */
 export function regionOf(origin: OriginId): string {
@@ -161,7 +163,8 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
   const start = bytes.readDoubleLE(16);
   const end = bytes.readDoubleLE(24);
   const stamp = bytes.readDoubleLE(32);
-  if (!(start >= 0 && end >= start && stamp >= 0)) throw new RecordError('malformed', 'record positions out of order');
+  if (!(start >= 0 && end >= start && stamp >= 0 && Number.isFinite(end) && Number.isSafeInteger(stamp)))
+    throw new RecordError('malformed', 'record positions or stamp out of order');
   let at = FIXED_BYTES;
   const need = (n: number): void => {
     if (at + n > bytes.length) throw new RecordError('malformed', 'record header runs past its end');
@@ -182,7 +185,9 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
   for (let i = 0; i < entries; i++) {
     const id = readId();
     need(8);
-    seen.set(id, bytes.readDoubleLE(at));
+    const position = bytes.readDoubleLE(at);
+    if (!Number.isFinite(position)) throw new RecordError('malformed', `record has seen ${position} of an origin`);
+    seen.set(id, position);
     at += 8;
   }
   return { kind, origin, start, end, stamp, ops, db, seen, payload: bytes.subarray(at) };

@@ -766,6 +766,8 @@ export class Journal extends EventEmitter<JournalEvents> {
       if (previous !== undefined && previous.sequence !== sequence - 1)
         this.noteDamage(segment, 0, 0, `segments ${previous.sequence + 1} to ${sequence - 1} are missing`);
       if (header === null) {
+        // Whoever reads the segments in turn steps over it, too.
+        segment.damage.push({ from: 0, to: size });
         this.noteDamage(segment, 0, size, 'the header is unsound');
       } else {
         if (previous !== undefined && previous.sequence === sequence - 1 && previous.bytes !== header.previousBytes)

@@ -18,6 +18,8 @@ const DEFLATE_BYTES_MIN = 1024;
 export const DEFLATE_RTT_MS = 5;
 /** After a payload that did not shrink, so many are sent as they are before the next try. */
 const DEFLATE_PAUSE_FRAMES = 32;
+/** What is allocated for a record's first chunk. */
+const ASSEMBLY_BYTES = 4 * 1024 * 1024;
 
 export type Piece =
   | { readonly whole: true; readonly payload: Buffer }
@@ -67,10 +69,15 @@ export function split(payload: Buffer): Buffer[] {
   return records;
 }
 
-/** Puts a cut record together again. One at a time: what a peer can make this side hold is one record. */
+/**
+ * Puts a cut record together again. One at a time: what a peer can make this side hold is one record, and no more of it than
+ * twice what has come.
+ */
 export class Assembly {
   #subscription = 0;
+  /** As much as has come fits in; it grows up to the whole. */
   #record: Buffer | null = null;
+  #total = 0;
   #filled = 0;
   #crc = 0;
 
@@ -102,7 +109,8 @@ export class Assembly {
         recordLength(payload) !== total
       )
         throw new PeerError('malformed', `a record begins with chunk ${offset} of ${total} bytes`);
-      this.#record = Buffer.allocUnsafeSlow(total);
+      this.#record = Buffer.allocUnsafeSlow(Math.min(total, ASSEMBLY_BYTES));
+      this.#total = total;
       this.#subscription = chunk.subscription;
       this.#filled = 0;
       this.#crc = 0;
@@ -110,11 +118,16 @@ export class Assembly {
     if (
       chunk.subscription !== this.#subscription ||
       offset !== this.#filled ||
-      total !== this.#record.length ||
+      total !== this.#total ||
       payload.length === 0 ||
       offset + payload.length > total
     )
       throw new PeerError('malformed', `chunk ${offset} of ${total} bytes does not follow the one before`);
+    if (offset + payload.length > this.#record.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.min(total, this.#record.length * 2));
+      this.#record.copy(larger, 0, 0, offset);
+      this.#record = larger;
+    }
     payload.copy(this.#record, offset);
     this.#crc = crc32(offset === 0 ? payload.subarray(RECORD_PREFIX_BYTES) : payload, this.#crc);
     this.#filled += payload.length;
@@ -165,6 +178,7 @@ export class Deflater {
  * @throws PeerError `malformed` or `flood`
  */
 export async function inflate(payload: Buffer, inflated: number, limit: number): Promise<Buffer> {
+  if (!(inflated > 0)) throw new PeerError('malformed', `payload that inflates to ${inflated} bytes announced`);
   if (inflated > limit) throw new PeerError('flood', `payload of ${inflated} bytes announced; the limit is ${limit}`);
   const result = await new Promise<Buffer>((resolve, reject) =>
     inflateRaw(payload, { maxOutputLength: inflated }, (error, out) =>

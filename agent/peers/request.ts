@@ -11,6 +11,9 @@ export type RequestHandler = (payload: Buffer, from: string) => Promise<Buffer> 
 /** What a request may carry. Replies are bounded per item, by the largest record. */
 export const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
 
+/** All but an item's last part are CHUNK_BYTES long; less than this is refused. */
+const PART_BYTES_MIN = 16 * 1024;
+
 /** Cuts an item into parts; an empty item is one empty part. */
 function* parts(item: Buffer, name = ''): Generator<Part> {
   let at = 0;
@@ -22,7 +25,7 @@ function* parts(item: Buffer, name = ''): Generator<Part> {
 }
 
 /** Puts items together from parts. */
-class Items {
+export class Items {
   #parts: Buffer[] = [];
   #bytes = 0;
 
@@ -31,7 +34,9 @@ class Items {
   add(part: Part): Buffer | null {
     this.#bytes += part.data.length;
     if (this.#bytes > this.limit) throw new PeerError('flood', `item of more than ${this.limit} bytes`);
-    if (part.data.length === 0 && !part.last) throw new PeerError('malformed', 'empty part');
+    // Many small ones would cost this side far more than their bytes.
+    if (part.data.length < PART_BYTES_MIN && !part.last)
+      throw new PeerError('malformed', `part of ${part.data.length} bytes that is not an item's last`);
     this.#parts.push(part.data);
     if (!part.last) return null;
     const item = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts, this.#bytes);

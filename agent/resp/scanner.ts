@@ -267,12 +267,13 @@ export class CommandScanner {
   /** A line of words: what Redis calls an inline command. Quotes are not unpacked: no server sends any to a replica. */
   private inline(): boolean {
     const { buf, limit, head } = this;
-    const lf = buf.indexOf(LF, Math.max(this.pos, head));
-    if (lf < 0 || lf >= limit) {
-      if (limit - head > INLINE_BYTES_MAX)
-        throw this.error('TOO_LONG', head, `no line end within ${INLINE_BYTES_MAX} bytes`);
-      return false;
-    }
+    const found = buf.indexOf(LF, head);
+    const isWhole = found >= 0 && found < limit;
+    const lf = isWhole ? found : limit;
+    // In one chunk as in many: what a stream says does not depend on how it was cut.
+    if (lf - head > INLINE_BYTES_MAX)
+      throw this.error('TOO_LONG', head, `no line end within ${INLINE_BYTES_MAX} bytes`);
+    if (!isWhole) return false;
     // A line of text begins with a letter: anything else is a stream that lost its place.
     const first = buf[head]! | 32;
     if (first < 97 || first > 122)

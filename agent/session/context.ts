@@ -15,6 +15,11 @@ export interface AgentContext {
   readonly log: Logger;
   /** How to log in at the Redis at `address`. */
   redisOptions(address: RedisAddress): RedisConnectionOptions;
+  /**
+   * The own stream holds what can't be read (not its protocol, or a transaction beyond the limit): going on at the same place would end in the
+   * same way. The next session begins with a full resync, which goes round it.
+   */
+  isStreamUnreadable: boolean;
   /** Where the process is in its life; shown by /status. */
   setState(state: AgentState, reason?: string): void;
 }

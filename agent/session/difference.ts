@@ -23,7 +23,7 @@ import {
 } from '../merge/difference';
 import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
-import { HEARTBEAT_KEY } from '../stream/keys';
+import { HEARTBEAT_KEY, parseHeartbeat } from '../stream/keys';
 import { raise } from '../vector';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
@@ -160,7 +160,7 @@ async function differingKeys(
       if (entry.kind !== 'key') continue;
       if (isOwnKey(entry.key)) {
         if (entry.key.toString('latin1') === HEARTBEAT_KEY && Buffer.isBuffer(entry.value))
-          heartbeatMs = Number(entry.value.toString('latin1')) || 0;
+          heartbeatMs = parseHeartbeat(entry.value.toString('latin1'));
         continue;
       }
       if (entry.part === 0) parts = [];

@@ -32,7 +32,7 @@ import {
   type Vector,
 } from '../record';
 import { RedisConnection } from '../resp';
-import { Recorder, type RecorderState } from '../stream/recorder';
+import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
 import { type AgentContext, replicaOptions, SessionError } from './context';
@@ -89,8 +89,10 @@ export class Opening {
     const held = marker?.vector ?? (flushed ? parseVector(meta.applied) : null) ?? new Map<OriginId, number>();
 
     context.setState('syncing', 'asking Redis for its replication stream');
-    const resume = meta !== null && this.mayResume(meta) ? await resumePoint(journal, meta) : null;
+    const isBlocked = context.isStreamUnreadable;
+    const resume = meta !== null && !isBlocked && this.mayResume(meta) ? await resumePoint(journal, meta) : null;
     await this.attach(server, resume);
+    context.isStreamUnreadable = false;
     const continues =
       resume !== null && this.outcome.kind === 'continue' && this.outcome.replId === resume.replId ? resume : null;
     log.info(
@@ -202,12 +204,16 @@ export class Opening {
     const { session, outcome } = this;
     const fork = server.forkOffset;
     if (outcome.kind === 'full' || replId !== server.replId2 || outcome.offset >= fork) return;
-    const recorder = new Recorder(state, {
-      record: (record) => session.append(record),
-      marker: () => undefined,
-      heartbeat: () => undefined,
-      getAck: () => undefined,
-    });
+    const recorder = new Recorder(
+      state,
+      {
+        record: (record) => session.append(record),
+        marker: () => undefined,
+        heartbeat: () => undefined,
+        getAck: () => undefined,
+      },
+      this.limits(),
+    );
     for (let at = outcome.offset; at < fork;) {
       session.alive();
       const chunk = this.early.shift();
@@ -225,6 +231,10 @@ export class Opening {
     await this.context.journal.flushed();
   }
 
+  private limits(): RecorderOptions {
+    return { blockBytesMax: this.context.config.limits.transactionBytes };
+  }
+
   /** Begins to read the own stream. */
   private async read(state: RecorderState): Promise<void> {
     const { session, context } = this;
@@ -239,12 +249,16 @@ export class Opening {
       this.cursorText,
       session.keyspace ?? undefined,
     );
-    session.recorder = new Recorder(state, {
-      record: (record) => session.ownRecord(record),
-      marker: (marker, offset) => session.ownMarker(marker, offset),
-      heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
-      getAck: () => session.sendAck(true),
-    });
+    session.recorder = new Recorder(
+      state,
+      {
+        record: (record) => session.ownRecord(record),
+        marker: (marker, offset) => session.ownMarker(marker, offset),
+        heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
+        getAck: () => session.sendAck(true),
+      },
+      this.limits(),
+    );
     session.settler = new Settler();
     // Before the first record of a new history: only with its place noted can its stream be gone on with behind that record.
     await session.writeMeta();

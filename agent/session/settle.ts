@@ -1,5 +1,5 @@
 /** Which unsettled key to send the state of, when, and how it is read. */
-import { decodeDump, toCommands, type RdbKey } from '../capture';
+import { type DecodedDump, decodeDump, RdbError, type RdbKey, toCommands } from '../capture';
 import type { Batch } from '../merge/batch';
 import type { KeyState } from '../merge/key-state';
 import { CommandWriter, type Reply } from '../resp';
@@ -59,7 +59,16 @@ export function ttlPayload(key: string, [, ttl]: readonly Reply[], nowMs: number
 
 /** What builds a key from its DUMP. */
 export function writeValue(writer: CommandWriter, key: Buffer, dump: Buffer, expireAtMs: number | null): void {
-  const { type, value, rdbType, rdbVersion, raw } = decodeDump(dump);
+  let decoded: DecodedDump;
+  try {
+    decoded = decodeDump(dump);
+  } catch (error) {
+    // A type of a newer server: it goes to servers that know it, and no key's type may end the session.
+    if (!(error instanceof RdbError) || error.code !== 'UNSUPPORTED') throw error;
+    writer.command(['RESTORE', key, expireAtMs ?? 0, dump, 'ABSTTL']);
+    return;
+  }
+  const { type, value, rdbType, rdbVersion, raw } = decoded;
   const entry = { kind: 'key', db: 0, key, type, value, rdbType, rdbVersion, raw, expireAtMs, part: 0, last: true };
   toCommands(entry as RdbKey, writer);
 }

@@ -30,16 +30,37 @@ export function formatMarker(marker: Marker): string {
   return `1 ${marker.block} ${marker.stamp} ${formatVector(marker.vector)}${marker.joining === true ? ` ${JOINING}` : ''}`;
 }
 
-/** @returns null when the text is not a marker of this version */
+/**
+ * @returns null when the text is not a marker of this version, or one that no agent writes: a client's hand on the key must not
+ * give the stream a stamp or a vector that no record can hold
+ */
 export function parseMarker(text: string): Marker | null {
-  const [version, block, stampText, vectorText, flag] = text.split(' ');
+  const [version, block, stampText, vectorText, flag] = text.split(' ', 6);
   const stamp = Number(stampText);
   const vector = vectorText === undefined ? null : parseVector(vectorText);
-  if (version !== '1' || block === undefined || vector === null || !Number.isSafeInteger(stamp)) return null;
+  if (version !== '1' || block === undefined || vector === null || !isStamp(stamp)) return null;
+  if (vector.size > ORIGINS_MAX) return null;
+  for (const origin of vector.keys()) if (origin.length > ORIGIN_CHARS_MAX) return null;
   return { block, stamp, vector, ...(flag === JOINING ? { joining: true } : {}) };
 }
 
 const JOINING = 'joining';
+/** Of a vector; what a record can hold of *seen* is twice that. */
+const ORIGINS_MAX = 32_768;
+/** Of an origin's name: a region's has 40 at most, a replication ID's part 16, an offset 16. */
+const ORIGIN_CHARS_MAX = 128;
+
+/** @returns 0 when the text is no time that an agent writes */
+export function parseHeartbeat(text: string): number {
+  return /^[1-9][0-9]{0,15}$/.test(text) && isStamp(stampOf(Number(text))) ? Number(text) : 0;
+}
+
+/** Far enough below what a double can count by ones for all operations to come. */
+const STAMP_MAX = 2 ** 53 - 2 ** 40;
+
+function isStamp(stamp: number): boolean {
+  return Number.isSafeInteger(stamp) && stamp >= 0 && stamp <= STAMP_MAX;
+}
 
 /** Stamps are hybrid logical clocks: milliseconds since 1970 × 1024, plus a counter; exact as a double until 2248. */
 export const STAMPS_PER_MS = 1024;

@@ -8,12 +8,12 @@
  * alone; an expired key puts `UNLINK k` inside the block that touched it, before the command that did; PEXPIREAT with a
  * time that has passed by this machine's clock is `UNLINK k`. In an agent's block these are the region's own operations.
  */
-import { CommandScanner } from '../resp';
+import { CommandScanner, ProtocolError } from '../resp';
 import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import { argText, keysOf } from '../merge/effects';
 import type { OriginId, OpRecord, Vector } from '../record';
-import { RecordKind } from '../record';
-import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseMarker, stampOf } from './keys';
+import { COMMAND_BYTES_MAX, RecordKind } from '../record';
+import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseHeartbeat, parseMarker, stampOf } from './keys';
 import { positionAfter } from './position';
 
 export interface RecorderState {
@@ -42,11 +42,19 @@ export interface RecorderEvents {
 
 /** A record is closed at this size, so that the first operations of a burst need not wait for the last. */
 const RECORD_BYTES = 256 * 1024;
+/** A record names its database in two bytes. */
+const DATABASES_MAX = 65_536;
 /** `*1\r\n$5\r\nMULTI\r\n` */
 const MULTI_BYTES = 15;
 
+export interface RecorderOptions {
+  /** The longest MULTI … EXEC block, in bytes: it is held in memory until its end. Default: what a record can hold, 1 GiB less 1 MiB. */
+  blockBytesMax?: number;
+}
+
 export class Recorder {
-  private readonly scanner = new CommandScanner();
+  private readonly scanner = new CommandScanner({ maxCommandBytes: COMMAND_BYTES_MAX });
+  private readonly blockBytesMax: number;
   private readonly base: number;
   /** Bytes of whole commands for the next record that are no longer in the scanner. */
   private chunks: Buffer[] = [];
@@ -70,7 +78,9 @@ export class Recorder {
   constructor(
     readonly state: RecorderState,
     private readonly events: RecorderEvents,
+    options: RecorderOptions = {},
   ) {
+    this.blockBytesMax = options.blockBytesMax ?? COMMAND_BYTES_MAX;
     this.base = state.offset;
     this.firstDb = state.db;
   }
@@ -88,7 +98,8 @@ export class Recorder {
 
   /**
    * @param chunk the caller's again when it returns
-   * @throws ProtocolError when the bytes are not a replication stream
+   * @throws ProtocolError when the bytes are not a replication stream, or hold what no record can. No later bytes can be read
+   * then: there has to be a full resync
    */
   push(chunk: Buffer): void {
     const { scanner, state } = this;
@@ -156,6 +167,12 @@ export class Recorder {
             });
         }
       }
+      if (this.block !== null && end - this.block.offset > this.blockBytesMax)
+        throw new ProtocolError(
+          'TOO_LONG',
+          end - this.base,
+          `a transaction of more than ${this.blockBytesMax} bytes (limits.transactionBytes)`,
+        );
       if (this.block === null && runStart >= 0 && runEnd - runStart >= RECORD_BYTES) {
         keepRun();
         this.flush();
@@ -263,13 +280,16 @@ export class Recorder {
     if (command.code === Code.set && scanner.argc >= 3) {
       const value = scanner.buf.toString('latin1', scanner.argStart[2], scanner.argEnd[2]);
       if (key === CURSOR_KEY) return { marker: parseMarker(value), heartbeatMs: 0 };
-      if (key === HEARTBEAT_KEY) return { marker: null, heartbeatMs: Number(value) || 0 };
+      if (key === HEARTBEAT_KEY) return { marker: null, heartbeatMs: parseHeartbeat(value) };
     }
     return { marker: null, heartbeatMs: 0 };
   }
 
   private selectedDb(): number {
-    return Number(this.scanner.buf.toString('latin1', this.scanner.argStart[1], this.scanner.argEnd[1]));
+    const { scanner } = this;
+    const db = scanner.argc === 2 ? Number(argText(scanner, 1)) : NaN;
+    if (Number.isInteger(db) && db >= 0 && db < DATABASES_MAX) return db;
+    throw new ProtocolError('BAD_LENGTH', scanner.consumed, `no database from 0 to ${DATABASES_MAX - 1} is selected`);
   }
 }
 

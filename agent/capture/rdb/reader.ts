@@ -63,6 +63,8 @@ export class RdbReader {
   private summed = 0;
   private waiting: Buffer[] = [];
   private waitingBytes = 0;
+  /** The step in progress can't succeed with fewer of them; 0: not known to need any. */
+  private missing = 0;
   private state: 'magic' | 'opcode' | 'value' | 'checksum' | 'done' = 'magic';
   private ended = false;
   private version = 0;
@@ -73,6 +75,8 @@ export class RdbReader {
   private key: Buffer = Buffer.alloc(0);
   private rdbType = 0;
   private part = 0;
+  /** As of ValueReader: what modules and slot imports write outside of values. */
+  private isBulkStep = false;
   /** Where its value begins in the cursor's buffer; −1: no longer there. */
   private valueStart = -1;
 
@@ -110,19 +114,24 @@ export class RdbReader {
     const { c } = this;
     for (;;) {
       if (this.state === 'done') return null;
+      if (this.missing > 0) {
+        // Not tried again before it can go on: each chunk of a long step would begin at its first byte.
+        if (this.waitingBytes < this.missing && !this.ended) return null;
+        if (this.waitingBytes === 0) {
+          throw new RdbError('TRUNCATED', `it ends within ${this.state}`, c.base + c.limit);
+        }
+        this.join();
+        this.missing = 0;
+      }
       try {
         const entry = this.step();
         if (entry !== null) return entry;
       } catch (error) {
         if (error !== NEED_MORE) throw error;
-        if (this.value.bulkStep && this.state === 'value') c.want = Math.max(c.want, 2 * (c.limit - c.mark));
+        if (this.state === 'value' ? this.value.bulkStep : this.isBulkStep)
+          c.want = Math.max(c.want, 2 * (c.limit - c.mark));
         c.pos = c.mark;
-        const missing = c.want - (c.limit - c.mark);
-        if (this.waitingBytes < missing && !this.ended) return null;
-        if (this.waitingBytes === 0) {
-          throw new RdbError('TRUNCATED', `it ends within ${this.state}`, c.base + c.limit);
-        }
-        this.join();
+        this.missing = Math.max(1, c.want - (c.limit - c.mark));
       }
     }
   }
@@ -297,10 +306,12 @@ export class RdbReader {
         break;
       }
       case RdbOpcode.MODULE_AUX:
+        this.isBulkStep = true;
         c.number(); // module's ID
         c.skipModuleFields(); // the first field says when it is loaded
         break;
       case RdbOpcode.KEY_META_OR_SLOT_IMPORT:
+        this.isBulkStep = true;
         if (this.valkey) {
           c.skipString(); // job
           for (let n = c.count(); n > 0; n--) {
@@ -319,6 +330,7 @@ export class RdbReader {
         this.state = 'checksum';
         break;
     }
+    this.isBulkStep = false;
     c.mark = c.pos;
     return entry;
   }
