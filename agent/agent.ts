@@ -1,9 +1,11 @@
 /** The agent: journal, links and admin endpoint for its whole life; sessions beside whatever Redis is the primary. */
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Admin, startAdmin } from './admin';
+import { type Admin, type AdminRoute, startAdmin } from './admin';
+import { provideAdminToken, withToken } from './admin-token';
 import { ApplyError } from './apply/applier';
 import { Backoff, captureMetrics, type Located, Locator, ReplicaPort } from './capture';
+import { ConflictJournal, conflictRoutes } from './conflicts';
 import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
 import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
@@ -48,6 +50,7 @@ export class Agent {
   private constructor(
     private readonly config: AgentConfig,
     private readonly journal: Journal,
+    private readonly conflicts: ConflictJournal,
     private readonly log: Logger,
     private readonly metrics: AgentMetrics,
   ) {
@@ -156,6 +159,7 @@ export class Agent {
     this.context = {
       config,
       journal,
+      conflicts,
       mesh,
       metrics,
       log,
@@ -178,6 +182,7 @@ export class Agent {
     });
     journal.on('error', (error) => log.error({ err: error }, 'journal'));
     journal.on('full', () => log.error('the journal has reached its size: a region must be far behind'));
+    metrics.conflictsLeftOut.from(() => conflicts.leftOut);
     metrics.journalBytes.from(() => journal.bytes);
     metrics.journalSegments.from(() => journal.segments);
     metrics.windowKeys.from(() => this.session?.core.window.keys ?? 0);
@@ -203,7 +208,13 @@ export class Agent {
     });
     if (journal.recovery.cut !== null || journal.recovery.damage.length > 0)
       log.warn({ recovery: journal.recovery }, 'the journal was repaired at start');
-    const agent = new Agent(config, journal, log, createMetrics(config.region));
+    const conflicts = await ConflictJournal.open({
+      dir: `${config.stateDir}/conflicts`,
+      region: config.region,
+      ...config.conflicts,
+      onError: (error) => log.error({ err: error }, 'the conflict journal cannot be written'),
+    });
+    const agent = new Agent(config, journal, conflicts, log, createMetrics(config.region));
     try {
       await agent.context.mesh.start();
       await agent.replicaPort?.listen();
@@ -212,6 +223,7 @@ export class Agent {
         status: () => agent.status(),
         ready: () => agent.readiness(),
         metrics: agent.metrics.registry,
+        routes: agent.routes(),
       });
     } catch (error) {
       await agent.stop();
@@ -234,6 +246,7 @@ export class Agent {
     await this.replicaPort?.close();
     await this.context.mesh.stop();
     await this.journal.close().catch((error: unknown) => this.log.error({ err: error }, 'journal'));
+    await this.conflicts.close();
     this.setState('stopped');
     await this.admin?.close();
   }
@@ -373,7 +386,24 @@ export class Agent {
     this.session?.beat(beat);
   }
 
-  // ——— status
+  // ——— the admin endpoint
+
+  private routes(): Record<string, AdminRoute> {
+    const { config, journal, conflicts } = this;
+    const token = provideAdminToken(config.stateDir);
+    const routes = conflictRoutes({
+      conflicts,
+      explained: () => ({
+        region: config.region,
+        journal,
+        core: this.session?.isLive === true ? this.session.core : null,
+        redis: this.session?.isLive === true ? this.session.control : null,
+        policyOf: () => 'merge',
+        live: () => this.session?.live() ?? [],
+      }),
+    });
+    return Object.fromEntries(Object.entries(routes).map(([path, route]) => [path, withToken(token, route)]));
+  }
 
   private readiness(): { ready: boolean; reason?: string } {
     if (this.state === 'active' || this.state === 'standby') return { ready: true };
@@ -437,7 +467,11 @@ export class Agent {
       captured: { operations: session?.captured.operations ?? 0, opsPerSecond: session?.captured.perSecond ?? 0 },
       applied: { operations: session?.applied.operations ?? 0, opsPerSecond: session?.applied.perSecond ?? 0 },
       corrections: core?.counters.corrections ?? 0,
-      conflicts: { byType: core?.counters.conflicts ?? {} },
+      conflicts: {
+        byType: core?.counters.conflicts ?? {},
+        journalled: this.conflicts.noted,
+        leftOut: this.conflicts.leftOut,
+      },
       deadLetters: session?.deadLetters ?? 0,
       window: {
         keys: core?.window.keys ?? 0,

@@ -7,6 +7,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { type ConfigIssue, formatIssues } from '../model';
 import { nearest } from '../model/nearest';
+import { CONFLICT_VALUES } from './conflicts/entry';
 import { LOG_LEVELS } from './log';
 import { COMMAND_BYTES_MAX } from './record';
 
@@ -157,6 +158,17 @@ const schema = section({
     tailBytes: whole(0, GIB, 'bytes').default(1 * MIB),
     /** Flush to the disk (every 10 ms, 2 ms in semi-sync), before a record counts as durable. Turn off only where losing the machine may lose data. Default: true. */
     fsync: z.boolean('true or false').default(true),
+  }).prefault({}),
+  /** What is told of conflicts: docs/conflicts.md. */
+  conflicts: section({
+    /** See `meridian:replication.conflictValues`. Default: digest. */
+    values: choice(CONFLICT_VALUES).default('digest'),
+    /** Size of the conflict journal; beyond it the oldest entries go. Default: 64 MiB. */
+    bytesMax: whole(64 * KIB, 64 * GIB, 'bytes').default(64 * MIB),
+    /** With values `full`: larger ones are kept as a digest. Default: 4 KiB. */
+    valueBytesMax: whole(0, MIB, 'bytes').default(4 * KIB),
+    /** Conflicts looked at in a second, on average, ten seconds' worth at once; the others are counted. Default: 100, some 50 kB/s. */
+    perSecondMax: whole(1, 100_000, 'conflicts a second').default(100),
   }).prefault({}),
   limits: section({
     /** The largest MULTI … EXEC by which foreign changes are applied: Redis serves nobody else meanwhile. Default: 1 MiB. */

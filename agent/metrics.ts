@@ -36,6 +36,8 @@ export interface AgentMetrics {
   readonly captured: Tally;
   readonly applied: Tally;
   readonly corrections: Tally;
+  /** Conflicts that came too fast for the conflict journal. */
+  readonly conflictsLeftOut: SampledGauge;
   /** By type of the key. */
   conflict(type: string, n?: number): void;
   /** By code of the error. */
@@ -73,6 +75,20 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
       registers,
       collect() {
         if (source !== null) this.set(source());
+      },
+    });
+    return { from: (read) => (source = read) };
+  };
+
+  const sampledCounter = (name: string, help: string): SampledGauge => {
+    let source: (() => number) | null = null;
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(source?.() ?? 0);
       },
     });
     return { from: (read) => (source = read) };
@@ -156,6 +172,10 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
     captured: counter('meridian_captured_operations_total', 'Operations of clients, read from the own Redis.'),
     applied: counter('meridian_applied_operations_total', 'Foreign operations applied to the own Redis.'),
     corrections: counter('meridian_corrections_total', 'Keys corrected after a client wrote beside a foreign change.'),
+    conflictsLeftOut: sampledCounter(
+      'meridian_conflicts_left_out_total',
+      'Conflicts that the conflict journal did not look at, because they came too fast.',
+    ),
     conflict: (type, n = 1) => conflicts.inc({ type }, n),
     deadLetter: (code, n = 1) => deadLetters.inc({ code }, n),
     fullSync: (kind) => fullSyncs.inc({ kind }),

@@ -43,6 +43,7 @@ export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions)
       heartbeatMs: replication.heartbeatMs,
       compression: replication.compression,
     },
+    conflicts: { values: replication.conflictValues },
     journal: { bytesMax: replication.journal.maxBytes, segmentBytes: replication.journal.segmentBytes },
   };
   return `${JSON.stringify(config, undefined, 2)}\n`;

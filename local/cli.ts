@@ -5,9 +5,12 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 
 import type * as Cli from './commands/cli';
 import { type CommonOptions } from './commands/common';
+import type * as Conflicts from './commands/conflicts';
 import type * as Down from './commands/down';
+import type * as Explain from './commands/explain';
 import type * as Fault from './commands/fault';
 import type * as Logs from './commands/logs';
+import type * as RestoreLoser from './commands/restore-loser';
 import type * as Status from './commands/status';
 import type * as Up from './commands/up';
 import type * as Verify from './commands/verify';
@@ -24,6 +27,9 @@ const load = {
   verify: () => (require('./commands/verify') as typeof Verify).verify,
   cli: () => (require('./commands/cli') as typeof Cli).cli,
   logs: () => (require('./commands/logs') as typeof Logs).logs,
+  conflicts: () => (require('./commands/conflicts') as typeof Conflicts).conflicts,
+  explain: () => (require('./commands/explain') as typeof Explain).explain,
+  restoreLoser: () => (require('./commands/restore-loser') as typeof RestoreLoser).restoreLoser,
   fault: () => require('./commands/fault') as typeof Fault,
 };
 /* eslint-enable @typescript-eslint/no-require-imports */
@@ -43,6 +49,17 @@ function seconds(text: string): number {
   if (text.trim() === '' || !(value >= 0 && value <= 86_400))
     throw new InvalidArgumentError('Seconds are needed, from 0 to 86400.');
   return value;
+}
+
+const units: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `90s`, `10m`, `2h`, `1d` ago, or a date. @returns ms since 1970 */
+function since(text: string): number {
+  const [, count, unit] = /^(\d+)([smhd])$/.exec(text) ?? [];
+  const at = unit === undefined ? Date.parse(text) : Date.now() - Number(count) * units[unit]!;
+  if (Number.isNaN(at) || at < 0)
+    throw new InvalidArgumentError('A duration such as 90s, 10m, 2h, 1d is needed, or a date.');
+  return at;
 }
 
 function version(): string {
@@ -130,6 +147,50 @@ sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second r
     .option('--limit <n>', 'list at most so many keys', whole(0, 100_000), 20)
     .option('--values', 'show the values too, shortened')
     .action((options: Verify.VerifyCommandOptions) => load.verify()(options));
+
+  const ofAgents = (made: Command): Command =>
+    made
+      .option(
+        '--agent <url>',
+        'admin endpoint of one agent elsewhere, by a forwarded port, in place of those of the stack',
+      )
+      .option('--token-file <file>', 'with --agent: a copy of admin-token in its state directory');
+
+  ofAgents(
+    command(
+      'conflicts',
+      'list writes that lost against others which they had not seen',
+      `  meridian conflicts --key 'user:*' --since 1h
+  meridian conflicts --follow --json | jq .key`,
+    ),
+  )
+    .option('--key <pattern>', 'only keys that match, as with KEYS')
+    .option('--region <region>', 'only those in which this region won or lost')
+    .option('--since <time>', 'only those found since: 10m, 2h, or a date', since)
+    .option('-f, --follow', 'go on with those that come')
+    .option('--limit <n>', 'the newest so many', whole(1, 1000), 100)
+    .action((options: Conflicts.ConflictsOptions) => load.conflicts()(options));
+
+  ofAgents(
+    command(
+      'explain',
+      'tell who wrote a key last, and what of it is still under way, in each region',
+      '  meridian explain cart:7\n  meridian explain cart:7 --db 1 --json',
+    ),
+  )
+    .argument('<key>')
+    .option('--db <n>', 'its database', whole(0, 65_535), 0)
+    .action((key: string, options: Explain.ExplainOptions) => load.explain()(options, key));
+
+  command(
+    'restore-loser',
+    'write what lost in a conflict once more, as a client would',
+    '  meridian conflicts\n  meridian restore-loser 3f9c02a1b7de',
+  )
+    .argument('<id>', 'of the conflict')
+    .option('--region <region>', 'through whose Redis (default: of the region that wrote it)')
+    .option('-y, --yes', "don't ask")
+    .action((id: string, options: RestoreLoser.RestoreLoserOptions) => load.restoreLoser()(options, id));
 
   command('cli', "talk to a region's Redis", '  meridian cli us-west-2\n  meridian cli us-west-2 HGETALL cart:7')
     .argument('<region>')

@@ -1,10 +1,13 @@
 /** What went wrong, so that a script can tell. Each is raised with one sentence that says what to do. */
 export type LocalErrorCode =
+  | 'AGENT'
   | 'ALREADY_RUNNING'
   | 'BAD_ARGUMENT'
   | 'BAD_CONFIG'
   | 'BINARY'
   | 'COULD_NOT_COMPARE'
+  | 'NOT_CONFIRMED'
+  | 'NOT_FOUND'
   | 'NOT_RUNNING'
   | 'PORT_IN_USE'
   | 'START_FAILED'

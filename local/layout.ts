@@ -109,6 +109,11 @@ export function layoutOf(stack: string, config: StackConfig, basePort: number, d
   return { stack, config, basePort, dir, regions };
 }
 
+/** Where the agent of a region keeps its journal, and all else of its own. */
+export function agentDataOf(dir: StateDir, region: string): string {
+  return path.join(dir.regions, region, 'agent', 'data');
+}
+
 function regionLayout(region: RegionConfig, base: number, dir: StateDir): RegionLayout {
   if (region.replicas > offsets.replicasMax) {
     throw new LocalError('BAD_ARGUMENT', `At most ${offsets.replicasMax} replicas of a region have ports here.`);
@@ -136,7 +141,7 @@ function regionLayout(region: RegionConfig, base: number, dir: StateDir): Region
       redisPort: base + offsets.agentRedis,
       dir: agentDir,
       config: path.join(agentDir, 'config.json'),
-      data: path.join(agentDir, 'data'),
+      data: agentDataOf(dir, region.name),
       log: path.join(root, 'agent.log'),
     },
   };

@@ -57,6 +57,7 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     compression: 'auto',
     heartbeatMs: 25,
     journal: { maxBytes: 8 * 1024 ** 3, segmentBytes: 64 * 1024 ** 2 },
+    conflictValues: 'digest',
     acceptWholeKeyMerge: false,
   });
   expect(config.redis).toEqual({
@@ -173,7 +174,7 @@ test.each<[string, unknown, ConfigIssue]>([
       found: 'an unknown key',
       allowed:
         'mode, semiSyncRegions, maxLagMs, autoHeal, topology, hub, compression, heartbeatMs, journal, ' +
-        "acceptWholeKeyMerge (did you mean 'maxLagMs'?)",
+        "conflictValues, acceptWholeKeyMerge (did you mean 'maxLagMs'?)",
     },
   ],
   [

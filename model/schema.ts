@@ -40,6 +40,11 @@ export const replicationSchema = section({
     segmentBytes: size('1mb', '1gb').default(64 * 1024 ** 2),
   }).prefault({}),
   /**
+   * What the conflict journal keeps of the values that met (docs/conflicts.md). `full`: up to 4 KiB of each, which `meridian restore-loser` needs. `digest`: their
+   * sizes, and by a keyed digest whether they were equal. `none`: nothing. Default: digest, for values may be secret, and would outlive there the keys that they were in.
+   */
+  conflictValues: choice('full', 'digest', 'none').default('digest'),
+  /**
    * Managed Redis gives no replication stream. A mesh with such a region merges whole keys there, the last writer wins, and
    * counters don't add up. True says that this is known and accepted; without it such a stack is refused. Default: false.
    */

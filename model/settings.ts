@@ -43,17 +43,19 @@ export interface AgentSettings {
   readonly maxLagMs: number;
   readonly heartbeatMs: number;
   readonly compression: string;
+  readonly conflictValues: string;
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
 }
 
 export function agentSettingsOf({ replication }: StackConfig): AgentSettings {
-  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, journal } = replication;
+  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, journal } = replication;
   return {
     semiSyncRegions,
     maxLagMs,
     heartbeatMs,
     compression,
+    conflictValues,
     journalBytes: journal.maxBytes,
     journalSegmentBytes: journal.segmentBytes,
   };

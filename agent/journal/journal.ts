@@ -320,6 +320,18 @@ export class Journal extends EventEmitter<JournalEvents> {
     return replaySegments(this.segmentList.slice());
   }
 
+  /** The records of the newest segments, so many that they have about `bytesMax`, in order of arrival; one segment at least. */
+  recent(bytesMax: number): AsyncIterable<Buffer> {
+    const segments: Segment[] = [];
+    let bytes = 0;
+    for (const segment of [...this.segmentList].reverse()) {
+      bytes += segment.bytes;
+      if (segments.length > 0 && bytes > bytesMax) break;
+      segments.unshift(segment);
+    }
+    return replaySegments(segments);
+  }
+
   /**
    * Deletes the oldest segments that hold nothing but records at or below `low`. An origin that `low` does not name is
    * needed in full; Infinity gives it up altogether.

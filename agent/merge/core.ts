@@ -12,6 +12,7 @@ import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
 import { Batch } from './batch';
 import { Class, Code, commandByName, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
+import { type ConflictSink, conflictsOf, setConflict } from './conflict';
 import type { Candidate } from './difference';
 import { argText, dbOf, decodeEffects, type Effect, type KeyEffect, type OpaqueEffect, writeEffect } from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
@@ -65,6 +66,8 @@ export class MergeCore {
   readonly origins = new OriginTable();
   readonly window: Window;
   readonly counters: Counters = { conflicts: {}, corrections: 0 };
+  /** Who is told what is lost in conflicts; null while what is known already is told once more. */
+  conflicts: ConflictSink | null = null;
   /** Highest position of each origin known here: own ones read, others planned. */
   private readonly known: number[] = [];
   private readonly raced = new Set<KeyState>();
@@ -236,6 +239,7 @@ export class MergeCore {
         continue;
       }
       this.count(effect);
+      this.noteConflict(state, effect, later);
       this.race(state, effect.kind === 'set' ? null : this.touched);
       this.checkSettled(state, effect, op);
     }
@@ -489,11 +493,13 @@ export class MergeCore {
       // The settler's state will say what holds; until then the operation is at least not missing. (A key whose state somebody
       // only asked for is merged as ever: it is what that state will say.)
       this.insert(state, effect, op);
+      if (!quiet) this.noteConflict(state, effect, op);
       this.unsettle(state, null);
       writeEffect(out, effect);
       return;
     }
     this.insert(state, effect, op);
+    if (!quiet) this.noteConflict(state, effect, op);
     this.checkSettled(state, effect, op);
     if (effect.kind === 'set' || effect.kind === 'delete') {
       rewriteKey(out, state, this.origins);
@@ -539,7 +545,10 @@ export class MergeCore {
       return;
     }
     this.countConflict('verbatim');
-    for (const state of states) this.unsettle(state, null);
+    for (const state of states) {
+      if (!state.isQuietFor(op)) this.noteConflict(state, { kind: 'opaque', keys }, op);
+      this.unsettle(state, null);
+    }
     if (command.adds) batch.writer.raw(buf, start, end, 1);
   }
 
@@ -711,8 +720,8 @@ export class MergeCore {
     return awaited;
   }
 
-  /** Null: nobody who could. */
-  private settlerOf(state: KeyState, live: readonly string[]): string | null {
+  /** The region that is to send a key's state; null: nobody who could. */
+  settlerOf(state: KeyState, live: readonly string[]): string | null {
     if (state.settler !== null && live.includes(state.settler)) return state.settler;
     const able = state.settler === ELSEWHERE ? live.filter((region) => region !== this.options.region) : live;
     return able.reduce<string | null>((lowest, region) => (lowest === null || region < lowest ? region : lowest), null);
@@ -803,6 +812,11 @@ export class MergeCore {
     this.tail.dropSeen(stable);
   }
 
+  /** Members that have not reported to have seen an operation. */
+  unseenBy(origin: number, position: number): string[] {
+    return [...this.reports].filter(([, report]) => seenAt(report, origin) < position).map(([member]) => member);
+  }
+
   /** What all members have reported to have seen. */
   stable(): Map<OriginId, number> {
     return this.origins.toVector(this.window.stable);
@@ -886,6 +900,7 @@ export class MergeCore {
       }
       if (outcome !== SetOutcome.quiet && mode !== 'remember') {
         this.countConflict('string');
+        if (this.conflicts !== null) this.noteSetConflict(run, i, source);
         // An own one that wins was overwritten by the block that it met: Redis gets it back.
         if (mode === 'local' && outcome === SetOutcome.wins)
           this.race(window.find(db, payload.toString('latin1', run.keys[i], run.keyEnds[i]))!, null);
@@ -959,6 +974,19 @@ export class MergeCore {
       case 'swap':
         return;
     }
+  }
+
+  private noteConflict(state: KeyState, effect: Effect, op: Op): void {
+    const { conflicts } = this;
+    if (conflicts === null || this.isBase || !conflicts.wants()) return;
+    for (const conflict of conflictsOf(state, effect, op, this.touched, this.origins)) conflicts.note(conflict);
+  }
+
+  private noteSetConflict({ keys, keyEnds, ends }: SetRun, i: number, { db, origin, base, payload }: SetSource): void {
+    if (this.isBase || !this.conflicts!.wants()) return;
+    const key = payload!.toString('latin1', keys[i], keyEnds[i]);
+    const conflict = setConflict(db, key, this.window.lastPuts(), [origin, base + ends[i]!], this.origins);
+    if (conflict !== null) this.conflicts!.note(conflict);
   }
 
   private count(effect: Effect): void {

@@ -11,7 +11,7 @@ import { type OriginTable, seenAt, type Seen } from './origins';
 import type { PayloadSource } from './payload-source';
 import { RUN_SETS_MAX, type SetRun } from './set-run';
 import type { SetSource } from './set-source';
-import { SetOutcome, SetTable } from './set-table';
+import { SetOutcome, SetTable, type TablePut } from './set-table';
 
 const HASHES = 2 ** 16;
 
@@ -152,6 +152,11 @@ export class Window {
     this.operations++;
     this.queue(source.origin).push(this.sets.head, source.base + run.ends[i]!);
     return outcome;
+  }
+
+  /** The live puts of the key that the last `set` was about. */
+  lastPuts(): IterableIterator<TablePut> {
+    return this.sets.puts(this.sets.head);
   }
 
   private queue(origin: number): FoldQueue {

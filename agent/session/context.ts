@@ -1,6 +1,7 @@
 /** What an agent's parts share. */
 import type { ReplicaLinkOptions } from '../capture';
 import type { AgentConfig } from '../config';
+import type { ConflictJournal } from '../conflicts';
 import type { Journal } from '../journal';
 import type { Logger } from '../log';
 import type { AgentMetrics } from '../metrics';
@@ -10,6 +11,7 @@ import type { RedisConnectionOptions } from '../resp';
 export interface AgentContext {
   readonly config: AgentConfig;
   readonly journal: Journal;
+  readonly conflicts: ConflictJournal;
   readonly mesh: PeerMesh;
   readonly metrics: AgentMetrics;
   readonly log: Logger;

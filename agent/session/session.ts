@@ -242,6 +242,8 @@ export class Session {
 
   /** @internal Begins to take part. */
   go(): void {
+    // What was put together again from the journal has been told before.
+    this.core.conflicts = this.context.conflicts;
     this.pumping = this.pump();
     this.pumping.catch((error: unknown) => this.end(error instanceof Error ? error : new Error(String(error))));
   }
@@ -656,7 +658,7 @@ export class Session {
   }
 
   /** The regions that can be reached directly, this one included. */
-  private live(): string[] {
+  live(): string[] {
     const links = this.context.mesh.links().filter((link) => link.state === 'up');
     return [this.region, ...links.map((link) => link.peer)];
   }

@@ -72,6 +72,7 @@ test('the config is one that the agent reads, with everything that was said', as
     ],
     stateDir: '/var/lib/meridian',
     replication: { mode: 'semi-sync', semiSyncRegions: 2, maxLagMs: 500, heartbeatMs: 25, compression: 'auto' },
+    conflicts: { values: 'digest' },
     journal: { bytesMax: 8 * 2 ** 30, segmentBytes: 64 * 2 ** 20 },
   });
 });

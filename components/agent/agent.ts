@@ -231,6 +231,7 @@ export function confOf(args: AgentInMeshArgs, host: pulumi.Input<string>): pulum
       maxLagMs: args.maxLagMs ?? 1000,
       heartbeatMs: args.heartbeatMs ?? 25,
       compression: args.compression ?? 'auto',
+      conflictValues: args.conflictValues ?? 'digest',
       journalBytes: args.journalBytes ?? 8192 * mebi,
       journalSegmentBytes: args.journalSegmentBytes ?? 64 * mebi,
       logLevel: args.logLevel ?? 'info',

@@ -104,6 +104,8 @@ export interface AgentTuningArgs {
   heartbeatMs?: pulumi.Input<number>;
   /** Of what travels between regions: auto, none, deflate. Default: auto. */
   compression?: pulumi.Input<string>;
+  /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
+  conflictValues?: pulumi.Input<string>;
   /** Size from which the journal counts as full, in bytes. Default: 8 GiB. */
   journalBytes?: pulumi.Input<number>;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */

@@ -46,6 +46,7 @@ export interface AgentConf {
   readonly maxLagMs: number;
   readonly heartbeatMs: number;
   readonly compression: string;
+  readonly conflictValues: string;
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
   readonly logLevel: string;
@@ -110,6 +111,7 @@ export function renderAgentConfig(
       heartbeatMs: conf.heartbeatMs,
       compression: conf.compression,
     },
+    conflicts: { values: conf.conflictValues },
     journal: { bytesMax: conf.journalBytes, segmentBytes: conf.journalSegmentBytes },
     log: { level: conf.logLevel },
   };

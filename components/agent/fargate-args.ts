@@ -61,6 +61,8 @@ export interface FargateSyncAgentArgs extends FargateTaskArgs {
   heartbeatMs?: pulumi.Input<number>;
   /** Of what travels between regions: auto, none, deflate. Default: auto. */
   compression?: pulumi.Input<string>;
+  /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
+  conflictValues?: pulumi.Input<string>;
   /** Size from which the journal counts as full, in bytes; EFS grows with it. Default: 8 GiB. */
   journalBytes?: pulumi.Input<number>;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */

@@ -48,6 +48,8 @@ export interface LocalMeshArgs {
   heartbeatMs?: number;
   /** Of what travels between regions: auto, none, deflate. Default: auto. */
   compression?: string;
+  /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
+  conflictValues?: string;
   /** Size from which an agent's journal counts as full, in bytes. Default: 8 GiB. */
   journalBytes?: number;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
@@ -94,6 +96,7 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
       maxLagMs: args.maxLagMs,
       heartbeatMs: args.heartbeatMs,
       compression: args.compression,
+      conflictValues: args.conflictValues,
       journal: { maxBytes: args.journalBytes, segmentBytes: args.journalSegmentBytes },
     },
     'meridian:redis': {

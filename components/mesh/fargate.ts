@@ -50,7 +50,8 @@ export function createFargateAgent(
 function argsOf(args: RedisRegionArgs, beside: Beside): FargateSyncAgentArgs {
   const { fargate, elasticache, agent = {}, peerCidrs = {} } = args;
   if (fargate === undefined || elasticache === undefined) throw new RangeError('the arguments are checked');
-  const { maxLagMs, heartbeatMs, compression, journalBytes, journalSegmentBytes, logLevel } = agent;
+  const { maxLagMs, heartbeatMs, compression, conflictValues } = agent;
+  const { journalBytes, journalSegmentBytes, logLevel } = agent;
   const { protect, retainOnDelete } = agent;
   const { region, stack, members, topology, hub, peerHosts } = args;
   const { userPasswords, caBundlePem, caCertPem, caPrivateKeyPem } = args;
@@ -58,7 +59,8 @@ function argsOf(args: RedisRegionArgs, beside: Beside): FargateSyncAgentArgs {
     ...fargate,
     ...{ region, stack, members, topology, hub, peerHosts },
     ...{ userPasswords, caBundlePem, caCertPem, caPrivateKeyPem },
-    ...{ maxLagMs, heartbeatMs, compression, journalBytes, journalSegmentBytes, logLevel, protect, retainOnDelete },
+    ...{ maxLagMs, heartbeatMs, compression, conflictValues },
+    ...{ journalBytes, journalSegmentBytes, logLevel, protect, retainOnDelete },
     ...beside,
     providerRegion: elasticache.providerRegion,
     vpcId: elasticache.vpcId,
