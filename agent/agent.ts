@@ -7,6 +7,7 @@ import { ApplyError } from './apply/applier';
 import { Backoff, captureMetrics, type Located, Locator, ReplicaPort } from './capture';
 import { ConflictJournal, conflictRoutes } from './conflicts';
 import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
+import { DeadLetters, letterRoutes } from './dead-letters';
 import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
@@ -51,6 +52,7 @@ export class Agent {
     private readonly config: AgentConfig,
     private readonly journal: Journal,
     private readonly conflicts: ConflictJournal,
+    private readonly letters: DeadLetters,
     private readonly log: Logger,
     private readonly metrics: AgentMetrics,
   ) {
@@ -160,6 +162,7 @@ export class Agent {
       config,
       journal,
       conflicts,
+      letters,
       mesh,
       metrics,
       log,
@@ -182,6 +185,7 @@ export class Agent {
     });
     journal.on('error', (error) => log.error({ err: error }, 'journal'));
     journal.on('full', () => log.error('the journal has reached its size: a region must be far behind'));
+    metrics.deadLettersKept.from(() => letters.size);
     metrics.conflictsLeftOut.from(() => conflicts.leftOut);
     metrics.journalBytes.from(() => journal.bytes);
     metrics.journalSegments.from(() => journal.segments);
@@ -214,7 +218,10 @@ export class Agent {
       ...config.conflicts,
       onError: (error) => log.error({ err: error }, 'the conflict journal cannot be written'),
     });
-    const agent = new Agent(config, journal, conflicts, log, createMetrics(config.region));
+    const letters = new DeadLetters(`${config.stateDir}/dead-letters.json`, (error) =>
+      log.error({ err: error }, 'the dead letters cannot be written'),
+    );
+    const agent = new Agent(config, journal, conflicts, letters, log, createMetrics(config.region));
     try {
       await agent.context.mesh.start();
       await agent.replicaPort?.listen();
@@ -247,6 +254,7 @@ export class Agent {
     await this.context.mesh.stop();
     await this.journal.close().catch((error: unknown) => this.log.error({ err: error }, 'journal'));
     await this.conflicts.close();
+    await this.letters.flush();
     this.setState('stopped');
     await this.admin?.close();
   }
@@ -391,17 +399,28 @@ export class Agent {
   private routes(): Record<string, AdminRoute> {
     const { config, journal, conflicts } = this;
     const token = provideAdminToken(config.stateDir);
-    const routes = conflictRoutes({
-      conflicts,
-      explained: () => ({
+    const routes = {
+      ...letterRoutes({
         region: config.region,
-        journal,
-        core: this.session?.isLive === true ? this.session.core : null,
-        redis: this.session?.isLive === true ? this.session.control : null,
-        policyOf: () => 'merge',
-        live: () => this.session?.live() ?? [],
+        letters: this.letters,
+        retry: (letter) => {
+          if (this.session === null)
+            throw new SessionError('lost', `region ${config.region} has no Redis at the moment`);
+          return this.session.retry(letter);
+        },
       }),
-    });
+      ...conflictRoutes({
+        conflicts,
+        explained: () => ({
+          region: config.region,
+          journal,
+          core: this.session?.isLive === true ? this.session.core : null,
+          redis: this.session?.isLive === true ? this.session.control : null,
+          policyOf: () => 'merge',
+          live: () => this.session?.live() ?? [],
+        }),
+      }),
+    };
     return Object.fromEntries(Object.entries(routes).map(([path, route]) => [path, withToken(token, route)]));
   }
 
@@ -472,7 +491,7 @@ export class Agent {
         journalled: this.conflicts.noted,
         leftOut: this.conflicts.leftOut,
       },
-      deadLetters: session?.deadLetters ?? 0,
+      deadLetters: this.letters.size,
       window: {
         keys: core?.window.keys ?? 0,
         operations: core?.operations ?? 0,

@@ -38,6 +38,7 @@ export interface AgentMetrics {
   readonly corrections: Tally;
   /** Conflicts that came too fast for the conflict journal. */
   readonly conflictsLeftOut: SampledGauge;
+  readonly deadLettersKept: SampledGauge;
   /** By type of the key. */
   conflict(type: string, n?: number): void;
   /** By code of the error. */
@@ -176,6 +177,7 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
       'meridian_conflicts_left_out_total',
       'Conflicts that the conflict journal did not look at, because they came too fast.',
     ),
+    deadLettersKept: sampled('meridian_dead_letters', 'Dead letters that wait for somebody to retry or drop them.'),
     conflict: (type, n = 1) => conflicts.inc({ type }, n),
     deadLetter: (code, n = 1) => deadLetters.inc({ code }, n),
     fullSync: (kind) => fullSyncs.inc({ kind }),

@@ -6,6 +6,7 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import type * as Cli from './commands/cli';
 import { type CommonOptions } from './commands/common';
 import type * as Conflicts from './commands/conflicts';
+import type * as DeadLetters from './commands/dead-letters';
 import type * as Down from './commands/down';
 import type * as Explain from './commands/explain';
 import type * as Fault from './commands/fault';
@@ -29,6 +30,7 @@ const load = {
   logs: () => (require('./commands/logs') as typeof Logs).logs,
   conflicts: () => (require('./commands/conflicts') as typeof Conflicts).conflicts,
   explain: () => (require('./commands/explain') as typeof Explain).explain,
+  deadLetters: () => require('./commands/dead-letters') as typeof DeadLetters,
   restoreLoser: () => (require('./commands/restore-loser') as typeof RestoreLoser).restoreLoser,
   fault: () => require('./commands/fault') as typeof Fault,
 };
@@ -191,6 +193,34 @@ sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second r
     .option('--region <region>', 'through whose Redis (default: of the region that wrote it)')
     .option('-y, --yes', "don't ask")
     .action((id: string, options: RestoreLoser.RestoreLoserOptions) => load.restoreLoser()(options, id));
+
+  const letters = program
+    .command('dead-letters')
+    .summary('what a Redis refused for good: list, retry, drop')
+    .description('What a Redis refused for good, and the merge rule could not settle.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  meridian dead-letters list
+  meridian dead-letters retry 3f9c02a1b7de
+  meridian dead-letters drop --all --region eu-central-1`,
+    );
+  const ofLetters = (name: string, summary: string): Command =>
+    ofAgents(command(name, summary, '', letters)).option('--region <region>', 'only those of this region');
+  ofLetters('list', 'list them').action((options: DeadLetters.DeadLettersOptions) =>
+    load.deadLetters().listLetters(options),
+  );
+  for (const [action, summary] of [
+    ['retry', "try again: the key's state of another region, or the command"],
+    ['drop', 'forget them'],
+  ] as const)
+    ofLetters(action, summary)
+      .argument('[id]', 'of the letter')
+      .option('--all', 'all of them')
+      .action((id: string | undefined, options: DeadLetters.DeadLettersOptions) =>
+        load.deadLetters().settleLetters(options, action, id),
+      );
 
   command('cli', "talk to a region's Redis", '  meridian cli us-west-2\n  meridian cli us-west-2 HGETALL cart:7')
     .argument('<region>')

@@ -49,6 +49,10 @@ export interface Refusal {
   key: string | undefined;
   /** The reply's code, WRONGTYPE say. */
   code: string;
+  /** It was not even queued: this Redis doesn't know it, or the agent may not run it, whatever its key holds. */
+  isForeign: boolean;
+  /** The command in RESP, a view. */
+  bytes: Buffer;
 }
 
 /** Where no stream tells what happens to keys: looks at them before and behind each block, in the block itself. */
@@ -283,7 +287,7 @@ export class Applier {
         (scanner, index, commandDb) => {
           const reply = failed ? replies[at + index] : undefined;
           if (reply instanceof ReplyError)
-            for (const refusal of refusalsOf(scanner, commandDb, reply)) this.hooks.refused(refusal);
+            for (const refusal of refusalsOf(scanner, commandDb, reply, false)) this.hooks.refused(refusal);
         },
         failed,
       );
@@ -308,7 +312,7 @@ export class Applier {
           else {
             touched = true;
             dropped++;
-            for (const refusal of refusalsOf(scanner, commandDb, error)) this.hooks.refused(refusal);
+            for (const refusal of refusalsOf(scanner, commandDb, error, true)) this.hooks.refused(refusal);
           }
         },
         true,
@@ -349,12 +353,16 @@ export class Applier {
 }
 
 /** One refusal, or, for what had several keys (MSET), one of each. */
-function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError): Refusal[] {
+function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError, isForeign: boolean): Refusal[] {
   const text = (i: number): string => scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]);
   const command = text(0).toUpperCase();
   const refusals: Refusal[] = [];
-  for (let i = 1; i < (command === 'MSET' ? scanner.argc : 2); i += 2)
-    refusals.push({ db, command, key: i < scanner.argc ? text(i) : undefined, code: error.code });
+  const bytes = scanner.buf.subarray(scanner.start, scanner.end);
+  const first = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!)?.firstKey ?? 1;
+  for (let i = first; i < (command === 'MSET' ? scanner.argc : first + 1); i += 2) {
+    const key = i > 0 && i < scanner.argc ? text(i) : undefined;
+    refusals.push({ db, command, key, code: error.code, isForeign, bytes });
+  }
   return refusals;
 }
 

@@ -1,4 +1,4 @@
 export { CONFLICT_VALUES, type ConflictEntry, type ConflictsAnswer, conflictsAnswerSchema } from './entry';
 export { type Explanation, explanationSchema } from './explanation';
 export { ConflictJournal } from './journal';
-export { conflictRoutes } from './routes';
+export { conflictRoutes, parseQuery } from './routes';

@@ -36,7 +36,7 @@ export function conflictRoutes(source: ConflictRoutesSource): Record<string, Adm
   let explaining: Promise<unknown> = Promise.resolve();
   return {
     '/conflicts': async (url) => {
-      const { since, after, key, region, id, limit } = parse(querySchema, url);
+      const { since, after, key, region, id, limit } = parseQuery(querySchema, url);
       const body = await source.conflicts.query({
         limit,
         ...(key === undefined ? {} : { key: Buffer.from(key, 'base64url').toString('latin1') }),
@@ -48,7 +48,7 @@ export function conflictRoutes(source: ConflictRoutesSource): Record<string, Adm
       return { status: 200, body };
     },
     '/explain': async (url) => {
-      const { db, key } = parse(explainSchema, url);
+      const { db, key } = parseQuery(explainSchema, url);
       const next = explaining.then(() =>
         explain(source.explained(), db, Buffer.from(key, 'base64url').toString('latin1')),
       );
@@ -59,7 +59,7 @@ export function conflictRoutes(source: ConflictRoutesSource): Record<string, Adm
 }
 
 /** The query of a URL. @throws AdminError 400 */
-export function parse<Schema extends z.ZodType>(schema: Schema, url: URL): z.output<Schema> {
+export function parseQuery<Schema extends z.ZodType>(schema: Schema, url: URL): z.output<Schema> {
   const result = schema.safeParse(Object.fromEntries(url.searchParams));
   if (result.success) return result.data;
   const [issue] = result.error.issues;

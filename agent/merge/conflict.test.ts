@@ -8,9 +8,10 @@ import { MergeCore } from './core';
 /** Writes of three regions that have not seen each other, told to the cores of all of them in any order. */
 class Apart implements ConflictSink {
   readonly found: string[] = [];
-  private readonly core = new MergeCore({ region: this.region, members: ['a', 'b', 'c'] });
+  private readonly core: MergeCore;
 
   constructor(private readonly region: string) {
+    this.core = new MergeCore({ region, members: ['a', 'b', 'c'] });
     for (const other of ['a', 'b', 'c']) this.core.assume(`${other}:1`, 0);
     this.core.conflicts = this;
   }

@@ -2,6 +2,7 @@
 import type { ReplicaLinkOptions } from '../capture';
 import type { AgentConfig } from '../config';
 import type { ConflictJournal } from '../conflicts';
+import type { DeadLetters } from '../dead-letters';
 import type { Journal } from '../journal';
 import type { Logger } from '../log';
 import type { AgentMetrics } from '../metrics';
@@ -12,6 +13,7 @@ export interface AgentContext {
   readonly config: AgentConfig;
   readonly journal: Journal;
   readonly conflicts: ConflictJournal;
+  readonly letters: DeadLetters;
   readonly mesh: PeerMesh;
   readonly metrics: AgentMetrics;
   readonly log: Logger;

@@ -186,10 +186,10 @@ export class Opening {
         cursor: () => session.applier?.cursorText ?? this.cursorText,
         isAmiss: ({ db, key }) => session.core.isAmiss(db, key),
         overwritten: ({ db, key }) => session.core.overwritten(db, key),
-        unreadable: ({ key }, error) => {
-          session.deadLetters++;
+        unreadable: ({ db, key }, error) => {
+          context.letters.add({ db, key, command: 'DUMP', code: error.code });
           metrics.deadLetter(error.code);
-          log.warn({ key, err: error }, 'a key holds what this agent cannot read: it stays in this region');
+          log.warn({ err: error }, 'a key holds what this agent cannot read: it stays in this region');
         },
         scanning: (reason) => log.warn({ reason }, 'looking at all keys for what was not notified'),
       },

@@ -3,11 +3,13 @@
  * How it begins is in opening.ts.
  */
 import { randomBytes } from 'node:crypto';
-import { type Applier } from '../apply/applier';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Applier, type Refusal } from '../apply/applier';
 import { Inbox } from '../apply/inbox';
 import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
-import { MergeCore } from '../merge/core';
+import type { StoredLetter } from '../dead-letters/letter';
+import { ELSEWHERE, MergeCore } from '../merge/core';
 import type { Replay } from '../merge/replay';
 import type { KeyState } from '../merge/key-state';
 import type { Beat } from '../peers';
@@ -42,6 +44,8 @@ const META_MS = 1000;
 const AWAIT_MS = 1000;
 const AWAITED_KEYS_MAX = 1000;
 const IDLE_MS = 1000;
+/** How long whoever retries a command waits for what comes of it. */
+const RETRY_MS = 5000;
 /** Between two heartbeats told to peers while nothing changes. */
 const QUIET_BEAT_MS = 200;
 
@@ -53,7 +57,6 @@ export class Session {
   readonly vector = new Map<OriginId, number>();
   /** Milliseconds by which each region's data here is behind, by its last heartbeat that has been applied. */
   readonly heartbeats = new Map<string, { timeMs: number; receivedMs: number }>();
-  deadLetters = 0;
   server: ServerInfo | null = null;
   readonly region: string;
 
@@ -115,6 +118,8 @@ export class Session {
   /** A block is on its way; the next one is planned meanwhile. */
   private applying = false;
   private next: Batch | null = null;
+  /** Who waits until a block has run. */
+  private readonly runWaiters: { batch: Batch; done: () => void }[] = [];
   private blocksOnTheirWay = 0;
   /** Positions behind what has been planned: ahead of `vector` by what is on its way. */
   private readonly planned = new Map<OriginId, number>();
@@ -632,6 +637,7 @@ export class Session {
           };
     this.blocksOnTheirWay++;
     await this.applier!.apply(batch, text, amend).finally(() => this.blocksOnTheirWay--);
+    while (this.runWaiters[0]?.batch === batch) this.runWaiters.shift()!.done();
     batch.release();
     raise(this.vector, vector);
     core.corrected(raced);
@@ -734,16 +740,39 @@ export class Session {
   }
 
   /** @internal */
-  refused(refusal: { db: number; command: string; key: string | undefined; code: string }): void {
-    const { log, metrics } = this.context;
-    if (refusal.key !== undefined && !refusal.key.startsWith(OWN_PREFIX)) {
+  refused(refusal: Refusal): void {
+    const { log, metrics, letters } = this.context;
+    const { db, key, command, code, isForeign } = refusal;
+    // A state that this Redis can't read; asking for another one brings the same.
+    const isUnreadable = command === 'RESTORE';
+    if (key !== undefined && !key.startsWith(OWN_PREFIX) && !isForeign && !isUnreadable) {
       // Types that met, or increments on what is no number: the rule decides, or the key's state does.
-      this.core.refused(refusal.db, refusal.key);
+      this.core.refused(db, key);
       return;
     }
-    this.deadLetters++;
-    metrics.deadLetter(refusal.code);
-    log.warn({ command: refusal.command, code: refusal.code, key: refusal.key }, 'a command could not be applied');
+    letters.add(refusal);
+    metrics.deadLetter(code);
+    log.warn({ command, code }, 'a command could not be applied; `meridian dead-letters list` tells of which key');
+  }
+
+  /**
+   * Tries a dead letter again. What is refused again comes back as one.
+   * @returns what was done. @throws SessionError where this region can't at the moment
+   */
+  async retry({ db, key, remedy, bytes }: StoredLetter): Promise<string> {
+    if (!this.isLive) throw new SessionError('lost', `region ${this.region} takes no part at the moment: ask again`);
+    if (remedy === 'state' && key !== null) {
+      this.core.demandState(db, key, ELSEWHERE);
+      this.wake();
+      return 'another region is asked for what the key holds';
+    }
+    const command = Buffer.from(bytes ?? '', 'base64');
+    const batch = (this.next ??= new Batch());
+    batch.select(db).raw(command, 0, command.length, 1);
+    const ran = new Promise<void>((done) => this.runWaiters.push({ batch, done }));
+    this.wake();
+    await Promise.race([ran, sleep(RETRY_MS, undefined, { ref: false })]);
+    return 'run once more';
   }
 
   private countConflicts(): void {

@@ -177,6 +177,13 @@ const cases: readonly Case[] = [
     ],
   },
   {
+    alert: 'MeridianDeadLetters',
+    series: { [`meridian_dead_letters{${agent}}`]: '0x20 2x200' },
+    notYetAt: '19m',
+    at: '26m',
+    firing: [{ labels: { region: 'west' }, summary: 'west has 2 dead letters' }],
+  },
+  {
     alert: 'MeridianFullSyncs',
     series: { [`meridian_full_syncs_total{${agent},kind="diff"}`]: '1x20 2+1x4 6x200' },
     firing: [

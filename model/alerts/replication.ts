@@ -73,6 +73,14 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
       description: `Commands were set aside. The keys they are about may differ between the regions until they are written again.`,
     },
     {
+      alert: 'MeridianDeadLetters',
+      severity: Severity.Warning,
+      expr: `max by (region) (${of('meridian_dead_letters')}) > 0`,
+      forSeconds: 900,
+      summary: `{{ $labels.region }} has {{ $value | printf "%.0f" }} dead letters`,
+      description: `Commands of other regions that its Redis refused wait for somebody to retry or drop them. Until then their keys may differ between the regions.`,
+    },
+    {
       alert: 'MeridianFullSyncs',
       severity: Severity.Warning,
       expr: `sum by (region) (increase(${of('meridian_full_syncs_total')}[1h])) > 3`,

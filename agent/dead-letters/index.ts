@@ -1,0 +1,2 @@
+export { DeadLetters, type Refused } from './letters';
+export { letterRoutes } from './routes';
