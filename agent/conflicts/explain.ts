@@ -5,7 +5,7 @@
 import type { Journal } from '../journal';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import type { MergeCore } from '../merge/core';
-import { argText, decodeEffects, type Effect } from '../merge/effects';
+import { argText, dbOf, decodeEffects, type Effect } from '../merge/effects';
 import { highestTtl } from '../merge/resolve';
 import { decodeRecord, type OpRecord, RecordKind, regionOf } from '../record';
 import { CommandScanner, CommandWriter, type RedisConnection } from '../resp';
@@ -100,17 +100,18 @@ export function operationsOn(record: OpRecord, wantedDb: number, key: string): E
   let index = 0;
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
-    if (command.class === Class.control) {
+    if (command.class === Class.ignored) {
       if (command.code === Code.select) db = Number(argText(scanner, 1));
       continue;
     }
     const isStream = record.kind === RecordKind.stream;
     const stamp = record.stamp + (isStream ? index++ : 0);
-    if (db !== wantedDb) continue;
     const effects: Effect[] = [];
     decodeEffects(command, scanner, effects);
-    const own = effects.filter((effect) =>
-      effect.kind === 'opaque' ? effect.keys.includes(key) : 'key' in effect && effect.key === key,
+    const own = effects.filter(
+      (effect) =>
+        dbOf(effect, db) === wantedDb &&
+        (effect.kind === 'opaque' ? effect.keys.includes(key) : 'key' in effect && effect.key === key),
     );
     if (own.length === 0) continue;
     const expiry = expiryOf(own);

@@ -546,7 +546,7 @@ export class MergeCore {
     }
     this.countConflict('verbatim');
     for (const state of states) {
-      if (!state.isQuietFor(op)) this.noteConflict(state, { kind: 'opaque', keys }, op);
+      if (!state.isQuietFor(op)) this.noteConflict(state, { kind: 'opaque', keys: [state.key] }, op);
       this.unsettle(state, null);
     }
     if (command.adds) batch.writer.raw(buf, start, end, 1);
