@@ -54,7 +54,7 @@ export class LineLog {
     if (this.closed || this.waitingBytes + line.length > WAITING_BYTES_MAX) return false;
     this.waiting.push(line);
     this.waitingBytes += line.length + 1;
-    this.timer ??= setTimeout(() => this.flush(), WRITE_MS);
+    this.timer ??= setTimeout(() => void this.flush(), WRITE_MS);
     return true;
   }
 

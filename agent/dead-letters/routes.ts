@@ -19,7 +19,8 @@ export interface LetterRoutesSource {
 }
 
 /** Not to be served to everybody: see admin-token.ts. */
-export function letterRoutes({ region, letters, retry }: LetterRoutesSource): Record<string, AdminRoute> {
+export function letterRoutes(source: LetterRoutesSource): Record<string, AdminRoute> {
+  const { region, letters } = source;
   const chosen = (url: URL): Letter[] => {
     const which = parseQuery(whichSchema, url);
     const found = letters.list().filter(({ id }) => !('id' in which) || id === which.id);
@@ -48,7 +49,7 @@ export function letterRoutes({ region, letters, retry }: LetterRoutesSource): Re
         return 'kept: it can only be dropped';
       }
       try {
-        return await retry(letter);
+        return await source.retry(letter);
       } catch (error) {
         letters.putBack(letter);
         throw new AdminError(503, error instanceof Error ? error.message : String(error));
