@@ -145,6 +145,8 @@ const schema = section({
     heartbeatMs: whole(5, 1000, 'milliseconds').default(25),
     /** Of what travels between agents. Default: auto. */
     compression: choice(['auto', 'none', 'deflate']).default('auto'),
+    /** Whether a client's FLUSHALL or FLUSHDB goes to the other regions; refused, this one gets its data back from them. Default: carry. */
+    flush: choice(['carry', 'refuse']).default('carry'),
   }).prefault({}),
   journal: section({
     /** Size from which the journal counts as full. Default: 8 GiB. */

@@ -39,6 +39,8 @@ export interface AgentMetrics {
   /** Conflicts that came too fast for the conflict journal. */
   readonly conflictsLeftOut: SampledGauge;
   readonly deadLettersKept: SampledGauge;
+  readonly evictions: Tally;
+  readonly flushesRefused: Tally;
   /** By type of the key. */
   conflict(type: string, n?: number): void;
   /** By code of the error. */
@@ -178,6 +180,8 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
       'Conflicts that the conflict journal did not look at, because they came too fast.',
     ),
     deadLettersKept: sampled('meridian_dead_letters', 'Dead letters that wait for somebody to retry or drop them.'),
+    evictions: counter('meridian_evictions_total', 'Keys that the own Redis evicted. They stay in the other regions.'),
+    flushesRefused: counter('meridian_flushes_refused_total', "Clients' FLUSHDB and FLUSHALL that were not carried."),
     conflict: (type, n = 1) => conflicts.inc({ type }, n),
     deadLetter: (code, n = 1) => deadLetters.inc({ code }, n),
     fullSync: (kind) => fullSyncs.inc({ kind }),

@@ -42,6 +42,7 @@ export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions)
       maxLagMs: replication.maxLagMs,
       heartbeatMs: replication.heartbeatMs,
       compression: replication.compression,
+      flush: replication.flush,
     },
     conflicts: { values: replication.conflictValues },
     journal: { bytesMax: replication.journal.maxBytes, segmentBytes: replication.journal.segmentBytes },

@@ -56,6 +56,7 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     topology: 'mesh',
     compression: 'auto',
     heartbeatMs: 25,
+    flush: 'carry',
     journal: { maxBytes: 8 * 1024 ** 3, segmentBytes: 64 * 1024 ** 2 },
     conflictValues: 'digest',
     acceptWholeKeyMerge: false,
@@ -173,7 +174,7 @@ test.each<[string, unknown, ConfigIssue]>([
       path: 'meridian:replication.maxLag',
       found: 'an unknown key',
       allowed:
-        'mode, semiSyncRegions, maxLagMs, autoHeal, topology, hub, compression, heartbeatMs, journal, ' +
+        'mode, semiSyncRegions, maxLagMs, autoHeal, topology, hub, compression, heartbeatMs, flush, journal, ' +
         "conflictValues, acceptWholeKeyMerge (did you mean 'maxLagMs'?)",
     },
   ],

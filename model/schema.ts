@@ -32,6 +32,12 @@ export const replicationSchema = section({
    * the measured lag; each beat is one small write. Default: 25.
    */
   heartbeatMs: whole(5, 1000, 'milliseconds').default(25),
+  /**
+   * What a client's FLUSHALL or FLUSHDB does to the other regions. `carry`: it deletes everywhere what it had seen; what another region
+   * wrote unseen survives, in the flushed region too. `refuse`: it stays in its region, which gets its data back from the others, some
+   * hundred keys a second, and an alert tells of it. Default: carry, for that is what the command says.
+   */
+  flush: choice('carry', 'refuse').default('carry'),
   /** The operations kept on disk until every region has them. */
   journal: section({
     /** Disk for one agent's journal, in bytes. When full, the oldest goes, and a region that still lacks it is compared in full. Default: 8gb. */

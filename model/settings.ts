@@ -44,18 +44,20 @@ export interface AgentSettings {
   readonly heartbeatMs: number;
   readonly compression: string;
   readonly conflictValues: string;
+  readonly flush: string;
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
 }
 
 export function agentSettingsOf({ replication }: StackConfig): AgentSettings {
-  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, journal } = replication;
+  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, flush, journal } = replication;
   return {
     semiSyncRegions,
     maxLagMs,
     heartbeatMs,
     compression,
     conflictValues,
+    flush,
     journalBytes: journal.maxBytes,
     journalSegmentBytes: journal.segmentBytes,
   };

@@ -35,7 +35,7 @@ export const groups: readonly (readonly [title: string, names: string, conflict:
   [
     'Deletes',
     'DEL UNLINK GETDEL DELEX DELIFEQ',
-    'Removes what it had seen; what another region wrote unseen survives. So do elements of a collection, one by one.',
+    'Removes what it had seen; what another region wrote unseen survives. So do elements of a collection, one by one. An eviction (`maxmemory-policy`) stays in its region.',
   ],
   [
     'Times to live',
@@ -97,7 +97,7 @@ export const groups: readonly (readonly [title: string, names: string, conflict:
   [
     'Whole databases',
     'FLUSHDB FLUSHALL',
-    'A delete of everything that it had seen; what it had not seen survives, in the flushed region too.',
+    'A delete of everything that it had seen; what it had not seen survives, in the flushed region too. With `replication.flush: refuse` it stays in its region, which gets its data back from the others.',
   ],
   ['Databases change places', 'SWAPDB', 'Carried as it is. Not merged with unseen writes to the two databases.'],
   ['Functions and scripts', 'FUNCTION SCRIPT', 'Carried as they are.'],
@@ -105,8 +105,8 @@ export const groups: readonly (readonly [title: string, names: string, conflict:
   ["The link's own", 'SELECT MULTI EXEC PING REPLCONF', 'A transaction is carried whole.'],
   [
     'Never seen',
-    'MIGRATE PFDEBUG CLUSTER',
-    'MIGRATE arrives as DEL. The others change no data; the agent does not follow a cluster.',
+    'MIGRATE PFDEBUG CLUSTER EXISTS COMMAND LASTSAVE',
+    'MIGRATE arrives as DEL; the agent does not follow a cluster. The last three are the names under which journals have what stays in its region: an eviction, a flush that is refused.',
   ],
 ];
 

@@ -205,6 +205,8 @@ define('PING', { ...ignored, code: Code.ping });
 define('REPLCONF', { ...ignored, code: Code.replconf });
 // Replicated as the DEL that it comes to; changes how a key is kept, not what it holds; of a cluster, which no agent follows.
 define('MIGRATE PFDEBUG CLUSTER', ignored);
+// As which the recorder writes what stays in its region: an UNLINK that was an eviction, a FLUSHDB, a FLUSHALL. As long, and no writes.
+define('EXISTS COMMAND LASTSAVE', ignored);
 
 /** Commands by a hash of their upper-case name: finding one costs no string. */
 const byHash = new Map<number, Command>();

@@ -94,6 +94,8 @@ export class MergeCore {
   private readonly tops: number[] = [];
   /** Keys whose corrections were taken and are not in Redis yet. */
   private correcting = 0;
+  /** The region's Redis lacks what was flushed in it: it sends no states, others do. */
+  isEmptied = false;
 
   constructor(private readonly options: MergeCoreOptions) {
     this.window = new Window(this.origins, options.payloads);
@@ -722,8 +724,9 @@ export class MergeCore {
 
   /** The region that is to send a key's state; null: nobody who could. */
   settlerOf(state: KeyState, live: readonly string[]): string | null {
-    if (state.settler !== null && live.includes(state.settler)) return state.settler;
-    const able = state.settler === ELSEWHERE ? live.filter((region) => region !== this.options.region) : live;
+    const isElsewhere = state.settler === ELSEWHERE || this.isEmptied;
+    const able = isElsewhere ? live.filter((region) => region !== this.options.region) : live;
+    if (state.settler !== null && able.includes(state.settler)) return state.settler;
     return able.reduce<string | null>((lowest, region) => (lowest === null || region < lowest ? region : lowest), null);
   }
 

@@ -144,6 +144,14 @@ function noteTouch(touch: Touch, effect: Effect): void {
  */
 export type Mode = 'exact' | 'unexplained';
 
+/** What is to be known of this region. */
+export interface RegionTraits {
+  /** Regions write whole keys where elements were meant. */
+  isByKey: boolean;
+  /** A key that is missing was evicted, not deleted. */
+  evicts: boolean;
+}
+
 /** Commands on keys of one database that make one operation. */
 export interface Difference {
   db: number;
@@ -161,7 +169,7 @@ export function writeDifferences(
   mode: Mode,
   /** Whether the operations known here make of a key what it is. */
   isExplained: (candidate: Candidate) => boolean,
-  isByKey: boolean,
+  region: RegionTraits,
 ): { operations: Difference[]; unsettled: { db: number; key: string }[] } {
   const operations: Difference[] = [];
   const unsettled: { db: number; key: string }[] = [];
@@ -173,7 +181,7 @@ export function writeDifferences(
     const { db, key } = candidate;
     let writer = byDb.get(db);
     if (writer === undefined) byDb.set(db, (writer = new CommandWriter(4096)));
-    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, isExplained, isByKey))
+    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, isExplained, region))
       unsettled.push({ db, key });
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(db, writer);
   });
@@ -189,13 +197,14 @@ function writeDifference(
   touch: Touch | undefined,
   mode: Mode,
   isExplained: (candidate: Candidate) => boolean,
-  isByKey: boolean,
+  region: RegionTraits,
 ): boolean {
   const key = Buffer.from(candidate.key, 'latin1');
   const { dump } = theirs;
   const [first] = candidate.parts;
+  if (first === undefined && region.evicts) return true;
   // The others write whole keys, too: theirs has not seen what is new here, and does not remove it.
-  if (isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
+  if (region.isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
     if (hasElements(first.type)) return writeUnion(writer, candidate, dump, touch);
   if (touch?.isInexact === true && dump !== null) return false;
   if (touch !== undefined && (touch.opaque || touch.elements === null)) {

@@ -42,6 +42,8 @@ export interface DifferenceOptions {
   startedMs: number;
   /** This region captures by notifications, and so may others: whole keys are written where elements were meant. */
   isByKey: boolean;
+  /** This Redis removes keys when it is full: one that is missing was not deleted. */
+  evicts: boolean;
   /** Throws once the session has ended. */
   alive(): void;
   /** Told whether any reachable region may yet become a donor. */
@@ -134,7 +136,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     keptUntil: kept,
     differences: (isExplained) => {
       const mode = unexplained ? 'unexplained' : 'exact';
-      const found = writeDifferences(candidates, values, touched, mode, isExplained, o.isByKey);
+      const found = writeDifferences(candidates, values, touched, mode, isExplained, o);
       const { operations, unsettled } = found;
       log.info(
         { donor, candidates: candidates.length, operations: operations.length, unsettled: unsettled.length },
@@ -216,7 +218,7 @@ interface DonorDigests {
  * Digests of a peer whose snapshot holds all that this region had journalled.
  * @returns null when everybody who can be reached waits like this region, which is the first of them
  */
-async function fetchDigests(o: DifferenceOptions): Promise<DonorDigests | null> {
+async function fetchDigests(o: DigestOptions): Promise<DonorDigests | null> {
   const { mesh, log, config, journal } = o.context;
   const started = Date.now();
   let warned = started;
@@ -265,7 +267,24 @@ async function fetchDigests(o: DifferenceOptions): Promise<DonorDigests | null> 
   }
 }
 
-async function digestsOf(o: DifferenceOptions, peer: string, request: DigestsRequest): Promise<DonorDigests> {
+/**
+ * Names of all keys of a peer that has applied this region's own operations up to `upTo`. Waits for one.
+ * @returns null where there is nobody else
+ */
+export async function keysOfDonor(
+  context: AgentContext,
+  upTo: Vector,
+  alive: () => void,
+): Promise<{ donor: string; names: KeyName[] } | null> {
+  const digests = await fetchDigests({ context, held: upTo, alive, hopeless: () => undefined });
+  if (digests === null) return null;
+  return { donor: digests.donor, names: await namesOf(context, digests.donor, [...digests.table.unmet(Date.now())]) };
+}
+
+/** What it takes to ask peers for digests. */
+type DigestOptions = Pick<DifferenceOptions, 'context' | 'held' | 'alive' | 'hopeless'>;
+
+async function digestsOf(o: DigestOptions, peer: string, request: DigestsRequest): Promise<DonorDigests> {
   const table = new DigestTable();
   let end: DigestsEnd | null = null;
   for await (const item of o.context.mesh.requestStream(peer, 'digests', Buffer.from(JSON.stringify(request)))) {
@@ -284,7 +303,7 @@ async function digestsOf(o: DifferenceOptions, peer: string, request: DigestsReq
 }
 
 /** Whether all reachable regions wait, and this one is the first among them: the mesh's primary, else by name. */
-async function isLeader(o: DifferenceOptions, waitedMs: number): Promise<boolean> {
+async function isLeader(o: DigestOptions, waitedMs: number): Promise<boolean> {
   const { mesh, config } = o.context;
   const peers = mesh.links().flatMap((link) => (link.state === 'up' ? [link.peer] : []));
   if (peers.length === 0 && config.members.length > 1) return false;

@@ -17,6 +17,13 @@ export interface ServerInfo {
   databases: number[];
   /** By its clock, Unix ms; 0 where it does not say. */
   timeMs: number;
+  /** A full Redis removes keys (`maxmemory-policy`). */
+  evicts: boolean;
+}
+
+/** Whether INFO's text says that Redis evicts. */
+export function evicts(info: string): boolean {
+  return !/^maxmemory_policy:(?:noeviction)?\r?$/m.test(info) && info.includes('maxmemory_policy:');
 }
 
 export async function readServerInfo(connection: RedisConnection): Promise<ServerInfo> {
@@ -35,6 +42,7 @@ export async function readServerInfo(connection: RedisConnection): Promise<Serve
     loading: field('loading') === '1' || field('async_loading') === '1',
     databases: [...text.matchAll(/^db(\d+):/gm)].map((match) => Number(match[1])),
     timeMs: Math.floor(Number(field('server_time_usec')) / 1000),
+    evicts: evicts(text),
   };
 }
 

@@ -112,7 +112,9 @@ export class Opening {
 
     context.mesh.refresh();
     context.setState('active');
+    if (meta?.emptied === true && session.established) session.isEmptied = session.core.isEmptied = true;
     session.go();
+    session.refill();
     log.info({ config: context.config.members.length, window: session.core.operations }, 'active');
   }
 
@@ -186,6 +188,7 @@ export class Opening {
         cursor: () => session.applier?.cursorText ?? this.cursorText,
         isAmiss: ({ db, key }) => session.core.isAmiss(db, key),
         overwritten: ({ db, key }) => session.core.overwritten(db, key),
+        evicted: () => session.countEviction(),
         unreadable: ({ db, key }, error) => {
           context.letters.add({ db, key, command: 'DUMP', code: error.code });
           metrics.deadLetter(error.code);
@@ -211,6 +214,7 @@ export class Opening {
         marker: () => undefined,
         heartbeat: () => undefined,
         getAck: () => undefined,
+        removal: () => (server.evicts ? 'evicted' : 'expired'),
       },
       this.limits(),
     );
@@ -256,10 +260,13 @@ export class Opening {
         marker: (marker, offset) => session.ownMarker(marker, offset),
         heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
         getAck: () => session.sendAck(true),
+        removal: (db, key, end) => session.removal(db, key, end),
+        flushRefused: context.config.replication.flush === 'refuse' ? (db) => session.flushRefused(db) : undefined,
       },
       this.limits(),
     );
     session.settler = new Settler();
+    if (session.keyspace === null) await session.listen();
     // Before the first record of a new history: only with its place noted can its stream be gone on with behind that record.
     await session.writeMeta();
     this.receive = (chunk) => session.receive(chunk);
@@ -449,6 +456,7 @@ export class Opening {
       before: meta?.replId === session.replId ? null : before,
       startedMs: session.server!.timeMs,
       isByKey: session.keyspace !== null,
+      evicts: session.server!.evicts,
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
     });

@@ -16,6 +16,8 @@ export interface Meta {
   unexplained: boolean;
   /** While it joins: what its Redis held before has been offered to the mesh. */
   offered?: boolean;
+  /** A client has flushed this Redis, which was not carried, and the data has not come back yet (see refill.ts). */
+  emptied?: boolean;
   /** Keys (database, Latin-1) whose value here waits for another region's state since the join. */
   awaited?: [number, string][];
   replId: string;
@@ -106,6 +108,7 @@ export function metaOf(o: {
   established: boolean;
   unexplained: boolean;
   offered: boolean;
+  emptied: boolean;
   awaited: [number, string][];
   replId: string;
   state: RecorderState;
@@ -113,12 +116,13 @@ export function metaOf(o: {
   past: Vector;
   low: Vector;
 }): Meta {
-  const { established, unexplained, offered, awaited, replId, state } = o;
+  const { established, unexplained, offered, emptied, awaited, replId, state } = o;
   return {
     version: 1,
     established,
     unexplained,
     offered,
+    ...(emptied ? { emptied } : {}),
     ...(awaited.length === 0 ? {} : { awaited }),
     replId,
     origin: state.origin,

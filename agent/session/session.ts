@@ -25,17 +25,19 @@ import {
 } from '../record';
 import { type RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
-import type { Recorder, RecorderState } from '../stream/recorder';
+import type { Recorder, RecorderState, Removal } from '../stream/recorder';
 import { formatVector, raise } from '../vector';
 import { ACK_MS, AckPolicy } from './ack';
 import type { Backlog } from './backlog';
 import { type AgentContext, type RedisAddress, SessionError } from './context';
 import type { MeshAnswer } from './difference';
 import type { Donor, SettleRequest } from './donor';
-import type { ServerInfo } from './info';
+import { evicts, type ServerInfo } from './info';
 import { Opening } from './opening';
 import { metaOf, positionAfter } from './position';
 import { payloadsOf } from './payloads';
+import { refill } from './refill';
+import { Removals } from './removals';
 import { type Settler, statePayload, ttlPayload } from './settle';
 import { Throughput } from './throughput';
 
@@ -43,6 +45,8 @@ const META_MS = 1000;
 /** Between two looks at the keys whose state another region has to send, and how long they wait before it is asked. */
 const AWAIT_MS = 1000;
 const AWAITED_KEYS_MAX = 1000;
+/** Between two looks whether Redis evicts, and two lines that say so. */
+const EVICTIONS_MS = 10_000;
 const IDLE_MS = 1000;
 /** How long whoever retries a command waits for what comes of it. */
 const RETRY_MS = 5000;
@@ -124,6 +128,13 @@ export class Session {
   /** Positions behind what has been planned: ahead of `vector` by what is on its way. */
   private readonly planned = new Map<OriginId, number>();
   private readonly awaitedSince = new WeakMap<KeyState, number>();
+  /** @internal A client has flushed this Redis, and its data has not come back yet. */
+  isEmptied = false;
+  private refilling = false;
+  private removals: Removals | null = null;
+  private evicts = false;
+  /** Since they were last told of. */
+  private evicted = 0;
   /** A peer has compared: when it has the states that it asked for, everything is in operations. */
   private beingExplained = false;
 
@@ -196,6 +207,7 @@ export class Session {
     this.link?.close();
     this.connection?.close();
     this.control?.close();
+    this.removals?.close();
     await this.pumping.catch(() => undefined);
     await this.context.journal.flushed().catch(() => undefined);
     if (this.recorder !== null) await this.writeMeta().catch(() => undefined);
@@ -283,8 +295,100 @@ export class Session {
 
   // ——— the own stream
 
+  /** @internal Listens for why keys go, before the stream is read. */
+  async listen(): Promise<void> {
+    const { context, address } = this;
+    const options = { ...context.redisOptions(address), name: `meridian-removals-${this.region}` };
+    const removals = new Removals({
+      evicts: () => this.evicts,
+      take: (chunk) => this.read(chunk),
+      fail: (error) => this.end(error),
+    });
+    this.removals = removals;
+    this.evicts = this.server!.evicts;
+    const refused = await removals.listen(options, () => this.currentOffset());
+    if (refused === null) return;
+    const what = "Redis refuses PSUBSCRIBE: the agent's user needs +psubscribe and the channels (&*)";
+    context.log.warn({ reason: refused.message }, `${what}; evictions, expiries and UNLINKs can't be told apart`);
+  }
+
+  /** @internal Why a key went by UNLINK. */
+  removal(db: number, key: string, end: number): Removal {
+    const removal = this.removals?.of(db, key, end) ?? 'expired';
+    if (removal === 'evicted') this.countEviction();
+    return removal;
+  }
+
+  /** @internal */
+  countEviction(): void {
+    this.context.metrics.evictions.inc();
+    this.evicted++;
+  }
+
+  /** @internal A client's flush stays here: the other regions give the data back. */
+  flushRefused(db: number | null): void {
+    this.context.metrics.flushesRefused.inc();
+    this.context.log.error(
+      { db: db ?? 'all' },
+      'a client has flushed this Redis, and that is not carried (replication.flush): its data comes back from the other regions',
+    );
+    this.isEmptied = this.core.isEmptied = true;
+    void this.writeMeta().catch((error: unknown) => this.end(error as Error));
+    this.refill();
+  }
+
+  /** @internal Asks the other regions for what was flushed here, until all of it is on its way. */
+  refill(): void {
+    if (!this.isEmptied || this.refilling || !this.established) return;
+    this.refilling = true;
+    const upTo = (): Vector => {
+      const { origin, end } = this.recorder!.state;
+      return new Map([...this.vector].filter(([id]) => regionOf(id) === this.region)).set(origin, end);
+    };
+    const again = (): boolean => {
+      const flushed = this.isEmptied;
+      this.isEmptied = false;
+      return flushed;
+    };
+    refill({
+      context: this.context,
+      upTo,
+      demand: (names) => {
+        for (const { db, key } of names) this.core.demandState(db, key, ELSEWHERE);
+        this.wake();
+      },
+      awaited: () => this.core.awaitedElsewhere().length,
+      alive: () => this.alive(),
+      again,
+    })
+      .catch((error: unknown) => {
+        // The next session begins anew.
+        this.isEmptied = true;
+        if (this.ended === null) this.end(error instanceof Error ? error : new Error(String(error)));
+      })
+      .finally(() => {
+        this.refilling = false;
+        this.core.isEmptied = this.isEmptied;
+        if (this.ended === null) this.refill();
+      });
+  }
+
+  /** Looks whether Redis evicts, and tells of what it has evicted. */
+  private async lookAtEvictions(): Promise<void> {
+    const info = await this.control!.call('INFO', 'memory');
+    if (Buffer.isBuffer(info)) this.evicts = evicts(info.toString('latin1'));
+    if (this.evicted === 0) return;
+    this.context.log.warn({ keys: this.evicted }, 'Redis is full and evicts keys: they stay in the other regions');
+    this.evicted = 0;
+  }
+
   /** @internal */
   receive(chunk: Buffer): void {
+    if (this.removals === null) this.read(chunk);
+    else this.removals.receive(chunk);
+  }
+
+  private read(chunk: Buffer): void {
     if (this.ended !== null) return;
     try {
       this.recorder!.push(chunk);
@@ -427,7 +531,7 @@ export class Session {
   /** What this region can give to others; null while it has nothing to give. */
   donor(): Donor | null {
     const { control, context, address, replId, recorder } = this;
-    if (!this.isLive || !this.established || control === null || recorder === null) return null;
+    if (!this.isLive || !this.established || control === null || recorder === null || this.core.isEmptied) return null;
     return {
       context,
       address,
@@ -716,6 +820,7 @@ export class Session {
     if (
       end === null ||
       recorder!.inBlock ||
+      core.isEmptied ||
       state.positionOf(core.origins.index(at.origin)) > marker ||
       core.racedKeys > 0
     ) {
@@ -814,6 +919,7 @@ export class Session {
     every(heartbeatMs, heartbeat);
     every(ACK_MS, () => this.sendAck(false));
     every(AWAIT_MS, () => this.askForStates());
+    if (this.removals !== null) every(EVICTIONS_MS, () => void this.lookAtEvictions().catch(() => undefined));
     every(META_MS, () => {
       const low = this.lowWater();
       void this.writeMeta(low).catch((error: unknown) =>
@@ -831,6 +937,7 @@ export class Session {
       established: this.established,
       unexplained: this.unexplained,
       offered: this.offered,
+      emptied: this.isEmptied || this.refilling,
       awaited: this.core.awaitedElsewhere().map(({ db, key }) => [db, key]),
       replId: this.replId,
       state,

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { type OpRecord, RecordKind } from '../record';
 import { encodeCommand } from '../resp';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, stampOf } from './keys';
-import { Recorder, type RecorderState } from './recorder';
+import { Recorder, type RecorderState, type Removal } from './recorder';
 
 const marker = (block: string, stamp: number, vector: [string, number][]): string[] => [
   'SET',
@@ -45,7 +45,7 @@ function opsOf(records: readonly OpRecord[]): RecordedOp[] {
     let n = 0;
     for (const { argv, at } of commandsIn(payload)) {
       if (argv[0] === 'SELECT') db = Number(argv[1]);
-      if (['SELECT', 'MULTI', 'EXEC', 'PING', 'REPLCONF'].includes(argv[0]!)) continue;
+      if (NO_OPERATIONS.includes(argv[0]!)) continue;
       const position = kind === RecordKind.difference ? end : end - payload.length + at;
       ops.push({ argv: argv.join(' '), db, position, stamp: stamp + n++, seen: JSON.stringify([...seen]) });
     }
@@ -53,6 +53,8 @@ function opsOf(records: readonly OpRecord[]): RecordedOp[] {
   }
   return ops;
 }
+
+const NO_OPERATIONS = ['SELECT', 'MULTI', 'EXEC', 'PING', 'REPLCONF', 'EXISTS', 'COMMAND', 'LASTSAVE'];
 
 function commandsIn(payload: Buffer): { argv: string[]; at: number }[] {
   const found: { argv: string[]; at: number }[] = [];
@@ -290,5 +292,88 @@ describe('however the stream is cut into chunks', () => {
       }),
       { numRuns: 300 },
     );
+  });
+});
+
+describe('what does not leave the region', () => {
+  const told = (
+    commands: readonly string[][],
+    events: { removal?: (db: number, key: string) => Removal; flushRefused?: (db: number | null) => void },
+  ): RecordedOp[] => {
+    const records: OpRecord[] = [];
+    const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0 };
+    const recorder = new Recorder(state, {
+      record: (record) => records.push({ ...record, payload: Buffer.from(record.payload) }),
+      marker: () => undefined,
+      heartbeat: () => undefined,
+      getAck: () => undefined,
+      ...events,
+    });
+    const stream = Buffer.concat(commands.map((argv) => encodeCommand(argv)));
+    recorder.push(stream);
+    // All bytes keep their places.
+    expect(recorder.state.offset).toBe(stream.length);
+    return opsOf(records);
+  };
+  const set = (key: string): string[] => ['SET', key, '1'];
+
+  test('is an eviction; an UNLINK of a client is told as one', () => {
+    const asked: [number, string][] = [];
+    const found: Record<string, Removal> = { e: 'evicted', d: 'deleted', x: 'expired' };
+    const unlinks = ['e', 'd', 'x'].map((key) => ['UNLINK', key]);
+    const ops = told([set('a'), ['SELECT', '2'], ...unlinks, ['unlink', 'e'], ['UNLINK', 'e', 'd'], set('b')], {
+      removal: (db, key) => {
+        asked.push([db, key]);
+        return found[key]!;
+      },
+    });
+    expect(ops.map(({ argv }) => argv)).toEqual([
+      'SET a 1',
+      'unlink d',
+      'UNLINK x',
+      'unlink e',
+      'UNLINK e d',
+      'SET b 1',
+    ]);
+    const length = (...commands: string[][]): number =>
+      Buffer.concat(commands.map((argv) => encodeCommand(argv))).length;
+    expect(ops[1]!.position).toBe(length(set('a'), ['SELECT', '2'], ...unlinks.slice(0, 2)));
+    expect(asked).toEqual([
+      [2, 'e'],
+      [2, 'd'],
+      [2, 'x'],
+    ]);
+  });
+
+  test("in a client's transaction nothing but an eviction is told otherwise, in an agent's block nothing", () => {
+    const removal = (_: number, key: string): Removal => (key === 'e' ? 'evicted' : 'deleted');
+    const block = [['MULTI'], set('a'), ['UNLINK', 'e'], ['UNLINK', 'd']];
+    expect(told([...block, ['EXEC']], { removal }).map(({ argv }) => argv)).toEqual(['SET a 1', 'UNLINK d']);
+    expect(told([...block, cursor(1), ['EXEC']], { removal }).map(({ argv }) => argv)).toEqual(['UNLINK d']);
+  });
+
+  test('is a flush that is refused', () => {
+    const flushes: (number | null)[] = [];
+    const flushRefused = (db: number | null): number => flushes.push(db);
+    const commands = [
+      set('a'),
+      ['FLUSHALL', 'ASYNC'],
+      ['SELECT', '4'],
+      ['MULTI'],
+      set('b'),
+      ['flushdb'],
+      ['EXEC'],
+      ['MULTI'],
+      ['FLUSHALL'],
+      cursor(1),
+      ['EXEC'],
+      set('c'),
+    ];
+    const refused = told(commands, { flushRefused });
+    expect(refused.map(({ argv, db }) => `${db} ${argv}`)).toEqual(['0 SET a 1', '4 SET b 1', '4 SET c 1']);
+    // That of another region, which an agent applied, is none.
+    expect(flushes).toEqual([null, 4]);
+    const carried = told(commands, {});
+    expect(carried.map(({ argv }) => argv)).toEqual(['SET a 1', 'FLUSHALL ASYNC', 'SET b 1', 'flushdb', 'SET c 1']);
   });
 });

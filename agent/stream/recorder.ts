@@ -7,9 +7,12 @@
  * Observed with Redis 7.0: a transaction with one effective command arrives without MULTI, so that a cursor can stand
  * alone; an expired key puts `UNLINK k` inside the block that touched it, before the command that did; PEXPIREAT with a
  * time that has passed by this machine's clock is `UNLINK k`. In an agent's block these are the region's own operations.
+ *
+ * What is not to leave the region (an eviction, a flush that was refused) gets another name of the same length, so that all
+ * bytes keep their positions, and is no operation.
  */
 import { CommandScanner, ProtocolError } from '../resp';
-import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
+import { Class, Code, type Command, commandByName, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import { argText, keysOf } from '../merge/effects';
 import type { OriginId, OpRecord, Vector } from '../record';
 import { COMMAND_BYTES_MAX, RecordKind } from '../record';
@@ -38,7 +41,18 @@ export interface RecorderEvents {
   heartbeat(timeMs: number, offset: number): void;
   /** Redis asks for an acknowledgement at once. */
   getAck(): void;
+  /**
+   * Why a key went by `UNLINK key`, which looks the same whether Redis or a client removed it.
+   * Absent: it had expired.
+   * @param end the offset behind it
+   */
+  removal?(db: number, key: string, end: number): Removal;
+  /** A client has flushed a database, or all of them (null), and that stays here; all records up to it have been given. Absent: flushes are carried. */
+  flushRefused?: ((db: number | null) => void) | undefined;
 }
+
+/** `deleted`: by a client. */
+export type Removal = 'expired' | 'evicted' | 'deleted';
 
 /** A record is closed at this size, so that the first operations of a burst need not wait for the last. */
 const RECORD_BYTES = 256 * 1024;
@@ -61,6 +75,8 @@ export class Recorder {
   private chunkBytes = 0;
   private ops = 0;
   private firstDb: number;
+  /** Flushes that were found and have not been told of. */
+  private readonly refused: (number | null)[] = [];
   /** An open MULTI: its bytes so far, and what was found in it. */
   private block: {
     chunks: Buffer[];
@@ -70,6 +86,8 @@ export class Recorder {
     marker: Marker | null;
     heartbeatMs: number;
     expiries: Expiry[];
+    /** Refused if it is a client's. */
+    flushes: (number | null)[];
     /** Where it begins. */
     db: number;
     offset: number;
@@ -120,7 +138,8 @@ export class Recorder {
     };
     while (scanner.next()) {
       const end = this.base + scanner.consumed;
-      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!);
+      const found = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!);
+      const command = found !== undefined && this.isJudged(found) ? this.judge(found, end) : found;
       if (runStart >= 0 && scanner.start !== runEnd) {
         // Keepalive newlines between commands would shift the positions: a record's bytes are contiguous.
         keepRun();
@@ -129,7 +148,17 @@ export class Recorder {
       if (command?.code === Code.multi) {
         keepRun();
         const { db, offset } = state;
-        this.block = { chunks: [], kept: 0, ops: 0, marker: null, heartbeatMs: 0, expiries: [], db, offset };
+        this.block = {
+          chunks: [],
+          kept: 0,
+          ops: 0,
+          marker: null,
+          heartbeatMs: 0,
+          expiries: [],
+          flushes: [],
+          db,
+          offset,
+        };
       }
       const own = this.ownCommand(command);
       if (own !== null && this.block === null) {
@@ -183,8 +212,31 @@ export class Recorder {
     this.flush();
     // Not before: what was written before the question may stand in this very chunk, and is journalled by nobody until it is given.
     if (isAsked) this.events.getAck();
+    for (const db of this.refused.splice(0)) this.events.flushRefused?.(db);
     scanner.keep();
     if (this.block !== null) this.block.kept = keepFrom(this.block.chunks, this.block.kept);
+  }
+
+  /** Whether a command may be something else than it seems to be, or stay here. */
+  private isJudged({ code }: Command): boolean {
+    if (code === Code.unlink) return this.scanner.argc === 2 && isUpperCase(this.scanner);
+    return (code === Code.flushall || code === Code.flushdb) && this.events.flushRefused !== undefined;
+  }
+
+  private judge(command: Command, end: number): Command {
+    const { scanner, state, block } = this;
+    if (command.code !== Code.unlink) {
+      const db = command.code === Code.flushdb ? state.db : null;
+      if (block === null) this.refused.push(db);
+      else block.flushes.push(db);
+      return rename(scanner, db === null ? 'LASTSAVE' : 'COMMAND');
+    }
+    const key = argText(scanner, 1);
+    if (key.startsWith(OWN_PREFIX)) return command;
+    const removal = this.events.removal?.(state.db, key, end);
+    if (removal === 'evicted') return rename(scanner, 'EXISTS');
+    // In lower case it is a client's for everybody. In a block it may be an agent's, of which nothing is carried but expiries.
+    return removal === 'deleted' && block === null ? rename(scanner, 'unlink') : command;
   }
 
   /** Gives the open record: all that stands before the open block, if there is one. */
@@ -217,6 +269,7 @@ export class Recorder {
       this.chunks.push(...block.chunks);
       for (const chunk of block.chunks) this.chunkBytes += chunk.length;
       this.ops += block.ops;
+      this.refused.push(...block.flushes);
       return;
     }
     this.block = block;
@@ -297,6 +350,12 @@ export class Recorder {
 function keepFrom(chunks: Buffer[], kept: number): number {
   for (let i = kept; i < chunks.length; i++) chunks[i] = Buffer.from(chunks[i]!);
   return chunks.length;
+}
+
+/** Writes another name, as long, over the command's. */
+function rename({ buf, argStart }: CommandScanner, name: string): Command {
+  buf.write(name, argStart[0]!, 'latin1');
+  return commandByName(name)!;
 }
 
 /** Redis writes its own expiries in upper case; `unlink k` in an agent's block is what some client once said. */

@@ -71,7 +71,14 @@ test('the config is one that the agent reads, with everything that was said', as
       { region: 'east', host: 'agent.east.example', port: 17600 },
     ],
     stateDir: '/var/lib/meridian',
-    replication: { mode: 'semi-sync', semiSyncRegions: 2, maxLagMs: 500, heartbeatMs: 25, compression: 'auto' },
+    replication: {
+      mode: 'semi-sync',
+      semiSyncRegions: 2,
+      maxLagMs: 500,
+      heartbeatMs: 25,
+      compression: 'auto',
+      flush: 'carry',
+    },
     conflicts: { values: 'digest' },
     journal: { bytesMax: 8 * 2 ** 30, segmentBytes: 64 * 2 ** 20 },
   });

@@ -232,6 +232,7 @@ export function confOf(args: AgentInMeshArgs, host: pulumi.Input<string>): pulum
       heartbeatMs: args.heartbeatMs ?? 25,
       compression: args.compression ?? 'auto',
       conflictValues: args.conflictValues ?? 'digest',
+      flush: args.flush ?? 'carry',
       journalBytes: args.journalBytes ?? 8192 * mebi,
       journalSegmentBytes: args.journalSegmentBytes ?? 64 * mebi,
       logLevel: args.logLevel ?? 'info',

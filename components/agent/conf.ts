@@ -47,6 +47,7 @@ export interface AgentConf {
   readonly heartbeatMs: number;
   readonly compression: string;
   readonly conflictValues: string;
+  readonly flush: string;
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
   readonly logLevel: string;
@@ -110,6 +111,7 @@ export function renderAgentConfig(
       maxLagMs: conf.maxLagMs,
       heartbeatMs: conf.heartbeatMs,
       compression: conf.compression,
+      flush: conf.flush,
     },
     conflicts: { values: conf.conflictValues },
     journal: { bytesMax: conf.journalBytes, segmentBytes: conf.journalSegmentBytes },

@@ -63,6 +63,8 @@ export interface FargateSyncAgentArgs extends FargateTaskArgs {
   compression?: pulumi.Input<string>;
   /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
   conflictValues?: pulumi.Input<string>;
+  /** What a client's FLUSHALL does to the other regions: carry, or refuse (its region then gets its data back). Default: carry. */
+  flush?: pulumi.Input<string>;
   /** Size from which the journal counts as full, in bytes; EFS grows with it. Default: 8 GiB. */
   journalBytes?: pulumi.Input<number>;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */

@@ -66,6 +66,7 @@ test('Sentinel reaches the agent as a replica, and the agent follows a failover'
       heartbeatMs: 25,
       compression: 'auto',
       conflictValues: 'digest',
+      flush: 'carry',
       journalBytes: 2 ** 28,
       journalSegmentBytes: 2 ** 24,
       logLevel: 'info',

@@ -50,6 +50,8 @@ export interface LocalMeshArgs {
   compression?: string;
   /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
   conflictValues?: string;
+  /** What a client's FLUSHALL does to the other regions: carry, or refuse (its region then gets its data back). Default: carry. */
+  flush?: string;
   /** Size from which an agent's journal counts as full, in bytes. Default: 8 GiB. */
   journalBytes?: number;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
@@ -97,6 +99,7 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
       heartbeatMs: args.heartbeatMs,
       compression: args.compression,
       conflictValues: args.conflictValues,
+      flush: args.flush,
       journal: { maxBytes: args.journalBytes, segmentBytes: args.journalSegmentBytes },
     },
     'meridian:redis': {

@@ -184,6 +184,13 @@ const cases: readonly Case[] = [
     firing: [{ labels: { region: 'west' }, summary: 'west has 2 dead letters' }],
   },
   {
+    alert: 'MeridianFlushRefused',
+    series: { [`meridian_flushes_refused_total{${agent}}`]: '0x80 1x200' },
+    silentAt: '20m',
+    at: '42m',
+    firing: [{ labels: { region: 'west' }, summary: 'A client has flushed the Redis of west' }],
+  },
+  {
     alert: 'MeridianFullSyncs',
     series: { [`meridian_full_syncs_total{${agent},kind="diff"}`]: '1x20 2+1x4 6x200' },
     firing: [

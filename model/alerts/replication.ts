@@ -81,6 +81,15 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
       description: `Commands of other regions that its Redis refused wait for somebody to retry or drop them. Until then their keys may differ between the regions.`,
     },
     {
+      alert: 'MeridianFlushRefused',
+      severity: Severity.Warning,
+      // Its data comes back by itself; until then clients of that region miss it.
+      expr: firstOrMore('sum by (region)', of('meridian_flushes_refused_total')),
+      forSeconds: 0,
+      summary: `A client has flushed the Redis of {{ $labels.region }}`,
+      description: `FLUSHALL or FLUSHDB was not carried to other regions (\`replication.flush: refuse\`). The region gets its data back from them.`,
+    },
+    {
       alert: 'MeridianFullSyncs',
       severity: Severity.Warning,
       expr: `sum by (region) (increase(${of('meridian_full_syncs_total')}[1h])) > 3`,

@@ -85,7 +85,10 @@ export class Comparison {
   }
 
   differences(isExplained: (candidate: Candidate) => boolean): ReturnType<typeof writeDifferences> {
-    return writeDifferences(this.candidates, this.theirs, this.touched, 'exact', isExplained, false);
+    return writeDifferences(this.candidates, this.theirs, this.touched, 'exact', isExplained, {
+      isByKey: false,
+      evicts: false,
+    });
   }
 
   private theirValue(keys: Redis, { db, key }: Candidate): TheirValue {

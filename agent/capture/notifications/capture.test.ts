@@ -65,6 +65,7 @@ async function startCapture(server: TestServer, over: Partial<RedisConnectionOpt
       cursor: () => applier.cursorText,
       isAmiss: () => false,
       overwritten: () => undefined,
+      evicted: () => undefined,
       unreadable: (_, error) => {
         throw error;
       },

@@ -46,6 +46,8 @@ export interface NotificationCaptureEvents {
   isAmiss(name: KeyName): boolean;
   /** A block has run behind a client's write of the key that nobody knew of. */
   overwritten(name: KeyName): void;
+  /** Redis has removed a key because it is full: it stays in the other regions. */
+  evicted(): void;
   unreadable(name: KeyName, error: RdbError): void;
   /** For the log: why all keys are looked at, at once. */
   scanning(reason: string): void;

@@ -15,6 +15,8 @@ import { LastValues } from './values';
 export interface ObserverEvents {
   /** Whether what Redis holds of a key is about to be corrected: it may lack what clients wrote. */
   isAmiss(name: KeyName): boolean;
+  /** Redis has removed a key because it is full. */
+  evicted(): void;
   /** A key holds what this agent can't read; it stays in this region. */
   unreadable(name: KeyName, error: RdbError): void;
 }
@@ -45,6 +47,11 @@ export class Observer {
     if (dump === null) {
       if (before === null) return false;
       this.forget(name);
+      // It stays in the other regions.
+      if (removal === 'evicted') {
+        this.events.evicted();
+        return false;
+      }
       const isDue = before.expireAtMs !== 0 && before.expireAtMs <= nowMs;
       if (removal === 'expired' || (removal === null && isDue)) stream.expired(db, key);
       else stream.deleted(db, key);

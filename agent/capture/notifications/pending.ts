@@ -4,7 +4,7 @@
  */
 
 /** How a key went, by the last notification that says it did. */
-export type Removal = 'deleted' | 'expired';
+export type Removal = 'deleted' | 'expired' | 'evicted';
 
 export interface PendingKey {
   db: number;

@@ -15,7 +15,7 @@ const RETRY_MS_MAX = 2000;
 /** Events after which the key is gone, or may be. */
 const REMOVALS: Readonly<Record<string, Removal>> = {
   del: 'deleted',
-  evicted: 'deleted',
+  evicted: 'evicted',
   rename_from: 'deleted',
   move_from: 'deleted',
   expired: 'expired',
