@@ -215,8 +215,11 @@ function writeDifference(
   }
   if (first === undefined) {
     if (mode !== 'exact') return dump === null;
-    // It removes what this region had seen; what others did meanwhile it had not. What they made of nothing was never here.
-    if (dump !== null && !(touch !== undefined && isMadeBy(touch, dump))) writer.command(['DEL', key]);
+    // It removes what this region had seen; what others did meanwhile it had not. What they made of nothing was never here, but
+    // a time to live says that something may have been: that it is gone decides whether what they gave holds.
+    if (dump === null) return true;
+    const isTheirs = touch !== undefined && isMadeBy(touch, dump) && theirs.expireAtMs === null && !touch.ttl;
+    if (!isTheirs) writer.command(['DEL', key]);
     return true;
   }
   if (dump === null) {

@@ -197,7 +197,9 @@ function verdictsOf(
   });
   for (const entry of last.values()) {
     if (entry === null) continue;
-    const { mark, index } = entry;
+    const { mark, index, before: earlierValue } = entry;
+    // What makes no difference shows nothing.
+    if (earlierValue !== undefined && isSame(earlierValue, mark.value)) continue;
     if (evidence.isWhole(mark.db, mark.key)) verdicts[index]! += 1;
     else {
       const found =
@@ -206,8 +208,10 @@ function verdictsOf(
             ? SOMETHING
             : null
           : evidence.value(mark.db, mark.key, mark.element.type, mark.element.name);
-      if (isSame(found, mark.value)) verdicts[index]! += 1;
-      else if (entry.before === undefined ? mark.value === null || found === null : isSame(found, entry.before))
+      if (isSame(found, mark.value)) {
+        // It may have been absent before, too.
+        if (earlierValue !== undefined || mark.value !== null) verdicts[index]! += 1;
+      } else if (earlierValue === undefined ? mark.value === null || found === null : isSame(found, earlierValue))
         verdicts[index]! -= 1;
     }
   }

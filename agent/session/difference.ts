@@ -232,11 +232,13 @@ async function fetchDigests(o: DigestOptions): Promise<DonorDigests | null> {
       for (const link of links) {
         if (isEarly || link.state !== 'up') continue;
         try {
-          const needs = [...o.held].flatMap(([origin, position]): [OriginId, number][] =>
-            regionOf(origin) === config.region
-              ? [[origin, Math.max(position, waitedMs < STARTING_MS ? mesh.reach(origin) : -1)]]
-              : [],
-          );
+          // What is in this Redis and not in the donor's would be taken for new, whosesoever it is. Of other regions' operations
+          // the donor gets it from them, unless they are gone for good and this journal has lost it too.
+          const needs = [...o.held].flatMap(([origin, position]): [OriginId, number][] => {
+            const isPatient = waitedMs < STARTING_MS;
+            if (regionOf(origin) !== config.region) return isPatient ? [[origin, position]] : [];
+            return [[origin, Math.max(position, isPatient ? mesh.reach(origin) : -1)]];
+          });
           const found = await digestsOf(o, link.peer, { needs });
           // A history without any operation is in nobody's vector. Of what the journal has lost in a crash, one peer may have
           // more than another: what the donor lacks would be taken for new here, and come from the other one as well.

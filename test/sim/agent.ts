@@ -256,16 +256,18 @@ export class SimAgent {
     for (;;) {
       const peers = host.peers();
       const reach = (origin: OriginId): number =>
-        Math.max(...peers.map((peer) => peer.journal.readableEnd(origin) ?? -1));
-      const needs = [...vector].filter(([origin]) => regionOf(origin) === region);
+        regionOf(origin) === region ? Math.max(...peers.map((peer) => peer.journal.readableEnd(origin) ?? -1)) : -1;
+      const needs = [...vector];
+      // A history without any operation is in nobody's vector.
+      const firstOf = (origin: OriginId): number =>
+        journal.end(origin) === undefined ? -1 : journal.birthOf(origin).end;
       // What an earlier try has told of this history.
       if (known !== undefined) needs.push([state.origin, known]);
       donor = peers[0];
       if (donor !== undefined) {
         theirs = takeData(donor);
         const isBehind = needs.some(
-          ([origin, position]) =>
-            (theirs.vector.get(origin) ?? journal.birthOf(origin).end) < Math.max(position, reach(origin)),
+          ([origin, position]) => (theirs.vector.get(origin) ?? firstOf(origin)) < Math.max(position, reach(origin)),
         );
         if (!isBehind) break;
       }

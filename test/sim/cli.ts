@@ -1,10 +1,12 @@
 /**
- *     npm run sim -- [--seeds N] [--seed S] [--regions R] [--without crashes,ttl …] [--trace] [--keep-going]
+ *     npm run sim -- [--seeds N] [--seed S] [--regions R] [--without crashes,ttl …] [--only 3,17 …] [--trace] [--keep-going]
  *
- * Runs N seeds from S on. A seed that fails prints its trace, and the command that runs it again.
+ * Runs N seeds from S on. Of a seed that fails the events that it needs are found (which may lead to another failure); it prints the
+ * trace of these, and the command that runs them again.
  */
 import { parseArgs } from 'node:util';
-import { type Outcome, SimFailure, World } from './world';
+import { shrink } from './shrink';
+import { type Outcome, SimFailure, World, type WorldOptions } from './world';
 
 const { values } = parseArgs({
   options: {
@@ -12,6 +14,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     regions: { type: 'string' },
     without: { type: 'string' },
+    only: { type: 'string' },
     trace: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
   },
@@ -21,36 +24,45 @@ function main(): number {
   const regions = values.regions === undefined ? undefined : Number(values.regions);
   const first = values.seed === undefined ? Math.floor(Math.random() * 1e9) : Number(values.seed);
   const count = values.seed !== undefined && process.argv.every((arg) => arg !== '--seeds') ? 1 : Number(values.seeds);
+  const options: WorldOptions = {
+    ...(regions === undefined ? {} : { regions }),
+    ...(values.without === undefined ? {} : { without: values.without.split(',') }),
+    ...(values.only === undefined ? {} : { only: new Set(values.only.split(',').map(Number)) }),
+    ...(values.trace ? { print: (line: string) => console.log(line) } : {}),
+  };
   const total: Partial<Record<keyof Outcome, number>> = {};
-  const failures: SimFailure[] = [];
+  let failures = 0;
   const started = performance.now();
   for (let seed = first; seed < first + count; seed++) {
     try {
-      const outcome = new World(seed, {
-        ...(regions === undefined ? {} : { regions }),
-        ...(values.without === undefined ? {} : { without: values.without.split(',') }),
-        ...(values.trace ? { print: (line: string) => console.log(line) } : {}),
-      }).run();
+      const outcome = new World(seed, options).run();
       for (const [name, n] of Object.entries(outcome) as [keyof Outcome, number][])
         total[name] = (total[name] ?? 0) + n;
     } catch (error) {
       if (!(error instanceof SimFailure)) throw error;
-      failures.push(error);
-      if (!values.trace && !values['keep-going']) console.log(error.trace.join('\n'));
+      failures++;
       console.log(`seed ${seed}: ${error.message}`);
-      const flags = [
-        regions === undefined ? '' : ` --regions ${regions}`,
-        values.without === undefined ? '' : ` --without ${values.without}`,
-      ];
-      if (!values['keep-going']) console.log(`  npm run sim -- --seed ${seed}${flags.join('')} --trace`);
-      if (!values['keep-going']) return 1;
+      if (values['keep-going']) continue;
+      if (!values.trace && values.only === undefined) tellSmallest(error, options);
+      return 1;
     }
   }
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(
-    `${count - failures.length} of ${count} schedules from seed ${first} passed in ${seconds} s: ${JSON.stringify(total)}`,
+    `${count - failures} of ${count} schedules from seed ${first} passed in ${seconds} s: ${JSON.stringify(total)}`,
   );
-  return failures.length > 0 ? 1 : 0;
+  return failures > 0 ? 1 : 0;
+}
+
+function tellSmallest(failure: SimFailure, options: WorldOptions): void {
+  const { seed, events, message, trace } = shrink(failure, options);
+  console.log(`\nwith ${events.length} of ${failure.events.length} events:\n${trace.join('\n')}\n`);
+  console.log(`seed ${seed}: ${message}`);
+  const flags = [
+    values.regions === undefined ? '' : ` --regions ${values.regions}`,
+    values.without === undefined ? '' : ` --without ${values.without}`,
+  ];
+  console.log(`  npm run sim -- --seed ${seed}${flags.join('')} --only ${events.join(',')} --trace`);
 }
 
 process.exitCode = main();

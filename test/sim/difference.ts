@@ -51,7 +51,7 @@ export interface Sources {
 }
 
 /** Schedules have few operations: one that is missing counts. */
-const FEW = 1e-6;
+const FEW = 5e-7;
 
 /** As agent/session/difference.ts has it. */
 export class Comparison {

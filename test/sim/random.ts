@@ -1,9 +1,14 @@
 /** A seeded generator (mulberry32): the same seed gives the same schedule on every machine. */
 export class Random {
-  private state: number;
+  private state = 0;
 
-  constructor(seed: number) {
-    this.state = (seed ^ 0x9e3779b9) >>> 0;
+  constructor(private readonly seed: number) {
+    this.turnTo(0);
+  }
+
+  /** Goes on as the nth part of the same seed: what it gives there does not depend on how much was asked for before. */
+  turnTo(part: number): void {
+    this.state = (this.seed ^ 0x9e3779b9 ^ Math.imul(part, 0x85ebca6b)) >>> 0;
     for (let i = 0; i < 4; i++) this.next();
   }
 
