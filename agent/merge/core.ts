@@ -48,10 +48,13 @@ export interface MergeCoreOptions {
   payloads?: PayloadSource;
 }
 
+/** Keys corrected in one block: all of them are watched meanwhile. */
+const CORRECTIONS_MAX = 1000;
+
 /** As the region that is to send a key's state: any but this one. */
 export const ELSEWHERE = '*';
 
-/** What becomes of a plain SET: `plan` brings the one that wins into the batch, `local` looks whether an own one meets a block, `remember` only notes it. */
+/** What becomes of a plain SET: `plan` brings the one that wins into the batch, `local` and `remember` look whether it met another one in Redis. */
 type Mode = { readonly plan: Batch } | 'local' | 'remember';
 type Visit = (command: Command, scanner: CommandScanner, op: Op, db: number) => void;
 const SET = commandByName('SET')!;
@@ -276,12 +279,16 @@ export class MergeCore {
   }
 
   /**
-   * Keys that clients wrote while a block that had not seen it was on its way. Given once; `corrected` says when their
-   * correction is in Redis.
+   * Keys that clients wrote while a block that had not seen it was on its way, so many as go into one block. Given once; `corrected`
+   * says when their correction is in Redis.
    */
   takeRaced(): KeyState[] {
-    const raced = [...this.raced];
-    this.raced.clear();
+    const raced: KeyState[] = [];
+    for (const state of this.raced) {
+      raced.push(state);
+      this.raced.delete(state);
+      if (raced.length === CORRECTIONS_MAX) break;
+    }
     this.correcting += raced.length;
     return raced;
   }
@@ -416,7 +423,10 @@ export class MergeCore {
     this.tail.dropSeen(this.window.stable);
   }
 
-  /** Takes over another region's record that is in Redis already. */
+  /**
+   * Takes over another region's record that is in Redis already. Whether a client's write came before it there, and whether that was
+   * corrected, nobody knows any more: where they meet, it is corrected (again).
+   */
   remember(record: OpRecord): void {
     this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
@@ -433,7 +443,10 @@ export class MergeCore {
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
-              if (!quiet) this.checkSettled(state, effect, op);
+              if (!quiet) {
+                this.race(state, effect.kind === 'set' ? null : this.touched);
+                this.checkSettled(state, effect, op);
+              }
               if (renewed) this.unsettle(state, this.options.region);
             }
         }
@@ -901,11 +914,13 @@ export class MergeCore {
         visit(SET, single, op, db);
         continue;
       }
-      if (outcome !== SetOutcome.quiet && mode !== 'remember') {
-        this.countConflict('string');
-        if (this.conflicts !== null) this.noteSetConflict(run, i, source);
-        // An own one that wins was overwritten by the block that it met: Redis gets it back.
-        if (mode === 'local' && outcome === SetOutcome.wins)
+      if (outcome !== SetOutcome.quiet) {
+        if (mode !== 'remember') {
+          this.countConflict('string');
+          if (this.conflicts !== null) this.noteSetConflict(run, i, source);
+        }
+        // An own one that wins was overwritten by the block that it met: Redis gets it back. So it may be where one is remembered.
+        if (mode === 'remember' || (mode === 'local' && outcome === SetOutcome.wins))
           this.race(window.find(db, payload.toString('latin1', run.keys[i], run.keyEnds[i]))!, null);
       }
       if (plan === null) continue;

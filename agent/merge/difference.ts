@@ -170,6 +170,8 @@ export function writeDifferences(
   /** Whether the operations known here make of a key what it is. */
   isExplained: (candidate: Candidate) => boolean,
   region: RegionTraits,
+  /** Unix ms: what expires before that may be over here already, by another clock. */
+  soonMs: number,
 ): { operations: Difference[]; unsettled: { db: number; key: string }[] } {
   const operations: Difference[] = [];
   const unsettled: { db: number; key: string }[] = [];
@@ -181,7 +183,7 @@ export function writeDifferences(
     const { db, key } = candidate;
     let writer = byDb.get(db);
     if (writer === undefined) byDb.set(db, (writer = new CommandWriter(4096)));
-    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, isExplained, region))
+    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, isExplained, region, soonMs))
       unsettled.push({ db, key });
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(db, writer);
   });
@@ -198,6 +200,7 @@ function writeDifference(
   mode: Mode,
   isExplained: (candidate: Candidate) => boolean,
   region: RegionTraits,
+  soonMs: number,
 ): boolean {
   const key = Buffer.from(candidate.key, 'latin1');
   const { dump } = theirs;
@@ -218,6 +221,11 @@ function writeDifference(
     // It removes what this region had seen; what others did meanwhile it had not. What they made of nothing was never here, but
     // a time to live says that something may have been: that it is gone decides whether what they gave holds.
     if (dump === null) return true;
+    if (theirs.expireAtMs !== null && theirs.expireAtMs < soonMs) {
+      // Removed by a client or by its time: as an expiry it leaves alone what is given more time elsewhere.
+      writer.command(['UNLINK', key]);
+      return true;
+    }
     const isTheirs = touch !== undefined && isMadeBy(touch, dump) && theirs.expireAtMs === null && !touch.ttl;
     if (!isTheirs) writer.command(['DEL', key]);
     return true;

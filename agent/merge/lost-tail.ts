@@ -174,17 +174,21 @@ function verdictsOf(
 ): number[] {
   const verdicts = new Array<number>(doubtful.length).fill(0);
   const before = new Map(earlier);
-  /** The last effect on an element, and what was before it. */
-  const last = new Map<string, { index: number; mark: Mark; before: Buffer | null | undefined } | null>();
+  /** What was done to an element, in order; null: something came after it that does not show. */
+  const chains = new Map<string, { mark: Mark; steps: Step[] } | null>();
   /** Those of a key's elements, by its name. */
   const idsOf = new Map<string, Set<string>>();
-  doubtful.forEach(({ db, effect }, index) => {
+  /** A counter that is as elsewhere has all that was added to it. */
+  const added = new Map<string, number>();
+  doubtful.forEach(({ db, effect, position }, index) => {
     for (const mark of marksOf(db, effect)) {
       const id = idOf(mark);
-      if (mark.element === null) for (const known of idsOf.get(id) ?? []) last.set(known, null);
-      const known = last.get(id);
-      const isSameOperation = known && doubtful[known.index]!.position === doubtful[index]!.position;
-      last.set(id, { index, mark, before: isSameOperation ? known.before : before.get(id) });
+      if (mark.element === null) for (const known of idsOf.get(id) ?? []) chains.set(known, null);
+      const steps = chains.get(id)?.steps ?? [];
+      const last = steps.at(-1);
+      if (last?.position === position) steps[steps.length - 1] = { ...last, index, value: mark.value };
+      else steps.push({ index, position, before: before.get(id), value: mark.value });
+      chains.set(id, { mark, steps });
       before.set(id, mark.value);
       if (mark.element === null) continue;
       const name = nameOf(db, mark.key);
@@ -193,29 +197,57 @@ function verdictsOf(
       else ids.add(id);
     }
     // What it makes does not show, and neither does what was before.
-    for (const id of hiddenBy(db, effect)) last.set(id, null);
+    for (const id of hiddenBy(db, effect)) chains.set(id, null);
+    if (effect.kind === 'increment' && effect.delta !== 0n && evidence.isWhole(db, effect.key))
+      added.set(elementId(db, effect.key, effect.type, effect.name), index);
   });
-  for (const entry of last.values()) {
-    if (entry === null) continue;
-    const { mark, index, before: earlierValue } = entry;
+  const show = (index: number): void => {
+    if (verdicts[index]! >= 0) verdicts[index]!++;
+  };
+  // What a part of an operation lacks, it lacks as a whole: the rest may be from before.
+  const miss = (index: number): void => {
+    verdicts[index] = Math.min(0, verdicts[index]!) - 1;
+  };
+  for (const index of added.values()) show(index);
+  for (const chain of chains.values()) {
+    if (chain === null) continue;
+    const { mark } = chain;
     // What makes no difference shows nothing.
-    if (earlierValue !== undefined && isSame(earlierValue, mark.value)) continue;
-    if (evidence.isWhole(mark.db, mark.key)) verdicts[index]! += 1;
-    else {
-      const found =
-        mark.element === null
-          ? evidence.exists(mark.db, mark.key)
-            ? SOMETHING
-            : null
-          : evidence.value(mark.db, mark.key, mark.element.type, mark.element.name);
-      if (isSame(found, mark.value)) {
-        // It may have been absent before, too.
-        if (earlierValue !== undefined || mark.value !== null) verdicts[index]! += 1;
-      } else if (earlierValue === undefined ? mark.value === null || found === null : isSame(found, earlierValue))
-        verdicts[index]! -= 1;
+    const steps = chain.steps.filter((step) => step.before === undefined || !isSame(step.before, step.value));
+    const last = steps.at(-1);
+    if (last === undefined) continue;
+    if (evidence.isWhole(mark.db, mark.key)) {
+      // Absent now, it may have been absent before all of them.
+      const { before: first } = steps[0]!;
+      if (first === undefined ? last.value !== null : !isSame(first, last.value)) show(last.index);
+      continue;
     }
+    const found = foundOf(mark, evidence);
+    const shown = steps.findLastIndex((step) => isSame(found, step.value));
+    // It may have been absent before, too.
+    if (shown >= 0 && (steps[shown]!.before !== undefined || found !== null)) show(steps[shown]!.index);
+    const next = steps[shown + 1];
+    if (next !== undefined && (shown >= 0 || isFrom(found, next))) miss(next.index);
   }
   return verdicts;
+}
+
+/** One operation on an element: what it was (undefined: not known), and what it became. */
+interface Step {
+  index: number;
+  position: number;
+  before: Buffer | null | undefined;
+  value: Buffer | null;
+}
+
+/** Whether a value may be what was there before a step. */
+function isFrom(found: Buffer | null, { before, value }: Step): boolean {
+  return before === undefined ? value === null || found === null : isSame(found, before);
+}
+
+function foundOf({ db, key, element }: Mark, evidence: TailEvidence): Buffer | null {
+  if (element === null) return evidence.exists(db, key) ? SOMETHING : null;
+  return evidence.value(db, key, element.type, element.name);
 }
 
 const SOMETHING = Buffer.from('something');

@@ -23,7 +23,7 @@ import {
 } from '../merge/difference';
 import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
-import { HEARTBEAT_KEY, parseHeartbeat } from '../stream/keys';
+import { HEARTBEAT_KEY, parseHeartbeat, stampOf } from '../stream/keys';
 import { raise } from '../vector';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
@@ -36,6 +36,11 @@ export interface DifferenceOptions {
   snapshot: AsyncIterable<RdbEntry[]>;
   /** What the snapshot holds of each origin. */
   held: Vector;
+  /**
+   * Histories of this region before that: of them `held` says exactly what this Redis has. What it lacks of them, after a failover,
+   * comes back as others' operations do.
+   */
+  older: ReadonlySet<OriginId>;
   /** The history of before, of which this Redis may have lost the end; null: it can't have. */
   before: OriginId | null;
   /** Before the snapshot was made, by the clock of this Redis. */
@@ -70,7 +75,7 @@ export interface Differences {
 export interface Comparison {
   /** What the donor had. */
   vector: Vector;
-  /** No operation that the donor had has a higher one. */
+  /** Neither an operation that the donor had nor one before the heartbeat in this Redis has a higher one. */
   stamp: number;
   /** The position up to which this Redis holds the history of before; null: all of it that is known. */
   keptUntil: number | null;
@@ -79,6 +84,8 @@ export interface Comparison {
 }
 
 const VALUES_PER_REQUEST = 100;
+/** How far clocks are off, mostly. */
+const SOON_MS = 2000;
 /** Of the history of before, what is looked at to find how much of it Redis has lost: it is seconds, not all of it. */
 const TAIL_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -98,7 +105,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   await noteOthers(o, vector, touchedBefore);
   const { candidates, heartbeatMs } = await differingKeys(o, table, touchedBefore);
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
-  const absent = await namesOf(context, donor, [...table.unmet(Date.now() + 2000)]);
+  const absent = await namesOf(context, donor, [...table.unmet()]);
   for (const name of absent) candidates.push({ ...name, parts: [] });
 
   const values: TheirValue[] = [];
@@ -132,11 +139,12 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
 
   return {
     vector,
-    stamp,
+    // What comes now is behind that heartbeat, also where the journal has lost how far stamps had come.
+    stamp: Math.max(stamp, stampOf(heartbeatMs)),
     keptUntil: kept,
     differences: (isExplained) => {
       const mode = unexplained ? 'unexplained' : 'exact';
-      const found = writeDifferences(candidates, values, touched, mode, isExplained, o);
+      const found = writeDifferences(candidates, values, touched, mode, isExplained, o, Date.now() + SOON_MS);
       const { operations, unsettled } = found;
       log.info(
         { donor, candidates: candidates.length, operations: operations.length, unsettled: unsettled.length },
@@ -280,7 +288,7 @@ export async function keysOfDonor(
 ): Promise<{ donor: string; names: KeyName[] } | null> {
   const digests = await fetchDigests({ context, held: upTo, alive, hopeless: () => undefined });
   if (digests === null) return null;
-  return { donor: digests.donor, names: await namesOf(context, digests.donor, [...digests.table.unmet(Date.now())]) };
+  return { donor: digests.donor, names: await namesOf(context, digests.donor, [...digests.table.unmet()]) };
 }
 
 /** What it takes to ask peers for digests. */
@@ -337,10 +345,11 @@ async function namesOf(context: AgentContext, donor: string, hashes: [number, nu
   return (JSON.parse(answer.toString('utf8')) as { names: KeyName[] }).names;
 }
 
-/** Notes what other regions did in (held, until]; waits until all of it is in the journal. */
+/** Notes what is still to come to this Redis, in (held, until]; waits until all of it is in the journal. */
 async function noteOthers(o: DifferenceOptions, until: Vector, touches: Touches): Promise<void> {
   for (const [origin, to] of until)
-    if (regionOf(origin) !== o.context.config.region) await noteOf(o, origin, o.held.get(origin) ?? -1, to, touches);
+    if (regionOf(origin) !== o.context.config.region || o.older.has(origin))
+      await noteOf(o, origin, o.held.get(origin) ?? -1, to, touches);
 }
 
 async function noteOf(

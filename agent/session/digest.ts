@@ -180,13 +180,9 @@ export class DigestTable {
   }
 
   /** Keys that were never met, as (high, low) pairs of their hashes. */
-  *unmet(nowMs: number): IterableIterator<[number, number]> {
-    for (let at = 0; at < this.capacity; at++) {
-      if (this.flags[at] === 0 || (this.flags[at]! & MET) !== 0) continue;
-      const expireAtMs = this.expiries[at]!;
-      if (expireAtMs !== 0 && expireAtMs <= nowMs) continue;
-      yield [this.highs[at]!, this.lows[at]!];
-    }
+  *unmet(): IterableIterator<[number, number]> {
+    for (let at = 0; at < this.capacity; at++)
+      if (this.flags[at] !== 0 && (this.flags[at]! & MET) === 0) yield [this.highs[at]!, this.lows[at]!];
   }
 
   private place(hashHigh: number, hashLow: number): number {

@@ -3,6 +3,7 @@ import { type NotificationCapture, ReplicaLink, type RdbEntry } from '../capture
 import type { OriginId, Vector } from '../record';
 import { CommandWriter, type RedisConnection, type Reply } from '../resp';
 import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
+import { lastPositionAt } from '../stream/position';
 import type { AgentContext, RedisAddress } from './context';
 import { replicaOptions, SessionError } from './context';
 import { raise } from '../vector';
@@ -73,14 +74,14 @@ export async function* ownSnapshot(donor: Donor): AsyncGenerator<RdbEntry[], Map
 }
 
 /**
- * Adds how far the own stream had come, once that is in the journal: as a position that a peer can wait for, no further
- * than the last record.
+ * Adds how far the own stream had come, once that is in the journal: with what was recorded at that place and is no bytes of the
+ * stream (a difference, say, is what Redis held before), and as a position that a peer can wait for, no further than the last record.
  */
 async function withOwn(donor: Donor, vector: Map<OriginId, number>, offset: number): Promise<Map<OriginId, number>> {
   await donor.journalled(offset);
   const { origin } = donor;
   raise(vector, donor.past());
-  vector.set(origin, Math.min(offset, donor.context.journal.appendedEnd(origin) ?? offset));
+  vector.set(origin, Math.min(lastPositionAt(offset), donor.context.journal.appendedEnd(origin) ?? offset));
   return vector;
 }
 

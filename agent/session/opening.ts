@@ -447,11 +447,14 @@ export class Opening {
     context.setState('syncing', 'comparing the full sync with the mesh');
     context.mesh.refresh();
     const before = meta !== null && vector.has(meta.origin) ? meta.origin : null;
+    const isOwn = (origin: OriginId): boolean => regionOf(origin) === region && origin !== state.origin;
+    const older = new Set([...vector.keys()].filter((origin) => isOwn(origin) && origin !== meta?.origin));
     const comparison = await compareWithMesh({
       context,
       snapshot: this.link.snapshotBatches(),
       // With what an earlier try has told of this history.
       held: new Map([...vector, ...(state.end > state.offset ? [[state.origin, state.end] as const] : [])]),
+      older,
       // Under the same history Redis has lost nothing: by notifications every start is like this, and else the backlog was too short.
       before: meta?.replId === session.replId ? null : before,
       startedMs: session.server!.timeMs,
@@ -464,11 +467,8 @@ export class Opening {
       session.unexplained = true;
       return null;
     }
-    // What a peer has of older origins has been compared, though this journal may have lost it: it must not be applied once more.
-    raise(
-      vector,
-      new Map([...comparison.vector].filter(([origin]) => regionOf(origin) === region && origin !== state.origin)),
-    );
+    // What a peer has of the history of before has been compared, though this journal may have lost it: it must not be applied once more.
+    raise(vector, new Map([...comparison.vector].filter(([origin]) => isOwn(origin) && !older.has(origin))));
     if (before !== null && comparison.keptUntil !== null) vector.set(before, comparison.keptUntil);
     state.seen = new Map(vector);
     // Of what the journal has lost, operations of this region may be among what the donor has.

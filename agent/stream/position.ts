@@ -11,3 +11,10 @@ export function positionAfter(end: number): number | null {
   const next = end + step;
   return next < Math.floor(end) + 1 ? next : null;
 }
+
+/** The last position that such an operation may have before the byte that follows `offset`. */
+export function lastPositionAt(offset: number): number {
+  let step = 2 ** -20;
+  while (offset + 1 - step === offset + 1) step *= 2;
+  return offset + 1 - step;
+}

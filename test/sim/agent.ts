@@ -8,7 +8,7 @@ import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/repla
 import type { KeyState } from '../../agent/merge/key-state';
 import { postponePassed } from '../../agent/merge/late-ttl';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
-import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
+import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker, stampOf } from '../../agent/stream/keys';
 import { positionAfter } from '../../agent/stream/position';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
 import { Comparison, type DonorData, type OwnData, takeData } from './difference';
@@ -47,6 +47,10 @@ export interface SimAgentHost {
   ask(region: string, db: number, key: string): void;
   /** An own record is on disk. */
   durable(record: OpRecord): void;
+  /** Up to where all other regions have an origin on disk. */
+  durableElsewhere(origin: OriginId): number;
+  /** The furthest that another region has an origin, whether it can be reached or not. */
+  knownElsewhere(origin: OriginId): number;
   /** Other agents that this one can talk to, and that take part; in any order. */
   peers(): SimAgent[];
 }
@@ -237,6 +241,7 @@ export class SimAgent {
     for (const origin of journal.origins())
       if (regionOf(origin) === region && (origin === old || !vector.has(origin)))
         vector.set(origin, journal.end(origin)!);
+    const older = new Set([...vector.keys()].filter((origin) => regionOf(origin) === region && origin !== old));
     const last = journal.lastOf(old)!;
     const { offset } = redis;
     const state: RecorderState = {
@@ -255,8 +260,8 @@ export class SimAgent {
     let theirs!: DonorData;
     for (;;) {
       const peers = host.peers();
-      const reach = (origin: OriginId): number =>
-        regionOf(origin) === region ? Math.max(...peers.map((peer) => peer.journal.readableEnd(origin) ?? -1)) : -1;
+      // What the journal has lost of this region, and only one has who can't be reached, would be told twice (Limits): it is waited for.
+      const reach = (origin: OriginId): number => (regionOf(origin) === region ? host.knownElsewhere(origin) : -1);
       const needs = [...vector];
       // A history without any operation is in nobody's vector.
       const firstOf = (origin: OriginId): number =>
@@ -288,6 +293,7 @@ export class SimAgent {
       region,
       mine,
       before: old,
+      older,
       theirs,
       values,
       records: journal.all(),
@@ -295,7 +301,7 @@ export class SimAgent {
       nowMs: host.now(),
     });
     for (const [origin, position] of theirs.vector)
-      if (regionOf(origin) === region && origin !== state.origin)
+      if (regionOf(origin) === region && origin !== state.origin && !older.has(origin))
         vector.set(origin, Math.max(position, vector.get(origin) ?? -1));
     if (comparison.keptUntil !== null) {
       host.trace(`${region} lost what is behind ${old}@${comparison.keptUntil}`);
@@ -306,7 +312,7 @@ export class SimAgent {
     if (missingOf(replay, this.others()).length > 0 || replay.waiting().length > 0) this.replay = replay;
     const found = comparison.differences((candidate) => this.core.explains(candidate));
     state.seen = new Map(vector);
-    state.stamp = Math.max(state.stamp, theirs.stamp + 1);
+    state.stamp = Math.max(state.stamp, theirs.stamp + 1, stampOf(mine.heartbeatMs) + 1);
     if (known === undefined) {
       journal.append({ ...recordAt(state), kind: RecordKind.birth });
       this.core.assume(state.origin, state.end);
@@ -537,13 +543,15 @@ export class SimAgent {
   }
 
   trim(): number {
+    // Before that it knows nothing of what all have seen.
+    if (!this.isRebuilt) return 0;
     const { core } = this;
     const low = core.stable();
     for (const [origin, position] of core.lowWater()) {
       const id = core.origins.id(origin);
       if ((low.get(id) ?? -1) >= position) low.set(id, position - 1);
     }
-    return this.journal.trim(low);
+    return this.journal.trim(low, (origin) => this.host.durableElsewhere(origin));
   }
 
   // ——— applying

@@ -4,6 +4,7 @@ import { type Candidate, type TheirValue, Touches, writeDifferences } from '../.
 import { evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
 import { CURSOR_KEY, parseMarker } from '../../agent/stream/keys';
+import { lastPositionAt } from '../../agent/stream/position';
 import type { SimAgent } from './agent';
 import { formatScore, type Redis, type Value } from './redis';
 
@@ -32,7 +33,7 @@ export function takeData(donor: SimAgent): DonorData {
   const cursor = redis.get(0, CURSOR_KEY);
   const vector = new Map(cursor === null ? [] : parseMarker(cursor)!.vector);
   for (const [origin, position] of donor.past) vector.set(origin, Math.max(position, vector.get(origin) ?? -1));
-  vector.set(donor.origin!, Math.min(redis.offset, donor.journal.end(donor.origin!)!));
+  vector.set(donor.origin!, Math.min(lastPositionAt(redis.offset), donor.journal.end(donor.origin!)!));
   return { keys: redis.snapshot(), vector, stamp: donor.stamp };
 }
 
@@ -41,6 +42,8 @@ export interface Sources {
   mine: OwnData;
   /** The history of before. */
   before: OriginId;
+  /** This region's before that. */
+  older: ReadonlySet<OriginId>;
   /** At the time of the digests, and of the values. */
   theirs: Data;
   values: Data;
@@ -58,11 +61,13 @@ export class Comparison {
   private readonly candidates: Candidate[] = [];
   private readonly theirs: TheirValue[];
   private readonly touched: Touches;
+  private readonly nowMs: number;
   /** Null: all of the history of before. */
   readonly keptUntil: number | null;
 
   constructor(o: Sources) {
     const { mine, theirs, values, before } = o;
+    this.nowMs = o.nowMs;
     const touchedBefore = touchesOf(o, theirs.vector);
     this.touched = touchesOf(o, values.vector);
     for (const { db, key, value, expireAt } of mine.keys.keys()) {
@@ -72,10 +77,9 @@ export class Comparison {
         continue;
       this.candidates.push({ db, key, parts: [entryOf(db, key, value, expireAt)] });
     }
-    for (const { db, key, expireAt } of theirs.keys.keys()) {
-      if (key.startsWith('meridian:') || mine.keys.entry(db, key) !== undefined) continue;
-      if (expireAt === null || expireAt > o.nowMs + 2000) this.candidates.push({ db, key, parts: [] });
-    }
+    for (const { db, key } of theirs.keys.keys())
+      if (!key.startsWith('meridian:') && mine.keys.entry(db, key) === undefined)
+        this.candidates.push({ db, key, parts: [] });
     this.theirs = this.candidates.map((candidate) => this.theirValue(values.keys, candidate));
     const history = o.records.filter(({ origin }) => origin === before);
     const evidence = evidenceOf(this.candidates, this.theirs, this.touched);
@@ -85,10 +89,16 @@ export class Comparison {
   }
 
   differences(isExplained: (candidate: Candidate) => boolean): ReturnType<typeof writeDifferences> {
-    return writeDifferences(this.candidates, this.theirs, this.touched, 'exact', isExplained, {
-      isByKey: false,
-      evicts: false,
-    });
+    const traits = { isByKey: false, evicts: false };
+    return writeDifferences(
+      this.candidates,
+      this.theirs,
+      this.touched,
+      'exact',
+      isExplained,
+      traits,
+      this.nowMs + 2000,
+    );
   }
 
   private theirValue(keys: Redis, { db, key }: Candidate): TheirValue {
@@ -99,11 +109,12 @@ export class Comparison {
 }
 
 /** What other regions did behind what the snapshot holds, up to there. */
-function touchesOf({ region, mine, records }: Sources, until: Vector): Touches {
+function touchesOf({ region, mine, older, records }: Sources, until: Vector): Touches {
   const touches = new Touches(() => until);
   for (const record of records) {
     const from = mine.vector.get(record.origin) ?? -1;
-    if (regionOf(record.origin) !== region && record.end > from) touches.note(record, from);
+    const isToCome = regionOf(record.origin) !== region || older.has(record.origin);
+    if (isToCome && record.end > from) touches.note(record, from);
   }
   return touches;
 }

@@ -112,8 +112,8 @@ export class SimJournal {
     return lastOfStream(this.records, origin)!;
   }
 
-  /** Drops durable records that end at or before their origin's position in `low`, but for each origin's last. */
-  trim(low: ReadonlyMap<OriginId, number>): number {
+  /** Drops durable records that end at or before their origin's position in `low`, and that all others have, but for each origin's last. */
+  trim(low: ReadonlyMap<OriginId, number>, elsewhere: (origin: OriginId) => number): number {
     const before = this.records.length;
     this.low = low;
     // What is not durable may be lost: the last that is durable says where to go on.
@@ -125,7 +125,7 @@ export class SimJournal {
         i >= this.durable ||
         record.kind === RecordKind.birth ||
         last.has(record) ||
-        record.end > (low.get(record.origin) ?? -1) ||
+        record.end > Math.min(low.get(record.origin) ?? -1, elsewhere(record.origin)) ||
         record.end === this.durableEnds.get(record.origin);
       if (!keep) {
         dropped++;

@@ -8,7 +8,7 @@
  * - no list lost an element that nobody removed;
  * - every window is empty.
  */
-import { type OpRecord } from '../../agent/record';
+import { type OpRecord, regionOf } from '../../agent/record';
 import { CURSOR_KEY, HEARTBEAT_KEY, parseMarker } from '../../agent/stream/keys';
 import { ForeignHand, SimAgent } from './agent';
 import { Clients, type Mix } from './clients';
@@ -196,6 +196,21 @@ export class World {
           if (agent.alive) agent.demand(db, key, name);
         },
         durable: (record) => this.keep(record),
+        durableElsewhere: (origin) =>
+          Math.min(
+            ...this.regions
+              .filter((other) => other !== region)
+              .map(
+                ({ name: other, agent }) =>
+                  agent.journal.durableEnd(origin) ?? (regionOf(origin) === other ? Infinity : -1),
+              ),
+          ),
+        knownElsewhere: (origin) =>
+          Math.max(
+            ...this.regions.map(({ agent }) =>
+              agent === region.agent ? -1 : (agent.journal.readableEnd(origin) ?? -1),
+            ),
+          ),
         peers: () => this.peersOf(region),
       });
       this.regions.push(region);
@@ -409,6 +424,12 @@ export class World {
     const units = redis.units.filter((unit) => unit.end >= region.replicated);
     const fork = random.chance(0.3) || units.length === 0 ? redis.offset : random.pick(units).end;
     if (fork < known.from) return;
+    // What only the journal of a region that has it knows of is lost for good (Limits).
+    const { origin } = known;
+    if (
+      this.regions.some((other) => (other.agent.journal.end(origin) ?? -1) > (agent.journal.durableEnd(origin) ?? -1))
+    )
+      agent.fsync();
     this.trace(`${region.name} fails over at ${fork} of ${redis.offset}`);
     if (agent.alive) agent.crash(random.below(agent.unsynced + 1), random.chance(0.3));
     this.newHistory(region, redis.replicaAt(fork, region.initial), fork, fork);
@@ -427,12 +448,13 @@ export class World {
     if (known === undefined || this.regions.some((other) => !other.agent.isOpen && other !== region)) return;
     const units = redis.units.filter((unit) => unit.end >= Math.max(region.replicated, known.from)).slice(-12);
     let end = random.chance(0.4) || units.length === 0 ? redis.offset : random.pick(units).end;
-    // A time to live alone, or what lists had, does not show that it was lost: clients may have undone it (Limits).
-    const isTold = units.some(
-      (unit) =>
-        unit.end > end && unit.commands.some(({ argv }) => !/^(P?EXPIRE|PERSIST|[LR](PUSH|POP))/.test(argv[0]!)),
-    );
-    if (!isTold) end = redis.offset;
+    // A time to live, what lists had, or what was added to a score does not show that it was lost: clients may have undone it (Limits).
+    for (;;) {
+      const next = redis.units.find((unit) => unit.end > end);
+      if (next !== undefined && showsItsLoss(next.commands)) break;
+      end = next?.end ?? redis.offset;
+      if (next === undefined) break;
+    }
     for (const other of this.regions) if (other !== region) other.agent.fsync();
     this.trace(`${region.name} Redis and agent die, Redis comes back with ${end} of ${redis.offset}`);
     if (agent.alive) agent.crash(random.below(agent.unsynced + 1), false);
@@ -612,8 +634,15 @@ export class World {
         }
       }
     }
+    const begins = new Map(
+      this.regions.flatMap(({ agent }) => [...agent.histories.values()].map((h) => [h.origin, h.from])),
+    );
+    // What was over, found with the differences before the first byte.
+    const isBefore = ({ origin, position }: RuleOp): boolean =>
+      !Number.isInteger(position) && Math.floor(position) === Math.floor(begins.get(origin) ?? -1);
     for (const [id, op] of this.log)
-      if (!found.has(id) && !op.isState && !op.isDifference) this.fail(`${id} was recorded, and never happened`);
+      if (!found.has(id) && !op.isState && !op.isDifference && !isBefore(op))
+        this.fail(`${id} was recorded, and never happened`);
     this.checkDifferences();
     // A hybrid logical clock: what has seen an operation is stamped after it.
     const byOrigin = new Map<string, RuleOp[]>();
@@ -641,6 +670,15 @@ export class World {
   private checkDifferences(): void {
     const isOver = ({ commands }: RuleOp): boolean =>
       commands.some(({ argv }) => argv[0] === 'PEXPIREAT' && Number(argv[2]) < this.now);
+    /** A delete that has seen nothing of its key. */
+    const isIdle = (op: RuleOp, at: number, [name, key]: Argv): boolean =>
+      name === 'DEL' &&
+      op.commands.length === 1 &&
+      ![...this.log.values()].some(
+        ({ origin, position, commands }) =>
+          (op.seen.get(origin) ?? -1) >= position &&
+          commands.some(({ db, argv }) => (db === at && argv.includes(key!)) || argv[0] === 'FLUSHDB'),
+      );
     for (const region of this.regions) {
       const shared = new Set<string>();
       const share = ({ db, argv }: { db: number; argv: Argv }): void => {
@@ -672,6 +710,7 @@ export class World {
                 if (
                   argv[0] !== 'PEXPIREAT' &&
                   !isOver(op) &&
+                  !isIdle(op, db, argv) &&
                   !isIn(unrecorded, db, argv[1]!) &&
                   !isIn(shared, db, argv[1]!)
                 )
@@ -752,6 +791,16 @@ export class World {
 
 function link(a: string, b: string): string {
   return a < b ? `${a}–${b}` : `${b}–${a}`;
+}
+
+/** Whether data without these commands can be told from data that clients have changed since. */
+function showsItsLoss(commands: readonly { argv: Argv }[]): boolean {
+  return commands.some(
+    ({ argv }) =>
+      /^(SET|GETSET|MSET|HSET|HDEL|HINCRBY|SADD|SREM|ZADD|ZREM|INCR|INCRBY|DECR|DECRBY|DEL|UNLINK)$/.test(argv[0]!) &&
+      !argv.includes('INCR') &&
+      !argv[1]!.startsWith('meridian:'),
+  );
 }
 
 /** What may be keys of a command; a FLUSHDB is about all of them. */
