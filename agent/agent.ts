@@ -167,6 +167,7 @@ export class Agent {
       metrics,
       log,
       isStreamUnreadable: false,
+      numbers: null,
       redisOptions: (address: RedisAddress): RedisConnectionOptions => ({
         host: address.host,
         port: address.port,

@@ -15,7 +15,11 @@ const position = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
 const record: fc.Arbitrary<OpRecord> = fc
   .record({
-    kind: fc.constantFrom(0 as const, 1 as const, 2 as const),
+    kind: fc.constantFrom(0 as const, 1 as const, 2 as const, 4 as const),
+    added: fc.uniqueArray(fc.tuple(fc.nat(), fc.stringMatching(/^-?[0-9]{1,9}\.[0-9]{1,17}$/)), {
+      selector: ([i]) => i,
+      maxLength: 4,
+    }),
     origin,
     positions: fc.tuple(position, position),
     stamp: position,
@@ -24,8 +28,9 @@ const record: fc.Arbitrary<OpRecord> = fc
     seen: fc.uniqueArray(fc.tuple(origin, position), { selector: ([id]) => id, maxLength: 5 }),
     payload: fc.uint8Array({ maxLength: 200 }),
   })
-  .map(({ positions: [a, b], seen, payload, ...rest }) => ({
+  .map(({ positions: [a, b], seen, payload, added, ...rest }) => ({
     ...rest,
+    ...(rest.kind === 4 ? { added: new Map(added) } : {}),
     start: Math.min(a, b),
     end: Math.max(a, b),
     seen: new Map(seen),

@@ -16,6 +16,7 @@
  *     f64 stamp       stamp of the first operation; the i-th has stamp + i
  *     u16 n           bytes of the origin's id, then the id (ASCII)
  *     u16 n           entries in `seen`, each: u16 bytes of the id, the id, f64 position
+ *     u32 n           only of kind `added`: entries, each: u32 number of the operation, u16 bytes of a decimal, the decimal
  *     …               payload: RESP commands, to the record's end
  */
 import { crc32 } from 'zlib';
@@ -39,6 +40,11 @@ export const RecordKind = {
   birth: 2,
   /** What a full resync found to have changed: commands that share one position and stamp, outside the stream's bytes. */
   difference: 3,
+  /**
+   * A slice of the stream in which numbers were added to (INCRBYFLOAT): the commands are there as Redis wrote them, with what they made, and beside
+   * them what was added. That was known from the bytes before, and could not be told again: as with states, nobody sees it before it is durable.
+   */
+  added: 4,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 
@@ -58,6 +64,13 @@ export interface OpRecord {
   /** What the origin's region had seen before the record's first operation, its own older origins included. */
   readonly seen: Vector;
   readonly payload: Buffer;
+  /** Of a record of kind `added`: by the number of the operation in it, the decimal that it added. */
+  readonly added?: ReadonlyMap<number, string>;
+}
+
+/** Whether the payload is the stream's own bytes, so that operations have positions in it. */
+export function isOfStream(kind: RecordKind): boolean {
+  return kind === RecordKind.stream || kind === RecordKind.added;
 }
 
 export class RecordError extends Error {
@@ -110,6 +123,11 @@ const PRIVATE = '~';
 export function encodeRecord(record: OpRecord): Buffer {
   let size = FIXED_BYTES + 2 + record.origin.length + 2 + record.payload.length;
   for (const id of record.seen.keys()) size += 2 + id.length + 8;
+  const added = record.kind === RecordKind.added ? (record.added ?? new Map<number, string>()) : null;
+  if (added !== null) {
+    size += 4;
+    for (const text of added.values()) size += 6 + text.length;
+  }
   const out = Buffer.allocUnsafe(size);
   out.writeUInt32LE(size - 4, 0);
   out[8] = 1;
@@ -127,6 +145,10 @@ export function encodeRecord(record: OpRecord): Buffer {
     at = writeId(out, at, id);
     out.writeDoubleLE(position, at);
     at += 8;
+  }
+  if (added !== null) {
+    at = out.writeUInt32LE(added.size, at);
+    for (const [operation, text] of added) at = writeId(out, out.writeUInt32LE(operation, at), text);
   }
   record.payload.copy(out, at);
   out.writeUInt32LE(crc32(out.subarray(8)), 4);
@@ -157,7 +179,7 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
     throw new RecordError('checksum', `record of ${length} bytes fails its checksum`);
   if (bytes[8] !== 1) throw new RecordError('version', `record version ${bytes[8]}; this agent reads version 1`);
   const kind = bytes[9] as RecordKind;
-  if (kind > RecordKind.difference) throw new RecordError('malformed', `unknown record kind ${kind}`);
+  if (kind > RecordKind.added) throw new RecordError('malformed', `unknown record kind ${kind}`);
   const db = bytes.readUInt16LE(10);
   const ops = bytes.readUInt32LE(12);
   const start = bytes.readDoubleLE(16);
@@ -190,7 +212,19 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
     seen.set(id, position);
     at += 8;
   }
-  return { kind, origin, start, end, stamp, ops, db, seen, payload: bytes.subarray(at) };
+  const record = { kind, origin, start, end, stamp, ops, db, seen };
+  if (kind !== RecordKind.added) return { ...record, payload: bytes.subarray(at) };
+  need(4);
+  const added = new Map<number, string>();
+  const numbers = bytes.readUInt32LE(at);
+  at += 4;
+  for (let i = 0; i < numbers; i++) {
+    need(4);
+    const operation = bytes.readUInt32LE(at);
+    at += 4;
+    added.set(operation, readId());
+  }
+  return { ...record, payload: bytes.subarray(at), added };
 }
 
 /** The header fields that a journal or a link needs to route a record, read without decoding the rest. */

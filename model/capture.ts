@@ -32,4 +32,5 @@ export const notificationAgentRules: readonly string[] = [
   ...['~*', '&*', '-@all', '+@read', '+@write', '+@transaction', '-keys'],
   ...['+auth', '+hello', '+ping', '+select', '+client|setname', '+time', '+info', '+role'],
   ...['+publish', '+spublish', '+subscribe', '+psubscribe', '+unsubscribe', '+punsubscribe'],
+  '+eval', // adds to decimal numbers
 ];

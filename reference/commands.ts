@@ -73,7 +73,7 @@ export const groups: readonly (readonly [title: string, names: string, conflict:
   [
     'Decimal counters',
     'INCRBYFLOAT HINCRBYFLOAT INCREX',
-    'The first two arrive as writes of the result: the later one wins. INCREX is settled by a state.',
+    'The first two arrive as writes of the result, and are recorded as what they added, where what was there is known: increments add up, to the last digit. INCREX is settled by a state.',
   ],
   ['HyperLogLogs', 'PFADD PFMERGE PFCOUNT', 'Settled by a state. (PFCOUNT keeps in the key what it has counted.)'],
   [

@@ -6,6 +6,7 @@
  */
 import { Batch, type BatchItem, type GuardedItem } from '../merge/batch';
 import { findCommand } from '../merge/commands';
+import { incrementOf, type IncrementEffect } from '../merge/effects';
 import type { KeyState } from '../merge/key-state';
 import { postponePassed } from '../merge/late-ttl';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
@@ -53,6 +54,8 @@ export interface Refusal {
   isForeign: boolean;
   /** The command in RESP, a view. */
   bytes: Buffer;
+  /** What the command would have added to a number. */
+  increment: IncrementEffect | null;
 }
 
 /** Where no stream tells what happens to keys: looks at them before and behind each block, in the block itself. */
@@ -358,10 +361,13 @@ function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError, isFo
   const command = text(0).toUpperCase();
   const refusals: Refusal[] = [];
   const bytes = scanner.buf.subarray(scanner.start, scanner.end);
-  const first = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!)?.firstKey ?? 1;
+  const known = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!);
+  const increment = known !== undefined && error.code === 'ERR' ? incrementOf(known, scanner) : null;
+  // Of EVAL, the script that adds to a decimal number, it is the third argument.
+  const first = command === 'EVAL' ? 3 : (known?.firstKey ?? 1);
   for (let i = first; i < (command === 'MSET' ? scanner.argc : first + 1); i += 2) {
     const key = i > 0 && i < scanner.argc ? text(i) : undefined;
-    refusals.push({ db, command, key, code: error.code, isForeign, bytes });
+    refusals.push({ db, command, key, code: error.code, isForeign, bytes, increment });
   }
   return refusals;
 }

@@ -62,6 +62,8 @@ export const Code = {
   expireat: 24,
   delone: 25, // GETDEL key, DELIFEQ key value, DELEX key [condition]: of the first argument alone
   msetex: 26, // MSETEX numkeys key value … [NX|XX] [KEEPTTL | PXAT ms | …]
+  incrbyfloat: 27, // of differences: in a stream they are SET … KEEPTTL and HSET
+  hincrbyfloat: 28,
   flushdb: 30,
   flushall: 31,
   swapdb: 32,
@@ -133,6 +135,8 @@ define('HSET HMSET', { code: Code.hset });
 define('HSETNX', { code: Code.hsetnx });
 define('HDEL', { code: Code.hdel });
 define('HINCRBY', { code: Code.hincrby });
+define('INCRBYFLOAT', { code: Code.incrbyfloat });
+define('HINCRBYFLOAT', { code: Code.hincrbyfloat });
 define('SADD', { code: Code.sadd });
 define('SREM', { code: Code.srem });
 define('ZADD', { code: Code.zadd });
@@ -141,7 +145,7 @@ define('ZINCRBY', { code: Code.zincrby });
 
 const verbatim = { class: Class.verbatim };
 const additive = { class: Class.verbatim, adds: true };
-define('APPEND SETRANGE SETBIT BITFIELD INCRBYFLOAT HINCRBYFLOAT INCREX', additive);
+define('APPEND SETRANGE SETBIT BITFIELD INCREX', additive);
 define('EXPIRE PEXPIRE GETEX RESTORE RESTORE-ASKING', verbatim);
 define('HEXPIRE HPEXPIRE HEXPIREAT HPEXPIREAT HPERSIST HSETEX HGETEX HGETDEL', additive);
 define('LPUSH RPUSH LPUSHX RPUSHX LINSERT', additive);

@@ -13,8 +13,18 @@ import { RecordKind } from '../record';
 import { Batch } from './batch';
 import { Class, Code, commandByName, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { type ConflictSink, conflictsOf, setConflict } from './conflict';
+import { Decimal, unitsOf } from './decimal';
 import type { Candidate } from './difference';
-import { argText, dbOf, decodeEffects, type Effect, type KeyEffect, type OpaqueEffect, writeEffect } from './effects';
+import {
+  argText,
+  dbOf,
+  decodeEffects,
+  type Effect,
+  type IncrementEffect,
+  type KeyEffect,
+  type OpaqueEffect,
+  writeEffect,
+} from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { OriginTable, seenAt, type Seen } from './origins';
 import {
@@ -35,7 +45,7 @@ import { SetRun } from './set-run';
 import { SetSource } from './set-source';
 import { SetOutcome } from './set-table';
 import { Tail } from './tail';
-import { type Element, type KeyState, Op, saw, Type, TYPE_NAMES } from './key-state';
+import { NONE, type Element, type KeyState, Op, saw, Type, TYPE_NAMES } from './key-state';
 import { Window } from './window';
 
 export interface MergeCoreOptions {
@@ -56,7 +66,8 @@ export const ELSEWHERE = '*';
 
 /** What becomes of a plain SET: `plan` brings the one that wins into the batch, `local` and `remember` look whether it met another one in Redis. */
 type Mode = { readonly plan: Batch } | 'local' | 'remember';
-type Visit = (command: Command, scanner: CommandScanner, op: Op, db: number) => void;
+/** `added`: see decodeEffects. */
+type Visit = (command: Command, scanner: CommandScanner, op: Op, db: number, added: string | undefined) => void;
 const SET = commandByName('SET')!;
 
 export interface Counters {
@@ -152,9 +163,9 @@ export class MergeCore {
   }
 
   private localNow(record: OpRecord): void {
-    this.each(record, -1, 'local', (command, scanner, op, db) => {
+    this.each(record, -1, 'local', (command, scanner, op, db, added) => {
       this.effects.length = 0;
-      decodeEffects(command, scanner, this.effects);
+      decodeEffects(command, scanner, this.effects, added);
       for (const effect of this.effects) {
         this.localEffect(effect, op, dbOf(effect, db));
         // In an agent's block, before what that wrote to the key: by the rule that may not stand after the expiry.
@@ -287,6 +298,8 @@ export class MergeCore {
     for (const state of this.raced) {
       raced.push(state);
       this.raced.delete(state);
+      state.owing = [...state.owing, ...state.owed];
+      state.owed = NONE;
       if (raced.length === CORRECTIONS_MAX) break;
     }
     this.correcting += raced.length;
@@ -318,6 +331,10 @@ export class MergeCore {
       const { raced } = state;
       const elements = raced === 'all' ? null : raced;
       correctKey(batch.select(state.db), state, elements, this.origins);
+      for (const { type, name, delta, ...effect } of state.owing)
+        // Where the rule's value is known it has been written, with this in it.
+        if (!resolve(state.element(type, name), this.origins).known)
+          writeEffect(batch.writer, { ...effect, type, name, delta: new Decimal(unitsOf(delta as bigint)) });
       // It was left as Redis has it, which may be what lost.
       if (raced === 'all' && state.ttls.length > 0 && state.mayDifferInTtl) this.doubt(state);
       if (batch.writer.commands > before) this.counters.corrections++;
@@ -328,6 +345,7 @@ export class MergeCore {
   corrected(states: Iterable<KeyState>): void {
     for (const state of states) {
       if (!this.raced.has(state)) state.raced = null;
+      state.owing = NONE;
       state.corrections--;
       this.correcting--;
       this.window.release(state);
@@ -344,8 +362,8 @@ export class MergeCore {
     else if (after <= record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
     else {
       this.indexTail();
-      this.each(record, after, { plan: batch }, (command, scanner, op, db) => {
-        this.planCommand(command, scanner, op, db, batch);
+      this.each(record, after, { plan: batch }, (command, scanner, op, db, added) => {
+        this.planCommand(command, scanner, op, db, batch, added);
         batch.operations++;
       });
     }
@@ -390,6 +408,8 @@ export class MergeCore {
 
   /** Passes a record whose operations meet nothing on as it came. @returns false when it holds more than plain ones */
   private pass(record: OpRecord, batch: Batch): boolean {
+    // What was added to a number is added to what is here.
+    if (record.added !== undefined) return false;
     const mark = batch.mark();
     const scanner = new CommandScanner();
     scanner.push(record.payload);
@@ -431,9 +451,9 @@ export class MergeCore {
     this.indexTail();
     if (record.kind === RecordKind.state) this.planState(record, new Batch());
     else
-      this.each(record, -1, 'remember', (command, scanner, op, db) => {
+      this.each(record, -1, 'remember', (command, scanner, op, db, added) => {
         this.effects.length = 0;
-        decodeEffects(command, scanner, this.effects);
+        decodeEffects(command, scanner, this.effects, added);
         for (const effect of this.effects) {
           if (effect.kind === 'flush') this.flush(op, effect.scope === 'db' ? db : null);
           else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
@@ -454,10 +474,17 @@ export class MergeCore {
     this.noteRecord(record);
   }
 
-  private planCommand(command: Command, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
+  private planCommand(
+    command: Command,
+    scanner: CommandScanner,
+    op: Op,
+    db: number,
+    batch: Batch,
+    added: string | undefined,
+  ): void {
     const effects = this.effects;
     effects.length = 0;
-    decodeEffects(command, scanner, effects);
+    decodeEffects(command, scanner, effects, added);
     const { buf, start, end } = scanner;
     if (effects.length === 0) {
       if (command.class === Class.administrative && !isSentinelHello(command, scanner))
@@ -494,7 +521,8 @@ export class MergeCore {
       else if (state.isQuietFor(op) && !state.unsettled) {
         this.insert(state, effect, op);
         const out = batch.select(db);
-        if (effects.length === 1 && isUnconditional(command, scanner)) out.raw(buf, start, end, 1);
+        if (effects.length === 1 && isUnconditional(command, scanner) && !isDecimal(effect))
+          out.raw(buf, start, end, 1);
         else writeEffect(out, effect);
       } else this.planConcurrent(state, effect, op, batch);
     }
@@ -510,7 +538,7 @@ export class MergeCore {
       this.insert(state, effect, op);
       if (!quiet) this.noteConflict(state, effect, op);
       this.unsettle(state, null);
-      writeEffect(out, effect);
+      writeEffect(out, this.relative(effect));
       return;
     }
     this.insert(state, effect, op);
@@ -533,11 +561,17 @@ export class MergeCore {
       const put = winner(this.touched[0]!, this.origins);
       const resolved = resolve(this.touched[0]!, this.origins);
       // Relative where it can be: a client's write that is under way is then not overwritten, even for a moment.
-      if (put === null && !this.touched[0]!.baseDead) writeEffect(out, effect);
+      if (put === null && !this.touched[0]!.baseDead) writeEffect(out, this.relative(effect));
       else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
     } else for (const element of this.touched) writeElement(out, state, element, this.origins);
     // The key may just have come back, and a time to live of it have been here before.
     if (state.ttls.length > 0) writeTtl(out, state, this.origins);
+  }
+
+  /** An increment as it is to be added to what is there, which may be no integer though it is one itself. */
+  private relative(effect: KeyEffect): KeyEffect {
+    if (effect.kind !== 'increment' || typeof effect.delta !== 'bigint') return effect;
+    return this.touched[0]?.isDecimal === true ? { ...effect, delta: new Decimal(unitsOf(effect.delta)) } : effect;
   }
 
   private planOpaque(
@@ -771,10 +805,16 @@ export class MergeCore {
   /**
    * Redis refused a command on the key (WRONGTYPE, a counter that is no number). The first time the rule's value is
    * written; where that is refused too, or the key has left the window meanwhile, a state settles it.
+   * @param increment what the command adds, by INCRBY of Redis: a client here may just have made a decimal of what was an integer
    */
-  refused(db: number, key: string): void {
+  refused(db: number, key: string, increment: IncrementEffect | null = null): void {
     const known = this.find(db, key);
     const state = known ?? this.window.ensure(db, key);
+    if (typeof increment?.delta === 'bigint' && increment.type !== Type.zset) {
+      state.owed = [...state.owed, increment];
+      this.race(state, [state.element(increment.type, increment.name)]);
+      return;
+    }
     // Several commands of one block count once: the correction is on its way. Nobody else knows of the refusal.
     if (this.raced.has(state)) return;
     if (state.refusals++ === 0 && known !== undefined) this.race(state, null);
@@ -873,7 +913,7 @@ export class MergeCore {
           continue;
         }
         if (difference !== undefined) {
-          if (record.end > from) visit(command, scanner, difference, db);
+          if (record.end > from) visit(command, scanner, difference, db, undefined);
           continue;
         }
         const position = base + scanner.end;
@@ -883,7 +923,8 @@ export class MergeCore {
             if (run.isFull) this.noteRun(source, mode, visit);
           } else {
             this.noteRun(source, mode, visit);
-            visit(command, scanner, new Op(origin, position, record.stamp + index, seen), db);
+            const added = record.added?.get(index);
+            visit(command, scanner, new Op(origin, position, record.stamp + index, seen), db, added);
           }
         }
         index++;
@@ -911,7 +952,7 @@ export class MergeCore {
         single.push(payload.subarray(starts[i], ends[i]));
         single.next();
         const op = new Op(origin, source.base + ends[i]!, source.stamp + run.indices[i]!, seen);
-        visit(SET, single, op, db);
+        visit(SET, single, op, db, undefined);
         continue;
       }
       if (outcome !== SetOutcome.quiet) {
@@ -1014,4 +1055,8 @@ export class MergeCore {
   private countConflict(type: string): void {
     this.counters.conflicts[type] = (this.counters.conflicts[type] ?? 0) + 1;
   }
+}
+
+function isDecimal(effect: KeyEffect): boolean {
+  return effect.kind === 'increment' && effect.delta instanceof Decimal;
 }

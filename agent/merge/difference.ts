@@ -4,9 +4,10 @@
  * Pure; the simulator runs the same code. How both are got is in session/difference.ts.
  */
 import { type DecodedDump, type HashItem, type RdbKey, type RdbValue, toCommands, type ZsetItem } from '../capture/rdb';
-import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import { isOfStream, type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
 import { CommandScanner, CommandWriter } from '../resp';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
+import { formatDecimal, ONE, parseDecimal, unitsOf } from './decimal';
 import { argText, dbOf, decodeEffects, type Effect, parseInteger } from './effects';
 
 /** A key of this region's snapshot that differs from the donor's. */
@@ -30,7 +31,7 @@ export interface TheirValue {
 export interface Touch {
   /** Elements (fields, members) written or removed; null: the whole key. */
   elements: Set<string> | null;
-  /** Sum of increments of the string, and of elements. */
+  /** Sum of increments of the string, and of elements, in units of decimals. */
   increments: Map<string, bigint>;
   onlyIncrements: boolean;
   /** Increments of scores, which are on their way and come on top of whatever is here: what is here can't be told from them. */
@@ -112,19 +113,19 @@ export function eachEffect(
       if (command.code === Code.select) db = Number(argText(scanner, 1));
       continue;
     }
-    if (record.kind === RecordKind.stream || stamp < record.stamp) stamp++;
+    if (isOfStream(record.kind) || stamp < record.stamp) stamp++;
     // Only the bytes of the stream have positions of their own.
-    const position = record.kind === RecordKind.stream ? base + scanner.end : record.end;
+    const position = isOfStream(record.kind) ? base + scanner.end : record.end;
     if (position <= after) continue;
     effects.length = 0;
-    decodeEffects(command, scanner, effects);
+    decodeEffects(command, scanner, effects, record.added?.get(stamp - record.stamp));
     for (const effect of effects) visit(dbOf(effect, db), effect, position, stamp);
   }
 }
 
 function noteTouch(touch: Touch, effect: Effect): void {
-  if (effect.kind === 'increment' && typeof effect.delta === 'bigint') {
-    touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + effect.delta);
+  if (effect.kind === 'increment' && typeof effect.delta !== 'number') {
+    touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + unitsOf(effect.delta));
     return;
   }
   touch.onlyIncrements = false;
@@ -247,12 +248,12 @@ function writeDifference(
   const expireAtMs = first.expireAtMs;
   switch (first.type) {
     case 'string': {
-      const mine = parseInteger(first.value.toString('latin1'));
-      const their = parseInteger((dump.value as Buffer).toString('latin1'));
+      const mine = numberOf(first.value);
+      const their = numberOf(dump.value as Buffer);
       if (mine !== null && their !== null && (touch === undefined || touch.onlyIncrements)) {
         const delta = mine - (their - (touch?.increments.get('') ?? 0n));
         // Of nothing there, others made the number that it is without this region's: which is there, though it be 0.
-        if (delta !== 0n || isSumOf(touch, '', dump.value as Buffer)) writer.command(['INCRBY', key, String(delta)]);
+        if (delta !== 0n || isSumOf(touch, '', dump.value as Buffer)) writeIncrement(writer, key, null, delta, mine);
       } else if (touch !== undefined) return false;
       else if (!first.value.equals(dump.value as Buffer)) {
         writer.command(['SET', key, first.value, ...(expireAtMs === null ? [] : ['PXAT', expireAtMs])]);
@@ -282,6 +283,20 @@ function writeDifference(
   return true;
 }
 
+/** In units of decimals; null where it is no plain number, or not written as Redis writes one: nobody has added to it. */
+function numberOf(value: Buffer): bigint | null {
+  const text = value.toString('latin1');
+  const units = parseDecimal(text);
+  return units !== null && formatDecimal(units) === text ? units : null;
+}
+
+/** @param value what it makes: INCRBY is for integers that stay integers */
+function writeIncrement(writer: CommandWriter, key: Buffer, field: Buffer | null, units: bigint, value: bigint): void {
+  const by = formatDecimal(units);
+  const name = parseInteger(by) === null || value % ONE !== 0n ? 'INCRBYFLOAT' : 'INCRBY';
+  writer.command(field === null ? [name, key, by] : [`H${name}`, key, field, by]);
+}
+
 /** Whether all that a value holds may be from operations that this region does not hold yet. */
 function isMadeBy(touch: Touch, value: { type: RdbKey['type']; value: RdbValue }): boolean {
   if (value.type !== 'string' && !hasElements(value.type)) return false;
@@ -293,7 +308,7 @@ function isMadeBy(touch: Touch, value: { type: RdbKey['type']; value: RdbValue }
 /** Whether a number is just what was added to nothing. */
 function isSumOf(touch: Touch | undefined, name: string, value: Buffer): boolean {
   const sum = touch?.increments.get(name);
-  return sum !== undefined && parseInteger(value.toString('latin1')) === sum;
+  return sum !== undefined && numberOf(value) === sum;
 }
 
 /**
@@ -312,12 +327,12 @@ function writeUnion(
   if (dump.type !== first.type) return false;
   switch (first.type) {
     case 'string': {
-      const mine = parseInteger(first.value.toString('latin1'));
-      const their = parseInteger((dump.value as Buffer).toString('latin1'));
+      const mine = numberOf(first.value);
+      const their = numberOf(dump.value as Buffer);
       if (mine === null || their === null || touch?.onlyIncrements === false)
         return touch === undefined && first.value.equals(dump.value as Buffer);
       const delta = mine - (their - (touch?.increments.get('') ?? 0n));
-      if (delta > 0n) writer.command(['INCRBY', key, String(delta)]);
+      if (delta > 0n) writeIncrement(writer, key, null, delta, mine);
       return delta >= 0n;
     }
     case 'hash':
@@ -331,11 +346,11 @@ function writeUnion(
       for (const [name, value] of their) {
         if (touch?.elements?.has(name)) continue;
         const own = mine.get(name);
-        const a = first.type === 'hash' ? parseInteger(own?.toString('latin1') ?? '') : null;
-        const b = first.type === 'hash' ? parseInteger(value.toString('latin1')) : null;
+        const a = first.type === 'hash' && own !== undefined ? numberOf(own) : null;
+        const b = first.type === 'hash' ? numberOf(value) : null;
         if (a !== null && b !== null) {
           const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-          if (delta > 0n) writer.command(['HINCRBY', key, Buffer.from(name, 'latin1'), String(delta)]);
+          if (delta > 0n) writeIncrement(writer, key, Buffer.from(name, 'latin1'), delta, a);
           isEqual &&= delta >= 0n;
         } else if (touch?.increments.has(name) !== true) isEqual &&= own?.equals(value) === true;
       }
@@ -386,11 +401,11 @@ function writeElements(
     const other = their.get(name);
     const bytes = Buffer.from(name, 'latin1');
     if (type === 'hash' && other !== undefined) {
-      const a = parseInteger(value.toString('latin1'));
-      const b = parseInteger(other.toString('latin1'));
+      const a = numberOf(value);
+      const b = numberOf(other);
       if (a !== null && b !== null) {
         const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-        if (delta !== 0n || isSumOf(touch, name, other)) writer.command(['HINCRBY', key, bytes, String(delta)]);
+        if (delta !== 0n || isSumOf(touch, name, other)) writeIncrement(writer, key, bytes, delta, a);
         continue;
       }
     }

@@ -1,7 +1,9 @@
 /** What a command of the replication stream does to each key, in the terms of the merge rule, and back. */
 import type { CommandWriter } from '../resp';
 import type { Command } from './commands';
+import { ADD_SCRIPT, Decimal, parseDecimal } from './decimal';
 import { ALL_ARGUMENTS, Class, Code } from './commands';
+import type { Delta } from './element';
 import { Type } from './key-state';
 
 /** A command's arguments as byte ranges: the scanner that found it, or anything alike. */
@@ -19,8 +21,8 @@ export type Effect =
   /** Redis removed the key because its time had come. */
   | { kind: 'expire'; key: string }
   | { kind: 'ttl'; key: string; expireAt: number | null }
-  /** Integers as bigint, sorted sets' as number. */
-  | { kind: 'increment'; key: string; type: Type; name: string; delta: bigint | number }
+  /** Integers as bigint, sorted sets' as number, INCRBYFLOAT's and HINCRBYFLOAT's as decimal. */
+  | { kind: 'increment'; key: string; type: Type; name: string; delta: Delta }
   | { kind: 'put'; key: string; type: Type; names: string[]; values: Buffer[] }
   | { kind: 'remove'; key: string; type: Type; names: string[] }
   /** Depends on the state of its keys, or is unknown: all keys read or written. `db`: not in the selected database (see `dbOf`). */
@@ -41,8 +43,21 @@ function argBytes(args: Args, i: number): Buffer {
 /**
  * Decodes one command. A form that the decoder does not understand (a flag of a newer version, a wrong number of
  * arguments) is opaque: it travels verbatim, and as a state where that is not safe. Never throws.
+ * @param added where the command is what Redis made of INCRBYFLOAT or HINCRBYFLOAT: what it added
  */
-export function decodeEffects(command: Command, args: Args, out: Effect[]): void {
+export function decodeEffects(command: Command, args: Args, out: Effect[], added?: string): void {
+  const by = added === undefined ? null : parseDecimal(added);
+  if (by !== null) {
+    const isField = command.code === Code.hset;
+    out.push({
+      kind: 'increment',
+      key: argText(args, 1),
+      type: isField ? Type.hash : Type.string,
+      name: isField ? argText(args, 2) : '',
+      delta: new Decimal(by),
+    });
+    return;
+  }
   if (command.class === Class.element) {
     if (decodeElement(command.code, args, out)) return;
   } else if (command.class === Class.administrative) {
@@ -149,6 +164,16 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
       const by = argc === 4 ? parseInteger(argText(args, 3)) : null;
       if (by === null) return false;
       out.push({ kind: 'increment', key, type: Type.hash, name: argText(args, 2), delta: by });
+      return true;
+    }
+    // Not of a stream, where they are SET and HSET: of a difference.
+    case Code.incrbyfloat:
+    case Code.hincrbyfloat: {
+      const isField = code === Code.hincrbyfloat;
+      const units = argc === (isField ? 4 : 3) ? parseDecimal(argText(args, argc - 1)) : null;
+      if (units === null) return false;
+      const [type, name] = isField ? [Type.hash, argText(args, 2)] : [Type.string, ''];
+      out.push({ kind: 'increment', key, type, name, delta: new Decimal(units) });
       return true;
     }
     case Code.sadd: {
@@ -299,6 +324,15 @@ export function parseScore(text: string): number | null {
 }
 
 export type OpaqueEffect = Extract<Effect, { kind: 'opaque' }>;
+export type IncrementEffect = Extract<Effect, { kind: 'increment' }>;
+
+/** What a command adds to a number; null for any other command. */
+export function incrementOf(command: Command, args: Args): IncrementEffect | null {
+  const effects: Effect[] = [];
+  decodeEffects(command, args, effects);
+  return effects[0]?.kind === 'increment' ? effects[0] : null;
+}
+
 /** Effects on one key. */
 export type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
 
@@ -322,7 +356,9 @@ export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
       return;
     case 'increment': {
       const by = String(effect.delta);
-      if (effect.type === Type.string) out.command(['INCRBY', key, by]);
+      if (effect.delta instanceof Decimal)
+        out.command(['EVAL', ADD_SCRIPT, 1, key, by, ...(effect.type === Type.hash ? [latin1(effect.name)] : [])]);
+      else if (effect.type === Type.string) out.command(['INCRBY', key, by]);
       else if (effect.type === Type.hash) out.command(['HINCRBY', key, latin1(effect.name), by]);
       else out.command(['ZINCRBY', key, by, latin1(effect.name)]);
       return;

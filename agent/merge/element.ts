@@ -1,4 +1,5 @@
 /** One element of a key (its string, a hash field, a set member …), and the operations that live on it. */
+import { Decimal, unitsOf } from './decimal';
 import { seenAt, type Seen } from './origins';
 
 /** What most keys and elements have of most things; never changed. */
@@ -34,10 +35,12 @@ export interface Put {
   readonly value: Buffer;
 }
 
+/** Integers as bigint; sorted sets' as number; what INCRBYFLOAT and HINCRBYFLOAT add as decimal. */
+export type Delta = bigint | number | Decimal;
+
 export interface Increment {
   readonly op: Op;
-  /** Integers as bigint; sorted sets' as number. */
-  readonly delta: bigint | number;
+  readonly delta: Delta;
   /** For several added up: the lowest position of each origin among them. */
   readonly floors?: readonly number[];
 }
@@ -60,6 +63,11 @@ export class Element {
   ) {
     this.baseDead = baseDead;
   }
+  /** Whether INCRBYFLOAT or HINCRBYFLOAT added to it: it may be no integer, which INCRBY of Redis refuses. */
+  get isDecimal(): boolean {
+    return this.increments.some(({ delta }) => delta instanceof Decimal);
+  }
+
   get live(): boolean {
     return this.puts.length > 0 || this.increments.length > 0;
   }
@@ -81,6 +89,7 @@ export class Element {
     if (this.increments.length < this.compactAt || this.type === Type.zset) return;
     const rest: Increment[] = [];
     let sum = 0n;
+    let decimals: bigint | null = null;
     let last: Op | null = null;
     const floors: number[] = [];
     const lower = (position: number, origin: number): void => {
@@ -88,13 +97,16 @@ export class Element {
     };
     for (const increment of this.increments)
       if (seenAt(stable, increment.op.origin) >= increment.op.position) {
-        sum += BigInt(increment.delta);
+        const { delta } = increment;
+        if (delta instanceof Decimal) decimals = (decimals ?? 0n) + delta.units;
+        else sum += BigInt(delta);
         last = increment.op;
         lower(last.position, last.origin);
         increment.floors?.forEach(lower);
       } else rest.push(increment);
     if (last !== null) {
-      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta: sum, floors });
+      const delta = decimals === null ? sum : new Decimal(decimals + unitsOf(sum));
+      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta, floors });
       this.increments = rest;
     }
     this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);

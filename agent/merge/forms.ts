@@ -14,6 +14,8 @@ export function isUnconditional(command: Command, scanner: CommandScanner): bool
   switch (command.code) {
     case Code.set:
       return scanner.argc === 3 || !hasFlags(scanner, 3);
+    case Code.incrbyfloat: // which Redis rounds
+    case Code.hincrbyfloat:
     case Code.setnx:
     case Code.hsetnx:
     case Code.getset:

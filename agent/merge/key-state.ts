@@ -14,7 +14,8 @@
  * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
  * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
  */
-import { ALL_TYPES, Element, NONE, type Op, ownBytes, saw, Type } from './element';
+import { ALL_TYPES, type Delta, Element, NONE, type Op, ownBytes, saw, Type } from './element';
+import type { IncrementEffect } from './effects';
 import { seenAt } from './origins';
 
 export { Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type, TYPE_NAMES } from './element';
@@ -58,6 +59,9 @@ export class KeyState {
   settler: string | null = null;
   /** How often Redis refused a command on it. */
   refusals = 0;
+  /** Increments that Redis has refused, to be added as decimals: not yet, and with the correction that is on its way. */
+  owed: readonly IncrementEffect[] = NONE;
+  owing: readonly IncrementEffect[] = NONE;
   /** Elements that clients wrote beside a block that had not seen it; 'all' when it concerned the whole key. */
   raced: Set<Element> | 'all' | null = null;
   /** Corrections that have not reached Redis yet. Until then the key can't fold: its value in Redis is not the rule's. */
@@ -179,7 +183,7 @@ export class KeyState {
     return element;
   }
 
-  increment(op: Op, type: Type, name: string, delta: bigint | number): Element {
+  increment(op: Op, type: Type, name: string, delta: Delta): Element {
     this.removeOtherTypes(op, type);
     if (type !== Type.string) this.dropTtlOfEmptied(op, type);
     const element = this.element(type, name);

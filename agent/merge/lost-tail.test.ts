@@ -1,6 +1,7 @@
 import { type OpRecord, RecordKind } from '../record';
 import { encodeCommand } from '../resp';
 import { stampOf } from '../stream/keys';
+import { ONE } from './decimal';
 import { Type } from './key-state';
 import { keptUntil, type TailEvidence } from './lost-tail';
 
@@ -32,7 +33,7 @@ function evidence({ strings = {}, sets = {}, surplus = {} }: Held): TailEvidence
       const text = type === Type.string ? strings[key] : sets[key]?.includes(name) === true ? '' : undefined;
       return text === undefined ? null : Buffer.from(text);
     },
-    surplus: (_, key) => surplus[key] ?? null,
+    surplus: (_, key) => (key in surplus ? surplus[key]! * ONE : null),
   };
 }
 

@@ -10,7 +10,9 @@
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
 import { type Candidate, eachEffect, elementsOf, nameOf, type TheirValue, type Touches } from './difference';
-import { type Effect, parseInteger } from './effects';
+import { Decimal, parseDecimal, unitsOf } from './decimal';
+import type { Effect } from './effects';
+import type { Delta } from './element';
 import { Type, TYPE_NAMES } from './key-state';
 
 /** What a snapshot holds. */
@@ -21,7 +23,8 @@ export interface TailEvidence {
   value(db: number, key: string, type: Type, name: string): Buffer | null;
   exists(db: number, key: string): boolean;
   /**
-   * A counter's value here less the one that it would have, had nothing been lost and nothing been added since; null: it can't be told.
+   * A counter's value here less the one that it would have, had nothing been lost and nothing been added since, in units of decimals; null: it
+   * can't be told.
    */
   surplus(db: number, key: string, name: string): bigint | null;
 }
@@ -40,7 +43,7 @@ export function evidenceOf(
     if (elements === undefined) read.set(i, (elements = elementsOf(candidates[i]!.parts)));
     return elements;
   };
-  const number = (value: Buffer | undefined): bigint | null => parseInteger(value?.toString('latin1') ?? '0');
+  const number = (value: Buffer | undefined): bigint | null => parseDecimal(value?.toString('latin1') ?? '0');
   return {
     isWhole: (db, key) => place(db, key) === undefined,
     exists: (db, key) => candidates[place(db, key)!]!.parts.length > 0,
@@ -198,7 +201,7 @@ function verdictsOf(
     }
     // What it makes does not show, and neither does what was before.
     for (const id of hiddenBy(db, effect)) chains.set(id, null);
-    if (effect.kind === 'increment' && effect.delta !== 0n && evidence.isWhole(db, effect.key))
+    if (effect.kind === 'increment' && !isNothing(effect.delta) && evidence.isWhole(db, effect.key))
       added.set(elementId(db, effect.key, effect.type, effect.name), index);
   });
   const show = (index: number): void => {
@@ -248,6 +251,11 @@ function isFrom(found: Buffer | null, { before, value }: Step): boolean {
 function foundOf({ db, key, element }: Mark, evidence: TailEvidence): Buffer | null {
   if (element === null) return evidence.exists(db, key) ? SOMETHING : null;
   return evidence.value(db, key, element.type, element.name);
+}
+
+/** Whether it adds nothing. */
+function isNothing(delta: Delta): boolean {
+  return delta instanceof Decimal ? delta.units === 0n : Number(delta) === 0;
 }
 
 const SOMETHING = Buffer.from('something');
@@ -320,10 +328,10 @@ function counterFits(doubtful: readonly Doubtful[], evidence: TailEvidence): num
   const surplus = new Map<string, bigint | null>();
   const idAt = (i: number): { id: string; delta: bigint } | null => {
     const { db, effect } = doubtful[i]!;
-    if (effect.kind !== 'increment' || typeof effect.delta !== 'bigint') return null;
+    if (effect.kind !== 'increment' || typeof effect.delta === 'number') return null;
     const id = `${db}:${effect.key} ${effect.name}`;
     if (!surplus.has(id)) surplus.set(id, evidence.surplus(db, effect.key, effect.name));
-    return { id, delta: effect.delta };
+    return { id, delta: unitsOf(effect.delta) };
   };
   for (let i = 0; i < doubtful.length; i++) {
     const at = idAt(i);

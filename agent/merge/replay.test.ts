@@ -39,6 +39,20 @@ describe('a record in two parts', () => {
     expect(after).toMatchObject({ start: before.end, end: whole.end, ops: 2, stamp: 52, db: 3, payload: second });
   });
 
+  test('what operations added to numbers goes with them', () => {
+    const numbered = {
+      ...whole,
+      kind: RecordKind.added,
+      added: new Map([
+        [1, '0.5'],
+        [3, '-1'],
+      ] as const),
+    };
+    const [before, after] = splitRecord(numbered, 1000 + first.length);
+    expect([...before.added!]).toEqual([[1, '0.5']]);
+    expect([...after.added!]).toEqual([[1, '-1']]);
+  });
+
   test('keepalives between records are in no payload', () => {
     const shifted = { ...whole, start: 900 };
     const [before, after] = splitRecord(shifted, 950);

@@ -2,7 +2,7 @@
  * Telling a new core what is in Redis already: when the window is put together again from the journal, and when records
  * that the journal should have come again from peers. Pure; the simulator runs the same code.
  */
-import { type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
+import { isOfStream, type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
 import { CommandScanner } from '../resp';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
 import type { MergeCore } from './core';
@@ -25,10 +25,12 @@ export function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] 
     else if (command.code === Code.select) db = Number(argText(scanner, 1));
   }
   const cut = Math.max(0, at - base);
+  const [before, after] = splitAdded(record, ops);
   return [
-    { ...record, end: at, ops, payload: record.payload.subarray(0, cut) },
+    { ...record, ...before, end: at, ops, payload: record.payload.subarray(0, cut) },
     {
       ...record,
+      ...after,
       start: at,
       ops: record.ops - ops,
       stamp: record.stamp + ops,
@@ -38,12 +40,22 @@ export function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] 
   ];
 }
 
+/** What of a record is about numbers that were added to, for its first operations and for the others. */
+function splitAdded({ added }: OpRecord, ops: number): [Pick<OpRecord, 'added'>, Pick<OpRecord, 'added'>] {
+  if (added === undefined) return [{}, {}];
+  const entries = [...added];
+  return [
+    { added: new Map(entries.filter(([i]) => i < ops)) },
+    { added: new Map(entries.flatMap(([i, by]) => (i < ops ? [] : [[i - ops, by] as const]))) },
+  ];
+}
+
 /**
  * What of a record comes after a position inside it. An agent that has lost the end of its journal reads its stream
  * again, and need not cut it where it did before: the operations are the same, and so are their positions.
  */
 export function restOf(record: OpRecord, at: number): OpRecord {
-  return record.kind === RecordKind.stream ? splitRecord(record, at)[1] : { ...record, start: at };
+  return isOfStream(record.kind) ? splitRecord(record, at)[1] : { ...record, start: at };
 }
 
 /**
@@ -52,7 +64,7 @@ export function restOf(record: OpRecord, at: number): OpRecord {
  */
 export function divide(record: OpRecord, held: number): { held: OpRecord | null; rest: OpRecord | null } {
   if (record.end <= held) return { held: record, rest: null };
-  if (record.start >= held || record.kind !== RecordKind.stream) return { held: null, rest: record };
+  if (record.start >= held || !isOfStream(record.kind)) return { held: null, rest: record };
   const [before, after] = splitRecord(record, held);
   return { held: before.ops > 0 ? before : null, rest: after };
 }
@@ -187,7 +199,7 @@ export function rememberFrom(lanes: Lanes, replay: Replay, held: Vector): boolea
         }
         if (record.end > until) {
           // The bytes before it that are no operation.
-          if (record.start < until && record.kind === RecordKind.stream) replay.core.assume(origin, until);
+          if (record.start < until && isOfStream(record.kind)) replay.core.assume(origin, until);
           break;
         }
       }

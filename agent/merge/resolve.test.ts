@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import { CommandWriter } from '../resp';
+import { Decimal, ONE } from './decimal';
 import { OriginTable } from './origins';
 import { correctKey, keepTtls, resolve, resolveTtl, rewriteKey, visibleType } from './resolve';
 import { KeyState, Op, saw, Type } from './key-state';
@@ -50,6 +51,40 @@ describe('values', () => {
     expect(textOf(key, Type.string)).toBe('b');
     key.put(op(AP, 1, 11), Type.string, '', bytes('c'));
     expect(textOf(key, Type.string)).toBe('b');
+  });
+
+  test('decimals and integers add up to the last digit, whatever the order', () => {
+    const add = (key: KeyState, order: readonly number[]): void => {
+      const deltas = [new Decimal(ONE / 10n), 2n, new Decimal(-3n)];
+      for (const i of order) key.increment(op([EU, US, AP][i]!, 1, 20 - i), Type.string, '', deltas[i]!);
+    };
+    for (const order of [
+      [0, 1, 2],
+      [2, 1, 0],
+    ]) {
+      const key = state();
+      key.put(op(EU, 0, 1), Type.string, '', bytes('1.5'));
+      add(key, order);
+      expect(textOf(key, Type.string)).toBe('3.59999999999999997');
+    }
+    const key = state();
+    key.put(op(EU, 0, 1), Type.string, '', bytes('1e5'));
+    add(key, [0]);
+    expect(textOf(key, Type.string)).toBe('1e5');
+    const unknown = state();
+    add(unknown, [0]);
+    expect(textOf(unknown, Type.string)).toBe('unknown');
+  });
+
+  test('many that all have seen become one, decimals with integers', () => {
+    const key = state();
+    key.delete(op(EU, 0, 1));
+    for (let i = 1; i <= 40; i++)
+      key.increment(op(EU, i, i), Type.string, '', i % 2 === 0 ? 1n : new Decimal(ONE / 2n));
+    const element = key.findElement(Type.string, '')!;
+    element.compact([40]);
+    expect(element.increments.length).toBe(1);
+    expect(textOf(key, Type.string)).toBe('30');
   });
 
   test('a put replaces what it has seen, whatever the stamps', () => {

@@ -1,6 +1,8 @@
 /** The rule's value of a key in the window, and the commands that bring Redis to it. */
 import type { CommandWriter } from '../resp/encode';
 import { INT64_MAX, INT64_MIN, parseInteger, parseScore } from './effects';
+import { Decimal, formatDecimal, parseDecimal, unitsOf } from './decimal';
+import type { Delta } from './element';
 import type { OriginTable } from './origins';
 import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
 import { saw, Type } from './key-state';
@@ -59,12 +61,17 @@ export function resolve(element: Element, origins: OriginTable): Resolved {
   }
   if (increments.length === 0) return { known: true, value: put.value };
   const text = put.value.toString('latin1');
-  const start = element.type === Type.zset ? parseScore(text) : parseInteger(text);
+  const start = element.type === Type.zset ? parseScore(text) : (parseInteger(text) ?? decimalOf(text));
   // Increments on a winner that is no number are ignored.
   return { known: true, value: start === null ? put.value : addAll(element.type, start, increments, origins) };
 }
 
-function addAll(type: Type, start: bigint | number, increments: Increment[], origins: OriginTable): Buffer {
+function decimalOf(text: string): Decimal | null {
+  const units = parseDecimal(text);
+  return units === null ? null : new Decimal(units);
+}
+
+function addAll(type: Type, start: Delta, increments: Increment[], origins: OriginTable): Buffer {
   if (type === Type.zset) {
     // The order of additions changes a double's last digit: by stamp, everywhere.
     const ordered = [...increments].sort((a, b) => (isHigher(a.op, b.op, origins) ? 1 : -1));
@@ -72,8 +79,14 @@ function addAll(type: Type, start: bigint | number, increments: Increment[], ori
     for (const { delta } of ordered) sum += Number(delta);
     return Buffer.from(formatScore(Number.isNaN(sum) ? 0 : sum));
   }
-  let sum = BigInt(start);
-  for (const { delta } of increments) sum += BigInt(delta);
+  const parts = [start, ...increments.map(({ delta }) => delta)];
+  if (parts.some((part) => part instanceof Decimal)) {
+    let units = 0n;
+    for (const part of parts) units += unitsOf(part instanceof Decimal ? part : BigInt(part));
+    return Buffer.from(formatDecimal(units));
+  }
+  let sum = 0n;
+  for (const part of parts) sum += part as bigint;
   return Buffer.from(String(sum > INT64_MAX ? INT64_MAX : sum < INT64_MIN ? INT64_MIN : sum));
 }
 

@@ -1,5 +1,5 @@
 /** Records that nothing has met yet, in the order in which they came. */
-import { type OpRecord, RecordKind } from '../record';
+import { isOfStream, type OpRecord } from '../record';
 import { seenAt } from './origins';
 import type { PayloadSource } from './payload-source';
 
@@ -38,7 +38,7 @@ export class Tail {
   /** Lets go of the oldest payload that is kept. @returns false where it can't be had again yet */
   private lighten(): boolean {
     const entry = this.queue[this.heavy]!;
-    if (entry.record.kind === RecordKind.stream) {
+    if (isOfStream(entry.record.kind)) {
       if (this.source?.has(entry.record) !== true) return false;
       entry.record = { ...entry.record, payload: NOTHING };
       entry.isLight = true;

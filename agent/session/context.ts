@@ -8,6 +8,7 @@ import type { Logger } from '../log';
 import type { AgentMetrics } from '../metrics';
 import type { PeerMesh } from '../peers';
 import type { RedisConnectionOptions } from '../resp';
+import type { Numbers } from '../stream/numbers';
 
 export interface AgentContext {
   readonly config: AgentConfig;
@@ -24,6 +25,8 @@ export interface AgentContext {
    * same way. The next session begins with a full resync, which goes round it.
    */
   isStreamUnreadable: boolean;
+  /** What is known of the numbers in Redis, and the place in its stream up to which that is; null: nothing. */
+  numbers: { readonly numbers: Numbers; readonly replId: string; readonly offset: number } | null;
   /** Where the process is in its life; shown by /status. */
   setState(state: AgentState, reason?: string): void;
 }

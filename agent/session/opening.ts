@@ -14,7 +14,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
-import { type Capture, NotificationCapture, ReplicaLink, type SyncOutcome } from '../capture';
+import { type Capture, NotificationCapture, type RdbEntry, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
 import { ELSEWHERE, MergeCore } from '../merge/core';
 import { missingOf, rememberFrom, Replay } from '../merge/replay';
@@ -32,6 +32,7 @@ import {
   type Vector,
 } from '../record';
 import { RedisConnection } from '../resp';
+import { Numbers } from '../stream/numbers';
 import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
@@ -59,6 +60,8 @@ export class Opening {
   private outcome!: SyncOutcome;
   private forked = false;
   private cursorText: string | null = null;
+  /** Of a full resync: what its snapshot holds. */
+  private numbers: Numbers | null = null;
   private receive: (chunk: Buffer) => void;
   private readonly early: Buffer[] = [];
 
@@ -168,6 +171,7 @@ export class Opening {
     link.on('close', (error) => session.end(error ?? new SessionError('redis', 'replication link closed')));
     this.outcome = await link.connect(from);
     this.link = link;
+    if (this.outcome.kind === 'full' && session.keyspace === null) this.numbers = new Numbers(true);
     // Notifications begin a history of their own each time; Redis' own tells whether this is still the Redis of last time.
     session.replId = session.keyspace === null ? this.outcome.replId : server.replId;
     this.forked = forked && this.outcome.kind === 'continue';
@@ -239,9 +243,29 @@ export class Opening {
     return { blockBytesMax: this.context.config.limits.transactionBytes };
   }
 
+  /** The snapshot that a full resync begins with. */
+  private async *snapshot(): AsyncGenerator<RdbEntry[], void, void> {
+    for await (const entries of this.link.snapshotBatches()) {
+      for (const entry of entries) this.numbers?.load(entry);
+      yield entries;
+    }
+  }
+
+  /** What is known of the numbers in Redis where its stream is to be read. */
+  private numbersAt(offset: number): Numbers | null {
+    const { context, session, outcome } = this;
+    const kept = context.numbers;
+    context.numbers = null;
+    if (session.keyspace !== null) return null;
+    if (this.numbers !== null) return this.numbers;
+    const isSame = kept?.replId === outcome.replId || kept?.replId === session.server!.replId2;
+    return kept !== null && isSame && kept.offset === offset ? kept.numbers : new Numbers(false);
+  }
+
   /** Begins to read the own stream. */
   private async read(state: RecorderState): Promise<void> {
     const { session, context } = this;
+    const numbers = this.numbersAt(state.offset);
     session.applier = new Applier(
       this.connection,
       {
@@ -263,8 +287,9 @@ export class Opening {
         removal: (db, key, end) => session.removal(db, key, end),
         flushRefused: context.config.replication.flush === 'refuse' ? (db) => session.flushRefused(db) : undefined,
       },
-      this.limits(),
+      { ...this.limits(), numbers },
     );
+    session.numbers = numbers;
     session.settler = new Settler();
     if (session.keyspace === null) await session.listen();
     // Before the first record of a new history: only with its place noted can its stream be gone on with behind that record.
@@ -451,7 +476,7 @@ export class Opening {
     const older = new Set([...vector.keys()].filter((origin) => isOwn(origin) && origin !== meta?.origin));
     const comparison = await compareWithMesh({
       context,
-      snapshot: this.link.snapshotBatches(),
+      snapshot: this.snapshot(),
       // With what an earlier try has told of this history.
       held: new Map([...vector, ...(state.end > state.offset ? [[state.origin, state.end] as const] : [])]),
       older,
@@ -533,7 +558,7 @@ export class Opening {
     const join = new Join(this.joinHost(privateBase, (db, key) => doubted.set(`${db}:${key}`, { db, key })));
     if (continues === null) {
       context.metrics.fullSync('load');
-      await join.offerOwnData(this.link.snapshotBatches());
+      await join.offerOwnData(this.snapshot());
     } else await join.again(this.keys(), this.cursorText !== null);
     context.setState('syncing', 'loading the data of the mesh');
     const loaded = await join.load();

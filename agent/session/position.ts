@@ -1,7 +1,7 @@
 /** Where the own stream stands, as kept beside the journal, and how a session goes on from there. */
 import type { Journal } from '../journal';
 import { Code, findCommand } from '../merge/commands';
-import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import { isOfStream, type OpRecord, type OriginId, type Vector } from '../record';
 import { CommandScanner } from '../resp';
 import { formatVector, parseVector } from '../vector';
 import type { RecorderState } from '../stream/recorder';
@@ -59,7 +59,7 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   let lastOfStream: OpRecord | null = null;
   for await (const record of recordsAfter(journal, origin, meta.end)) {
     last = record;
-    if (record.kind === RecordKind.stream) lastOfStream = record;
+    if (isOfStream(record.kind)) lastOfStream = record;
   }
   if (last === null) return null;
   return {

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Applier, type Refusal } from '../apply/applier';
+import type { Applier, Refusal } from '../apply/applier';
 import { Inbox } from '../apply/inbox';
 import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
@@ -25,6 +25,7 @@ import {
 } from '../record';
 import { type RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
+import type { Numbers } from '../stream/numbers';
 import type { Recorder, RecorderState, Removal } from '../stream/recorder';
 import { formatVector, raise } from '../vector';
 import { ACK_MS, AckPolicy } from './ack';
@@ -76,6 +77,7 @@ export class Session {
   keyspace: NotificationCapture | null = null;
   /** @internal */ applier: Applier | null = null;
   /** @internal */ recorder: Recorder | null = null;
+  /** @internal Kept up to date by the recorder. */ numbers: Numbers | null = null;
   /** @internal */ settler: Settler | null = null;
   /** @internal */ replId = '';
   /** @internal */ maxStamp = 0;
@@ -210,7 +212,11 @@ export class Session {
     this.removals?.close();
     await this.pumping.catch(() => undefined);
     await this.context.journal.flushed().catch(() => undefined);
-    if (this.recorder !== null) await this.writeMeta().catch(() => undefined);
+    const { recorder, numbers, context, replId } = this;
+    if (recorder === null) return;
+    // Good for whoever reads on in the very same place.
+    if (numbers !== null && !recorder.inBlock) context.numbers = { numbers, replId, offset: recorder.state.offset };
+    await this.writeMeta().catch(() => undefined);
   }
 
   /** Ready when it takes part: own changes go out, others' come in. */
@@ -852,7 +858,7 @@ export class Session {
     const isUnreadable = command === 'RESTORE';
     if (key !== undefined && !key.startsWith(OWN_PREFIX) && !isForeign && !isUnreadable) {
       // Types that met, or increments on what is no number: the rule decides, or the key's state does.
-      this.core.refused(db, key);
+      this.core.refused(db, key, refusal.increment);
       return;
     }
     letters.add(refusal);

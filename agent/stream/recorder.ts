@@ -17,6 +17,7 @@ import { argText, keysOf } from '../merge/effects';
 import type { OriginId, OpRecord, Vector } from '../record';
 import { COMMAND_BYTES_MAX, RecordKind } from '../record';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseHeartbeat, parseMarker, stampOf } from './keys';
+import type { Numbers } from './numbers';
 import { positionAfter } from './position';
 
 export interface RecorderState {
@@ -64,11 +65,16 @@ const MULTI_BYTES = 15;
 export interface RecorderOptions {
   /** The longest MULTI … EXEC block, in bytes: it is held in memory until its end. Default: what a record can hold, 1 GiB less 1 MiB. */
   blockBytesMax?: number;
+  /** What is known of numbers, to be kept up to date: then increments of floats are recorded as such. Default: none. */
+  numbers?: Numbers | null;
 }
 
 export class Recorder {
   private readonly scanner = new CommandScanner({ maxCommandBytes: COMMAND_BYTES_MAX });
   private readonly blockBytesMax: number;
+  private readonly numbers: Numbers | null;
+  /** What operations of the open record added to numbers, by their number in it. */
+  private added = new Map<number, string>();
   private readonly base: number;
   /** Bytes of whole commands for the next record that are no longer in the scanner. */
   private chunks: Buffer[] = [];
@@ -88,6 +94,7 @@ export class Recorder {
     expiries: Expiry[];
     /** Refused if it is a client's. */
     flushes: (number | null)[];
+    added: Map<number, string>;
     /** Where it begins. */
     db: number;
     offset: number;
@@ -99,6 +106,7 @@ export class Recorder {
     options: RecorderOptions = {},
   ) {
     this.blockBytesMax = options.blockBytesMax ?? COMMAND_BYTES_MAX;
+    this.numbers = options.numbers ?? null;
     this.base = state.offset;
     this.firstDb = state.db;
   }
@@ -156,6 +164,7 @@ export class Recorder {
           heartbeatMs: 0,
           expiries: [],
           flushes: [],
+          added: new Map(),
           db,
           offset,
         };
@@ -186,6 +195,8 @@ export class Recorder {
           if (this.chunkBytes >= RECORD_BYTES) this.flush();
         }
       } else if (own === null) {
+        // As it stands in the stream: what stays in this region changes its numbers, too.
+        if (this.numbers !== null) this.reckon(this.numbers, found ?? UNKNOWN_COMMAND);
         if (this.block === null) this.ops++;
         else {
           this.block.ops++;
@@ -239,6 +250,15 @@ export class Recorder {
     return removal === 'deleted' && block === null ? rename(scanner, 'unlink') : command;
   }
 
+  /** Notes what the command at hand does to numbers. It is not counted yet. */
+  private reckon(numbers: Numbers, command: Command): void {
+    const { scanner, state, block } = this;
+    const by = numbers.addedBy(command, scanner, state.db);
+    if (by !== null && block !== null) block.added.set(block.ops, by);
+    else if (by !== null) this.added.set(this.ops, by);
+    numbers.note(command, scanner, state.db);
+  }
+
   /** Gives the open record: all that stands before the open block, if there is one. */
   private flush(): void {
     const { offset, db } = this.resumeState;
@@ -246,6 +266,7 @@ export class Recorder {
       const payload = this.chunks.length === 1 ? this.chunks[0]! : Buffer.concat(this.chunks);
       this.emit(payload, offset, this.ops, this.firstDb);
     }
+    if (this.added.size > 0) this.added = new Map();
     this.chunks = [];
     this.chunkBytes = 0;
     this.ops = 0;
@@ -255,7 +276,9 @@ export class Recorder {
   private emit(payload: Buffer, end: number, ops: number, db: number): void {
     const { state } = this;
     const { origin, stamp, seen } = state;
-    const record: OpRecord = { kind: RecordKind.stream, origin, start: state.end, end, stamp, ops, db, seen, payload };
+    const { added } = this;
+    const plain: OpRecord = { kind: RecordKind.stream, origin, start: state.end, end, stamp, ops, db, seen, payload };
+    const record = added.size === 0 ? plain : { ...plain, kind: RecordKind.added, added };
     state.stamp += ops;
     state.end = end;
     this.events.record(record);
@@ -268,6 +291,7 @@ export class Recorder {
     if (block.marker === null && block.heartbeatMs === 0) {
       this.chunks.push(...block.chunks);
       for (const chunk of block.chunks) this.chunkBytes += chunk.length;
+      for (const [i, by] of block.added) this.added.set(this.ops + i, by);
       this.ops += block.ops;
       this.refused.push(...block.flushes);
       return;

@@ -56,6 +56,8 @@ export interface MeshOptions {
   notifications?: readonly string[];
   /** Regions in semi-sync. Default: none. */
   semiSync?: readonly string[];
+  /** By how many ms an agent's clock is ahead of this machine's, by region. Default: none is. Redis keeps the machine's. */
+  clockAheadMs?: Readonly<Record<string, number>>;
   /** More lines of redis.conf. */
   redisConf?: readonly string[];
   /** Where all files are, which then stay. Default: a temporary directory, removed at the end. */
@@ -121,6 +123,12 @@ class Program {
   }
 }
 
+/** Options of Node.js by which a program has another idea of what time it is. */
+function clockAhead(ms: number): string[] {
+  const code = `const now = Date.now; Date.now = () => now() + ${ms};`;
+  return ['--import', `data:text/javascript,${encodeURIComponent(code)}`];
+}
+
 /** What must not outlive this process, whatever happens in it. */
 const living = new Set<ChildProcess>();
 const directories = new Set<string>();
@@ -164,10 +172,17 @@ export class Region {
   ) {
     this.port = layout.redis.port;
     this.redis = new Program(mesh, mesh.binary.path, [layout.redis.conf], layout.redis.log);
+    const aheadMs = mesh.options.clockAheadMs?.[name];
     this.agent = new Program(
       mesh,
       process.execPath,
-      [...agentNodeOptions, agentProgram, '--config', layout.agent.config],
+      [
+        ...agentNodeOptions,
+        ...(aheadMs === undefined ? [] : clockAhead(aheadMs)),
+        agentProgram,
+        '--config',
+        layout.agent.config,
+      ],
       layout.agent.log,
     );
   }
@@ -291,7 +306,7 @@ export class Mesh {
     readonly layout: StackLayout,
     readonly binary: RedisBinary,
     readonly secrets: Secrets,
-    private readonly options: MeshOptions,
+    readonly options: MeshOptions,
   ) {
     this.regions = layout.regions.map((region) => new Region(this, region.name, region));
   }

@@ -3,15 +3,20 @@
  * agent/session and agent/apply, cut into steps between which anything may happen.
  */
 import { Batch, type BatchItem } from '../../agent/merge/batch';
+import { commandByName } from '../../agent/merge/commands';
+import { ADD_SCRIPT } from '../../agent/merge/decimal';
 import { ELSEWHERE, MergeCore } from '../../agent/merge/core';
+import { incrementOf } from '../../agent/merge/effects';
 import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/key-state';
 import { postponePassed } from '../../agent/merge/late-ttl';
-import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
+import { CommandScanner } from '../../agent/resp';
+import { isOfStream, type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker, stampOf } from '../../agent/stream/keys';
+import { Numbers } from '../../agent/stream/numbers';
 import { positionAfter } from '../../agent/stream/position';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
-import { Comparison, type DonorData, type OwnData, takeData } from './difference';
+import { Comparison, type DonorData, entryOf, type OwnData, takeData } from './difference';
 import { SimJournal } from './journal';
 import { type Argv, CommandFailed, encode, parseCommands, type Redis } from './redis';
 
@@ -71,6 +76,8 @@ const SETTLE_REST_MS = 30;
 const SETTLE_AGAIN_MS = 1000;
 const AWAIT_MS = 3000;
 const BATCH_RECORDS = 4;
+/** Few, so that some are forgotten. */
+const NUMBERS_MAX = 16;
 
 export class SimAgent {
   readonly journal: SimJournal;
@@ -196,20 +203,25 @@ export class SimAgent {
     const replay = this.rebuild(origin);
     for (const { db, key } of document?.awaited ?? []) this.core.demandState(db, key, ELSEWHERE);
     const state = resume(journal, origin);
-    this.read(state, redis);
+    const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
+    this.read(state, redis, new Numbers(isFresh, NUMBERS_MAX));
     this.pumping = this.rememberAndPump(replay);
     this.pumping.next();
   }
 
   /** Begins to read the own stream. */
-  private read(state: RecorderState, redis: Redis): void {
+  private read(state: RecorderState, redis: Redis, numbers: Numbers): void {
     this.readPosition = state.offset;
-    this.recorder = new Recorder(state, {
-      record: (record) => this.ownRecord(record),
-      marker: (found, offset) => this.ownMarker(found, offset),
-      heartbeat: (_, offset) => this.ownBeat(offset),
-      getAck: () => undefined,
-    });
+    this.recorder = new Recorder(
+      state,
+      {
+        record: (record) => this.ownRecord(record),
+        marker: (found, offset) => this.ownMarker(found, offset),
+        heartbeat: (_, offset) => this.ownBeat(offset),
+        getAck: () => undefined,
+      },
+      { numbers },
+    );
     const { document } = this;
     const own = ([origin]: [OriginId, number]): boolean => regionOf(origin) === this.region && origin !== state.origin;
     this.document = {
@@ -333,7 +345,9 @@ export class SimAgent {
       this.core.demandState(db, key, ELSEWHERE);
       host.ask(donor.region, db, key);
     }
-    this.read(state, redis);
+    const numbers = new Numbers(true, NUMBERS_MAX);
+    for (const { db, key, value, expireAt } of mine.keys.keys()) numbers.load(entryOf(db, key, value, expireAt));
+    this.read(state, redis, numbers);
     yield* this.rememberAndPump(replay);
   }
 
@@ -658,7 +672,7 @@ export class SimAgent {
       this.sent = null;
       const replies = send();
       this.host.trace(
-        `${this.region} EXEC ${block} ${replies === null ? 'nil' : 'ok'} ${commands.map((argv) => argv.join(' ')).join('; ')}` +
+        `${this.region} EXEC ${block} ${replies === null ? 'nil' : 'ok'} ${commands.map((argv) => argv.join(' ').replace(ADD_SCRIPT, 'add')).join('; ')}` +
           ` [${[...this.vector].map(([o, p]) => `${o}=${p}`).join(',')}]`,
       );
       if (replies === null) continue;
@@ -676,7 +690,14 @@ export class SimAgent {
       if (!(replies[i] instanceof CommandFailed)) return;
       this.refusals++;
       this.host.trace(`${this.region} refused ${argv.join(' ')}`);
-      this.core.refused(db, argv[1]!);
+      if (argv[0] === 'EVAL') return this.core.refused(db, argv[3]!);
+      const scanner = new CommandScanner();
+      scanner.push(encode(argv));
+      scanner.next();
+      const command = commandByName(argv[0]!);
+      const isError = /^ERR/.test(replies[i].message);
+      const increment = command !== undefined && isError ? incrementOf(command, scanner) : null;
+      this.core.refused(db, argv[1]!, increment);
     });
   }
 
@@ -771,7 +792,7 @@ function resume(journal: SimJournal, of: OriginId): RecorderState {
   const { origin, end, seen, stamp, ops } = journal.lastOf(of)!;
   const stream = journal.lastOfStream(of);
   let { db } = stream;
-  if (stream.kind === RecordKind.stream)
+  if (isOfStream(stream.kind))
     for (const { argv } of parseCommands(stream.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
   return { origin, offset: stream.end, end, stamp: stamp + ops, seen, db };
 }

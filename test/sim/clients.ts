@@ -7,6 +7,7 @@ export interface Mix {
   keysPerType: number;
   strings: boolean;
   counters: boolean;
+  decimals: boolean;
   hashes: boolean;
   sets: boolean;
   zsets: boolean;
@@ -22,7 +23,7 @@ export interface Mix {
   otherDbs: boolean;
 }
 
-type Kind = 'string' | 'counter' | 'hash' | 'set' | 'zset' | 'list';
+type Kind = 'string' | 'counter' | 'decimal' | 'hash' | 'set' | 'zset' | 'list';
 
 export class Clients {
   private serial = 0;
@@ -35,6 +36,7 @@ export class Clients {
     const kinds: [Kind, boolean][] = [
       ['string', mix.strings],
       ['counter', mix.counters],
+      ['decimal', mix.decimals],
       ['hash', mix.hashes],
       ['set', mix.sets],
       ['zset', mix.zsets],
@@ -70,6 +72,11 @@ export class Clients {
     if (mix.deletes && random.chance(0.1)) return this.deletion(key);
     if (mix.ttl && random.chance(mix.ttlShare)) return this.ttl(key);
     return this.write(kind, key, `${region[0]}${++this.serial}`);
+  }
+
+  /** As Redis writes it, and exact in a double. */
+  private decimal(): string {
+    return String(this.random.between(-40, 40) / 8);
   }
 
   private deletion(key: string): Argv {
@@ -117,6 +124,13 @@ export class Clients {
           ['DECRBY', key, by],
           ['SET', key, String(random.below(100)), ...(random.chance(0.3) ? ['KEEPTTL'] : [])],
         ]);
+      case 'decimal':
+        return random.pick<Argv>([
+          ['INCRBYFLOAT', key, this.decimal()],
+          ['INCRBYFLOAT', key, this.decimal()],
+          ['INCRBYFLOAT', key, this.decimal()],
+          ['SET', key, String(random.below(9)), ...(random.chance(0.5) ? ['KEEPTTL'] : [])],
+        ]);
       case 'hash':
         return random.pick<Argv>([
           ['HSET', key, field, value],
@@ -127,6 +141,9 @@ export class Clients {
           ['HDEL', key, field, `f${random.below(3)}`],
           ['HINCRBY', key, 'n', by],
           ['HINCRBY', key, 'n', by],
+          ['HINCRBYFLOAT', key, 'x', this.decimal()],
+          ['HINCRBYFLOAT', key, 'x', this.decimal()],
+          ['HSET', key, 'x', '0.25'],
           ['HSET', key, 'n', String(random.below(100))],
           ['HDEL', key, 'n'],
         ]);

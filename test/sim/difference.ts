@@ -140,7 +140,7 @@ function sorted({ value, expireAt }: Entry): Entry {
 }
 
 /** As the RDB reader gives it. */
-function entryOf(db: number, key: string, value: Value, expireAtMs: number | null): RdbKey {
+export function entryOf(db: number, key: string, value: Value, expireAtMs: number | null): RdbKey {
   const bytes = (text: string): Buffer => Buffer.from(text, 'latin1');
   const common = { kind: 'key', db, key: bytes(key), expireAtMs, part: 0, last: true } as const;
   switch (value.type) {

@@ -1,6 +1,6 @@
 /** A model of the agent's journal: records in order of arrival, durable up to the last fsync. A crash is one of the machine. */
 import type { PayloadSource } from '../../agent/merge/payload-source';
-import { decodeRecord, encodeRecord, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
+import { isOfStream, decodeRecord, encodeRecord, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
 
 export class SimJournal {
   private records: OpRecord[] = [];
@@ -139,7 +139,5 @@ export class SimJournal {
 }
 
 function lastOfStream(records: readonly OpRecord[], of: OriginId): OpRecord | undefined {
-  return records.findLast(
-    ({ origin, kind }) => origin === of && (kind === RecordKind.stream || kind === RecordKind.birth),
-  );
+  return records.findLast(({ origin, kind }) => origin === of && (isOfStream(kind) || kind === RecordKind.birth));
 }

@@ -10,6 +10,7 @@ const MIX = {
   keysPerType: 2,
   strings: true,
   counters: true,
+  decimals: true,
   hashes: true,
   sets: true,
   zsets: true,

@@ -5,10 +5,13 @@
  * - commands without effect, and commands that fail, do not appear;
  * - times are absolute (`EXPIRE` → `PEXPIREAT`, `PX` → `PXAT`), a time in the past is `UNLINK k`;
  * - an expired key that a command meets is `UNLINK k` in front of the command, in one block with it;
+ * - INCRBYFLOAT is `SET key value KEEPTTL`, HINCRBYFLOAT is `HSET key field value`: what was added is gone. (Sums are exact here, Redis rounds
+ *   them to long doubles: the clients' numbers are such that it makes no difference);
  * - a block with one effective command arrives bare; SELECT stands before the block, in other versions inside it.
  *
  * `redis.test.ts` runs random commands against a real server and compares states and streams.
  */
+import { ADD_SCRIPT, formatDecimal, parseDecimal } from '../../agent/merge/decimal';
 import { encodeCommand } from '../../agent/resp';
 
 /** A command; arguments are bytes in Latin-1. */
@@ -39,6 +42,8 @@ export interface Emitted {
   readonly end: number;
   readonly db: number;
   readonly argv: Argv;
+  /** Of what was INCRBYFLOAT or HINCRBYFLOAT: what it added. */
+  readonly by?: string;
 }
 
 /** What ran as one: a command, or a transaction. */
@@ -55,7 +60,7 @@ export class Redis {
   private readonly versions = new Map<string, number>();
   private version = 0;
   private bytes = Buffer.alloc(4096);
-  private pending: { db: number; argv: Argv }[] = [];
+  private pending: { db: number; argv: Argv; by?: string }[] = [];
   private streamDb = -1;
   /** Where the SELECT for a block's first command stands. */
   selectsInside = false;
@@ -227,10 +232,10 @@ export class Redis {
     };
     if (block && !this.selectsInside) select(this.pending[0]!.db);
     if (block) this.append(['MULTI']);
-    for (const { db, argv } of this.pending) {
+    for (const { db, argv, by } of this.pending) {
       select(db);
       this.append(argv);
-      emitted.push({ end: this.offset, db, argv });
+      emitted.push({ end: this.offset, db, argv, ...(by === undefined ? {} : { by }) });
     }
     if (block) this.append(['EXEC']);
     this.pending = [];
@@ -249,8 +254,8 @@ export class Redis {
     this.offset += bytes.length;
   }
 
-  private propagate(db: number, argv: Argv): void {
-    this.pending.push({ db, argv });
+  private propagate(db: number, argv: Argv, by?: string): void {
+    this.pending.push({ db, argv, ...(by === undefined ? {} : { by }) });
   }
 
   // The keyspace
@@ -384,6 +389,13 @@ export class Redis {
         this.findOrCreate(db, key, 'hash').hash.set(argv[2]!, String(sum));
         return done(String(sum));
       }
+      case 'INCRBYFLOAT':
+        return this.addDecimal(db, key, null, argv[2]!);
+      case 'HINCRBYFLOAT':
+        return this.addDecimal(db, key, argv[2]!, argv[3]!);
+      case 'EVAL':
+        if (key !== ADD_SCRIPT) throw new Error('the model of Redis knows one script');
+        return this.addDecimal(db, argv[3]!, argv[5] ?? null, argv[4]!);
       case 'HDEL': {
         const found = this.find(db, key, 'hash');
         const removed = argv.slice(2).filter((field) => found?.hash.delete(field));
@@ -460,6 +472,19 @@ export class Redis {
     this.touch(db, key);
     this.propagate(db, as);
     return 'OK';
+  }
+
+  private addDecimal(db: number, key: string, field: string | null, by: string): Reply {
+    const found = field === null ? this.find(db, key, 'string') : this.find(db, key, 'hash');
+    const old = found?.type === 'hash' ? found.hash.get(field!) : found?.string;
+    const before = parseDecimal(old ?? '0');
+    if (before === null) throw new CommandFailed('ERR value is not a valid float');
+    const sum = formatDecimal(before + parseDecimal(by)!);
+    if (field === null) this.findOrCreate(db, key, 'string').string = sum;
+    else this.findOrCreate(db, key, 'hash').hash.set(field, sum);
+    this.touch(db, key);
+    this.propagate(db, field === null ? ['SET', key, sum, 'KEEPTTL'] : ['HSET', key, field, sum], by);
+    return sum;
   }
 
   private incrBy(db: number, argv: Argv, by: bigint): Reply {

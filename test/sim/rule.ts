@@ -15,7 +15,8 @@ export interface RuleOp {
   readonly isState: boolean;
   /** Found by comparing data: not in the stream. */
   readonly isDifference: boolean;
-  readonly commands: { readonly db: number; readonly argv: Argv }[];
+  /** `added`: what was added to a number, where the command says only what it made. */
+  readonly commands: { readonly db: number; readonly argv: Argv; readonly added?: string }[];
 }
 
 type ElementType = 'string' | 'hash' | 'set' | 'zset';
@@ -67,6 +68,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
     const name = argv[0]!.toUpperCase();
     if (name === 'SELECT') db = Number(argv[1]);
     if (CONTROL.has(name)) continue;
+    const added = record.added?.get(ops.length);
     ops.push({
       origin,
       region,
@@ -75,7 +77,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
       seen,
       isState: false,
       isDifference: false,
-      commands: [{ db, argv }],
+      commands: [{ db, argv, ...(added === undefined ? {} : { added }) }],
     });
   }
   return ops;
@@ -100,9 +102,9 @@ export class Rule {
   private readonly flushes: { op: RuleOp; db: number }[] = [];
 
   add(op: RuleOp): void {
-    for (const { db, argv } of op.commands) {
+    for (const { db, argv, added } of op.commands) {
       if (argv[0] === 'FLUSHDB') this.flushes.push({ op, db });
-      for (const [key, part] of partsOf(argv)) {
+      for (const [key, part] of partsOf(argv, added)) {
         const id = `${db} ${key}`;
         const parts = this.parts.get(id) ?? [];
         parts.push({ op, index: parts.length, ...part });
@@ -210,7 +212,10 @@ function elementOf(live: readonly Live[]): string {
     return String(Number.isNaN(sum) ? 0 : sum);
   }
   const start = winner === null ? '0' : winner.value;
-  if (!/^(?:0|-?[1-9][0-9]*)$/.test(start)) return start;
+  if (!/^-?[0-9]+(?:\.[0-9]{1,17})?$/.test(start)) return start;
+  const parts = [start, ...increments.map(({ by }) => by)];
+  // Eighths: a double has them exactly.
+  if (parts.some((part) => part.includes('.'))) return String(parts.reduce((sum, part) => sum + Number(part), 0));
   let sum = BigInt(start);
   for (const { by } of increments) sum += BigInt(by);
   const [low, high] = [-(2n ** 63n), 2n ** 63n - 1n];
@@ -274,7 +279,7 @@ function removesTtl(by: Part, ttl: Part, parts: readonly Part[]): boolean {
 
 type Shape<P> = P extends unknown ? Omit<P, 'op' | 'index'> : never;
 
-function partsOf(argv: Argv): [key: string, part: Shape<Part>][] {
+function partsOf(argv: Argv, added?: string): [key: string, part: Shape<Part>][] {
   const name = argv[0]!.toUpperCase();
   const key = argv[1]!;
   const element = (type: ElementType, field: string, value: string): [string, Shape<Part>] => [
@@ -295,7 +300,12 @@ function partsOf(argv: Argv): [key: string, part: Shape<Part>][] {
   ];
   const removal = (type: ElementType): [string, Shape<Part>][] =>
     argv.slice(2).map((field) => [key, { kind: 'remove', type, name: field }]);
+  if (added !== undefined) return name === 'HSET' ? increment('hash', argv[2]!, added) : increment('string', '', added);
   switch (name) {
+    case 'INCRBYFLOAT':
+      return increment('string', '', argv[2]!);
+    case 'HINCRBYFLOAT':
+      return increment('hash', argv[2]!, argv[3]!);
     case 'SET': {
       const flags = argv.slice(3).map((flag) => flag.toUpperCase());
       const at = flags.indexOf('PXAT');

@@ -98,6 +98,7 @@ export function profileOf(random: Random, regions?: number): Profile {
       sets: maybe(0.6),
       zsets: maybe(0.5),
       lists: maybe(0.3),
+      decimals: maybe(0.4),
       ttl: maybe(0.4),
       ttlShare: random.pick([0.2, 0.2, 0.5]),
       deletes: maybe(0.6),
@@ -119,7 +120,7 @@ export function profileOf(random: Random, regions?: number): Profile {
   // In some all meet on one key.
   if (maybe(0.25)) {
     const { mix } = profile;
-    const kinds = ['strings', 'counters', 'hashes', 'sets', 'zsets', 'lists'] as const;
+    const kinds = ['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists'] as const;
     const only = random.pick(kinds);
     for (const kind of kinds) mix[kind] = kind === only;
     mix.keysPerType = 1;
@@ -624,6 +625,9 @@ export class World {
             found.add(id);
             if (op.commands[0]!.argv.join(' ') !== argv.join(' ') || op.commands[0]!.db !== command.db)
               this.fail(`${id} was ${argv.join(' ')}, recorded as ${op.commands[0]!.argv.join(' ')}`);
+            const { added } = op.commands[0]!;
+            if (command.by !== undefined && added !== undefined && Number(added) !== Number(command.by))
+              this.fail(`${id} ${argv.join(' ')} added ${command.by}, and was recorded to have added ${added}`);
             if (seen !== null && !sameSeen(op.seen, seen))
               this.fail(`${id} ${argv.join(' ')} was recorded with a wrong seen`);
           }
