@@ -8,6 +8,7 @@ import { isOfStream, type OpRecord, type OriginId, RecordKind, type Vector } fro
 import { CommandScanner, CommandWriter } from '../resp';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
 import { formatDecimal, ONE, parseDecimal, unitsOf } from './decimal';
+import type { Delta } from './element';
 import { argText, dbOf, decodeEffects, type Effect, parseInteger } from './effects';
 
 /** A key of this region's snapshot that differs from the donor's. */
@@ -34,7 +35,7 @@ export interface Touch {
   /** Sum of increments of the string, and of elements, in units of decimals. */
   increments: Map<string, bigint>;
   onlyIncrements: boolean;
-  /** Increments of scores, which are on their way and come on top of whatever is here: what is here can't be told from them. */
+  /** Increments of scores by what is no integer, which are on their way and come on top of whatever is here: what is here can't be told from them. */
   isInexact: boolean;
   /** The time to live was changed, by itself. */
   ttl: boolean;
@@ -124,8 +125,9 @@ export function eachEffect(
 }
 
 function noteTouch(touch: Touch, effect: Effect): void {
-  if (effect.kind === 'increment' && typeof effect.delta !== 'number') {
-    touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + unitsOf(effect.delta));
+  const by = effect.kind === 'increment' ? exactOf(effect.delta) : null;
+  if (effect.kind === 'increment' && by !== null) {
+    touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + by);
     return;
   }
   touch.onlyIncrements = false;
@@ -211,6 +213,10 @@ function writeDifference(
   if (region.isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
     if (hasElements(first.type)) return writeUnion(writer, candidate, dump, touch);
   if (touch?.isInexact === true && dump !== null) return false;
+  // An integer added to a score that is none: what is here can't be told from it.
+  if (touch !== undefined && dump?.type === 'zset' && first?.type === 'zset')
+    for (const value of [...elementsOf([dump]), ...elementsOf(candidate.parts)])
+      if (touch.increments.has(value[0]) && elementNumberOf('zset', value[1]) === null) return false;
   if (touch !== undefined && (touch.opaque || touch.elements === null)) {
     // Their operation replaces the whole key here too, unless it depends on what the key held, or a client has written it and
     // that operation loses to others: then the donor's state decides.
@@ -290,6 +296,31 @@ function numberOf(value: Buffer): bigint | null {
   return units !== null && formatDecimal(units) === text ? units : null;
 }
 
+/** As of a counter: in sorted sets integers alone, of which doubles make exact sums. */
+function elementNumberOf(type: RdbKey['type'], value: Buffer): bigint | null {
+  if (type === 'hash') return numberOf(value);
+  const score = type === 'zset' ? Number(value.toString('latin1')) : NaN;
+  return Number.isSafeInteger(score) ? BigInt(score) * ONE : null;
+}
+
+/** In units of decimals; null for an increment of a score by what is no integer. */
+function exactOf(delta: Delta): bigint | null {
+  if (typeof delta !== 'number') return unitsOf(delta);
+  return Number.isSafeInteger(delta) ? BigInt(delta) * ONE : null;
+}
+
+function writeElementIncrement(
+  writer: CommandWriter,
+  type: 'hash' | 'zset' | 'set',
+  key: Buffer,
+  name: Buffer,
+  units: bigint,
+  value: bigint,
+): void {
+  if (type === 'zset') writer.command(['ZINCRBY', key, formatDecimal(units), name]);
+  else writeIncrement(writer, key, name, units, value);
+}
+
 /** @param value what it makes: INCRBY is for integers that stay integers */
 function writeIncrement(writer: CommandWriter, key: Buffer, field: Buffer | null, units: bigint, value: bigint): void {
   const by = formatDecimal(units);
@@ -346,11 +377,11 @@ function writeUnion(
       for (const [name, value] of their) {
         if (touch?.elements?.has(name)) continue;
         const own = mine.get(name);
-        const a = first.type === 'hash' && own !== undefined ? numberOf(own) : null;
-        const b = first.type === 'hash' ? numberOf(value) : null;
+        const a = own === undefined ? null : elementNumberOf(first.type, own);
+        const b = elementNumberOf(first.type, value);
         if (a !== null && b !== null) {
           const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-          if (delta > 0n) writeIncrement(writer, key, Buffer.from(name, 'latin1'), delta, a);
+          if (delta > 0n) writeElementIncrement(writer, first.type, key, Buffer.from(name, 'latin1'), delta, a);
           isEqual &&= delta >= 0n;
         } else if (touch?.increments.has(name) !== true) isEqual &&= own?.equals(value) === true;
       }
@@ -400,12 +431,12 @@ function writeElements(
     if (touch?.elements?.has(name)) continue;
     const other = their.get(name);
     const bytes = Buffer.from(name, 'latin1');
-    if (type === 'hash' && other !== undefined) {
-      const a = numberOf(value);
-      const b = numberOf(other);
+    if (type !== 'set' && other !== undefined) {
+      const a = elementNumberOf(type, value);
+      const b = elementNumberOf(type, other);
       if (a !== null && b !== null) {
         const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-        if (delta !== 0n || isSumOf(touch, name, other)) writeIncrement(writer, key, bytes, delta, a);
+        if (delta !== 0n || isSumOf(touch, name, other)) writeElementIncrement(writer, type, key, bytes, delta, a);
         continue;
       }
     }

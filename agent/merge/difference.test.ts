@@ -1,0 +1,67 @@
+import type { HashItem, RdbKey, RdbValue, ZsetItem } from '../capture/rdb';
+import { type OpRecord, RecordKind } from '../record';
+import { CommandScanner, encodeCommand } from '../resp';
+import { Touches, writeDifferences } from './difference';
+
+const bytes = (text: string): Buffer => Buffer.from(text);
+
+function entry(type: 'string' | 'hash' | 'zset', elements: Record<string, string>): RdbKey {
+  const pairs = Object.entries(elements);
+  const values: Record<typeof type, RdbValue> = {
+    string: bytes(elements[''] ?? ''),
+    hash: pairs.map(([name, value]): HashItem => [bytes(name), bytes(value), null]),
+    zset: pairs.map(([name, value]): ZsetItem => [bytes(name), value]),
+  };
+  return { kind: 'key', db: 0, key: bytes('k'), type, value: values[type], expireAtMs: null } as RdbKey;
+}
+
+/** What is found of one key, where another region has run a command meanwhile. */
+function found(mine: RdbKey, theirs: RdbKey, meanwhile?: string): string[] | 'unsettled' {
+  const touches = new Touches(() => new Map([['eu:1', 1000]]));
+  const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
+  if (meanwhile !== undefined) {
+    const record: OpRecord = { kind: RecordKind.difference, ...common, payload: encodeCommand(meanwhile.split(' ')) };
+    touches.note(record, -1);
+  }
+  const { operations, unsettled } = writeDifferences(
+    [{ db: 0, key: 'k', parts: [mine] }],
+    [{ dump: theirs, expireAtMs: null }],
+    touches,
+    'exact',
+    () => false,
+    { isByKey: false, evicts: false },
+    0,
+  );
+  if (unsettled.length > 0) return 'unsettled';
+  const scanner = new CommandScanner();
+  scanner.push(Buffer.concat(operations.map(({ payload }) => payload)));
+  const commands: string[] = [];
+  while (scanner.next())
+    commands.push(
+      Array.from({ length: scanner.argc }, (_, i) =>
+        scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]),
+      ).join(' '),
+    );
+  return commands;
+}
+
+test.each<['string' | 'hash' | 'zset', string, string, string | undefined, string[] | 'unsettled']>([
+  ['string', '7', '5', undefined, ['INCRBY k 2']],
+  ['string', '7', '15', 'INCRBY k 10', ['INCRBY k 2']],
+  ['string', '7.5', '5', undefined, ['INCRBYFLOAT k 2.5']],
+  ['string', '5', '7.5', 'INCRBYFLOAT k 2.5', []],
+  ['string', '3.5', '1.5', undefined, ['INCRBYFLOAT k 2']],
+  ['hash', '7', '5', undefined, ['HINCRBY k f 2']],
+  ['hash', '0.3', '0.1', undefined, ['HINCRBYFLOAT k f 0.2']],
+  ['hash', '1', '0.75', 'HINCRBYFLOAT k f 0.5', ['HINCRBYFLOAT k f 0.75']],
+  ['zset', '7', '5', undefined, ['ZINCRBY k 2 f']],
+  ['zset', '7', '15', 'ZINCRBY k 10 f', ['ZINCRBY k 2 f']],
+  ['zset', '5', '15', 'ZINCRBY k 10 f', []],
+  // No integers: what somebody added can't be told from what was there.
+  ['zset', '7.5', '5', undefined, ['ZADD k 7.5 f']],
+  ['zset', '7.5', '15', 'ZINCRBY k 10 f', 'unsettled'],
+  ['zset', '7', '15', 'ZINCRBY k 0.5 f', 'unsettled'],
+])('%s: %s here, %s there, meanwhile %s: %j', (type, mine, theirs, meanwhile, expected) => {
+  const name = type === 'string' ? '' : 'f';
+  expect(found(entry(type, { [name]: mine }), entry(type, { [name]: theirs }), meanwhile)).toEqual(expected);
+});
