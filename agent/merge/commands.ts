@@ -64,10 +64,14 @@ export const Code = {
   msetex: 26, // MSETEX numkeys key value … [NX|XX] [KEEPTTL | PXAT ms | …]
   incrbyfloat: 27, // of differences: in a stream they are SET … KEEPTTL and HSET
   hincrbyfloat: 28,
+  hpexpireat: 35, // HPEXPIREAT key ms [condition] FIELDS n field …
+  hexpireat: 36,
+  hpersist: 37,
   flushdb: 30,
   flushall: 31,
   swapdb: 32,
   publish: 33,
+  hsetex: 34, // HSETEX key [condition] [PXAT ms | KEEPTTL] FIELDS n field value …
   select: 40,
   multi: 41,
   exec: 42,
@@ -147,7 +151,11 @@ const verbatim = { class: Class.verbatim };
 const additive = { class: Class.verbatim, adds: true };
 define('APPEND SETRANGE SETBIT BITFIELD INCREX', additive);
 define('EXPIRE PEXPIRE GETEX RESTORE RESTORE-ASKING', verbatim);
-define('HEXPIRE HPEXPIRE HEXPIREAT HPEXPIREAT HPERSIST HSETEX HGETEX HGETDEL', additive);
+define('HEXPIRE HPEXPIRE HGETEX HGETDEL', additive); // they arrive as those below, or as HDEL
+define('HPEXPIREAT', { code: Code.hpexpireat });
+define('HEXPIREAT', { code: Code.hexpireat });
+define('HPERSIST', { code: Code.hpersist });
+define('HSETEX', { code: Code.hsetex });
 define('LPUSH RPUSH LPUSHX RPUSHX LINSERT', additive);
 define('LPOP RPOP LTRIM LREM LSET', verbatim);
 define('BLPOP BRPOP BZPOPMIN BZPOPMAX', { ...verbatim, lastKey: -2 });

@@ -154,6 +154,7 @@ export function conflictsOf(
     case 'opaque':
       found.push({ ...at, type: 'key', element: '', reason: 'settled', winner: null, loser: side(op, 'command') });
       break;
+    case 'field-ttl':
     case 'increment':
       found.push(...typesOf(state, op, origins, written));
       break;

@@ -25,6 +25,7 @@ import {
   type OpaqueEffect,
   writeEffect,
 } from './effects';
+import { keeperOf } from './field-ttl';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { OriginTable, seenAt, type Seen } from './origins';
 import {
@@ -400,6 +401,13 @@ export class MergeCore {
         if (left.length === effect.names.length) return effect;
         if (left.length === 0) return null;
         return { ...effect, names: left.map((i) => effect.names[i]!), values: left.map((i) => effect.values[i]!) };
+      }
+      case 'field-ttl': {
+        const names = effect.names.filter((name) => {
+          const element = state.findElement(effect.type, name);
+          return !isDead(effect.type, name) && (element === undefined || element.ttls.length === 0);
+        });
+        return names.length === 0 ? null : { ...effect, names };
       }
       default:
         return effect;
@@ -828,6 +836,9 @@ export class MergeCore {
       // A client of this region gave more time to what elsewhere had expired: it was here, so its state goes out again.
       const { region } = this.options;
       if (this.origins.region(op.origin) === region && state.contradictsExpiry(op)) this.unsettle(state, region);
+    } else if (effect.kind === 'field-ttl' || effect.kind === 'remove') {
+      const keeper = keeperOf(this.touched, this.origins);
+      if (keeper !== null) this.unsettle(state, keeper);
     } else if (effect.kind === 'increment' && typeof effect.delta === 'number' && !Number.isInteger(effect.delta)) {
       // The order of additions shows in a double's last digit, and what is in the base can't be reordered.
       const element = state.findElement(effect.type, effect.name);
@@ -1021,7 +1032,10 @@ export class MergeCore {
       }
       case 'put':
         for (let i = 0; i < effect.names.length; i++)
-          touched.push(state.put(op, effect.type, effect.names[i]!, effect.values[i]!));
+          touched.push(state.put(op, effect.type, effect.names[i]!, effect.values[i]!, effect.keepTtl));
+        return;
+      case 'field-ttl':
+        for (const name of effect.names) touched.push(state.setFieldTtl(op, name, effect.expireAt));
         return;
       case 'remove':
         for (const name of effect.names) touched.push(state.remove(op, effect.type, name));

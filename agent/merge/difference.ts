@@ -10,6 +10,7 @@ import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
 import { formatDecimal, ONE, parseDecimal, unitsOf } from './decimal';
 import type { Delta } from './element';
 import { argText, dbOf, decodeEffects, type Effect, parseInteger } from './effects';
+import { writeFieldTtlDifferences } from './field-ttl';
 
 /** A key of this region's snapshot that differs from the donor's. */
 export interface Candidate {
@@ -133,7 +134,8 @@ function noteTouch(touch: Touch, effect: Effect): void {
   touch.onlyIncrements = false;
   if (effect.kind === 'set' && effect.keepTtl) touch.keepTtl = true;
   if (effect.kind === 'opaque') touch.opaque = true;
-  else if (effect.kind === 'put' || effect.kind === 'remove') effect.names.forEach((n) => touch.elements?.add(n));
+  else if (effect.kind === 'put' || effect.kind === 'remove' || effect.kind === 'field-ttl')
+    effect.names.forEach((n) => touch.elements?.add(n));
   else if (effect.kind === 'increment') {
     touch.elements?.add(effect.name);
     touch.isInexact = true;
@@ -271,6 +273,7 @@ function writeDifference(
     case 'set':
     case 'zset':
       writeElements(writer, key, first.type, elementsOf(candidate.parts), elementsOf([dump]), touch);
+      if (first.type === 'hash') writeFieldTtlDifferences(writer, key, candidate.parts, [dump], touch?.elements);
       break;
     default:
       if (touch !== undefined) return false;

@@ -36,6 +36,13 @@ const increment = (type: Type, name: string, delta: bigint | number): object => 
   name,
   delta,
 });
+const fieldTtl = (names: string[], expireAt: number | null): object => ({
+  kind: 'field-ttl',
+  key: 'k',
+  type: Type.hash,
+  names,
+  expireAt,
+});
 const remove = (type: Type, names: string[]): object => ({ kind: 'remove', key: 'k', type, names });
 
 test.each<[string, object[]]>([
@@ -59,6 +66,13 @@ test.each<[string, object[]]>([
   ['DECRBY k -7', [increment(Type.string, '', 7n)]],
   ['DEL k', [{ kind: 'delete', key: 'k' }]],
   ['DELIFEQ k v', [{ kind: 'delete', key: 'k' }]],
+  ['HPEXPIREAT k 1700 FIELDS 2 f g', [fieldTtl(['f', 'g'], 1700)]],
+  ['HPEXPIREAT k 1700 NX FIELDS 1 f', [fieldTtl(['f'], 1700)]],
+  ['HEXPIREAT k 17 FIELDS 1 f', [fieldTtl(['f'], 17000)]],
+  ['HPERSIST k FIELDS 1 f', [fieldTtl(['f'], null)]],
+  ['HSETEX k PXAT 1700 FIELDS 1 f v', [put(Type.hash, ['f'], ['v']), fieldTtl(['f'], 1700)]],
+  ['HSETEX k FNX FIELDS 2 f v g w', [put(Type.hash, ['f', 'g'], ['v', 'w'])]],
+  ['HSETEX k KEEPTTL FIELDS 1 f v', [{ ...put(Type.hash, ['f'], ['v']), keepTtl: true }]],
   ['DELEX k IFNE v', [{ kind: 'delete', key: 'k' }]],
   [
     'DEL k l',
@@ -120,6 +134,9 @@ test.each<[string, string[]]>([
   ['ZADD k one a', ['k']],
   // A module's command.
   ['JSON.SET k $ 1', ['k']],
+  ['HPEXPIREAT k 1700 FIELDS 2 f', ['k']],
+  ['HPEXPIREAT k 1700 GT FIELDS 2 f g', ['k']],
+  ['HSETEX k EX 5 FIELDS 1 f v', ['k']],
 ])('%s is carried as it is, with all its keys', (line, keys) => {
   expect(effectsOf(...line.split(' '))).toEqual([{ kind: 'opaque', keys }]);
 });

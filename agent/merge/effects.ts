@@ -4,6 +4,7 @@ import type { Command } from './commands';
 import { ADD_SCRIPT, Decimal, parseDecimal } from './decimal';
 import { ALL_ARGUMENTS, Class, Code } from './commands';
 import type { Delta } from './element';
+import { decodeFieldTtl } from './field-ttl';
 import { Type } from './key-state';
 
 /** A command's arguments as byte ranges: the scanner that found it, or anything alike. */
@@ -23,7 +24,10 @@ export type Effect =
   | { kind: 'ttl'; key: string; expireAt: number | null }
   /** Integers as bigint, sorted sets' as number, INCRBYFLOAT's and HINCRBYFLOAT's as decimal. */
   | { kind: 'increment'; key: string; type: Type; name: string; delta: Delta }
-  | { kind: 'put'; key: string; type: Type; names: string[]; values: Buffer[] }
+  /** `keepTtl`: of fields, whose times to live stay. */
+  | { kind: 'put'; key: string; type: Type; names: string[]; values: Buffer[]; keepTtl?: boolean }
+  /** Of hash fields. */
+  | { kind: 'field-ttl'; key: string; type: Type; names: string[]; expireAt: number | null }
   | { kind: 'remove'; key: string; type: Type; names: string[] }
   /** Depends on the state of its keys, or is unknown: all keys read or written. `db`: not in the selected database (see `dbOf`). */
   | { kind: 'opaque'; keys: string[]; db?: number }
@@ -128,6 +132,11 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
       return true;
     case Code.msetex:
       return decodeMsetex(args, out);
+    case Code.hpexpireat:
+    case Code.hexpireat:
+    case Code.hpersist:
+    case Code.hsetex:
+      return argc >= 5 && decodeFieldTtl(code, args, out);
     case Code.unlink:
       if (argc < 2) return false;
       // With lazyfree-lazy-expire yes Redis itself emits exactly `UNLINK key` for an expired key.
@@ -364,7 +373,12 @@ export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
       return;
     }
     case 'put':
-      if (effect.type === Type.set) out.command(['SADD', key, ...effect.names.map(latin1)]);
+      if (effect.keepTtl === true)
+        out.command([
+          ...['HSETEX', key, 'KEEPTTL', 'FIELDS', effect.names.length],
+          ...effect.names.flatMap((name, i) => [latin1(name), effect.values[i]!]),
+        ]);
+      else if (effect.type === Type.set) out.command(['SADD', key, ...effect.names.map(latin1)]);
       else
         out.command([
           effect.type === Type.hash ? 'HSET' : 'ZADD',
@@ -373,6 +387,13 @@ export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
             effect.type === Type.hash ? [latin1(name), effect.values[i]!] : [effect.values[i]!, latin1(name)],
           ),
         ]);
+      return;
+    case 'field-ttl':
+      out.command([
+        ...(effect.expireAt === null ? ['HPERSIST', key] : ['HPEXPIREAT', key, effect.expireAt]),
+        ...['FIELDS', effect.names.length],
+        ...effect.names.map(latin1),
+      ]);
       return;
     case 'remove':
       out.command([

@@ -33,6 +33,15 @@ export interface Put {
   readonly op: Op;
   /** The value's bytes (a score's text for sorted sets, empty for sets). */
   readonly value: Buffer;
+  /** Of a hash's field: its time to live stays (HSETEX … KEEPTTL, as which HINCRBYFLOAT arrives from Redis 8). */
+  readonly keepTtl?: boolean;
+}
+
+/** A hash field's time to live: see field-ttl.ts. */
+export interface FieldTtl {
+  readonly op: Op;
+  /** Unix time in milliseconds; null: it was removed. */
+  readonly at: number | null;
 }
 
 /** Integers as bigint; sorted sets' as number; what INCRBYFLOAT and HINCRBYFLOAT add as decimal. */
@@ -49,6 +58,8 @@ export class Element {
   /** Live puts: none has seen another; at most one per origin. */
   puts: readonly Put[] = NONE;
   increments: Increment[] = NONE;
+  /** Of a hash's field: none has seen another. */
+  ttls: readonly FieldTtl[] = NONE;
   /** What was in Redis before the window is removed: the live parts are the whole value. */
   baseDead: boolean;
   /** Operations on this element not yet seen by all. */
@@ -70,6 +81,16 @@ export class Element {
 
   get live(): boolean {
     return this.puts.length > 0 || this.increments.length > 0;
+  }
+
+  /** It was removed by something that had not seen that it was given a time to live. */
+  get isContested(): boolean {
+    return this.ttls.length > 0 && this.baseDead && !this.live;
+  }
+
+  /** Removes the times to live that `op` has seen. */
+  dropTtls(op: Op): void {
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => ttl.op !== op && !saw(op, ttl.op));
   }
 
   /** Removes what `op` has seen of it, and its own earlier part. */

@@ -164,6 +164,7 @@ export class KeyState {
         op(increment.op);
         increment.floors?.forEach((position, origin) => visit(origin, position));
       }
+      for (const ttl of element.ttls) op(ttl.op);
     }
     for (const ttl of this.ttls) op(ttl.op);
     this.opaques.forEach(op);
@@ -172,12 +173,13 @@ export class KeyState {
 
   // What operations do. Each removes what it has seen, then adds its own part.
 
-  put(op: Op, type: Type, name: string, value: Buffer): Element {
+  put(op: Op, type: Type, name: string, value: Buffer, keepTtl = false): Element {
     this.removeOtherTypes(op, type);
     if (type !== Type.string) this.dropTtlOfEmptied(op, type);
     const element = this.element(type, name);
     element.removeSeen(op);
-    const put = { op, value: ownBytes(value) };
+    const put = { op, value: ownBytes(value), ...(keepTtl ? { keepTtl } : {}) };
+    if (!keepTtl) element.dropTtls(op);
     element.puts = element.puts.length === 0 ? [put] : [...element.puts, put];
     element.baseDead = true;
     return element;
@@ -193,11 +195,21 @@ export class KeyState {
     return element;
   }
 
+  /** HPEXPIREAT, HPERSIST of one field. */
+  setFieldTtl(op: Op, name: string, at: number | null): Element {
+    this.removeOtherTypes(op, Type.hash);
+    const element = this.element(Type.hash, name);
+    element.dropTtls(op);
+    element.ttls = [...element.ttls, { op, at }];
+    return element;
+  }
+
   /** HDEL, SREM, ZREM of one element. */
   remove(op: Op, type: Type, name: string): Element {
     this.removeOtherTypes(op, type);
     const element = this.element(type, name);
     element.removeSeen(op);
+    element.dropTtls(op);
     element.baseDead = true;
     this.ttlByRedis = true;
     this.noteRemoval(op);
@@ -242,6 +254,7 @@ export class KeyState {
   wipe(op: Op, keepTtl = false): void {
     for (const element of this.elements()) {
       element.removeSeen(op);
+      element.dropTtls(op);
       element.baseDead = true;
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
@@ -310,6 +323,7 @@ export class KeyState {
   opaque(op: Op): void {
     for (const element of this.elements()) {
       element.removeSeen(op);
+      element.dropTtls(op);
       element.baseDead = false;
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));

@@ -44,8 +44,8 @@ export function postponePassed(bytes: Buffer, nowMs: number): Buffer {
 /** Which argument of a command is a Unix time, and its unit in ms. */
 function placeOfTime({ buf, argc, argStart, argEnd }: CommandScanner): { index: number; unitMs: number } | null {
   const code = findCommand(buf, argStart[0]!, argEnd[0]!)?.code;
-  if (code === Code.pexpireat && argc >= 3) return { index: 2, unitMs: 1 };
-  if (code === Code.expireat && argc >= 3) return { index: 2, unitMs: 1000 };
+  if ((code === Code.pexpireat || code === Code.hpexpireat) && argc >= 3) return { index: 2, unitMs: 1 };
+  if ((code === Code.expireat || code === Code.hexpireat) && argc >= 3) return { index: 2, unitMs: 1000 };
   if (code !== Code.set) return null;
   for (let i = 3; i + 1 < argc; i++) {
     const flag = buf.toString('latin1', argStart[i], argEnd[i]).toUpperCase();

@@ -3,6 +3,7 @@ import type { CommandWriter } from '../resp/encode';
 import { INT64_MAX, INT64_MIN, parseInteger, parseScore } from './effects';
 import { Decimal, formatDecimal, parseDecimal, unitsOf } from './decimal';
 import type { Delta } from './element';
+import { writeFieldTtl } from './field-ttl';
 import type { OriginTable } from './origins';
 import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
 import { saw, Type } from './key-state';
@@ -136,9 +137,11 @@ export function keepTtls(state: KeyState, op: Op, origins: OriginTable): void {
 
 /** Writes one element's value, where the rule knows it, over whatever Redis has. */
 export function writeElement(out: CommandWriter, state: KeyState, element: Element, origins: OriginTable): void {
+  // Another region has it yet, and sends it.
+  if (element.isContested) return;
   const resolved = resolve(element, origins);
-  if (!resolved.known) return;
   const key = Buffer.from(state.key, 'latin1');
+  if (!resolved.known) return writeFieldTtl(out, key, element, false, origins);
   const name = Buffer.from(element.name, 'latin1');
   const { value } = resolved;
   switch (element.type) {
@@ -148,7 +151,12 @@ export function writeElement(out: CommandWriter, state: KeyState, element: Eleme
       return;
     case Type.hash:
       if (value === null) out.command(['HDEL', key, name]);
-      else out.command(['HSET', key, name, value]);
+      else if (element.puts.length === 1 && element.puts[0]!.keepTtl === true)
+        out.command(['HSETEX', key, 'KEEPTTL', 'FIELDS', 1, name, value]);
+      else {
+        out.command(['HSET', key, name, value]);
+        writeFieldTtl(out, key, element, true, origins);
+      }
       return;
     case Type.set:
       out.command([value === null ? 'SREM' : 'SADD', key, name]);
