@@ -194,6 +194,11 @@ export class Agent {
     metrics.windowOperations.from(() => this.session?.core.operations ?? 0);
     metrics.windowBytes.from(() => this.session?.core.window.bytes ?? 0);
     metrics.windowPayloadBytes.from(() => this.session?.core.window.payloadBytes ?? 0);
+    metrics.windowLoadBytes.from(() => this.session?.core.window.load ?? 0);
+    metrics.windowBudgetBytes.from(() => config.limits.windowBytes);
+    metrics.windowShelfBytes.from(() => this.session?.core.window.shelved.bytes ?? 0);
+    metrics.windowShelfKeys.from(() => this.session?.core.window.shelved.keys ?? 0);
+    metrics.windowShelfReads.from(() => this.session?.core.window.shelved.reads ?? 0);
     if (redis.capture === 'notifications')
       metrics.capture = captureMetrics(metrics.registry, () => this.session?.keyspace ?? null);
     for (const peer of config.peers) metrics.link(peer.region);

@@ -55,6 +55,11 @@ export interface AgentMetrics {
   readonly windowOperations: SampledGauge;
   readonly windowBytes: SampledGauge;
   readonly windowPayloadBytes: SampledGauge;
+  readonly windowLoadBytes: SampledGauge;
+  readonly windowBudgetBytes: SampledGauge;
+  readonly windowShelfBytes: SampledGauge;
+  readonly windowShelfKeys: SampledGauge;
+  readonly windowShelfReads: SampledGauge;
   readonly journalBytes: SampledGauge;
   readonly journalSegments: SampledGauge;
 }
@@ -201,6 +206,17 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
       'meridian_window_payload_bytes',
       "Bytes of records' payloads that are kept for them; beyond 4 MiB the journal has them.",
     ),
+    windowLoadBytes: sampled(
+      'meridian_window_load_bytes',
+      'Bytes of memory for what not every region has seen, as they are held against the budget (limits.windowBytes).',
+    ),
+    windowBudgetBytes: sampled('meridian_window_budget_bytes', 'What they may be; beyond it the oldest go to disk.'),
+    windowShelfBytes: sampled('meridian_window_shelf_bytes', 'Bytes of the window on disk.'),
+    windowShelfKeys: sampled(
+      'meridian_window_shelf_keys',
+      'Keys of the window on disk; one that came back and went there again counts again until its parts are joined.',
+    ),
+    windowShelfReads: sampled('meridian_window_shelf_reads', 'Blocks of it that were read since the session began.'),
     journalBytes: sampled('meridian_journal_bytes', 'Bytes of the journal on disk.'),
     journalSegments: sampled('meridian_journal_segments', 'Files of the journal.'),
   };

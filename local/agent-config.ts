@@ -46,6 +46,7 @@ export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions)
     },
     conflicts: { values: replication.conflictValues },
     journal: { bytesMax: replication.journal.maxBytes, segmentBytes: replication.journal.segmentBytes },
+    limits: { windowBytes: replication.windowBytes },
   };
   return `${JSON.stringify(config, undefined, 2)}\n`;
 }

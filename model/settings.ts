@@ -47,10 +47,12 @@ export interface AgentSettings {
   readonly flush: string;
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
+  readonly windowBytes: number;
 }
 
 export function agentSettingsOf({ replication }: StackConfig): AgentSettings {
-  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, flush, journal } = replication;
+  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, flush, journal, windowBytes } =
+    replication;
   return {
     semiSyncRegions,
     maxLagMs,
@@ -60,6 +62,7 @@ export function agentSettingsOf({ replication }: StackConfig): AgentSettings {
     flush,
     journalBytes: journal.maxBytes,
     journalSegmentBytes: journal.segmentBytes,
+    windowBytes,
   };
 }
 

@@ -227,12 +227,12 @@ export function setConflict(
     if (put.origin === origin && put.position === position) own = put;
     else if (best === null || isAbove(put, best)) best = put;
   if (own === null || best === null) return null;
-  const side = ({ origin: of, position: end, stamp, kept, value }: TablePut): ConflictSide => ({
+  const side = ({ origin: of, position: end, stamp, value }: TablePut): ConflictSide => ({
     origin: origins.id(of),
     position: end,
     stamp,
     act: 'write',
-    value: () => kept ?? value(),
+    value,
   });
   const [by, lost] = isAbove(own, best) ? [own, best] : [best, own];
   return { db, key, type: 'string', element: '', reason: 'later', winner: side(by), loser: side(lost) };

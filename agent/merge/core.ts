@@ -47,7 +47,7 @@ import { SetSource } from './set-source';
 import { SetOutcome } from './set-table';
 import { Tail } from './tail';
 import { NONE, type Element, type KeyState, Op, saw, Type, TYPE_NAMES } from './key-state';
-import { Window } from './window';
+import { type ShelfOptions, Window } from './window';
 
 export interface MergeCoreOptions {
   region: string;
@@ -57,6 +57,8 @@ export interface MergeCoreOptions {
   base?: OriginId;
   /** Where bytes of journalled records can be had again, so that it need not keep those that nothing meets. Absent: it keeps all. */
   payloads?: PayloadSource;
+  /** Where the window goes beyond its budget. Absent: memory has to do. */
+  shelf?: ShelfOptions;
 }
 
 /** Keys corrected in one block: all of them are watched meanwhile. */
@@ -111,9 +113,13 @@ export class MergeCore {
   private correcting = 0;
   /** The region's Redis lacks what was flushed in it: it sends no states, others do. */
   isEmptied = false;
+  /** Of the last record of this region's own stream, interned. */
+  private ownOrigin = -1;
 
   constructor(private readonly options: MergeCoreOptions) {
-    this.window = new Window(this.origins, options.payloads);
+    this.window = new Window(this.origins, options.payloads, options.shelf);
+    this.window.returned = (state) => this.underFlushes(state);
+    this.window.isAtRest = (state) => this.isAtRest(state);
     this.tail = new Tail(options.payloads);
     for (const member of options.members) this.reports.set(member, []);
     this.base = options.base === undefined ? -1 : this.origins.index(options.base);
@@ -154,6 +160,7 @@ export class MergeCore {
 
   /** The region's own operations, as read from its Redis' stream. */
   local(record: OpRecord): void {
+    this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
     if (record.kind !== RecordKind.difference && this.isCalmFor(record)) this.setAside(record);
     else {
@@ -183,6 +190,15 @@ export class MergeCore {
     this.raiseKnown(origin, record.end);
     while (this.tops.length <= origin) this.tops.push(-1);
     if (this.tops[origin]! < record.end) this.tops[origin] = record.end;
+    this.window.trim();
+  }
+
+  /** Whether all that was planned for a key has been read back, as this region's own report says. */
+  private isAtRest(state: KeyState): boolean {
+    const landed = this.reports.get(this.options.region) ?? [];
+    for (let o = 0; o < this.origins.size; o++)
+      if (state.positionOf(o) > seenAt(landed, o) && o !== this.ownOrigin) return false;
+    return true;
   }
 
   /**
@@ -205,8 +221,11 @@ export class MergeCore {
 
   /** Indexes the tail by key, in the order in which it came. */
   private indexTail(): void {
-    for (let entry = this.tail.take(); entry !== undefined; entry = this.tail.take())
-      if (entry.record.end > seenAt(this.window.stable, entry.origin)) this.localNow(entry.record);
+    for (let entry = this.tail.take(); entry !== undefined; entry = this.tail.take()) {
+      if (entry.record.end <= seenAt(this.window.stable, entry.origin)) continue;
+      this.localNow(entry.record);
+      this.window.trim();
+    }
   }
 
   /** What is known of a key that was written lately. */
@@ -247,7 +266,7 @@ export class MergeCore {
     if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
     const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
     for (const key of keys) {
-      const state = this.stateFor(db, key);
+      const state = this.stateFor(db, key, op);
       const quiet = state.isQuietFor(op);
       this.insert(state, effect, later);
       if (quiet) {
@@ -467,7 +486,7 @@ export class MergeCore {
           else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
           else
             for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-              const state = this.stateFor(dbOf(effect, db), key);
+              const state = this.stateFor(dbOf(effect, db), key, op);
               const quiet = state.isQuietFor(op);
               const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
               this.insert(state, effect, op);
@@ -504,7 +523,7 @@ export class MergeCore {
       // A list, say, that an own operation has replaced or removed.
       if (this.isBase && only.keys.every((key) => this.window.find(db, key)?.isReplaced === true)) return;
       const states = (effects as OpaqueEffect[]).flatMap((effect) =>
-        effect.keys.map((key) => this.stateFor(dbOf(effect, db), key)),
+        effect.keys.map((key) => this.stateFor(dbOf(effect, db), key, op)),
       );
       return this.planOpaque(command, scanner, states, op, db, batch);
     }
@@ -516,7 +535,7 @@ export class MergeCore {
     }
     // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
     for (const given of effects as KeyEffect[]) {
-      const state = this.stateFor(db, given.key);
+      const state = this.stateFor(db, given.key, op);
       const effect = this.isBase ? this.underOwn(state, given) : given;
       if (effect === null) continue;
       if (this.isBase && effect.kind === 'delete') {
@@ -652,6 +671,7 @@ export class MergeCore {
 
   /** A flush removes what it has seen, of all keys. Those that it had not seen are still to come, or in the window. */
   private flush(op: Op, db: number | null, later = op): void {
+    if (!this.window.isSeenBy(op)) this.window.fetchAll();
     for (const state of this.window.states(db ?? undefined)) {
       const quiet = state.isQuietFor(op);
       state.delete(later);
@@ -679,7 +699,7 @@ export class MergeCore {
       for (const effect of this.effects) {
         if (effect.kind === 'flush' || effect.kind === 'swap') continue;
         for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-          const state = this.stateFor(record.db, key);
+          const state = this.stateFor(record.db, key, op);
           states.add(state);
           if (effect.kind === 'opaque') opaque = true;
           if (effect.kind === 'delete') wiped.add(state);
@@ -877,6 +897,7 @@ export class MergeCore {
     const { stable } = this.window;
     if (this.flushes.length > 0) this.flushes = this.flushes.filter((f) => seenAt(stable, f.op.origin) < f.op.position);
     this.tail.dropSeen(stable);
+    this.window.settleShelf();
   }
 
   /** Members that have not reported to have seen an operation. */
@@ -905,8 +926,7 @@ export class MergeCore {
     const { run, window } = this;
     let { db } = record;
     let index = 0;
-    let source = new SetSource(record, origin, seen, db);
-    window.open(source);
+    let source = this.window.open(new SetSource(record, origin, seen, db));
     try {
       const difference =
         record.kind === RecordKind.difference ? new Op(origin, record.end, record.stamp, seen) : undefined;
@@ -920,7 +940,7 @@ export class MergeCore {
           db = Number(argText(scanner, 1));
           if (db === source.db) continue;
           window.close(source);
-          window.open((source = new SetSource(record, origin, seen, db)));
+          source = window.open(new SetSource(record, origin, seen, db));
           continue;
         }
         if (difference !== undefined) {
@@ -983,18 +1003,23 @@ export class MergeCore {
     run.size = 0;
   }
 
-  private stateFor(db: number, key: string): KeyState {
+  private stateFor(db: number, key: string, op: Op): KeyState {
+    // What the shelf has may be later than the flush.
     if (this.flushes.length > 0 && this.window.find(db, key) === undefined) {
       const state = this.window.ensure(db, key);
-      // A key that a flush emptied: what it held before is dead even though the key was not in the window then.
-      for (const flush of this.flushes)
-        if (flush.db === null || flush.db === db) {
-          state.delete(flush.op);
-          this.window.note(state, flush.op, null);
-        }
+      this.underFlushes(state);
       return state;
     }
-    return this.window.ensure(db, key);
+    return this.window.ensure(db, key, op);
+  }
+
+  /** A key that a flush emptied: what it held before is dead even though the key was not in the window then. */
+  private underFlushes(state: KeyState): void {
+    for (const { op, db } of this.flushes)
+      if ((db === null || db === state.db) && state.positionOf(op.origin) < op.position) {
+        state.delete(op);
+        this.window.note(state, op, null);
+      }
   }
 
   /** Applies an effect to the window and counts it; `touched` then holds its elements. */

@@ -64,6 +64,8 @@ export class Element {
   baseDead: boolean;
   /** Operations on this element not yet seen by all. */
   unstable = 0;
+  /** The last operation that removed it alone. */
+  removed: Op | null = null;
   /** Length of `increments` at which those seen by all are added up. */
   private compactAt = COMPACT_INCREMENTS;
   constructor(

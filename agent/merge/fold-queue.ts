@@ -21,11 +21,20 @@ interface Other {
   readonly position: number;
 }
 
+/** What `shift` took: a head of the table, or, with −1 there, an operation on a state. */
+export interface Shifted {
+  head: number;
+  other: Other | null;
+  position: number;
+}
+
 /** A queue of one origin's operations in stream order; eight bytes, and no object, per plain SET. */
 export class FoldQueue {
   private readonly chunks = new Deque<Chunk>();
   private readonly others = new Deque<Other>();
   private spare: Chunk | null = null;
+  /** Operations in it. */
+  length = 0;
 
   /** Bytes of memory that it holds, but for `others`. */
   get bytes(): number {
@@ -52,6 +61,7 @@ export class FoldQueue {
       this.chunks.push((chunk = this.take(position)));
     chunk.heads[chunk.size] = head;
     chunk.distances[chunk.size++] = position - chunk.base;
+    this.length++;
   }
 
   pushOf(state: KeyState, element: Element | null, position: number): void {
@@ -75,7 +85,22 @@ export class FoldQueue {
       if (i < size) break;
       this.dropFirst(chunk);
     }
+    this.length -= n;
     return n;
+  }
+
+  /** Takes the first, whatever it is. @returns false where there is none */
+  shift(into: Shifted): boolean {
+    if (this.length === 0) return false;
+    const chunk = this.chunks.at(0);
+    const head = chunk.heads[chunk.first]!;
+    into.head = head;
+    into.other = head === OTHER ? this.others.at(0) : null;
+    into.position = into.other?.position ?? chunk.base + chunk.distances[chunk.first]!;
+    if (head === OTHER) this.others.drop(1);
+    if (++chunk.first === chunk.size) this.dropFirst(chunk);
+    this.length--;
+    return true;
   }
 
   /** Takes the first, which is no head, where it is not beyond a position. */
@@ -87,6 +112,7 @@ export class FoldQueue {
     if (other.position > position) return undefined;
     this.others.drop(1);
     if (++chunk.first === chunk.size) this.dropFirst(chunk);
+    this.length--;
     return other;
   }
 

@@ -14,11 +14,15 @@
  * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
  * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
  */
-import { ALL_TYPES, type Delta, Element, NONE, type Op, ownBytes, saw, Type } from './element';
+import { ALL_TYPES, type Delta, Element, NONE, Op, ownBytes, saw, Type } from './element';
 import type { IncrementEffect } from './effects';
 import { seenAt } from './origins';
 
-export { Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type, TYPE_NAMES } from './element';
+export { ALL_TYPES, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type, TYPE_NAMES } from './element';
+
+/** Of a state, and of each operation noted on it: as the heap was seen to grow. */
+const STATE_BYTES = 500;
+const OPERATION_BYTES = 250;
 
 export interface TtlPut {
   readonly op: Op;
@@ -31,6 +35,23 @@ export interface TtlPut {
    * keeps the one that it finds. What such an operation found is not always known here.
    */
   readonly isDoubtful: boolean;
+}
+
+/** What a KeyState knows, without how. */
+export interface StateParts {
+  readonly db: number;
+  readonly key: string;
+  readonly isWhole: boolean;
+  readonly elements: readonly Pick<Element, 'type' | 'name' | 'puts' | 'increments' | 'ttls' | 'baseDead'>[];
+  readonly ttls: readonly TtlPut[];
+  readonly opaques: readonly Op[];
+  readonly expiries: readonly Op[];
+  readonly deadTypes: number;
+  readonly ttlBaseDead: boolean;
+  readonly ttlByRedis: boolean;
+  readonly removals: ReadonlyMap<number, { first: Op; last: Op }> | null;
+  /** The highest position of each origin among its operations. */
+  readonly tops: readonly number[];
 }
 
 export class KeyState {
@@ -70,6 +91,13 @@ export class KeyState {
   heldFrom: readonly number[] = NONE;
   /** Some of its operations are seen by all, but it can't leave the window yet. */
   lagging = false;
+  /** It has what the shelf has of the key, too. */
+  isWhole = false;
+  /** It was written to the shelf: what still refers to it means nothing any more. */
+  isGone = false;
+  /** Bytes of memory for what it holds, roughly; of that, what the window has counted. */
+  bytes = STATE_BYTES;
+  countedBytes = 0;
   /** The first and the last removal, of elements or of all, by each origin since the key came into the window. */
   private removals: Map<number, { first: Op; last: Op }> | null = null;
   /** Bits of the types that `members` has ever held. */
@@ -102,6 +130,7 @@ export class KeyState {
   }
 
   note(op: Op): void {
+    this.bytes += OPERATION_BYTES;
     if (this.tops !== null) {
       while (this.tops.length <= op.origin) this.tops.push(-1);
       if (this.tops[op.origin]! < op.position) this.tops[op.origin] = op.position;
@@ -180,6 +209,7 @@ export class KeyState {
     element.removeSeen(op);
     const put = { op, value: ownBytes(value), ...(keepTtl ? { keepTtl } : {}) };
     if (!keepTtl) element.dropTtls(op);
+    this.bytes += value.length + name.length;
     element.puts = element.puts.length === 0 ? [put] : [...element.puts, put];
     element.baseDead = true;
     return element;
@@ -211,6 +241,7 @@ export class KeyState {
     element.removeSeen(op);
     element.dropTtls(op);
     element.baseDead = true;
+    element.removed = op;
     this.ttlByRedis = true;
     this.noteRemoval(op);
     this.dropTtlOfEmptied(op, type);
@@ -336,6 +367,109 @@ export class KeyState {
   hasOpaqueUnseenBy(op: Op): boolean {
     for (const opaque of this.opaques) if (opaque !== op && !saw(op, opaque)) return true;
     return false;
+  }
+
+  /** All that it knows, to be kept elsewhere. Not what is under way for the key: that has to be over. */
+  get parts(): StateParts {
+    const { db, key, isWhole, ttls, opaques, expiries, deadTypes, ttlBaseDead, ttlByRedis, removals } = this;
+    const tops = this.tops ?? [];
+    if (this.tops === null && this.lastOrigin >= 0) {
+      while (tops.length <= this.lastOrigin) tops.push(-1);
+      tops[this.lastOrigin] = this.lastPosition;
+    }
+    const elements = Array.from(this.elements(), ({ type, name, puts, increments, ttls, baseDead }) => {
+      return { type, name, puts, increments, ttls, baseDead };
+    });
+    return { db, key, isWhole, elements, ttls, opaques, expiries, deadTypes, ttlBaseDead, ttlByRedis, removals, tops };
+  }
+
+  /**
+   * Takes out the elements, and the increments of others, about which nothing newer is known than what `isOld` says of: to what stays
+   * they are base. For a key that is written all the time, whose newest operations not everybody has seen yet.
+   * @returns null where there are none, or where elements don't stand for themselves, as when they fold
+   */
+  split(isOld: (op: Op) => boolean): StateParts | null {
+    if (this.opaques.length > 0 || this.unstableKeyOps > 0 || this.onlyType === null) return null;
+    const elements: StateParts['elements'][number][] = [];
+    let types = 0;
+    for (const element of this.elements()) {
+      const { type, name, puts, increments, ttls, baseDead } = element;
+      const isWhole =
+        [...puts, ...ttls].every(({ op }) => isOld(op)) && (element.removed === null || isOld(element.removed));
+      const old = increments.filter(({ op }) => isOld(op));
+      if (isWhole && old.length === increments.length) {
+        elements.push({ type, name, puts, increments, ttls, baseDead });
+        if (type === Type.string) this.string = null;
+        else this.members!.delete(type + name);
+      } else if (puts.length === 0 && old.length > 0) {
+        elements.push({ type, name, puts: NONE, increments: old, ttls: NONE, baseDead });
+        element.increments = increments.filter(({ op }) => !isOld(op));
+        element.baseDead = false;
+      } else continue;
+      types |= 1 << type;
+    }
+    if (types === 0) return null;
+    const parts = { ...this.parts, elements, ttls: NONE, ttlBaseDead: false, removals: null };
+    this.deadTypes &= ~types;
+    this.isWhole = false;
+    return parts;
+  }
+
+  /** What it takes, looked at anew: operations come, and others are dead by them. */
+  measure(): number {
+    let bytes = STATE_BYTES;
+    for (const { name, puts, increments } of this.elements()) {
+      bytes += OPERATION_BYTES + name.length + increments.length * OPERATION_BYTES;
+      for (const { value } of puts) bytes += OPERATION_BYTES + value.length;
+    }
+    return (this.bytes = bytes + (this.ttls.length + this.opaques.length + this.expiries.length) * OPERATION_BYTES);
+  }
+
+  /** Takes in what was known of the key earlier: every operation here has seen all of it. */
+  underlay(older: StateParts): void {
+    // What an opaque operation had seen is in its result.
+    if (this.opaques.length === 0) {
+      for (const { type, name, puts, increments, ttls, baseDead } of older.elements) {
+        const known = this.findElement(type, name);
+        // A later one replaced it, or a put that did not keep it, or a removal.
+        const keepsTtl =
+          known?.ttls.length === 0 && (!known.baseDead || known.puts.some((put) => put.keepTtl === true));
+        if (keepsTtl) known.ttls = ttls;
+        if (known === undefined ? this.isBaseDead(type) : known.baseDead) continue;
+        const element = this.element(type, name);
+        if (known === undefined) element.ttls = ttls;
+        element.puts = [...puts, ...element.puts];
+        element.increments = [...increments, ...element.increments];
+        element.baseDead = baseDead;
+      }
+      for (const element of this.elements()) element.baseDead ||= (older.deadTypes & (1 << element.type)) !== 0;
+      if (!this.isReplaced) this.opaques = older.opaques;
+      this.deadTypes |= older.deadTypes;
+      if (!this.ttlBaseDead) {
+        // Whether what came later found or kept them is not known.
+        const isDoubtful = this.ttlByRedis || this.removals !== null;
+        const ttls = isDoubtful ? older.ttls.map((ttl) => ({ ...ttl, isDoubtful })) : older.ttls;
+        this.ttls = [...ttls, ...this.ttls];
+        this.ttlBaseDead = older.ttlBaseDead;
+      }
+      this.ttlByRedis ||= older.ttlByRedis;
+    }
+    if (this.expiries.length === 0) this.expiries = older.expiries;
+    for (const [origin, { first, last }] of older.removals ?? []) {
+      this.removals ??= new Map();
+      this.removals.set(origin, { first, last: this.removals.get(origin)?.last ?? last });
+    }
+    older.tops.forEach((position, origin) => {
+      if (position >= 0) this.note(new Op(origin, position, 0, NONE));
+    });
+    this.isWhole = older.isWhole;
+  }
+
+  /** It is on the shelf now, and holds nothing any more. */
+  vanish(): void {
+    this.isGone = true;
+    this.string = this.members = this.removals = null;
+    this.ttls = this.opaques = this.expiries = NONE;
   }
 
   private removeOtherTypes(op: Op, type: Type): void {

@@ -5,8 +5,34 @@
  */
 import type { OpRecord } from '../record';
 import { CommandScanner } from '../resp';
+import { type Op, ownBytes, type Put } from './key-state';
 import type { Seen } from './origins';
 import type { PayloadSource, RecordPlace } from './payload-source';
+
+/** Where the bytes of a SET are. */
+export interface SetPlace {
+  readonly place: RecordPlace;
+  readonly payloadBytes: number;
+  /** Where it ends in the payload, and how long its two arguments are in RESP, 0: not known. */
+  readonly end: number;
+  readonly argsBytes: number;
+}
+
+/** Its value is in the journal, and is read when somebody wants it: mostly another put wins. */
+export class StoredPut implements Put {
+  private known: Buffer | null = null;
+
+  constructor(
+    readonly op: Op,
+    readonly at: SetPlace,
+    private readonly sources: SetSources,
+  ) {}
+
+  /** @throws where the record can't be read again */
+  get value(): Buffer {
+    return (this.known ??= ownBytes(this.sources.readAt(this.at).value));
+  }
+}
 
 /** A record's SETs in one database. */
 export class SetSource {
@@ -15,16 +41,18 @@ export class SetSource {
   readonly stamp: number;
   /** Null once it was let go of. */
   payload: Buffer | null;
-  readonly payloadBytes: number;
+  payloadBytes: number;
   /** Position before the payload. */
-  readonly base: number;
+  base: number;
   /** Number of those who refer to it. */
   users = 0;
   /** Its place among the sources; −1: not there. */
   index = -1;
+  /** Its operations have not seen all that is on the shelf. */
+  isBehind = false;
 
   constructor(
-    { origin: id, start, end, stamp, payload }: OpRecord,
+    { origin: id, start, end, stamp, payload }: Pick<OpRecord, 'origin' | 'start' | 'end' | 'stamp' | 'payload'>,
     /** Interned. */
     readonly origin: number,
     readonly seen: Seen,
@@ -36,7 +64,23 @@ export class SetSource {
     this.payloadBytes = payload.length;
     this.base = end - payload.length;
   }
+
+  /** Of one SET alone, with its own stamp, whose record is in the journal. */
+  static stored(
+    place: RecordPlace,
+    { origin, stamp, seen }: Omit<Op, 'position'>,
+    payloadBytes: number,
+    db: number,
+  ): SetSource {
+    const source = new SetSource({ ...place, stamp, payload: NO_PAYLOAD }, origin, seen, db);
+    source.payload = null;
+    source.payloadBytes = payloadBytes;
+    source.base = place.end - payloadBytes;
+    return source;
+  }
 }
+
+const NO_PAYLOAD = Buffer.alloc(0);
 
 /** Those that are over and still stand in the order of age: so many are no matter. */
 const OVER_MAX = 64;
@@ -48,7 +92,8 @@ export class SetSources {
   /** Those with their payload, oldest first, and some that are over. */
   private heavy: SetSource[] = [];
   private over = 0;
-  private again: { source: SetSource; payload: Buffer } | null = null;
+  /** The record that was read last. */
+  private again: { at: SetPlace; payload: Buffer } | null = null;
   private readonly keepBytes: number;
   /** Bytes of the payloads that are kept. */
   bytes = 0;
@@ -56,6 +101,10 @@ export class SetSources {
   /** @param payloads where they can be had again; absent: all are kept */
   constructor(private readonly payloads?: PayloadSource) {
     this.keepBytes = payloads?.keepBytes ?? Infinity;
+  }
+
+  get size(): number {
+    return this.sources.length - this.freeIndices.length;
   }
 
   at(index: number): SetSource {
@@ -75,7 +124,7 @@ export class SetSources {
     this.sources[index] = undefined;
     this.freeIndices.push(index);
     source.index = -1;
-    if (this.again?.source === source) this.again = null;
+    if (this.again?.at.place === source.place) this.again = null;
     if (source.payload === null) return;
     this.lighten(source);
     if (++this.over > OVER_MAX && this.over * 2 > this.heavy.length) {
@@ -92,6 +141,7 @@ export class SetSources {
   private add(source: SetSource): void {
     source.index = this.freeIndices.pop() ?? this.sources.length;
     this.sources[source.index] = source;
+    if (source.payload === null) return;
     this.heavy.push(source);
     this.bytes += source.payloadBytes;
     if (this.bytes > this.keepBytes) this.letGo();
@@ -110,26 +160,55 @@ export class SetSources {
     if (gone > 0) heavy.splice(0, gone);
   }
 
+  /** Whether a source's payload could be read again now. */
+  has(source: SetSource): boolean {
+    return this.payloads?.has(source.place) === true;
+  }
+
   /**
    * The SET that ends at `end` in the source's payload: its key in Latin-1, and its value.
    * @param argsBytes of its two arguments in RESP; 0 where that is not known
    * @throws what reading the payload again throws
    */
   read(source: SetSource, end: number, argsBytes: number): { key: string; value: Buffer } {
-    const payload = this.payloadOf(source);
-    const key = bulkAt(payload, argsBytes > 0 ? end - argsBytes : argsBefore(payload, end));
-    const value = bulkAt(payload, key.end + 2);
-    if (value.end + 2 !== end)
-      throw new Error(`${source.place.origin}: no SET ends at ${source.base + end}, as the window says`);
-    return { key: payload.toString('latin1', key.start, key.end), value: payload.subarray(value.start, value.end) };
+    const { place, payloadBytes, payload } = source;
+    const at = { place, payloadBytes, end, argsBytes };
+    return payload === null ? this.readAt(at) : readArgs(argsIn(payload, at));
   }
 
-  private payloadOf(source: SetSource): Buffer {
-    if (source.payload !== null) return source.payload;
-    if (this.again?.source !== source)
-      this.again = { source, payload: this.payloads!.payload(source.place, source.payloadBytes) };
-    return this.again.payload;
+  /** @throws what reading the payload again throws */
+  readAt(at: SetPlace): { key: string; value: Buffer } {
+    const { origin, end } = at.place;
+    const { again } = this;
+    const isSame = again?.at.place.end === end && again.at.place.origin === origin;
+    if (!isSame || again.at.payloadBytes !== at.payloadBytes)
+      this.again = { at, payload: this.payloads!.payload(at.place, at.payloadBytes) };
+    return readArgs(argsIn(this.again!.payload, at));
   }
+
+  /** @param args both arguments in RESP, where they are kept */
+  keyAt(at: SetPlace, args: Buffer | null): string {
+    return (args === null ? this.readAt(at) : readArgs(args)).key;
+  }
+
+  valueIn(args: Buffer): Buffer {
+    return readArgs(args).value;
+  }
+}
+
+/** The two arguments of a SET in RESP. */
+export function argsIn(payload: Buffer, { place, end, argsBytes }: SetPlace): Buffer {
+  const args = payload.subarray(argsBytes > 0 ? end - argsBytes : argsBefore(payload, end), end);
+  const value = bulkAt(args, bulkAt(args, 0).end + 2);
+  if (value.end + 2 !== args.length)
+    throw new Error(`${place.origin}: no SET ends ${end} bytes into the record up to ${place.end}, as the window says`);
+  return args;
+}
+
+function readArgs(args: Buffer): { key: string; value: Buffer } {
+  const key = bulkAt(args, 0);
+  const value = bulkAt(args, key.end + 2);
+  return { key: args.toString('latin1', key.start, key.end), value: args.subarray(value.start, value.end) };
 }
 
 /** The bulk string at `at`. */

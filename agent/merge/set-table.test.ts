@@ -4,7 +4,7 @@ import { FINGERPRINT_WORDS, fingerprint, fingerprintOfText } from './key-hash';
 import { OriginTable, type Seen, seenAt } from './origins';
 import type { PayloadSource } from './payload-source';
 import { SetRun } from './set-run';
-import { SetSource } from './set-source';
+import { SetSource, SetSources } from './set-source';
 import { SetOutcome, SetTable } from './set-table';
 
 test("a key's fingerprint is the same from its bytes and from its text, and another in another database", () => {
@@ -115,7 +115,8 @@ test('live puts, outcomes and references are those of a naive list, whatever col
           return payload;
         },
       };
-      const table = new SetTable<{ key: number }>(origins, forgets ? payloads : undefined);
+      const sources = new SetSources(forgets ? payloads : undefined);
+      const table = new SetTable<{ key: number }>(origins, sources);
       /** What a map of lists would hold, and per key the heads that the queues refer to. */
       const puts = new Map<number, Put[]>();
       const references = new Map<number, number[]>();
@@ -182,7 +183,8 @@ test('live puts, outcomes and references are those of a naive list, whatever col
 
 test('a hundred thousand keys come and go: some 50 bytes each, and the memory of a peak is given back', () => {
   const KEYS = 100_000;
-  const table = new SetTable<object>(origins);
+  const all = new SetSources();
+  const table = new SetTable<object>(origins, all);
   const empty = table.bytes;
   const run = new SetRun();
   for (let round = 0; round < 2; round++) {
@@ -202,7 +204,7 @@ test('a hundred thousand keys come and go: some 50 bytes each, and the memory of
         ops: 50,
         db: 0,
       };
-      const source = new SetSource({ ...base, seen: new Map(), payload }, REGIONS[0]!, [], 0);
+      const source = new SetSource({ ...base, payload }, REGIONS[0]!, [], 0);
       sources.push(source);
       table.open(source);
       for (let j = 0; j < 50; j++) {
@@ -219,14 +221,14 @@ test('a hundred thousand keys come and go: some 50 bytes each, and the memory of
     }
     expect(table.keys).toBe(KEYS);
     expect(table.bytes / KEYS).toBeLessThan(64);
-    expect(table.payloadBytes).toBe(sources.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0));
+    expect(all.bytes).toBe(sources.reduce((sum, { payloadBytes }) => sum + payloadBytes, 0));
     expect(table.keyOf(table.find(0, '012345'))).toEqual({ db: 0, key: '012345' });
     for (const head of heads) released(table, head);
     expect(table.keys).toBe(0);
     expect(sources.every(({ users, payload }) => users === 0 && payload === null)).toBe(true);
     expect(table.find(0, '000001')).toBe(-1);
     expect(table.bytes).toBeLessThanOrEqual(empty + 2 ** 20);
-    expect(table.payloadBytes).toBe(0);
+    expect(all.bytes).toBe(0);
   }
 });
 

@@ -14,9 +14,8 @@
  */
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { type OriginTable, seenAt, type Seen } from './origins';
-import type { PayloadSource } from './payload-source';
 import { RUN_SETS_MAX, type SetRun } from './set-run';
-import { type SetSource, SetSources } from './set-source';
+import { argsIn, type SetPlace, SetSource, type SetSources } from './set-source';
 
 /** A live put, as read back. */
 export interface TablePut {
@@ -24,8 +23,11 @@ export interface TablePut {
   readonly position: number;
   readonly stamp: number;
   readonly seen: Seen;
-  /** A view of what is kept of its record; null: it has to be read again. */
-  readonly kept: Buffer | null;
+  readonly at: SetPlace;
+  /** Its arguments in RESP, a view of what is kept of its record; null: they have to be read again. */
+  readonly args: Buffer | null;
+  /** Whether they could be read again now. */
+  readonly isStored: boolean;
   /** @throws where the record can't be read again */
   readonly value: () => Buffer;
 }
@@ -76,11 +78,12 @@ export class SetTable<State extends object> {
   private chunks: Int32Array[] = [];
   private free = NOTHING;
   private used = 0;
+  /** Length of the free list. */
+  private spare = 0;
   /** Open addressing over heads. A slot is the hash, and the entry + 1; 0 there: it is empty. */
   private segments: Int32Array[] = [];
   /** How many slots of each segment are taken. */
   private readonly taken = new Int32Array(SEGMENTS);
-  private readonly sources: SetSources;
   /** Where the keys of heads that have left the table went. */
   private readonly left = new Map<number, State>();
   private readonly found = new Int32Array(RUN_SETS_MAX);
@@ -94,9 +97,8 @@ export class SetTable<State extends object> {
 
   constructor(
     private readonly origins: OriginTable,
-    payloads?: PayloadSource,
+    private readonly sources: SetSources,
   ) {
-    this.sources = new SetSources(payloads);
     this.clear();
   }
 
@@ -107,9 +109,9 @@ export class SetTable<State extends object> {
     return bytes;
   }
 
-  /** Bytes of the payloads that are kept. */
-  get payloadBytes(): number {
-    return this.sources.bytes;
+  /** Entries in use. */
+  get entries(): number {
+    return this.used - this.spare;
   }
 
   /** From here until `close` SETs of this source are noted. */
@@ -191,6 +193,50 @@ export class SetTable<State extends object> {
     return this.winner(found) === entry ? SetOutcome.wins : SetOutcome.loses;
   }
 
+  /**
+   * Takes in the live puts of a key that it does not know, whose records can be read again. References are the caller's to count.
+   * @returns the key's head
+   */
+  adopt(
+    fingerprint: ArrayLike<number>,
+    at: number,
+    db: number,
+    puts: readonly Pick<TablePut, 'stamp' | 'seen' | 'origin' | 'at'>[],
+  ): number {
+    const hash = fingerprint[at]!;
+    const segment = this.segments[hash >>> SEGMENT_SHIFT]!;
+    const slot = this.slotOf(segment, hash, fingerprint[at + 1]!, fingerprint[at + 2]!);
+    let next = NOTHING;
+    for (const put of puts) {
+      const { place, payloadBytes, end, argsBytes } = put.at;
+      const entry = this.allocate();
+      const source = SetSource.stored(place, put, payloadBytes, db);
+      for (let i = 0; i < FINGERPRINT_WORDS; i++) this.put(entry, i, fingerprint[at + i]!);
+      this.put(entry, SOURCE, this.sources.use(source));
+      this.put(entry, END, end);
+      this.put(entry, INDEX, argsBytes <= ARGS_BYTES_MAX ? argsBytes << INDEX_BITS : 0);
+      this.put(entry, NEXT, next);
+      this.put(entry, REFERENCES, 0);
+      next = entry;
+    }
+    segment[slot] = hash;
+    segment[slot + 1] = next + 1;
+    this.keys++;
+    if (++this.taken[hash >>> SEGMENT_SHIFT]! * 8 > segment.length * 3) this.grow(hash >>> SEGMENT_SHIFT);
+    return next;
+  }
+
+  /** One more entry of a fold queue leads to a head. */
+  refer(head: number): void {
+    this.put(head, REFERENCES, this.get(head, REFERENCES) + 1);
+  }
+
+  /** Whether a key has a head, by its fingerprint. */
+  has(fingerprint: ArrayLike<number>, at: number): boolean {
+    const segment = this.segments[fingerprint[at]! >>> SEGMENT_SHIFT]!;
+    return segment[this.slotOf(segment, fingerprint[at]!, fingerprint[at + 1]!, fingerprint[at + 2]!) + 1]! > 0;
+  }
+
   /** The place of a key's head, NOTHING where the table does not know it. */
   find(db: number, key: string): number {
     const { wanted } = this;
@@ -212,16 +258,38 @@ export class SetTable<State extends object> {
 
   /** The live puts of a key. */
   *puts(head: number): IterableIterator<TablePut> {
-    const { sources } = this;
     for (let entry = head; entry !== NOTHING; entry = this.get(entry, NEXT)) {
       const source = this.sourceAt(entry);
+      const { origin, seen, place, payloadBytes, payload } = source;
       const end = this.get(entry, END);
-      const argsBytes = this.argsBytesOf(entry);
-      const { origin, seen } = source;
-      const value = (): Buffer => sources.read(source, end, argsBytes).value;
-      const kept = source.payload === null ? null : value();
-      yield { origin, position: source.base + end, stamp: this.stampOf(entry), seen, kept, value };
+      const at = { place, payloadBytes, end, argsBytes: this.argsBytesOf(entry) };
+      const args = payload === null ? null : argsIn(payload, at);
+      const isStored = payload === null || this.sources.has(source);
+      const { sources } = this;
+      const value = (): Buffer => (args === null ? sources.readAt(at).value : sources.valueIn(args));
+      yield { origin, position: source.base + end, stamp: this.stampOf(entry), seen, at, args, isStored, value };
     }
+  }
+
+  /** The fingerprint of a key's head, and its database. */
+  identity(head: number): { fingerprint: Int32Array; db: number } {
+    const place = (head & CHUNK_MASK) << ENTRY_SHIFT;
+    const fingerprint = this.chunks[head >> CHUNK_SHIFT]!.subarray(place, place + FINGERPRINT_WORDS);
+    return { fingerprint, db: this.sourceAt(head).db };
+  }
+
+  /** The position of an origin's live put of a key, −1 for none. */
+  positionOf(head: number, origin: number): number {
+    for (let entry = head; entry !== NOTHING; entry = this.get(entry, NEXT)) {
+      const source = this.sourceAt(entry);
+      if (source.origin === origin) return source.base + this.get(entry, END);
+    }
+    return -1;
+  }
+
+  /** Where the key of a head went that has left the table. */
+  stateOf(head: number): State | undefined {
+    return this.left.size === 0 ? undefined : this.left.get(head);
   }
 
   /** The heads of all keys of a database, or of all: in an order that has nothing to do with what keys hash to. */
@@ -372,12 +440,14 @@ export class SetTable<State extends object> {
     this.put(entry, NEXT, this.free);
     this.put(entry, REFERENCES, 0);
     this.free = entry;
+    this.spare++;
   }
 
   private allocate(): number {
     const { free } = this;
     if (free !== NOTHING) {
       this.free = this.get(free, NEXT);
+      this.spare--;
       return free;
     }
     if (this.used === this.chunks.length * CHUNK_ENTRIES) this.chunks.push(new Int32Array(CHUNK_ENTRIES * 8));
@@ -434,7 +504,7 @@ export class SetTable<State extends object> {
 
   /** Nothing is in it: the memory of a peak is given back. */
   private clear(): void {
-    this.used = 0;
+    this.used = this.spare = 0;
     this.free = NOTHING;
     if (this.chunks.length > 1) this.chunks = [];
     for (let i = 0; i < SEGMENTS; i++)

@@ -4,16 +4,41 @@
  * Operations leave the window ("fold") when every member has reported to have seen them. What is not in the window is
  * the *base*: the value in Redis, whose parts every operation still to come has seen.
  */
-import { FoldQueue } from './fold-queue';
+import { FoldQueue, type Shifted } from './fold-queue';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
-import { type Element, KeyState, NONE, Op, ownBytes, type Put, Type } from './key-state';
+import { type Element, KeyState, NONE, Op, ownBytes, type Put, type StateParts, Type } from './key-state';
 import { type OriginTable, seenAt, type Seen } from './origins';
 import type { PayloadSource } from './payload-source';
 import { RUN_SETS_MAX, type SetRun } from './set-run';
-import type { SetSource } from './set-source';
+import { type SetSource, SetSources, StoredPut } from './set-source';
 import { SetOutcome, SetTable, type TablePut } from './set-table';
+import { Shelf, ShelfBatch, type ShelfFiles } from './shelf';
+import { readEntry, storedSets, writeParts, writeSets } from './shelf-entry';
 
 const HASHES = 2 ** 16;
+
+/** Where the window goes beyond its budget. */
+export interface ShelfOptions {
+  readonly files: ShelfFiles;
+  /** Memory that the window may take, in bytes, as far as it is counted (`load`). */
+  readonly budgetBytes: number;
+  /** Operations that go to the shelf at once. Default: 32 Ki, some 50 ms during which nothing else happens. */
+  readonly operations?: number;
+}
+
+/** What counts in memory: a SET of the table with its slots, an operation in a fold queue, a record that SETs refer to. */
+const SET_BYTES = 56;
+const QUEUED_BYTES = 8;
+const SOURCE_BYTES = 350;
+const SHELVE_OPERATIONS = 32 * 1024;
+/** Of the budget, what is made room for at once; where nothing can go, the window grows by as much before it is tried again. */
+const TRIM_SHARE = 1 / 16;
+/** The window goes in so many steps, if all of it does. */
+const TRIM_STEPS = 64;
+/** Of the budget, and on top of it: what tells fast that a key is not on the shelf. */
+const FILTERS_SHARE = 1 / 4;
+/** Of the budget, what a key may take that is written all the time. */
+const LARGE_SHARE = 1 / 64;
 
 /** Keys whose operations are not yet seen by all members. */
 export class Window {
@@ -37,17 +62,60 @@ export class Window {
   /** Heads that are taken out of a queue together. */
   private readonly folding = new Int32Array(RUN_SETS_MAX);
 
-  /** @param payloads where records' bytes can be had again; absent: they are kept */
+  private readonly sources: SetSources;
+  private readonly shelf: Shelf | null;
+  private readonly budgetBytes: number;
+  private readonly shelveOperations: number;
+  /** Load at which the window is trimmed. */
+  private trimAt: number;
+  /** Bytes of the states, roughly. */
+  private stateBytes = 0;
+  /** Position of the last operation that went to the shelf, by origin. */
+  private readonly shelvedTo: number[] = [];
+  private readonly shifted: Shifted = { head: 0, other: null, position: 0 };
+  /** For the head of a key that was written to the shelf while fold queues still refer to it. */
+  private readonly gone = new KeyState(0, '');
+  /** Told of a key that comes back from the shelf and was not in the window. */
+  returned: (state: KeyState) => void = () => undefined;
+  /** Whether nothing that was planned for a key is still on its way to Redis. */
+  isAtRest: (state: KeyState) => boolean = () => true;
+
+  /**
+   * @param payloads where records' bytes can be had again; absent: they are kept
+   * @param shelf absent: memory has to do
+   */
   constructor(
     readonly origins: OriginTable,
     payloads?: PayloadSource,
+    shelf?: ShelfOptions,
   ) {
-    this.sets = new SetTable(origins, payloads);
+    this.sources = new SetSources(payloads);
+    this.sets = new SetTable(origins, this.sources);
+    this.shelf = shelf === undefined ? null : new Shelf(shelf.files, shelf.budgetBytes * FILTERS_SHARE);
+    this.trimAt = this.budgetBytes = shelf?.budgetBytes ?? Infinity;
+    this.shelveOperations = shelf?.operations ?? SHELVE_OPERATIONS;
+    this.gone.isGone = true;
   }
 
   /** Bytes of the records' payloads that plain SETs keep. */
   get payloadBytes(): number {
-    return this.sets.payloadBytes;
+    return this.sources.bytes;
+  }
+
+  /** Bytes of memory in use, roughly, payloads left out: what is held against the budget. */
+  get load(): number {
+    return (
+      this.sets.entries * SET_BYTES +
+      this.operations * QUEUED_BYTES +
+      this.sources.size * SOURCE_BYTES +
+      this.stateBytes
+    );
+  }
+
+  /** What is on the shelf: bytes, keys (of one that came back and went again all of them), blocks read so far. */
+  get shelved(): { bytes: number; keys: number; reads: number } {
+    const { shelf } = this;
+    return { bytes: shelf?.bytes ?? 0, keys: shelf?.entries ?? 0, reads: shelf?.reads ?? 0 };
   }
 
   /** Bytes of memory for plain SETs, payloads left out, and for the order of all operations; what else is known of keys comes on top. */
@@ -63,17 +131,23 @@ export class Window {
     return n;
   }
 
-  find(db: number, key: string): KeyState | undefined {
-    const state = this.byDb[db]?.get(key);
-    if (state !== undefined || this.sets.keys === 0) return state;
-    const head = this.sets.find(db, key);
-    return head < 0 ? undefined : this.expand(head, db, key);
+  /** @param op what looks for it; absent: something that may not have seen what the shelf holds */
+  find(db: number, key: string, op?: Op): KeyState | undefined {
+    let state = this.byDb[db]?.get(key);
+    if (state === undefined && this.sets.keys > 0) {
+      const head = this.sets.find(db, key);
+      if (head >= 0) state = this.expand(head, db, key);
+    }
+    if (this.isSeenBy(op) || state?.isWhole === true) return state;
+    return this.fetch(db, key, state);
   }
 
-  ensure(db: number, key: string): KeyState {
-    let state = this.find(db, key);
+  /** As `find`; where nothing is known there will be something. */
+  ensure(db: number, key: string, op?: Op): KeyState {
+    let state = this.find(db, key, op);
     if (state === undefined) {
       state = new KeyState(db, key);
+      state.isWhole = !this.isSeenBy(op);
       this.add(state);
     }
     return state;
@@ -82,15 +156,35 @@ export class Window {
   private add(state: KeyState): void {
     this.map(state.db).set(state.key, state);
     this.statesByHash[hashOf(state.key)]!++;
+    state.isWhole ||= this.shelf === null || this.shelf.isEmpty;
+    this.weigh(state);
+  }
+
+  private weigh(state: KeyState, bytes = state.bytes): number {
+    this.stateBytes += bytes - state.countedBytes;
+    return (state.countedBytes = bytes);
+  }
+
+  /** @returns false where it is not the one that the window has */
+  private remove(state: KeyState): boolean {
+    if (state.lagging) this.lagging.delete(state);
+    const map = this.byDb[state.db];
+    if (map?.get(state.key) !== state) return false;
+    map.delete(state.key);
+    this.statesByHash[hashOf(state.key)]!--;
+    this.stateBytes -= state.countedBytes;
+    return true;
   }
 
   /** Makes a state of a key of which nothing but SETs was known. */
   private expand(head: number, db: number, key: string): KeyState {
     const state = new KeyState(db, key);
     const puts: Put[] = [];
-    for (const { origin, position, stamp, seen, kept, value } of this.sets.puts(head)) {
+    for (const { origin, position, stamp, seen, at, args } of this.sets.puts(head)) {
       const op = new Op(origin, position, stamp, seen);
-      puts.push(kept === null ? new StoredPut(op, value) : { op, value: ownBytes(kept) });
+      puts.push(
+        args === null ? new StoredPut(op, at, this.sources) : { op, value: ownBytes(this.sources.valueIn(args)) },
+      );
       state.wipe(op);
       state.note(op);
       if (seenAt(this.stable, origin) >= position) state.lagging = true;
@@ -111,19 +205,188 @@ export class Window {
     }
   }
 
+  // ——— the shelf
+
+  /** Nothing is asked of it any more. */
+  dispose(): void {
+    this.shelf?.close();
+  }
+
+  /** Whether an operation has seen all that is on the shelf: to that it is base. */
+  isSeenBy(op: { readonly origin: number; readonly seen: Seen } | undefined): boolean {
+    const { shelf } = this;
+    return shelf === null || shelf.isEmpty || (op !== undefined && shelf.isSeenBy(op.origin, op.seen));
+  }
+
+  /** What the shelf has of a key, newest first, as far as not all members have seen it. */
+  private onShelf(fingerprint: ArrayLike<number>, at: number, key?: string): StateParts[] {
+    const found: StateParts[] = [];
+    for (const bytes of this.shelf!.find(fingerprint, at)) {
+      const parts = readEntry(bytes, this.origins, this.sources, key);
+      // What all have seen is base, and so is what is older.
+      if (parts.tops.every((top, origin) => top <= seenAt(this.stable, origin))) break;
+      found.push(parts);
+    }
+    return found;
+  }
+
+  /** Brings back what the shelf has of a key, under what the window has. */
+  private fetch(db: number, key: string, known: KeyState | undefined): KeyState | undefined {
+    fingerprintOfText(db, key, scratch);
+    const found = this.onShelf(scratch, 0, key);
+    const state = known ?? (found.length > 0 ? new KeyState(db, key) : undefined);
+    if (state === undefined) return undefined;
+    for (const parts of found) state.underlay(parts);
+    state.isWhole = true;
+    if (known === undefined) this.add(state);
+    this.weigh(state);
+    for (const { tops } of found)
+      tops.forEach((top, origin) => {
+        if (top > seenAt(this.stable, origin)) this.noteLate(state, null, origin, top);
+      });
+    if (known === undefined) this.returned(state);
+    return state;
+  }
+
+  /** Brings what the shelf has of a key into the table. @returns false where that is more than SETs, and nothing was done */
+  private fetchSets(fingerprints: Int32Array, at: number): boolean {
+    const found = this.onShelf(fingerprints, at);
+    const sets = found.map(storedSets);
+    if (sets.includes(null)) return false;
+    // Older SETs are dead by newer ones.
+    const newest = sets[0];
+    if (newest === undefined || newest === null || this.sets.has(fingerprints, at)) return true;
+    const head = this.sets.adopt(fingerprints, at, found[0]!.db, newest);
+    for (const { origin } of newest) {
+      const queue = this.queue(origin);
+      const position = this.sets.positionOf(head, origin);
+      this.sets.refer(head);
+      this.operations++;
+      queue.push(head, Math.max(position, Math.floor(queue.last() ?? position)));
+    }
+    return true;
+  }
+
+  /** Counts an operation that comes out of turn: it folds with what is last in the queue, later than it might. */
+  private noteLate(state: KeyState, element: Element | null, origin: number, position: number): void {
+    state.unstable++;
+    if (element === null) state.unstableKeyOps++;
+    else element.unstable++;
+    this.operations++;
+    const queue = this.queue(origin);
+    queue.pushOf(state, element, Math.max(position, queue.last() ?? position));
+    if (state.lagging) return;
+    state.lagging = true;
+    this.lagging.add(state);
+  }
+
+  /** Brings back all that is on the shelf. Whatever that takes in memory. */
+  fetchAll(): void {
+    if (this.shelf === null || this.shelf.isEmpty) return;
+    for (const bytes of this.shelf.all()) {
+      const { db, key } = readEntry(bytes, this.origins, this.sources);
+      this.find(db, key);
+    }
+  }
+
+  /** To be called when nobody is in the middle of anything: beyond its budget, what came first goes to the shelf. */
+  trim(): void {
+    if (this.shelf === null || this.load <= this.trimAt) return;
+    const batch = new ShelfBatch();
+    const { queues, shifted, shelvedTo } = this;
+    const target = this.budgetBytes * (1 - TRIM_SHARE);
+    for (let left = this.shelveOperations; left > 0 && this.load > target && this.operations > 0;) {
+      // All histories in step, by a little of each at a time: they are about the same time.
+      for (let origin = 0; origin < queues.length; origin++) {
+        const queue = queues[origin]!;
+        for (let n = Math.ceil(queue.length / TRIM_STEPS); n > 0 && queue.shift(shifted); n--, left--) {
+          const { head, other, position } = shifted;
+          shelvedTo[origin] = position;
+          if (other !== null) this.shelveState(other.state, other.element, origin, position, batch);
+          else this.shelveHead(head, origin, position, batch);
+        }
+      }
+    }
+    this.shelf.add(batch);
+    this.trimAt = Math.max(this.budgetBytes, this.load + this.budgetBytes * TRIM_SHARE);
+  }
+
+  /** The operation at `position` is the first in its queue. */
+  private shelveHead(head: number, origin: number, position: number, batch: ShelfBatch): void {
+    const { sets } = this;
+    const state = sets.stateOf(head);
+    if (state !== undefined) {
+      sets.release(head);
+      this.shelveState(state, null, origin, position, batch);
+      return;
+    }
+    this.operations--;
+    // Where it is dead by a later SET, that one, further behind, stands for it: whoever has seen that has seen this.
+    const live = sets.positionOf(head, origin);
+    if (live >= 0 && live <= position) {
+      const { fingerprint, db } = sets.identity(head);
+      writeSets(batch, fingerprint, db, sets.puts(head));
+      if (sets.references(head) > 1) sets.leave(head, this.gone);
+    }
+    sets.release(head);
+  }
+
+  private shelveState(
+    state: KeyState,
+    element: Element | null,
+    origin: number,
+    position: number,
+    batch: ShelfBatch,
+  ): void {
+    this.operations--;
+    if (state.isGone) return;
+    // What waits for Redis knows the state itself.
+    if (state.isHeld || (state.opaques.length > 0 && !this.isAtRest(state))) {
+      state.unstable--;
+      if (element === null) state.unstableKeyOps--;
+      else element.unstable--;
+      this.noteLate(state, element, origin, position);
+      return;
+    }
+    if (state.unstable > 1 && state.positionOf(origin) > position) {
+      // A later one, further behind, stands for it. No element folds by itself from here on, as their counts stay.
+      state.unstable--;
+      if (!state.lagging) {
+        state.lagging = true;
+        this.lagging.add(state);
+      }
+      const limit = this.budgetBytes * LARGE_SHARE;
+      if (state.bytes <= limit || this.weigh(state, state.measure()) <= limit) return;
+      const parts = state.split(({ origin: o, position: p }) => p <= (this.shelvedTo[o] ?? -1));
+      if (parts !== null) {
+        fingerprintOfText(state.db, state.key, scratch);
+        writeParts(batch, scratch, { ...parts, tops: this.shelvedTo.slice() }, this.origins);
+        this.weigh(state, state.measure());
+        return;
+      }
+    }
+    if (!this.remove(state)) return;
+    fingerprintOfText(state.db, state.key, scratch);
+    writeParts(batch, scratch, state.parts, this.origins);
+    state.vanish();
+  }
+
   private map(db: number): Map<string, KeyState> {
     while (this.byDb.length <= db) this.byDb.push(new Map());
     return this.byDb[db]!;
   }
 
+  /** Those on the shelf only after `fetchAll`. */
   *states(db?: number): IterableIterator<KeyState> {
     this.expandAll(db);
     for (let i = 0; i < this.byDb.length; i++) if (db === undefined || db === i) yield* this.byDb[i]!.values();
   }
 
   /** Begins to note SETs of a record; `close` ends it. */
-  open(source: SetSource): void {
+  open(source: SetSource): SetSource {
+    source.isBehind = !this.isSeenBy(source);
     this.sets.open(source);
+    return source;
   }
 
   close(source: SetSource): void {
@@ -147,6 +410,7 @@ export class Window {
       this.byDb[source.db]?.has(payload.toString('latin1', run.keys[i], run.keyEnds[i])) === true
     )
       return SetOutcome.complex;
+    if (source.isBehind && !this.fetchSets(run.fingerprints, i * FINGERPRINT_WORDS)) return SetOutcome.complex;
     const outcome = this.sets.set(run, i, source, meets);
     if (outcome === SetOutcome.complex) return outcome;
     this.operations++;
@@ -167,6 +431,7 @@ export class Window {
   /** Counts `op` as known on the key; `element` is null for what concerns the whole key. */
   note(state: KeyState, op: Op, element: Element | null): void {
     state.note(op);
+    this.weigh(state);
     state.unstable++;
     if (element === null) state.unstableKeyOps++;
     else element.unstable++;
@@ -187,6 +452,7 @@ export class Window {
     };
     const bound = this.boundOfSets();
     if (bound !== null) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(bound, o) + 1);
+    this.shelf?.eachLow(lower);
     for (const state of this.lagging) {
       state.eachHeld(lower);
       // Deletes too, of which the window has only the effect: Redis may not have it yet.
@@ -233,14 +499,20 @@ export class Window {
       this.operations -= heads;
       for (let i = 0; i < heads; i++) {
         const state = this.sets.release(folding[i]!);
-        if (state !== undefined) this.fold(state, null);
+        if (state !== undefined && !state.isGone) this.fold(state, null);
       }
       if (heads > 0) continue;
       const other = queue.shiftOther(position);
       if (other === undefined) return;
       this.operations--;
-      this.fold(other.state, other.element);
+      if (!other.state.isGone) this.fold(other.state, other.element);
     }
+  }
+
+  /** All that could be stabilised has been. */
+  settleShelf(): void {
+    this.shelf?.drop(this.stable);
+    if (this.load <= this.budgetBytes) this.trimAt = this.budgetBytes;
   }
 
   /** One of the key's operations is seen by all. */
@@ -264,12 +536,7 @@ export class Window {
   /** Lets a key go of which all is seen by all: its value in Redis is then the base of whatever comes. */
   release(state: KeyState): boolean {
     if (state.unstable > 0 || state.isHeld) return false;
-    const map = this.byDb[state.db];
-    if (map?.get(state.key) === state) {
-      map.delete(state.key);
-      this.statesByHash[hashOf(state.key)]!--;
-    }
-    if (state.lagging) this.lagging.delete(state);
+    this.remove(state);
     return true;
   }
 
@@ -280,7 +547,8 @@ export class Window {
   private foldElement(state: KeyState, element: Element): void {
     // With several types, which of them stands hangs on all that lives.
     if (state.unstableKeyOps > 0 || state.isHeld || state.onlyType !== element.type) return;
-    state.members?.delete(element.type + element.name);
+    const id = element.type + element.name;
+    if (state.members?.get(id) === element) state.members.delete(id);
     state.deadTypes &= ~(1 << element.type);
   }
 
@@ -296,33 +564,12 @@ export class Window {
   /** Forgets a database's keys (after FLUSHDB only what the flush had seen is gone: see core). */
   swap(a: number, b: number): void {
     this.map(Math.max(a, b));
+    this.fetchAll();
     for (const db of [a, b]) this.expandAll(db);
     const states = this.byDb[a]!;
     this.byDb[a] = this.byDb[b]!;
     this.byDb[b] = states;
     for (const db of [a, b]) for (const state of this.byDb[db]!.values()) state.db = db;
-  }
-}
-
-/** Its value is in the journal, and is read when somebody wants it: mostly another put wins. */
-class StoredPut implements Put {
-  private read: (() => Buffer) | null;
-  private known: Buffer | null = null;
-
-  constructor(
-    readonly op: Op,
-    read: () => Buffer,
-  ) {
-    this.read = read;
-  }
-
-  /** @throws where the record can't be read again */
-  get value(): Buffer {
-    if (this.read !== null) {
-      this.known = ownBytes(this.read());
-      this.read = null;
-    }
-    return this.known!;
   }
 }
 

@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
 import { type Capture, NotificationCapture, type RdbEntry, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
-import { ELSEWHERE, MergeCore } from '../merge/core';
+import { ELSEWHERE, type MergeCore } from '../merge/core';
 import { missingOf, rememberFrom, Replay } from '../merge/replay';
 import {
   decodeRecord,
@@ -41,7 +41,6 @@ import { compareWithMesh, type Comparison } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
-import { payloadsOf } from './payloads';
 import { lastAt, type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
 import type { Session } from './session';
 import { Settler } from './settle';
@@ -533,10 +532,8 @@ export class Opening {
     this.forgetJoins(continues?.state.origin);
     const base = `${region}:base-${session.nonce}`;
     const privateBase = privateOrigin(base);
-    const members = context.config.members.map((member) => member.name);
     session.joining = true;
-    const payloads = payloadsOf(journal);
-    session.core = new MergeCore({ region, members, base: privateBase, payloads });
+    session.core = session.newCore(privateBase);
     let state: RecorderState;
     if (continues !== null) {
       ({ state } = continues);
@@ -562,7 +559,7 @@ export class Opening {
     } else await join.again(this.keys(), this.cursorText !== null);
     context.setState('syncing', 'loading the data of the mesh');
     const loaded = await join.load();
-    const replay = new Replay(new MergeCore({ region, members, payloads }), region);
+    const replay = new Replay(session.newCore(), region);
     if (loaded !== null) await this.takePlace(loaded);
     context.setState('syncing', 'getting from peers what the data of the mesh had met');
     await this.rememberMesh(loaded, replay);

@@ -39,6 +39,7 @@ import { metaOf, positionAfter } from './position';
 import { payloadsOf } from './payloads';
 import { refill } from './refill';
 import { Removals } from './removals';
+import { DiskShelf } from './shelf-files';
 import { type Settler, statePayload, ttlPayload } from './settle';
 import { Throughput } from './throughput';
 
@@ -139,6 +140,7 @@ export class Session {
   private evicted = 0;
   /** A peer has compared: when it has the states that it asked for, everything is in operations. */
   private beingExplained = false;
+  private readonly cores: MergeCore[] = [];
 
   constructor(
     readonly context: AgentContext,
@@ -146,11 +148,7 @@ export class Session {
   ) {
     const { config, journal } = context;
     this.region = config.region;
-    this.core = new MergeCore({
-      region: config.region,
-      members: config.members.map((member) => member.name),
-      payloads: payloadsOf(journal),
-    });
+    this.core = this.newCore();
     this.inbox = new Inbox(
       {
         read: async (origin, from, bytesMax) => {
@@ -212,6 +210,7 @@ export class Session {
     this.removals?.close();
     await this.pumping.catch(() => undefined);
     await this.context.journal.flushed().catch(() => undefined);
+    for (const { window } of this.cores) window.dispose();
     const { recorder, numbers, context, replId } = this;
     if (recorder === null) return;
     // Good for whoever reads on in the very same place.
@@ -262,6 +261,29 @@ export class Session {
   }
 
   // ——— opening
+
+  /**
+   * @internal
+   * @param base of a region that joins: the origin of the data that it loads. Its window has to do with memory.
+   */
+  newCore(base?: OriginId): MergeCore {
+    const { config, journal, log } = this.context;
+    const failed = (error: unknown): void =>
+      log.error(
+        { err: error, dir: config.stateDir },
+        "the window can't go to disk and stays in memory: make room there",
+      );
+    const core = new MergeCore({
+      region: config.region,
+      members: config.members.map((member) => member.name),
+      payloads: payloadsOf(journal),
+      ...(base === undefined
+        ? { shelf: { files: new DiskShelf(config.stateDir, failed), budgetBytes: config.limits.windowBytes } }
+        : { base }),
+    });
+    this.cores.push(core);
+    return core;
+  }
 
   /** @internal Begins to take part. */
   go(): void {

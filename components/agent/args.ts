@@ -113,6 +113,11 @@ export interface AgentTuningArgs {
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
   journalSegmentBytes?: pulumi.Input<number>;
   /**
+   * Memory for what not every region has seen yet, in bytes; beyond it the oldest goes to the volume of the journal. Default: 64 MiB. More
+   * where regions are seconds apart under much load.
+   */
+  windowBytes?: pulumi.Input<number>;
+  /**
    * Make a Service of type LoadBalancer, by which the agents of other clusters come, with these annotations: what kind it is, its cloud's controller reads there. Links are
    * mutual TLS, but a public one is never needed. Default: none is made; other clusters need some way of their own.
    */

@@ -50,6 +50,7 @@ export interface AgentConf {
   readonly flush: string;
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
+  readonly windowBytes: number;
   readonly logLevel: string;
 }
 
@@ -115,6 +116,7 @@ export function renderAgentConfig(
     },
     conflicts: { values: conf.conflictValues },
     journal: { bytesMax: conf.journalBytes, segmentBytes: conf.journalSegmentBytes },
+    limits: { windowBytes: conf.windowBytes },
     log: { level: conf.logLevel },
   };
   return `${JSON.stringify(config, undefined, 2)}\n`;

@@ -69,6 +69,11 @@ export interface FargateSyncAgentArgs extends FargateTaskArgs {
   journalBytes?: pulumi.Input<number>;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
   journalSegmentBytes?: pulumi.Input<number>;
+  /**
+   * Memory for what not every region has seen yet, in bytes; beyond it the oldest goes to the volume of the journal. Default: 64 MiB. More
+   * where regions are seconds apart under much load.
+   */
+  windowBytes?: pulumi.Input<number>;
   /** What is logged: trace, debug, info, warn, error. Default: info. */
   logLevel?: pulumi.Input<string>;
   /** Refuse to delete the journal. For production. Default: false. */

@@ -69,6 +69,7 @@ test('Sentinel reaches the agent as a replica, and the agent follows a failover'
       flush: 'carry',
       journalBytes: 2 ** 28,
       journalSegmentBytes: 2 ** 24,
+      windowBytes: 2 ** 24,
       logLevel: 'info',
     },
     { config: at('config'), tls: at('tls'), user: at('user'), node: at('node'), state: at('state') },

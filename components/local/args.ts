@@ -56,6 +56,8 @@ export interface LocalMeshArgs {
   journalBytes?: number;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
   journalSegmentBytes?: number;
+  /** An agent's memory for what not every region has seen yet, in bytes; beyond it the oldest goes to its disk. Default: 64 MiB. */
+  windowBytes?: number;
 
   /** A RedisUse: whether a full Redis evicts. Default: data, which refuses writes instead of losing keys. */
   use?: RedisUse;
@@ -101,6 +103,7 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
       conflictValues: args.conflictValues,
       flush: args.flush,
       journal: { maxBytes: args.journalBytes, segmentBytes: args.journalSegmentBytes },
+      windowBytes: args.windowBytes,
     },
     'meridian:redis': {
       use: args.use,

@@ -51,7 +51,7 @@ function argsOf(args: RedisRegionArgs, beside: Beside): FargateSyncAgentArgs {
   const { fargate, elasticache, agent = {}, peerCidrs = {} } = args;
   if (fargate === undefined || elasticache === undefined) throw new RangeError('the arguments are checked');
   const { maxLagMs, heartbeatMs, compression, conflictValues, flush } = agent;
-  const { journalBytes, journalSegmentBytes, logLevel } = agent;
+  const { journalBytes, journalSegmentBytes, windowBytes, logLevel } = agent;
   const { protect, retainOnDelete } = agent;
   const { region, stack, members, topology, hub, peerHosts } = args;
   const { userPasswords, caBundlePem, caCertPem, caPrivateKeyPem } = args;
@@ -60,7 +60,7 @@ function argsOf(args: RedisRegionArgs, beside: Beside): FargateSyncAgentArgs {
     ...{ region, stack, members, topology, hub, peerHosts },
     ...{ userPasswords, caBundlePem, caCertPem, caPrivateKeyPem },
     ...{ maxLagMs, heartbeatMs, compression, conflictValues, flush },
-    ...{ journalBytes, journalSegmentBytes, logLevel, protect, retainOnDelete },
+    ...{ journalBytes, journalSegmentBytes, windowBytes, logLevel, protect, retainOnDelete },
     ...beside,
     providerRegion: elasticache.providerRegion,
     vpcId: elasticache.vpcId,

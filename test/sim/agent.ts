@@ -9,6 +9,7 @@ import { ELSEWHERE, MergeCore } from '../../agent/merge/core';
 import { incrementOf } from '../../agent/merge/effects';
 import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/key-state';
+import { MemoryFile, type ShelfFiles } from '../../agent/merge/shelf';
 import { postponePassed } from '../../agent/merge/late-ttl';
 import { CommandScanner } from '../../agent/resp';
 import { isOfStream, type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
@@ -35,6 +36,8 @@ export interface SimBeat {
 export interface SimAgentHost {
   readonly region: string;
   readonly members: readonly string[];
+  /** Beyond so much memory the window goes to a shelf. */
+  readonly shelf: { budgetBytes: number; operations: number } | undefined;
   redis(): Redis;
   /** The agent's clock, ms. */
   now(): number;
@@ -71,6 +74,13 @@ interface Document {
 
 /** A block was found in the stream that this agent did not send: it starts anew. */
 export class ForeignHand extends Error {}
+
+const SHELF_FILES: ShelfFiles = {
+  create: () => new MemoryFile(),
+  failed: (error) => {
+    throw error;
+  },
+};
 
 const SETTLE_REST_MS = 30;
 const SETTLE_AGAIN_MS = 1000;
@@ -175,7 +185,13 @@ export class SimAgent {
     this.life++;
     this.alive = true;
     this.sent = null;
-    this.core = new MergeCore({ region: host.region, members: host.members, payloads: journal.payloads });
+    const { shelf } = host;
+    this.core = new MergeCore({
+      region: host.region,
+      members: host.members,
+      payloads: journal.payloads,
+      ...(shelf && { shelf: { ...shelf, files: SHELF_FILES } }),
+    });
     this.inbox = new Map();
     this.pendingBeats = [];
     this.ownBeats = [];

@@ -129,6 +129,16 @@ export function profileOf(random: Random, regions?: number): Profile {
   return profile;
 }
 
+/** In half of the regions memory has to do; in others next to nothing stays there, and what goes goes by one or by many. */
+const SHELVES = [
+  undefined,
+  { budgetBytes: 0, operations: 1 },
+  undefined,
+  { budgetBytes: 0, operations: 1000 },
+  undefined,
+  { budgetBytes: 4000, operations: 3 },
+];
+
 export class World {
   private readonly random: Random;
   readonly profile: Profile;
@@ -169,7 +179,7 @@ export class World {
     this.clients = new Clients(this.random, this.profile.mix);
     const names = NAMES.slice(0, this.profile.regions);
     const pace = (): number => this.random.pick([0.1, 0.4, 1, 1, 1, 2]);
-    for (const name of names) {
+    for (const [i, name] of names.entries()) {
       const region = {
         name,
         skewMs: this.profile.skew ? this.random.between(-60_000, 60_000) : this.random.between(-20, 20),
@@ -183,6 +193,7 @@ export class World {
       region.agent = new SimAgent({
         region: name,
         members: names,
+        shelf: SHELVES[(seed + i) % SHELVES.length],
         redis: () => region.redis,
         now: () => this.clock(region),
         uptime: () => this.now,
@@ -527,8 +538,11 @@ export class World {
         );
       if (agent.waitingFor !== 'work') reasons.push(`${name} waits for ${agent.waitingFor}`);
       if (agent.unread > 0) reasons.push(`${name} has ${agent.unread} bytes unread`);
-      if (core.operations > 0 || core.window.keys > 0)
-        reasons.push(`${name} has a window of ${core.operations} operations, ${core.window.keys} keys`);
+      const shelved = core.window.shelved.keys;
+      if (core.operations > 0 || core.window.keys > 0 || shelved > 0)
+        reasons.push(
+          `${name} has a window of ${core.operations} operations, ${core.window.keys} keys, and ${shelved} on the shelf`,
+        );
       for (const { key, db } of redis.keys())
         if (redis.isExpired(db, key)) reasons.push(`${name} has to expire ${key}`);
       for (const other of this.regions)
