@@ -176,7 +176,7 @@ test.each<[string, unknown, ConfigIssue]>([
       found: 'an unknown key',
       allowed:
         'mode, semiSyncRegions, maxLagMs, autoHeal, topology, hub, compression, heartbeatMs, flush, journal, ' +
-        "conflictValues, acceptWholeKeyMerge (did you mean 'maxLagMs'?)",
+        "conflictValues, windowBytes, acceptWholeKeyMerge (did you mean 'maxLagMs'?)",
     },
   ],
   [
