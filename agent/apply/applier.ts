@@ -34,8 +34,8 @@ export class ApplyError extends Error {
 export interface ApplyHooks {
   /** Resolves when the own stream has been read, and merged, up to this replication offset. */
   readUpTo(offset: number): Promise<void>;
-  /** Whether a guarded item may still run. */
-  admit(item: GuardedItem): boolean;
+  /** What of a guarded item may still run: the item itself, what runs in its place whatever happens to its keys, or nothing. */
+  admit(item: GuardedItem): BatchItem | null;
   /** A command was refused for what it is or for what its key holds. */
   refused(refusal: Refusal): void;
   /** Redis cannot take writes just now (OOM, LOADING …); called at each attempt. */
@@ -150,13 +150,10 @@ export class Applier {
    */
   async apply(batch: Batch, text: string, amend?: Amend): Promise<Reply[]> {
     const fixed = batch.finish().slice();
-    const guarded = fixed.filter((item): item is GuardedItem => item.kind === 'guarded');
-    const watched = new Set<KeyState>(amend?.states);
-    for (const item of guarded) for (const state of item.states) watched.add(state);
     let pauseMs = PAUSE_MS_MIN;
     for (let tries = 1; ; tries++) {
       const isFirm = this.observer !== undefined && tries > WATCHES_MAX;
-      const attempt = (): Promise<Attempt> => this.attempt(fixed, watched, text, amend, isFirm);
+      const attempt = (): Promise<Attempt> => this.attempt(fixed, text, amend, isFirm);
       if (this.stopped) throw new ApplyError('unexpected', 'stopped');
       const { replies, pause } = await (this.observer === undefined ? attempt() : this.observer.block(attempt));
       if (replies !== null) return replies;
@@ -167,18 +164,15 @@ export class Applier {
     }
   }
 
-  private async attempt(
-    fixed: BatchItem[],
-    watched: Set<KeyState>,
-    text: string,
-    amend: Amend | undefined,
-    isFirm: boolean,
-  ): Promise<Attempt> {
+  private async attempt(fixed: BatchItem[], text: string, amend: Amend | undefined, isFirm: boolean): Promise<Attempt> {
     let items: BatchItem[] = fixed;
     let asked = 0;
+    const watched = new Set<KeyState>(amend?.states);
+    for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watched.add(state);
     if (watched.size > 0) {
       await this.hooks.readUpTo(await this.watch(watched, isFirm));
-      items = fixed.filter((item) => item.kind === 'plain' || this.hooks.admit(item));
+      this.admitAll(fixed);
+      items = fixed;
       if (amend !== undefined) {
         // A new one at each attempt: it selects its databases itself, wherever the items before it ended.
         const extra = new Batch();
@@ -194,7 +188,7 @@ export class Applier {
     const now = Date.now();
     for (const item of items) {
       const bytes = postponePassed(item.bytes, now);
-      block.raw(bytes, 0, bytes.length, item.kind === 'plain' ? item.commands : 1);
+      block.raw(bytes, 0, bytes.length, item.commands);
     }
     const end = block.commands - 1;
     look?.behind(block);
@@ -227,6 +221,17 @@ export class Applier {
     const errors = first === 0 ? queueErrors : new Map([...queueErrors].map(([at, e]) => [at - first, e]));
     this.drop(fixed, errors, items);
     return AGAIN;
+  }
+
+  /** What may no longer run never may again: so a key that clients write all the time is watched once, and not for ever. */
+  private admitAll(fixed: BatchItem[]): void {
+    for (let i = fixed.length - 1; i >= 0; i--) {
+      const item = fixed[i]!;
+      if (item.kind !== 'guarded') continue;
+      const admitted = this.hooks.admit(item);
+      if (admitted === null) fixed.splice(i, 1);
+      else fixed[i] = admitted;
+    }
   }
 
   private emptyBlock(): CommandWriter {
@@ -281,7 +286,7 @@ export class Applier {
     let at = 0;
     let db = 0;
     for (const item of items) {
-      const count = item.kind === 'plain' ? item.commands : 1;
+      const count = item.commands;
       let failed = false;
       for (let i = 0; i < count; i++) if (replies[at + i] instanceof ReplyError) failed = true;
       db = this.eachCommand(
@@ -320,7 +325,7 @@ export class Applier {
         },
         true,
       );
-      at += item.kind === 'plain' ? item.commands : 1;
+      at += item.commands;
       const place = fixed.indexOf(item);
       if (!touched || place < 0) continue;
       const commands = kept.commands;

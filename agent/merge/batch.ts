@@ -16,10 +16,15 @@ export interface PlainItem {
 export interface GuardedItem {
   readonly kind: 'guarded';
   readonly bytes: Buffer;
+  readonly commands: number;
   readonly op: Op;
-  readonly states: KeyState[];
-  /** Applied even when its keys are not quiet any more. */
-  readonly adds: boolean;
+  readonly states: readonly KeyState[];
+  /** What runs in its place when its keys are not quiet any more; null: nothing. */
+  readonly loose: Buffer | null;
+  /** It begins with what its keys lack. */
+  readonly corrects: boolean;
+  /** The region whose state its keys then wait for; null: the usual one. */
+  readonly settler: string | null;
 }
 
 export type BatchItem = PlainItem | GuardedItem;
@@ -52,6 +57,8 @@ const SPARE_BYTES_MAX = 1024 * 1024;
 export class Batch {
   readonly items: BatchItem[] = [];
   readonly writer = spare.pop() ?? new CommandWriter(WRITER_BYTES);
+  /** What comes next may meet a state that is written at the end of it: that belongs into another. */
+  isClosed = false;
   /** Operations in it, for the counters. */
   operations = 0;
   /** Bytes of the records planned into it. */

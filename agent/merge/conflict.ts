@@ -9,7 +9,8 @@ import type { OriginId } from '../record';
 import type { Effect } from './effects';
 import { type Element, type KeyState, type Op, type Put, saw, TYPE_NAMES } from './key-state';
 import type { OriginTable } from './origins';
-import { isHigher, visibleType, winner } from './resolve';
+import { isHigher } from './op';
+import { visibleType, winner } from './resolve';
 import type { TablePut } from './set-table';
 
 /** What a side of a conflict did. */

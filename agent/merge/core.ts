@@ -10,24 +10,19 @@
 import { CommandScanner, CommandWriter } from '../resp';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
-import { Batch } from './batch';
+import type { Batch, BatchItem, GuardedItem } from './batch';
 import { Class, Code, commandByName, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { type ConflictSink, conflictsOf, setConflict } from './conflict';
 import { Decimal, unitsOf } from './decimal';
 import type { Candidate } from './difference';
-import {
-  argText,
-  dbOf,
-  decodeEffects,
-  type Effect,
-  type IncrementEffect,
-  type KeyEffect,
-  type OpaqueEffect,
-  writeEffect,
-} from './effects';
+import { argText, decodeEffects, type Effect, type IncrementEffect, type KeyEffect, writeEffect } from './effects';
 import { keeperOf } from './field-ttl';
+import { type Kept, keepCopy, KeptBytes } from './kept-bytes';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
+import { formOf, type OpaqueForm } from './opaque-form';
+import type { Part } from './opaque-log';
 import { OriginTable, seenAt, type Seen } from './origins';
+import { canRebuild, rebuildKey } from './rebuild';
 import {
   correctKey,
   highestTtl,
@@ -42,11 +37,13 @@ import {
   writeTtl,
 } from './resolve';
 import type { PayloadSource } from './payload-source';
+import { partsOf } from './state-parts';
 import { SetRun } from './set-run';
 import { SetSource } from './set-source';
 import { SetOutcome } from './set-table';
 import { Tail } from './tail';
-import { NONE, type Element, type KeyState, Op, saw, Type, TYPE_NAMES } from './key-state';
+import { type Element, type KeyState, NONE, Op, saw, Type, TYPE_NAMES } from './key-state';
+import { StateOp } from './op';
 import { type ShelfOptions, Window } from './window';
 
 export interface MergeCoreOptions {
@@ -69,6 +66,13 @@ export const ELSEWHERE = '*';
 
 /** What becomes of a plain SET: `plan` brings the one that wins into the batch, `local` and `remember` look whether it met another one in Redis. */
 type Mode = { readonly plan: Batch } | 'local' | 'remember';
+/** An opaque command as it is noted: `run` is what runs again where it adds. */
+type Opaque = Omit<OpaqueForm, 'places'> & {
+  readonly states: readonly KeyState[];
+  /** Of these keys, those that get something. */
+  readonly receivers: ReadonlySet<KeyState>;
+  readonly run: Kept | null;
+};
 /** `added`: see decodeEffects. */
 type Visit = (command: Command, scanner: CommandScanner, op: Op, db: number, added: string | undefined) => void;
 const SET = commandByName('SET')!;
@@ -79,6 +83,18 @@ export interface Counters {
   corrections: number;
 }
 
+/** A key's state, sent by a region, on its way into Redis. */
+interface Arrived {
+  readonly op: StateOp;
+  readonly build: Kept;
+  /** All keys that came with it: none is written without the others. */
+  readonly together: ReadonlySet<KeyState>;
+}
+
+/** Keys that are settled together are no more than that. */
+const TOGETHER_MAX = 64;
+const ALONE: ReadonlySet<KeyState> = new Set();
+
 export class MergeCore {
   readonly origins = new OriginTable();
   readonly window: Window;
@@ -88,6 +104,9 @@ export class MergeCore {
   /** Highest position of each origin known here: own ones read, others planned. */
   private readonly known: number[] = [];
   private readonly raced = new Set<KeyState>();
+  /** States that are to be written, with all keys of each. */
+  private readonly arrived = new Map<KeyState, Arrived>();
+  private readonly kept: KeptBytes;
   private readonly unsettled = new Set<KeyState>();
   /** Keys whose times to live may differ between the regions. */
   private readonly doubted = new Set<KeyState>();
@@ -121,6 +140,7 @@ export class MergeCore {
     this.window.returned = (state) => this.underFlushes(state);
     this.window.isAtRest = (state) => this.isAtRest(state);
     this.tail = new Tail(options.payloads);
+    this.kept = new KeptBytes(options.payloads);
     for (const member of options.members) this.reports.set(member, []);
     this.base = options.base === undefined ? -1 : this.origins.index(options.base);
   }
@@ -175,7 +195,8 @@ export class MergeCore {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects, added);
       for (const effect of this.effects) {
-        this.localEffect(effect, op, dbOf(effect, db));
+        if (effect.kind !== 'opaque') this.localEffect(effect, op, db);
+        else if (effect === this.effects[0]) this.localOpaque(this.readOpaque(command, scanner, op, record, db), op);
         // In an agent's block, before what that wrote to the key: by the rule that may not stand after the expiry.
         if (effect.kind === 'expire' && record.kind === RecordKind.difference)
           this.race(this.window.ensure(db, effect.key), null);
@@ -260,25 +281,71 @@ export class MergeCore {
     return low;
   }
 
-  private localEffect(effect: Effect, op: Op, db: number): void {
+  private localEffect(effect: Exclude<Effect, { kind: 'opaque' }>, op: Op, db: number): void {
     const later = this.afterBase(op);
     if (effect.kind === 'flush') return this.flush(op, effect.scope === 'db' ? db : null, later);
     if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
-    const keys = effect.kind === 'opaque' ? effect.keys : [effect.key];
-    for (const key of keys) {
-      const state = this.stateFor(db, key, op);
+    const state = this.stateFor(db, effect.key, op);
+    const quiet = state.isQuietFor(op);
+    this.insert(state, effect, later);
+    if (quiet) return;
+    this.count(effect);
+    this.noteConflict(state, effect, later);
+    this.race(state, effect.kind === 'set' ? null : this.touched);
+    this.checkSettled(state, effect, op);
+    if (state.isOverlaidUnseenBy(op)) this.makeAnew(state);
+  }
+
+  private localOpaque(opaque: Opaque, op: Op): void {
+    const later = this.afterBase(op);
+    for (const state of opaque.states) {
       const quiet = state.isQuietFor(op);
-      this.insert(state, effect, later);
+      this.insertOpaque(state, opaque, later);
       if (quiet) {
         // A correction was on its way: here it worked on another value than elsewhere.
-        if (effect.kind === 'opaque' && state.corrections > 0) this.unsettle(state, null);
+        if (state.corrections > 0) this.unsettle(state, null);
         continue;
       }
-      this.count(effect);
-      this.noteConflict(state, effect, later);
-      this.race(state, effect.kind === 'set' ? null : this.touched);
-      this.checkSettled(state, effect, op);
+      this.countConflict('opaque');
+      this.noteConflict(state, { kind: 'opaque', keys: [state.key] }, later);
+      this.unsettle(state, null);
+      // It stands before a block that replaced the key: what it added is gone.
+      if (state.isOverlaidUnseenBy(op)) this.makeAnew(state);
     }
+  }
+
+  private readOpaque(command: Command, scanner: CommandScanner, op: Op, record: OpRecord, db: number): Opaque {
+    const form = formOf(command, scanner);
+    const states = form.places.map((place) => this.stateFor(place.db ?? db, place.key, op));
+    const receivers = new Set(states.filter((_, i) => form.places[i]!.receives));
+    const { kind, loose, isPut } = form;
+    let run: Kept | null = null;
+    // The scanner was given the payload as a whole: what it has is in the same place there.
+    if (kind === 'adds' && !this.isBase)
+      run = loose === null ? this.kept.keep(record, scanner.start, scanner.end, 1) : keepCopy(loose, 1);
+    return { kind, loose, isPut, states, receivers, run };
+  }
+
+  /** Notes what an opaque operation is to one of its keys. */
+  private insertOpaque(state: KeyState, { kind, isPut, states, receivers, run }: Opaque, op: Op): void {
+    const receives = receivers.has(state);
+    const part: Part = {
+      run: receives ? run : null,
+      isLossy: receives && (kind === 'moves' || kind === 'gives'),
+      isPut,
+      moves: kind === 'moves' ? states : null,
+      id: null,
+    };
+    if (this.isBase) state.opaque(op);
+    else state.opaque(op, part, this.window.stable);
+    if (states.length > 1 && states.length <= TOGETHER_MAX) state.link(states);
+    this.window.note(state, op, null);
+  }
+
+  /** Has a key written as a whole: what is in Redis lacks something. */
+  private makeAnew(state: KeyState): void {
+    state.isDue = true;
+    this.race(state, null);
   }
 
   /** An own operation as one that has seen all of the base, also where it stands before it in the own stream. */
@@ -345,8 +412,17 @@ export class MergeCore {
   /** Commands that bring a raced key to the rule's value. */
   correct(states: Iterable<KeyState>, batch: Batch): void {
     for (const state of states) {
-      if (state.unsettled && !state.isKnown) continue;
       const before = batch.writer.commands;
+      if (this.correctWhole(state, batch)) {
+        if (batch.writer.commands > before) this.counters.corrections++;
+        continue;
+      }
+      if (state.unsettled && !state.isKnown) {
+        // What a client has put is not missing, at least.
+        if (state.raced !== null && state.raced !== 'all')
+          for (const element of state.raced) writeElement(batch.select(state.db), state, element, this.origins);
+        continue;
+      }
       // Kept until the correction is in Redis: a client's write may make it be built once more.
       const { raced } = state;
       const elements = raced === 'all' ? null : raced;
@@ -361,10 +437,42 @@ export class MergeCore {
     }
   }
 
+  /**
+   * Writes a key as a whole, where a state is to be written or something is missing.
+   * @returns false where it is to be corrected as others are
+   */
+  private correctWhole(state: KeyState, batch: Batch): boolean {
+    const arrived = this.arrived.get(state);
+    if (arrived === undefined && (!state.isDue || state.isKnown)) return false;
+    // What was raced since, up to here, is in it.
+    if (this.raced.delete(state)) state.corrections--;
+    const { origins } = this;
+    if (arrived === undefined) {
+      this.unsettle(state, null);
+      if (canRebuild(state, origins, ALONE)) rebuildKey(batch.select(state.db), state, origins);
+      return true;
+    }
+    const { op, build, together } = arrived;
+    const isWhole = [...together].every((other) => other.isQuietFor(op) || canRebuild(other, origins, together));
+    if (state.isQuietFor(op)) {
+      if (isWhole) batch.select(state.db).raw(build.bytes, 0, build.bytes.length, build.commands);
+      else this.unsettle(state, null);
+      return true;
+    }
+    // What came behind it may have been run before it.
+    if (!isWhole || state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
+    if (isWhole) rebuildKey(batch.select(state.db), state, origins);
+    return true;
+  }
+
   /** The corrections of these keys are in Redis. */
   corrected(states: Iterable<KeyState>): void {
     for (const state of states) {
-      if (!this.raced.has(state)) state.raced = null;
+      if (!this.raced.has(state)) {
+        state.raced = null;
+        this.arrived.delete(state);
+        state.isDue = false;
+      }
       state.owing = NONE;
       state.corrections--;
       this.correcting--;
@@ -378,12 +486,12 @@ export class MergeCore {
    * Plans one record. It must be deliverable. Operations at or before `after` are skipped (already in Redis).
    */
   plan(record: OpRecord, batch: Batch, after = -1): void {
-    if (record.kind === RecordKind.state) this.planState(record, batch);
+    if (record.kind === RecordKind.state) this.noteState(record, batch);
     else if (after <= record.start && this.isCalmFor(record) && this.pass(record, batch)) this.setAside(record);
     else {
       this.indexTail();
       this.each(record, after, { plan: batch }, (command, scanner, op, db, added) => {
-        this.planCommand(command, scanner, op, db, batch, added);
+        this.planCommand(command, scanner, op, db, batch, record, added);
         batch.operations++;
       });
     }
@@ -476,7 +584,7 @@ export class MergeCore {
    */
   remember(record: OpRecord): void {
     this.indexTail();
-    if (record.kind === RecordKind.state) this.planState(record, new Batch());
+    if (record.kind === RecordKind.state) this.noteState(record, null);
     else
       this.each(record, -1, 'remember', (command, scanner, op, db, added) => {
         this.effects.length = 0;
@@ -484,18 +592,28 @@ export class MergeCore {
         for (const effect of this.effects) {
           if (effect.kind === 'flush') this.flush(op, effect.scope === 'db' ? db : null);
           else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
-          else
-            for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-              const state = this.stateFor(dbOf(effect, db), key, op);
+          else if (effect.kind === 'opaque') {
+            if (effect !== this.effects[0]) continue;
+            const opaque = this.readOpaque(command, scanner, op, record, db);
+            for (const state of opaque.states) {
               const quiet = state.isQuietFor(op);
-              const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
-              this.insert(state, effect, op);
-              if (!quiet) {
-                this.race(state, effect.kind === 'set' ? null : this.touched);
-                this.checkSettled(state, effect, op);
-              }
-              if (renewed) this.unsettle(state, this.options.region);
+              this.insertOpaque(state, opaque, op);
+              if (!quiet) this.unsettle(state, null);
             }
+          } else {
+            const state = this.stateFor(db, effect.key, op);
+            const quiet = state.isQuietFor(op);
+            const renewed = effect.kind === 'expire' && this.isRenewedHere(state, op);
+            this.insert(state, effect, op);
+            if (!quiet) {
+              this.race(state, effect.kind === 'set' ? null : this.touched);
+              this.checkSettled(state, effect, op);
+            }
+            if (renewed) {
+              state.outlive(op);
+              this.unsettle(state, this.options.region);
+            }
+          }
         }
       });
     this.noteRecord(record);
@@ -507,6 +625,7 @@ export class MergeCore {
     op: Op,
     db: number,
     batch: Batch,
+    record: OpRecord,
     added: string | undefined,
   ): void {
     const effects = this.effects;
@@ -522,10 +641,7 @@ export class MergeCore {
     if (only.kind === 'opaque') {
       // A list, say, that an own operation has replaced or removed.
       if (this.isBase && only.keys.every((key) => this.window.find(db, key)?.isReplaced === true)) return;
-      const states = (effects as OpaqueEffect[]).flatMap((effect) =>
-        effect.keys.map((key) => this.stateFor(dbOf(effect, db), key, op)),
-      );
-      return this.planOpaque(command, scanner, states, op, db, batch);
+      return this.planOpaque(this.readOpaque(command, scanner, op, record, db), scanner, op, db, batch);
     }
     if (only.kind === 'flush') return this.planFlush(only.scope === 'db' ? db : null, scanner, op, db, batch);
     if (only.kind === 'swap') {
@@ -564,8 +680,15 @@ export class MergeCore {
       // only asked for is merged as ever: it is what that state will say.)
       this.insert(state, effect, op);
       if (!quiet) this.noteConflict(state, effect, op);
-      this.unsettle(state, null);
-      writeEffect(out, this.relative(effect));
+      if (effect.kind !== 'set' && effect.kind !== 'delete') {
+        this.unsettle(state, null);
+        writeEffect(out, this.relative(effect));
+      } else if (canRebuild(state, this.origins, ALONE)) {
+        this.unsettle(state, null);
+        rebuildKey(out, state, this.origins);
+      }
+      // Where it ran, what it had not seen is known to be missing, or to come.
+      else this.unsettle(state, this.origins.region(op.origin));
       return;
     }
     this.insert(state, effect, op);
@@ -601,40 +724,62 @@ export class MergeCore {
     return this.touched[0]?.isDecimal === true ? { ...effect, delta: new Decimal(unitsOf(effect.delta)) } : effect;
   }
 
-  private planOpaque(
-    command: Command,
-    scanner: CommandScanner,
-    states: KeyState[],
-    op: Op,
-    db: number,
-    batch: Batch,
-  ): void {
-    const quiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
+  private planOpaque(opaque: Opaque, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
+    const { states } = opaque;
+    const isQuiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
+    const lacked = isQuiet ? this.lackedBy(states) : null;
     const { buf, start, end } = scanner;
-    for (const state of states) {
-      state.opaque(op);
-      this.window.note(state, op, null);
-    }
+    for (const state of states) this.insertOpaque(state, opaque, op);
     batch.select(db);
-    if (quiet) {
-      batch.guarded({ bytes: Buffer.from(buf.subarray(start, end)), op, states, adds: command.adds });
+    const isAdded = opaque.kind === 'adds';
+    // The region where it ran has its result, which is in no bytes.
+    const settler = opaque.kind === 'gives' ? this.origins.region(op.origin) : null;
+    const loose = isAdded ? (opaque.loose ?? Buffer.from(buf.subarray(start, end))) : null;
+    if (lacked !== null) {
+      const corrects = lacked.commands > 0;
+      lacked.raw(buf, start, end, 1);
+      const { commands } = lacked;
+      batch.guarded({ bytes: lacked.take(), commands, op, states, loose, settler, corrects });
       return;
     }
     this.countConflict('verbatim');
     for (const state of states) {
       if (!state.isQuietFor(op)) this.noteConflict(state, { kind: 'opaque', keys: [state.key] }, op);
-      this.unsettle(state, null);
+      this.unsettle(state, settler);
     }
-    if (command.adds) batch.writer.raw(buf, start, end, 1);
+    if (loose === null) return;
+    const out = batch.select(db).raw(loose, 0, loose.length, 1);
+    if (!opaque.isPut) return;
+    for (const { run } of states[0]!.log?.putsAbove(op, this.origins) ?? [])
+      out.raw(run.bytes, 0, run.bytes.length, run.commands);
   }
 
-  /** Whether a guarded item may still run, now that the own stream has been read up to the watch. */
-  admit(item: { op: Op; states: KeyState[]; adds: boolean }): boolean {
-    if (item.states.every((state) => state.isQuietFor(item.op) && !state.unsettled)) return true;
-    for (const state of item.states) {
-      if (!item.adds || !state.unsettled) this.unsettle(state, state.settler);
+  /**
+   * What keys lack in Redis, so that what comes next meets what it met where it ran; it is not known in which order that stands in the block
+   * otherwise.
+   * @returns null where that can't be told
+   */
+  private lackedBy(states: readonly KeyState[]): CommandWriter | null {
+    const out = new CommandWriter(256);
+    for (const state of states) {
+      if (state.corrections === 0) continue;
+      if (this.arrived.has(state) || !state.isKnown) return null;
+      correctKey(out, state, state.raced === 'all' ? null : state.raced, this.origins);
+      state.isDue = false;
     }
-    return item.adds;
+    return out;
+  }
+
+  /**
+   * Whether a guarded item may still run, now that the own stream has been read up to the watch.
+   * @returns the item itself, or what runs in its place, whatever happens to its keys; null: nothing
+   */
+  admit(item: GuardedItem): BatchItem | null {
+    if (item.states.every((state) => state.isQuietFor(item.op) && !state.unsettled)) return item;
+    for (const state of item.states) if (item.corrects) this.makeAnew(state);
+    for (const state of item.states)
+      if (item.loose === null || !state.unsettled) this.unsettle(state, item.settler ?? state.settler);
+    return item.loose === null ? null : { kind: 'plain', bytes: item.loose, commands: 1 };
   }
 
   /**
@@ -647,16 +792,20 @@ export class MergeCore {
     const opaque = state.hasOpaqueUnseenBy(op);
     state.expire(op);
     this.window.note(state, op, null);
-    if (renewed) this.unsettle(state, this.options.region);
-    else if (opaque) this.unsettle(state, null);
-    else if (!gone) this.race(state, null);
+    if (renewed) {
+      state.outlive(op);
+      this.unsettle(state, this.options.region);
+    } else if (opaque) {
+      this.unsettle(state, null);
+      this.makeAnew(state);
+    } else if (!gone) this.makeAnew(state);
   }
 
   /** Whether an expiry removes what a client of this region has given more time: this region still has it. */
   private isRenewedHere(state: KeyState, expiry: Op): boolean {
     return (
-      state.ttls.some(
-        ({ op, alone }) => alone && !saw(expiry, op) && this.origins.region(op.origin) === this.options.region,
+      [...state.ttls.filter(({ alone }) => alone).map(({ op }) => op), ...state.renewals].some(
+        (op) => !saw(expiry, op) && this.origins.region(op.origin) === this.options.region,
       ) && state.holdsSeenBy(expiry)
     );
   }
@@ -666,7 +815,8 @@ export class MergeCore {
     const out = batch.select(db);
     out.raw(scanner.buf, scanner.start, scanner.end, 1);
     for (const state of this.window.states(flushed ?? undefined))
-      if (visibleType(state, this.origins) !== -1) rewriteKey(batch.select(state.db), state, this.origins);
+      if (state.log !== null) rebuildKey(batch.select(state.db), state, this.origins);
+      else if (visibleType(state, this.origins) !== -1) rewriteKey(batch.select(state.db), state, this.origins);
   }
 
   /** A flush removes what it has seen, of all keys. Those that it had not seen are still to come, or in the window. */
@@ -677,71 +827,90 @@ export class MergeCore {
       state.delete(later);
       this.window.note(state, op, null);
       if (state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
-      else if (!quiet) this.race(state, null);
+      // A correction on its way may run behind it: a key that isn't there when it is flushed does not stop its block.
+      else if (!quiet || state.corrections > 0) this.race(state, null);
     }
     this.flushes.push({ op: later, db });
   }
 
-  /** State of a whole key: a delete of all it has seen, and what it holds, as one operation. */
-  private planState(record: OpRecord, batch: Batch): void {
+  /**
+   * States of whole keys, as one operation: a delete of all that it has seen, and what they hold.
+   * @param batch that is to write them; null: they are there already
+   */
+  private noteState(record: OpRecord, batch: Batch | null): void {
     this.indexTail();
-    const op = new Op(this.origins.index(record.origin), record.end, record.stamp, this.origins.toSeen(record.seen));
-    const scanner = new CommandScanner();
-    scanner.push(record.payload);
-    const states = new Set<KeyState>();
-    const wiped = new Set<KeyState>();
-    const writer = new CommandWriter(record.payload.length);
-    let opaque = false;
-    while (scanner.next()) {
-      const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
-      this.effects.length = 0;
-      decodeEffects(command, scanner, this.effects);
-      for (const effect of this.effects) {
-        if (effect.kind === 'flush' || effect.kind === 'swap') continue;
-        for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
-          const state = this.stateFor(record.db, key, op);
-          states.add(state);
-          if (effect.kind === 'opaque') opaque = true;
-          if (effect.kind === 'delete') wiped.add(state);
-          if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
-          else this.apply(state, effect, op);
-        }
-      }
-      writer.raw(scanner.buf, scanner.start, scanner.end, 1);
-    }
-    let quiet = true;
-    for (const state of states) {
-      quiet &&= state.isQuietFor(op);
-      this.window.note(state, op, null);
-    }
-    const commands = writer.commands;
-    const bytes = writer.take();
-    if (quiet) batch.select(record.db).raw(bytes, 0, bytes.length, commands);
-    for (const state of states) {
-      const concurrent = !state.isQuietFor(op);
-      if (!wiped.has(state)) {
-        // Its time to live alone.
-        if (concurrent) writeTtl(batch.select(state.db), state, this.origins);
-        if (highestTtl(state, this.origins)?.op === op) this.assured(state);
-        else if (!resolveTtl(state, this.origins).known) this.doubt(state);
+    const op = new StateOp(
+      this.origins.index(record.origin),
+      record.end,
+      record.stamp,
+      this.origins.toSeen(record.seen),
+    );
+    const parts = partsOf(record).map((part) => {
+      const state = this.stateFor(record.db, part.key, op);
+      // Of what is kept as commands, a string or its absence is no element either.
+      return { ...part, state, isFloor: !part.isByElement || (!part.hasElements && state.log !== null) };
+    });
+    const whole = parts.filter(({ isWhole }) => isWhole);
+    const together = new Set(whole.map(({ state }) => state));
+    const isAdopted = whole.every(({ state, isFloor }) => !isFloor || this.isAdoptable(state, op, together));
+    for (const part of parts) {
+      const { state, effects, isFloor } = part;
+      const quiet = state.isQuietFor(op);
+      if (!part.isWhole) {
+        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+        this.noteTtlState(state, op, quiet, batch);
         continue;
       }
-      // What the state had not seen can't be merged with it: it stays as it is, so that the next state has it.
-      if (state.hasOpaqueUnseenBy(op) || (concurrent && opaque)) this.unsettle(state, null);
+      const build = this.kept.keep(record, part.start, part.end, part.commands);
+      if (!isFloor) {
+        for (const effect of effects)
+          if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+          else this.apply(state, effect, op);
+        state.log?.lay({ op, build: null });
+      } else if (isAdopted) {
+        state.settle(op, build);
+        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+      }
+      this.window.note(state, op, null);
+      if (isAdopted && batch !== null) {
+        this.arrived.set(state, { op, build, together });
+        this.race(state, null);
+        batch.isClosed = true;
+      }
+      // What it had not seen is on it, but not everywhere in the same order: the next state has all.
+      if (!isAdopted || state.hasOpaqueUnseenBy(op) || (isFloor && !quiet)) this.unsettle(state, null);
       else {
-        if (concurrent) rewriteKey(batch.select(state.db), state, this.origins);
         this.unsettled.delete(state);
         this.doubted.delete(state);
         this.window.settle(state);
       }
     }
+    if (batch === null) return;
     batch.operations++;
     if (op.stamp > batch.stamp) batch.stamp = op.stamp;
   }
 
+  private noteTtlState(state: KeyState, op: Op, quiet: boolean, batch: Batch | null): void {
+    this.window.note(state, op, null);
+    if (batch !== null) writeTtl(batch.select(state.db), state, this.origins);
+    if (highestTtl(state, this.origins)?.op === op) this.assured(state);
+    else if (!quiet && !resolveTtl(state, this.origins).known) this.doubt(state);
+  }
+
+  /**
+   * Whether a state may stand: it is no older than what a client has made of the key, and than other states, and nothing is lost that it had
+   * not seen. Else the next one will.
+   */
+  private isAdoptable(state: KeyState, op: StateOp, together: ReadonlySet<KeyState>): boolean {
+    if (state.isReplacedUnseenBy(op)) return false;
+    const { log } = state;
+    if (log === null) return true;
+    return !log.isAbove(op, this.origins) && log.canRebuild([op], together);
+  }
+
   /** The own state put of a key, read at an exact place of the own stream: nothing to apply, all to remember. */
   localState(record: OpRecord): void {
-    this.planState(record, new Batch());
+    this.noteState(record, null);
     this.noteRecord(record);
   }
 
@@ -766,6 +935,15 @@ export class MergeCore {
     const states = [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.options.region);
     for (const state of this.doubted) if (!state.unsettled) states.push(state);
     return states;
+  }
+
+  /** The keys that are settled together with one: all that operations still in the window join with it. */
+  joinedWith(state: KeyState): KeyState[] {
+    const joined = new Set([state]);
+    for (const { links } of joined)
+      for (const other of links ?? NONE)
+        if (joined.size < TOGETHER_MAX && other.db === state.db && !other.isGone && !other.hasLeft) joined.add(other);
+    return [...joined];
   }
 
   /**
@@ -1066,8 +1244,6 @@ export class MergeCore {
         for (const name of effect.names) touched.push(state.remove(op, effect.type, name));
         return;
       case 'opaque':
-        state.opaque(op);
-        return;
       case 'flush':
       case 'swap':
         return;

@@ -11,7 +11,8 @@ import { Code } from './commands';
 import { type Args, argText, type Effect, parseInteger } from './effects';
 import { type Element, type FieldTtl, saw, Type } from './element';
 import type { OriginTable } from './origins';
-import { isHigher, winner } from './resolve';
+import { isHigher } from './op';
+import { winner } from './resolve';
 
 /**
  * - HPEXPIREAT key ms [NX|XX|GT|LT] FIELDS n field …, HEXPIREAT with seconds; HPERSIST key FIELDS n field …

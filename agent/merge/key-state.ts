@@ -14,7 +14,11 @@
  * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
  * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
  */
-import { ALL_TYPES, type Delta, Element, NONE, Op, ownBytes, saw, Type } from './element';
+import { CommandWriter } from '../resp/encode';
+import { ALL_TYPES, type Delta, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type } from './element';
+import type { Kept } from './kept-bytes';
+import { OpaqueLog, type Part } from './opaque-log';
+import { StateOp } from './op';
 import type { IncrementEffect } from './effects';
 import { seenAt } from './origins';
 
@@ -46,6 +50,7 @@ export interface StateParts {
   readonly ttls: readonly TtlPut[];
   readonly opaques: readonly Op[];
   readonly expiries: readonly Op[];
+  readonly deletions: readonly Op[];
   readonly deadTypes: number;
   readonly ttlBaseDead: boolean;
   readonly ttlByRedis: boolean;
@@ -61,6 +66,16 @@ export class KeyState {
   ttls: readonly TtlPut[] = NONE;
   /** Operations known only as commands (lists, streams, APPEND …), not yet seen by all. */
   opaques: readonly Op[] = NONE;
+  /** The same as what can run again, and the values that they run on; null: nothing of that is known. */
+  log: OpaqueLog | null = null;
+  /** Redis is to get its value as a whole: it lacks something, or has what was deleted. */
+  isDue = false;
+  /** Deletes by clients that no later one has seen: a state that had not seen them counts for nothing. */
+  deletions: readonly Op[] = NONE;
+  /** Keys that an operation still in the window has joined with this one: they are settled together. */
+  links: Set<KeyState> | null = null;
+  /** EXPIRE and PERSIST by themselves, of which an operation known only as a command has left nothing else. */
+  renewals: readonly Op[] = NONE;
   /** Expiries not yet seen by all: a renewal that had not seen one of them needs the key's state back. */
   expiries: readonly Op[] = NONE;
   /** Bits of the types of which nothing in Redis from before the window counts any more. */
@@ -102,6 +117,9 @@ export class KeyState {
   private removals: Map<number, { first: Op; last: Op }> | null = null;
   /** Bits of the types that `members` has ever held. */
   private memberTypes = 0;
+  private linksMax = LINKS;
+  /** It has an element that came with a state. */
+  private isFromState = false;
   private lastOrigin = -1;
   private lastPosition = -1;
   private tops: number[] | null = null;
@@ -197,6 +215,9 @@ export class KeyState {
     }
     for (const ttl of this.ttls) op(ttl.op);
     this.opaques.forEach(op);
+    this.log?.eachOp(op);
+    this.deletions.forEach(op);
+    this.renewals.forEach(op);
     this.expiries.forEach(op);
   }
 
@@ -207,6 +228,8 @@ export class KeyState {
     if (type !== Type.string) this.dropTtlOfEmptied(op, type);
     const element = this.element(type, name);
     element.removeSeen(op);
+    this.log?.dropElement(op, type + name);
+    if (op instanceof StateOp) this.isFromState = true;
     const put = { op, value: ownBytes(value), ...(keepTtl ? { keepTtl } : {}) };
     if (!keepTtl) element.dropTtls(op);
     this.bytes += value.length + name.length;
@@ -240,6 +263,7 @@ export class KeyState {
     const element = this.element(type, name);
     element.removeSeen(op);
     element.dropTtls(op);
+    this.log?.dropElement(op, type + name);
     element.baseDead = true;
     element.removed = op;
     this.ttlByRedis = true;
@@ -289,17 +313,20 @@ export class KeyState {
       element.baseDead = true;
     }
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
+    if (!(op instanceof StateOp)) this.log?.wipe(op);
     this.deadTypes = ALL_TYPES;
     if (keepTtl) {
       this.ttlByRedis = true;
       return;
     }
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    if (this.renewals.length > 0) this.renewals = this.renewals.filter((renewal) => !saw(op, renewal));
     this.ttlBaseDead = true;
   }
 
   setTtl(op: Op, at: number | null, alone: boolean): void {
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
+    if (this.renewals.length > 0) this.renewals = this.renewals.filter((renewal) => !saw(op, renewal));
     this.ttls = [...this.ttls, { op, at, alone, isDoubtful: false }];
     this.ttlBaseDead = true;
   }
@@ -308,11 +335,56 @@ export class KeyState {
   delete(op: Op): void {
     this.noteRemoval(op);
     this.wipe(op);
+    if (!(op instanceof StateOp)) this.deletions = [...this.deletions.filter((earlier) => !saw(op, earlier)), op];
+  }
+
+  /** Its state as an operation had left it, where that is not merged element by element. */
+  settle(op: StateOp, build: Kept): void {
+    if (this.string !== null) this.shelve(this.string, op, NONE);
+    this.delete(op);
+    this.opaque(op);
+    (this.log ??= new OpaqueLog()).lay({ op, build });
+  }
+
+  /** Whether a client replaced or deleted the whole key, and `op` has not seen it. */
+  isReplacedUnseenBy(op: Op): boolean {
+    if (this.deletions.some((deletion) => !saw(op, deletion))) return true;
+    if (this.log?.hasValueUnseenBy(op) === true) return true;
+    return this.string?.puts.some((put) => !(put.op instanceof StateOp) && !saw(op, put.op)) === true;
+  }
+
+  /** Whether anything replaces the whole key that `op` has not seen. */
+  isOverlaidUnseenBy(op: Op): boolean {
+    return this.isReplacedUnseenBy(op) || this.log?.hasFloorUnseenBy(op) === true;
+  }
+
+  /** Joins it with others that one operation reads or writes. */
+  link(states: readonly KeyState[]): void {
+    this.links ??= new Set();
+    for (const state of states) if (state !== this) this.links.add(state);
+    if (this.links.size <= this.linksMax) return;
+    for (const state of this.links) if (state.hasLeft) this.links.delete(state);
+    this.linksMax = Math.max(LINKS, this.links.size * 2);
+  }
+
+  /** It has left the window, or could: every member holds the same. */
+  get hasLeft(): boolean {
+    return this.unstable === 0 && !this.isHeld;
+  }
+
+  /** Whether `parts` is all that it knows. What can run again, and joins keys, stays in memory: it is bounded by itself. */
+  get isInParts(): boolean {
+    return this.log === null && !this.isDue && this.links === null && this.renewals.length === 0 && !this.isFromState;
   }
 
   expire(op: Op): void {
     this.expiries = [...this.expiries.filter((expiry) => !saw(op, expiry)), op];
     this.delete(op);
+  }
+
+  /** An expiry that a renewal made void: what it removed is here nevertheless. */
+  outlive(expiry: Op): void {
+    this.deletions = this.deletions.filter((deletion) => deletion !== expiry);
   }
 
   /** Whether nothing counts any more of what was there before the window. */
@@ -350,18 +422,48 @@ export class KeyState {
     return this.expiries.some((expiry) => !saw(op, expiry) && !saw(expiry, op));
   }
 
-  /** An operation known only as a command: its result, whatever it had seen included, becomes base. */
-  opaque(op: Op): void {
+  /**
+   * An operation known only as a command: its result, whatever it had seen included, becomes base.
+   * @param part what is kept of it, to make the key anew; absent: nothing
+   * @param stable what all members have seen
+   */
+  opaque(op: Op, part?: Part, stable: readonly number[] = NONE): void {
     for (const element of this.elements()) {
+      if (part !== undefined) this.shelve(element, op, stable);
       element.removeSeen(op);
       element.dropTtls(op);
       element.baseDead = false;
     }
+    if (part !== undefined && (part.run !== null || part.isLossy))
+      (this.log ??= new OpaqueLog()).add(op, part, stable, this.deletions);
     if (this.opaques.length > 0) this.opaques = this.opaques.filter((opaque) => !saw(op, opaque));
     this.opaques = [...this.opaques, op];
-    this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    if (this.ttls.length > 0) {
+      const renewals = this.ttls.filter((ttl) => ttl.alone && saw(op, ttl.op)).map((ttl) => ttl.op);
+      if (renewals.length > 0) this.renewals = [...this.renewals, ...renewals];
+      this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    }
     this.deadTypes = 0;
     this.ttlBaseDead = false;
+  }
+
+  /** What becomes base by an operation, kept as commands that make it once more. */
+  private shelve(element: Element, op: Op, stable: readonly number[]): void {
+    const isSeen = (part: Op): boolean => part === op || saw(op, part);
+    const { type } = element;
+    const id = type === Type.string ? null : type + element.name;
+    for (const put of element.puts) {
+      if (!isSeen(put.op)) continue;
+      const run = new ShelvedPart(this.key, element, put);
+      const log = (this.log ??= new OpaqueLog());
+      if (id === null) log.lay({ op: put.op, build: run });
+      else log.add(put.op, { ...RUN, run, id }, stable, this.deletions);
+    }
+    for (const increment of element.increments)
+      if (isSeen(increment.op)) {
+        const run = new ShelvedPart(this.key, element, increment);
+        (this.log ??= new OpaqueLog()).add(increment.op, { ...RUN, run, id }, stable, this.deletions);
+      }
   }
 
   hasOpaqueUnseenBy(op: Op): boolean {
@@ -371,7 +473,7 @@ export class KeyState {
 
   /** All that it knows, to be kept elsewhere. Not what is under way for the key: that has to be over. */
   get parts(): StateParts {
-    const { db, key, isWhole, ttls, opaques, expiries, deadTypes, ttlBaseDead, ttlByRedis, removals } = this;
+    const { db, key, isWhole, ttls, opaques, expiries, deletions, deadTypes, ttlBaseDead, ttlByRedis, removals } = this;
     const tops = this.tops ?? [];
     if (this.tops === null && this.lastOrigin >= 0) {
       while (tops.length <= this.lastOrigin) tops.push(-1);
@@ -380,7 +482,8 @@ export class KeyState {
     const elements = Array.from(this.elements(), ({ type, name, puts, increments, ttls, baseDead }) => {
       return { type, name, puts, increments, ttls, baseDead };
     });
-    return { db, key, isWhole, elements, ttls, opaques, expiries, deadTypes, ttlBaseDead, ttlByRedis, removals, tops };
+    const ofKey = { ttls, opaques, expiries, deletions, deadTypes, ttlBaseDead, ttlByRedis, removals };
+    return { db, key, isWhole, elements, ...ofKey, tops };
   }
 
   /**
@@ -389,7 +492,7 @@ export class KeyState {
    * @returns null where there are none, or where elements don't stand for themselves, as when they fold
    */
   split(isOld: (op: Op) => boolean): StateParts | null {
-    if (this.opaques.length > 0 || this.unstableKeyOps > 0 || this.onlyType === null) return null;
+    if (this.opaques.length > 0 || this.unstableKeyOps > 0 || this.onlyType === null || !this.isInParts) return null;
     const elements: StateParts['elements'][number][] = [];
     let types = 0;
     for (const element of this.elements()) {
@@ -409,7 +512,7 @@ export class KeyState {
       types |= 1 << type;
     }
     if (types === 0) return null;
-    const parts = { ...this.parts, elements, ttls: NONE, ttlBaseDead: false, removals: null };
+    const parts = { ...this.parts, elements, ttls: NONE, deletions: NONE, ttlBaseDead: false, removals: null };
     this.deadTypes &= ~types;
     this.isWhole = false;
     return parts;
@@ -455,6 +558,7 @@ export class KeyState {
       this.ttlByRedis ||= older.ttlByRedis;
     }
     if (this.expiries.length === 0) this.expiries = older.expiries;
+    if (this.deletions.length === 0) this.deletions = older.deletions;
     for (const [origin, { first, last }] of older.removals ?? []) {
       this.removals ??= new Map();
       this.removals.set(origin, { first, last: this.removals.get(origin)?.last ?? last });
@@ -469,7 +573,7 @@ export class KeyState {
   vanish(): void {
     this.isGone = true;
     this.string = this.members = this.removals = null;
-    this.ttls = this.opaques = this.expiries = NONE;
+    this.ttls = this.opaques = this.expiries = this.deletions = NONE;
   }
 
   private removeOtherTypes(op: Op, type: Type): void {
@@ -486,3 +590,49 @@ export class KeyState {
       }
   }
 }
+
+const RUN = { isLossy: false, isPut: false, moves: null } as const;
+
+/** A put or an increment as a command, made where it is needed. */
+class ShelvedPart implements Kept {
+  readonly commands = 1;
+  constructor(
+    private readonly key: string,
+    private readonly element: Element,
+    private readonly part: Put | Increment,
+  ) {}
+  get heldBytes(): number {
+    // What is not a string's is in memory anyhow, until it is written.
+    return this.element.name.length + 64;
+  }
+  get bytes(): Buffer {
+    const { type } = this.element;
+    const key = Buffer.from(this.key, 'latin1');
+    const name = Buffer.from(this.element.name, 'latin1');
+    const writer = new CommandWriter(256);
+    if ('delta' in this.part) {
+      const by = String(this.part.delta);
+      const isWhole = typeof this.part.delta === 'bigint';
+      if (type === Type.string) return writer.command([isWhole ? 'INCRBY' : 'INCRBYFLOAT', key, by]).take();
+      return writer
+        .command(
+          type === Type.hash ? [isWhole ? 'HINCRBY' : 'HINCRBYFLOAT', key, name, by] : ['ZINCRBY', key, by, name],
+        )
+        .take();
+    }
+    const { value } = this.part;
+    switch (type) {
+      case Type.string:
+        return writer.command(['SET', key, value]).take();
+      case Type.hash:
+        return writer.command(['HSET', key, name, value]).take();
+      case Type.set:
+        return writer.command(['SADD', key, name]).take();
+      case Type.zset:
+        return writer.command(['ZADD', key, value, name]).take();
+    }
+  }
+}
+
+/** With more keys than that joined with one, those that have left the window are looked for. */
+const LINKS = 32;

@@ -7,11 +7,7 @@ import { writeFieldTtl } from './field-ttl';
 import type { OriginTable } from './origins';
 import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
 import { saw, Type } from './key-state';
-
-/** Order among live operations: the higher stamp, then the higher region name. */
-export function isHigher(a: Op, b: Op, origins: OriginTable): boolean {
-  return a.stamp === b.stamp ? origins.outranks(a.origin, b.origin) : a.stamp > b.stamp;
-}
+import { isHigher } from './op';
 
 export function winner(element: Element, origins: OriginTable): Put | null {
   let best: Put | null = null;

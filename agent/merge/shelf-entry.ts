@@ -81,6 +81,7 @@ export function writeParts(
   for (const { op } of parts.ttls) needs(op);
   parts.opaques.forEach(needs);
   parts.expiries.forEach(needs);
+  parts.deletions.forEach(needs);
 }
 
 /** Live SETs that the table could hold: their records can be read again. Null: it is something else. */
@@ -103,6 +104,7 @@ function isSets({
   ttls,
   opaques,
   expiries,
+  deletions,
   removals,
   deadTypes,
   ttlBaseDead,
@@ -113,7 +115,7 @@ function isSets({
     string.puts.length > 0 &&
     string.increments.length === 0 &&
     others.length === 0 &&
-    ttls.length + opaques.length + expiries.length === 0 &&
+    ttls.length + opaques.length + expiries.length + deletions.length === 0 &&
     removals === null &&
     deadTypes === ALL_TYPES &&
     ttlBaseDead &&
@@ -194,6 +196,7 @@ function readSets(bytes: Buffer, origins: OriginTable, sources: SetSources, give
     ttls: NONE,
     opaques: NONE,
     expiries: NONE,
+    deletions: NONE,
     deadTypes: ALL_TYPES,
     ttlBaseDead: true,
     ttlByRedis: false,

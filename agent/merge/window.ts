@@ -341,7 +341,7 @@ export class Window {
     this.operations--;
     if (state.isGone) return;
     // What waits for Redis knows the state itself.
-    if (state.isHeld || (state.opaques.length > 0 && !this.isAtRest(state))) {
+    if (state.isHeld || !state.isInParts || (state.opaques.length > 0 && !this.isAtRest(state))) {
       state.unstable--;
       if (element === null) state.unstableKeyOps--;
       else element.unstable--;

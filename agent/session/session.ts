@@ -40,7 +40,7 @@ import { payloadsOf } from './payloads';
 import { refill } from './refill';
 import { Removals } from './removals';
 import { DiskShelf } from './shelf-files';
-import { type Settler, statePayload, ttlPayload } from './settle';
+import { type Settler, statesPayload, ttlPayload } from './settle';
 import { Throughput } from './throughput';
 
 const META_MS = 1000;
@@ -722,7 +722,7 @@ export class Session {
     const { applyBatchBytes, applyBatchOps } = this.context.config.limits;
     const isFull = (): boolean => {
       const batch = this.next;
-      return batch !== null && (batch.bytes >= applyBatchBytes || batch.operations >= applyBatchOps);
+      return batch !== null && (batch.isClosed || batch.bytes >= applyBatchBytes || batch.operations >= applyBatchOps);
     };
     for (let progress = true; progress;) {
       progress = false;
@@ -827,14 +827,18 @@ export class Session {
   private async settleOne(): Promise<boolean> {
     const state = this.settler!.choose(this.core.toSettle(this.live()), Date.now());
     if (state === null) return false;
-    const block = this.nextBlock();
-    const replies = await this.applier!.apply(new Batch(), this.markerText(this.vector, block), {
-      states: [state],
-      build: (batch) => this.settler!.read(batch, state),
-    });
     const { core } = this;
+    const block = this.nextBlock();
+    // Keys between which something moved are read in one moment: it is in one of them.
+    const states = state.unsettled ? core.joinedWith(state) : [state];
+    const replies = await this.applier!.apply(new Batch(), this.markerText(this.vector, block), {
+      states,
+      build: (batch) => this.settler!.read(batch, states),
+    });
     // Where only the time to live is in doubt, having none means having nothing to say.
-    const payload = (state.unsettled ? statePayload : ttlPayload)(state.key, replies, Date.now());
+    const payload = state.unsettled
+      ? statesPayload(states, replies, Date.now())
+      : ttlPayload(state.key, replies, Date.now());
     if (payload === null) {
       core.foundNoTtl(state);
       return true;
@@ -849,12 +853,13 @@ export class Session {
       end === null ||
       recorder!.inBlock ||
       core.isEmptied ||
-      state.positionOf(core.origins.index(at.origin)) > marker ||
+      states.some((other) => other.positionOf(core.origins.index(at.origin)) > marker) ||
       core.racedKeys > 0
     ) {
-      this.settler!.retry(state, Date.now());
+      this.settler!.retry(state, payload.length, Date.now());
       return true;
     }
+    this.settler!.sent(states, Date.now());
     core.localState(this.make(at, RecordKind.state, state.db, payload, end));
     return true;
   }

@@ -7,9 +7,13 @@ import { CommandWriter, type Reply } from '../resp';
 /** A key's writers get this long to come to rest before its state is read, and so long until it is sent again. */
 const REST_MS = 30;
 const AGAIN_MS = 1000;
+/** To read one that is larger, in vain, costs too much to try again at once. */
+const LARGE_BYTES = 256 * 1024;
 
 export class Settler {
   private readonly due = new WeakMap<KeyState, number>();
+  /** How long the next try waits, where clients wrote while the state was read. */
+  private readonly pauseMs = new WeakMap<KeyState, number>();
 
   choose(states: readonly KeyState[], nowMs: number): KeyState | null {
     for (const state of states) {
@@ -23,17 +27,34 @@ export class Settler {
     return null;
   }
 
-  /** A client wrote while the state was read: soon again. */
-  retry(state: KeyState, nowMs: number): void {
-    this.due.set(state, nowMs + REST_MS);
+  /** A client wrote while the state was read: soon again, but each time less soon. */
+  retry(state: KeyState, bytes: number, nowMs: number): void {
+    const pauseMs = bytes > LARGE_BYTES ? AGAIN_MS : (this.pauseMs.get(state) ?? REST_MS);
+    this.due.set(state, nowMs + pauseMs);
+    this.pauseMs.set(state, Math.min(pauseMs * 2, AGAIN_MS));
   }
 
-  /** Adds the commands that read the key; their two replies make its state. */
-  read(batch: Batch, state: KeyState): number {
-    const key = Buffer.from(state.key, 'latin1');
-    batch.select(state.db).command(['DUMP', key]).command(['PTTL', key]);
-    return 2;
+  /** The states of these keys went out together. */
+  sent(states: readonly KeyState[], nowMs: number): void {
+    for (const state of states) {
+      this.due.set(state, nowMs + AGAIN_MS);
+      this.pauseMs.delete(state);
+    }
   }
+
+  /** Adds the commands that read the keys; two replies for each make its state. */
+  read(batch: Batch, states: readonly KeyState[]): number {
+    for (const { db, key: name } of states) {
+      const key = Buffer.from(name, 'latin1');
+      batch.select(db).command(['DUMP', key]).command(['PTTL', key]);
+    }
+    return states.length * 2;
+  }
+}
+
+/** The states of keys of one database, one after the other. */
+export function statesPayload(states: readonly KeyState[], replies: readonly Reply[], nowMs: number): Buffer {
+  return Buffer.concat(states.map(({ key }, i) => statePayload(key, replies.slice(i * 2, i * 2 + 2), nowMs)));
 }
 
 /**

@@ -613,11 +613,11 @@ export class SimAgent {
     let batch: Batch | null = null;
     let records = 0;
     const max = 1 + this.host.pick(BATCH_RECORDS);
-    for (let progress = true; progress && records < max;) {
+    for (let progress = true; progress && records < max && batch?.isClosed !== true;) {
       progress = false;
       for (const [origin, lane] of this.inbox) {
         const record = lane[0];
-        if (record === undefined || records >= max) continue;
+        if (record === undefined || records >= max || batch?.isClosed === true) continue;
         const held = this.vector.get(origin) ?? -1;
         if (record.end <= held) {
           lane.shift();
@@ -657,10 +657,10 @@ export class SimAgent {
     read?: () => void,
   ): Generator<void> {
     const redis = this.host.redis();
-    const fixed = [...batch.finish()];
-    const watchedStates = new Set(states);
-    for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watchedStates.add(state);
+    let fixed = [...batch.finish()];
     for (;;) {
+      const watchedStates = new Set(states);
+      for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watchedStates.add(state);
       const keys = [{ db: 0, key: CURSOR_KEY }, ...watchedStates];
       const watched = redis.watch(keys);
       if (redis.get(0, CURSOR_KEY) !== this.cursor) throw new ForeignHand();
@@ -669,7 +669,8 @@ export class SimAgent {
         const fence = redis.offset;
         this.waitingFor = `own stream up to ${fence}`;
         while (this.stream.offset < fence) yield;
-        items = fixed.filter((item) => item.kind === 'plain' || this.core.admit(item));
+        fixed = fixed.flatMap((item) => (item.kind === 'plain' ? [item] : (this.core.admit(item) ?? [])));
+        items = fixed;
         if (amend !== null) {
           const extra = new Batch();
           amend(extra);
@@ -752,9 +753,10 @@ export class SimAgent {
     if (chosen === null) return;
     const state = chosen;
     const block = `${this.life}:s${++this.blocks}`;
+    const states = state.unsettled ? core.joinedWith(state) : [state];
     let payload = Buffer.alloc(0);
-    yield* this.apply(new Batch(), block, [state], null, () => {
-      const dump = this.host.redis().dump(state.db, state.key);
+    yield* this.apply(new Batch(), block, states, null, () => {
+      const dump = states.flatMap(({ db, key }) => this.host.redis().dump(db, key));
       const commands = state.unsettled ? dump : dump.filter(([name]) => name === 'PEXPIREAT');
       payload = Buffer.concat(commands.map(encode));
     });
@@ -769,7 +771,7 @@ export class SimAgent {
     if (
       end === null ||
       this.recorder!.inBlock ||
-      state.positionOf(core.origins.index(at.origin)) > this.landedOffset ||
+      states.some((other) => other.positionOf(core.origins.index(at.origin)) > this.landedOffset) ||
       core.racedKeys > 0
     ) {
       this.settleDue.set(state, now + SETTLE_REST_MS);

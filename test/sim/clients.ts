@@ -12,6 +12,12 @@ export interface Mix {
   sets: boolean;
   zsets: boolean;
   lists: boolean;
+  /** Elements move between lists. */
+  moves: boolean;
+  /** Strings of bits, strings that are appended to, queues by score. */
+  bitmaps: boolean;
+  logs: boolean;
+  queues: boolean;
   ttl: boolean;
   /** How many of the commands are about times to live, where they take part. */
   ttlShare: number;
@@ -23,7 +29,9 @@ export interface Mix {
   otherDbs: boolean;
 }
 
-type Kind = 'string' | 'counter' | 'decimal' | 'hash' | 'set' | 'zset' | 'list';
+type Kind = 'string' | 'counter' | 'decimal' | 'hash' | 'set' | 'zset' | 'list' | 'bitmap' | 'log' | 'queue';
+
+const ENDS = ['LEFT', 'RIGHT'];
 
 export class Clients {
   private serial = 0;
@@ -41,6 +49,9 @@ export class Clients {
       ['set', mix.sets],
       ['zset', mix.zsets],
       ['list', mix.lists],
+      ['bitmap', mix.bitmaps],
+      ['log', mix.logs],
+      ['queue', mix.queues],
     ];
     this.kinds = kinds.filter(([, on]) => on).map(([kind]) => kind);
     if (this.kinds.length === 0) this.kinds = ['string'];
@@ -50,8 +61,13 @@ export class Clients {
     return this.mix.otherDbs && this.random.chance(0.4) ? 1 : 0;
   }
 
-  listKeys(): string[] {
-    return this.keysOf('list');
+  /** Keys to which elements are added that are all different. */
+  addedKeys(): string[] {
+    return (['list', 'log', 'queue'] as const).flatMap((kind) => this.keysOf(kind));
+  }
+
+  bitmapKeys(): string[] {
+    return this.keysOf('bitmap');
   }
 
   /** One command, or a transaction of several. */
@@ -71,7 +87,7 @@ export class Clients {
     const key = random.pick(this.keysOf(mix.otherTypes && random.chance(0.15) ? random.pick(this.kinds) : kind));
     if (mix.deletes && random.chance(0.1)) return this.deletion(key);
     if (mix.ttl && random.chance(mix.ttlShare)) return this.ttl(key);
-    return this.write(kind, key, `${region[0]}${++this.serial}`);
+    return this.write(kind, key, `${region[0]}${++this.serial}`, region);
   }
 
   /** As Redis writes it, and exact in a double. */
@@ -102,7 +118,7 @@ export class Clients {
     ]);
   }
 
-  private write(kind: Kind, key: string, value: string): Argv {
+  private write(kind: Kind, key: string, value: string, region: string): Argv {
     const { random, mix } = this;
     const field = `f${random.below(3)}`;
     const by = String(random.between(-9, 9));
@@ -166,13 +182,23 @@ export class Clients {
           ['ZREM', key, field],
         ]);
       case 'list':
+        if (mix.moves && random.chance(0.2))
+          return ['LMOVE', key, random.pick(this.keysOf('list')), random.pick(ENDS), random.pick(ENDS)];
         return random.pick<Argv>([
           ['RPUSH', key, value],
           ['RPUSH', key, value],
           ['LPUSH', key, value],
+          ['LPUSHX', key, value],
+          ['LINSERT', key, 'BEFORE', `${region[0]}${this.serial - 1}`, value],
           ['LPOP', key],
           ['RPOP', key],
         ]);
+      case 'bitmap':
+        return ['SETBIT', key, String(random.below(12)), String(random.below(2))];
+      case 'log':
+        return ['APPEND', key, `${value}.`];
+      case 'queue':
+        return random.chance(0.6) ? ['ZADD', key, String(random.below(9)), value] : ['ZPOPMIN', key];
     }
   }
 }

@@ -446,6 +446,47 @@ export class Redis {
         if (found.list.length === 0) this.remove(db, key);
         return done(value);
       }
+      case 'LPUSHX':
+      case 'LINSERT': {
+        const found = this.find(db, key, 'list');
+        if (found === undefined) return 0;
+        if (name === 'LPUSHX') found.list.unshift(...argv.slice(2).reverse());
+        else {
+          const at = found.list.indexOf(argv[3]!);
+          if (at < 0) return -1;
+          found.list.splice(argv[2]!.toUpperCase() === 'BEFORE' ? at : at + 1, 0, argv[4]!);
+        }
+        return done(found.list.length);
+      }
+      case 'LMOVE': {
+        const from = this.find(db, key, 'list');
+        if (from === undefined) return null;
+        const to = this.findOrCreate(db, argv[2]!, 'list');
+        const value = argv[3]!.toUpperCase() === 'LEFT' ? from.list.shift()! : from.list.pop()!;
+        if (argv[4]!.toUpperCase() === 'LEFT') to.list.unshift(value);
+        else to.list.push(value);
+        if (from.list.length === 0) this.remove(db, key);
+        return done(value, argv, [key, argv[2]!]);
+      }
+      case 'SETBIT': {
+        const [byte, bit] = [Number(argv[2]) >> 3, 7 - (Number(argv[2]) & 7)];
+        const old = this.find(db, key, 'string')?.string ?? '';
+        const grown = old.padEnd(byte + 1, '\0');
+        const before = grown.charCodeAt(byte);
+        const after = argv[3] === '1' ? before | (1 << bit) : before & ~(1 << bit);
+        if (grown === old && after === before) return (before >> bit) & 1;
+        this.findOrCreate(db, key, 'string').string =
+          grown.slice(0, byte) + String.fromCharCode(after) + grown.slice(byte + 1);
+        return done((before >> bit) & 1);
+      }
+      case 'ZPOPMIN': {
+        const found = this.find(db, key, 'zset');
+        if (found === undefined) return null;
+        const [[member]] = [...found.zset].sort(([m, a], [n, b]) => a - b || (m < n ? -1 : 1)) as [[string, number]];
+        found.zset.delete(member);
+        if (found.zset.size === 0) this.remove(db, key);
+        return done(member);
+      }
       default:
         throw new Error(`the model of Redis has no ${name}`);
     }

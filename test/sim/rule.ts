@@ -84,7 +84,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
 }
 
 /** Whether a had seen b. */
-function saw(a: RuleOp, b: RuleOp): boolean {
+export function saw(a: RuleOp, b: RuleOp): boolean {
   return a.origin === b.origin ? a.position > b.position : (a.seen.get(b.origin) ?? -1) >= b.position;
 }
 
@@ -357,6 +357,8 @@ function partsOf(argv: Argv, added?: string): [key: string, part: Shape<Part>][]
     }
     case 'FLUSHDB':
       return [];
+    case 'LMOVE':
+      return [key, argv[2]!].map((k) => [k, { kind: 'verbatim' }]);
     default:
       return [[key, { kind: 'verbatim' }]];
   }

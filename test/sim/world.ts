@@ -14,7 +14,7 @@ import { ForeignHand, SimAgent } from './agent';
 import { Clients, type Mix } from './clients';
 import { Random } from './random';
 import { type Argv, CommandFailed, Redis, type Value } from './redis';
-import { operationsOf, Rule, type RuleOp } from './rule';
+import { operationsOf, Rule, type RuleOp, saw } from './rule';
 
 export interface Profile {
   regions: number;
@@ -99,6 +99,10 @@ export function profileOf(random: Random, regions?: number): Profile {
       zsets: maybe(0.5),
       lists: maybe(0.3),
       decimals: maybe(0.4),
+      moves: maybe(0.4),
+      bitmaps: maybe(0.2),
+      logs: maybe(0.2),
+      queues: maybe(0.2),
       ttl: maybe(0.4),
       ttlShare: random.pick([0.2, 0.2, 0.5]),
       deletes: maybe(0.6),
@@ -120,10 +124,13 @@ export function profileOf(random: Random, regions?: number): Profile {
   // In some all meet on one key.
   if (maybe(0.25)) {
     const { mix } = profile;
-    const kinds = ['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists'] as const;
+    const kinds = [
+      ...(['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists'] as const),
+      ...(['lists', 'bitmaps', 'logs', 'queues'] as const),
+    ];
     const only = random.pick(kinds);
     for (const kind of kinds) mix[kind] = kind === only;
-    mix.keysPerType = 1;
+    mix.keysPerType = only === 'lists' && mix.moves ? 2 : 1;
     mix.ttl = maybe(0.7);
   }
   return profile;
@@ -152,6 +159,8 @@ export class World {
   private readonly happened: number[] = [];
   /** Every operation that became durable in its own region's journal, by origin and position. */
   private readonly log = new Map<string, RuleOp>();
+  /** Elements that a client was given. */
+  private readonly taken = new Set<string>();
   private readonly outcome: Outcome = {
     events: 0,
     operations: 0,
@@ -355,6 +364,9 @@ export class World {
     const db = commands.some(([name]) => name === 'FLUSHDB') ? 1 : this.clients.db();
     const before = redis.offset;
     const replies = redis.run(db, commands);
+    replies.forEach((reply, i) => {
+      if (/POP/.test(commands[i]![0]!) && typeof reply === 'string') this.taken.add(reply);
+    });
     const at = redis.offset === before ? '' : ` → ${before}–${redis.offset}`;
     this.trace(
       `${region.name} client ${db} ${commands.map((argv) => argv.join(' ')).join('; ')}${at}` +
@@ -590,7 +602,10 @@ export class World {
         `key ${id} ${equal ? 'is not what the rule says' : 'differs between regions'}\n  ${lines.join('\n  ')}`,
       );
     }
-    if (!this.profile.outages) this.checkLists();
+    if (!this.profile.outages) {
+      this.checkAdded();
+      this.checkBits();
+    }
   }
 
   /** What was recorded is what clients did. */
@@ -740,27 +755,80 @@ export class World {
     }
   }
 
-  /** An element that was pushed, and never popped, of a list that was never deleted, is there. */
-  private checkLists(): void {
-    for (const key of this.clients.listKeys()) {
-      const ops = [...this.log.values()].flatMap((op) => op.commands.map((command) => ({ op, ...command })));
-      const mine = ops.filter(({ argv }) => argv.slice(1).includes(key) || (argv[0] === 'MSET' && argv.includes(key)));
+  /**
+   * What was added is there, unless a client was given it, or deleted the key and had seen it. What moves is in one of the lists; where they are
+   * deleted, too, that is not looked at.
+   */
+  private checkAdded(): void {
+    const keys = this.clients.addedKeys();
+    const there = new Set<string>();
+    for (const { db, key, value } of this.regions[0]!.redis.keys()) {
+      if (!keys.includes(key)) continue;
+      const elements = value.type === 'list' ? value.list : value.type === 'zset' ? value.zset.keys() : tokensOf(value);
+      for (const element of elements) there.add(`${db} ${value.type === 'list' ? 'list' : key} ${element}`);
+    }
+    const touches = new Map<string, { op: RuleOp; argv: Argv }[]>();
+    const flushes: RuleOp[] = [];
+    for (const op of this.log.values())
+      for (const { db, argv } of op.commands) {
+        if (op.isState) continue;
+        if (argv[0] === 'FLUSHDB') flushes.push(op);
+        for (const key of new Set(argv.slice(1).filter((arg) => keys.includes(arg)))) {
+          const id = `${db} ${key}`;
+          touches.set(id, [...(touches.get(id) ?? []), { op, argv }]);
+        }
+      }
+    const isDelete = (name: string): boolean => /^(?:DEL|UNLINK)$/i.test(name);
+    const { moves } = this.profile.mix;
+    for (const [id, mine] of touches) {
+      const [db, key] = id.split(' ') as [string, string];
+      const isList = key.startsWith('list');
+      const deletes = [...mine.filter(({ argv }) => isDelete(argv[0]!)).map(({ op }) => op)];
+      if (db === '1') deletes.push(...flushes);
+      if (mine.some(({ argv }) => !isKnown(key, argv[0]!) && !isDelete(argv[0]!))) continue;
       if (
-        mine.some(({ op, argv }) => op.commands.length === 1 && !['RPUSH', 'LPUSH', 'LPOP', 'RPOP'].includes(argv[0]!))
+        isList &&
+        moves &&
+        [...touches].some(([other, ops]) => isListOf(other, db) && ops.some(({ argv }) => !isKnown('list', argv[0]!)))
       )
         continue;
-      if (mine.some(({ argv }) => /POP$/.test(argv[0]!))) continue;
-      const flushed = ops.some(({ argv }) => argv[0] === 'FLUSHDB');
-      for (const db of flushed ? [0] : [0, 1]) {
-        const value = this.regions[0]!.redis.entry(db, key)?.value;
-        const list = value?.type === 'list' ? value.list : [];
-        for (const { op, argv, db: at } of mine)
-          if (at === db && !op.isState)
-            for (const element of argv.slice(2))
-              if (!list.includes(element))
-                this.fail(`list ${key} lost ${element}, pushed by ${op.origin}@${op.position}`);
-      }
+      if (isList && moves && db === '1' && flushes.length > 0) continue;
+      for (const { op, argv } of mine)
+        for (const element of addedBy(argv)) {
+          if (there.has(`${db} ${isList ? 'list' : key} ${element}`) || this.taken.has(element)) continue;
+          if (deletes.some((by) => saw(by, op))) continue;
+          for (const { op: by, argv: args } of mine) this.trace(`${by.origin}@${by.position} ${args.join(' ')}`);
+          this.fail(`${key} lost ${element}, added by ${op.origin}@${op.position}`);
+        }
     }
+  }
+
+  /** A bit is what one of those SETBITs says that no other, and no delete, had seen. (An expiry may be void.) */
+  private checkBits(): void {
+    const keys = this.clients.bitmapKeys();
+    for (const key of keys)
+      for (const db of [0, 1]) {
+        const ops = [...this.log.values()].flatMap((op) =>
+          op.isState ? [] : op.commands.map((command, index) => ({ op, index, ...command })),
+        );
+        const mine = ops.filter(({ db: at, argv }) => at === db && (argv.includes(key) || argv[0] === 'FLUSHDB'));
+        if (mine.some(({ argv }) => !/^(?:SETBIT|DEL|UNLINK|FLUSHDB)$/i.test(argv[0]!))) continue;
+        const value = this.regions[0]!.redis.entry(db, key)?.value;
+        const text = value?.type === 'string' ? value.string : '';
+        for (let bit = 0; bit < 12; bit++) {
+          const puts = mine.filter(({ argv }) => argv[0] !== 'SETBIT' || argv[2] === String(bit));
+          const live = puts.filter(
+            ({ op, argv }) =>
+              argv[0] === 'SETBIT' && !puts.some(({ op: by, argv: [name] }) => !/^P/.test(name!) && saw(by, op)),
+          );
+          const found = ((text.charCodeAt(bit >> 3) || 0) >> (7 - (bit & 7))) & 1;
+          const allowed = live.length === 0 ? ['0'] : live.map(({ argv }) => argv[3]!);
+          if (allowed.includes(String(found))) continue;
+          for (const { op, argv } of puts)
+            this.trace(`${op.origin}@${op.position} stamp ${op.stamp} ${argv.join(' ')}`);
+          this.fail(`bit ${bit} of ${db} ${key} is ${found}, and should be ${allowed.join(' or ')}`);
+        }
+      }
   }
 
   private fail(message: string): never {
@@ -805,6 +873,42 @@ export class World {
     this.traceLines.push(text);
     this.print?.(text);
   }
+}
+
+/** What a check of what was added knows of, by the beginning of the key. */
+const KNOWN: readonly [string, RegExp][] = [
+  ['list', /^(?:[LR]PUSH|LPUSHX|LINSERT|LMOVE|[LR]POP|PEXPIREAT|PERSIST)$/],
+  ['log', /^(?:APPEND|PEXPIREAT|PERSIST)$/],
+  ['queue', /^(?:ZADD|ZPOPMIN|PEXPIREAT|PERSIST)$/],
+];
+
+function isKnown(key: string, name: string): boolean {
+  return KNOWN.find(([kind]) => key.startsWith(kind))![1].test(name);
+}
+
+function isListOf(id: string, db: string): boolean {
+  return id.startsWith(`${db} list`);
+}
+
+function addedBy(argv: Argv): string[] {
+  switch (argv[0]) {
+    case 'APPEND':
+      return /\.$/.test(argv[2]!) ? [argv[2]!.slice(0, -1)] : [];
+    case 'ZADD':
+      return argv.length === 4 ? [argv[3]!] : [];
+    case 'LINSERT':
+      return [argv[4]!];
+    case 'RPUSH':
+    case 'LPUSH':
+    case 'LPUSHX':
+      return argv.slice(2);
+    default:
+      return [];
+  }
+}
+
+function tokensOf(value: Value): string[] {
+  return value.type === 'string' ? value.string.split('.') : [];
 }
 
 function link(a: string, b: string): string {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Registry } from 'prom-client';
 import { Applier } from '../../apply/applier';
-import { Batch } from '../../merge/batch';
+import { Batch, type GuardedItem } from '../../merge/batch';
 import { CommandScanner, type RedisConnectionOptions } from '../../resp';
 import { CURSOR_KEY, OWN_PREFIX } from '../../stream/keys';
 import { freePort, TestServer, until } from '../testserver';
@@ -82,7 +82,7 @@ async function startCapture(server: TestServer, over: Partial<RedisConnectionOpt
   cleanUp.push(() => connection.close());
   const hooks = {
     readUpTo: () => Promise.resolve(),
-    admit: () => true,
+    admit: (item: GuardedItem) => item,
     refused: () => undefined,
     paused: () => undefined,
   };

@@ -1,0 +1,232 @@
+import { encode } from '../../test/sim/redis';
+import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import { Batch } from './batch';
+import { MergeCore } from './core';
+import { commandByName } from './commands';
+import { CommandScanner } from '../resp';
+import { formOf } from './opaque-form';
+
+// Keys that are carried as commands, in region b: what other regions send, and what clients did here.
+
+function commands(...list: string[]): Buffer {
+  return Buffer.concat(list.map((text) => encode(text.split(' '))));
+}
+
+class Region {
+  readonly core = new MergeCore({ region: 'b', members: ['a', 'b', 'c'] });
+  private readonly ends = new Map<OriginId, number>();
+
+  constructor() {
+    for (const origin of ['a:1', 'b:1', 'c:1']) this.core.assume(origin, 0);
+  }
+
+  private record(origin: OriginId, stamp: number, seen: Vector, kind: RecordKind, list: string[]): OpRecord {
+    const payload = commands(...list);
+    const start = this.ends.get(origin) ?? 0;
+    const end = start + payload.length;
+    this.ends.set(origin, end);
+    return { kind, origin, start, end, stamp, ops: list.length, db: 0, seen, payload };
+  }
+
+  /** Up to where an origin has come. */
+  at(...origins: OriginId[]): Vector {
+    return new Map(origins.map((origin) => [origin, this.ends.get(origin) ?? 0]));
+  }
+
+  client(stamp: number, ...list: string[]): void {
+    this.core.local(this.record('b:1', stamp, new Map(), RecordKind.stream, list));
+  }
+
+  /** @returns what Redis is to run */
+  comes(origin: OriginId, stamp: number, seen: Vector, ...list: string[]): string {
+    return this.plan(this.record(origin, stamp, seen, RecordKind.stream, list));
+  }
+
+  state(origin: OriginId, stamp: number, seen: Vector, ...list: string[]): string {
+    return this.plan(this.record(origin, stamp, seen, RecordKind.state, list));
+  }
+
+  private plan(record: OpRecord): string {
+    const batch = new Batch();
+    this.core.plan(record, batch);
+    const items = batch.finish().flatMap((item) => (item.kind === 'plain' ? [item] : (this.core.admit(item) ?? [])));
+    const extra = new Batch();
+    const raced = this.core.takeRaced();
+    this.core.correct(raced, extra);
+    const bytes = Buffer.concat([...items, ...extra.finish()].map((item) => item.bytes));
+    this.core.corrected(raced);
+    const scanner = new CommandScanner();
+    scanner.push(bytes);
+    const out: string[] = [];
+    while (scanner.next())
+      out.push(
+        Array.from({ length: scanner.argc }, (_, i) =>
+          scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]),
+        ).join(' '),
+      );
+    return out.filter((text) => !/^(?:SELECT|PERSIST)/.test(text)).join('; ');
+  }
+
+  get unsettled(): string[] {
+    return this.core.toSettle(['b']).map(({ key }) => key);
+  }
+}
+
+let b: Region;
+beforeEach(() => (b = new Region()));
+
+test('what adds runs again on a state that had not seen it, in the order of the stamps', () => {
+  b.client(20, 'RPUSH k b1');
+  expect(b.comes('c:1', 10, new Map(), 'LPUSH k c1')).toBe('LPUSH k c1');
+  expect(b.state('a:1', 30, new Map(), 'DEL k', 'RPUSH k a1')).toBe('DEL k; RPUSH k a1; LPUSH k c1; RPUSH k b1');
+  expect(b.unsettled).toEqual(['k']);
+  // The next state has seen all, and brings the key to rest.
+  expect(b.state('c:1', 40, b.at('a:1', 'b:1'), 'DEL k', 'RPUSH k c1 a1 b1')).toBe('DEL k; RPUSH k c1 a1 b1');
+  expect(b.unsettled).toEqual([]);
+});
+
+test('what a state has seen does not run again, and what takes never does', () => {
+  b.client(20, 'RPUSH k b1');
+  const seen = b.at('b:1');
+  b.client(21, 'RPUSH k b2', 'LPOP k');
+  expect(b.state('a:1', 30, seen, 'DEL k', 'RPUSH k b1')).toBe('DEL k; RPUSH k b1; RPUSH k b2');
+  expect(b.unsettled).toEqual(['k']);
+});
+
+test('of two states that have not seen each other the higher stands, with what only the other one had seen', () => {
+  b.client(5, 'RPUSH k b1');
+  const seen = b.at('b:1');
+  expect(b.state('c:1', 20, seen, 'DEL k', 'RPUSH k b1')).toBe('DEL k; RPUSH k b1');
+  expect(b.unsettled).toEqual([]);
+  expect(b.state('a:1', 30, new Map(), 'DEL k')).toBe('DEL k; RPUSH k b1');
+  expect(b.unsettled).toEqual(['k']);
+  expect(b.state('c:1', 25, seen, 'DEL k', 'RPUSH k b1')).toBe('');
+  expect(b.unsettled).toEqual(['k']);
+});
+
+test("a push survives a client's delete that had not seen it, and no state brings back what the delete had seen", () => {
+  expect(b.comes('a:1', 10, new Map(), 'RPUSH k old')).toBe('RPUSH k old');
+  const seen = b.at('a:1');
+  b.client(20, 'RPUSH k new');
+  expect(b.comes('c:1', 30, seen, 'DEL k')).toBe('DEL k; RPUSH k new');
+  expect(b.state('a:1', 40, new Map(), 'DEL k', 'RPUSH k old')).toBe('');
+  expect(b.unsettled).toEqual(['k']);
+});
+
+test('a push that ran before a block which deleted the key comes back', () => {
+  expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k');
+  // Read only now: it stands before the block.
+  b.client(20, 'RPUSH k x');
+  const raced = b.core.takeRaced();
+  expect(raced.map(({ key }) => key)).toEqual(['k']);
+  const batch = new Batch();
+  b.core.correct(raced, batch);
+  const text = batch
+    .finish()
+    .map(({ bytes }) => bytes.toString('latin1'))
+    .join('');
+  expect(text.endsWith(commands('DEL k', 'RPUSH k x').toString('latin1'))).toBe(true);
+});
+
+test('bits: the later of two puts stands, on whatever state, and in whatever order they come', () => {
+  b.client(20, 'SETBIT k 7 1');
+  expect(b.comes('c:1', 10, new Map(), 'SETBIT k 7 0')).toBe('SETBIT k 7 0; SETBIT k 7 1');
+  const seen = b.at('b:1');
+  expect(b.state('a:1', 30, seen, 'DEL k', 'SET k x')).toBe('DEL k; SET k x; SETBIT k 7 0; SETBIT k 7 1');
+});
+
+test('a SET that had not seen what was appended loses nothing of it', () => {
+  b.client(20, 'SET k v', 'APPEND k +b');
+  expect(b.comes('a:1', 10, new Map(), 'SET k w')).toBe('DEL k; SET k v; APPEND k +b');
+  expect(b.comes('c:1', 30, new Map(), 'SET k x')).toBe('SET k x; APPEND k +b');
+});
+
+test('a sorted set that something was popped from keeps what a delete had not seen', () => {
+  b.client(20, 'ZADD k 1 x', 'ZADD k 2 y', 'ZPOPMIN k');
+  expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k; ZADD k 1 x; ZADD k 2 y');
+  expect(b.unsettled).toEqual(['k']);
+});
+
+test('what was removed by its name does not come back', () => {
+  b.client(20, 'ZADD k 1 x', 'ZADD k 2 y', 'ZPOPMAX k', 'ZREM k x');
+  expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k; ZADD k 2 y');
+});
+
+describe('keys that an operation has joined', () => {
+  test('are settled together', () => {
+    b.client(20, 'LMOVE k l LEFT RIGHT', 'LMOVE l m LEFT RIGHT');
+    const state = b.core.find(0, 'm')!;
+    expect(b.core.joinedWith(state).map(({ key }) => key)).toEqual(['m', 'l', 'k']);
+  });
+
+  test('a state of one of them that had not seen the move does not stand', () => {
+    b.client(20, 'LMOVE k l LEFT RIGHT');
+    expect(b.state('a:1', 30, new Map(), 'DEL l', 'RPUSH l old')).toBe('');
+    expect(b.unsettled).toEqual(['l']);
+  });
+
+  test('a state of all of them does, as if nothing had moved', () => {
+    b.client(20, 'LMOVE k l LEFT RIGHT');
+    expect(b.state('a:1', 30, new Map(), 'DEL k', 'RPUSH k e', 'DEL l')).toBe('DEL k; RPUSH k e; DEL l');
+    expect(b.unsettled).toEqual(['k', 'l']);
+  });
+
+  test('a delete that had not seen the move waits for a state', () => {
+    b.client(20, 'LMOVE k l LEFT RIGHT');
+    expect(b.comes('a:1', 30, new Map(), 'DEL l')).toBe('');
+    expect([...b.core.awaited(['a', 'b']).keys()]).toEqual(['a']);
+  });
+});
+
+test('where too much is unseen a state waits for one that has seen more', () => {
+  for (let i = 0; i < 5000; i++) b.client(20 + i, `RPUSH k b${i}`);
+  const seen = b.at('b:1');
+  b.client(6000, 'RPUSH k last');
+  expect(b.state('a:1', 7000, new Map(), 'DEL k')).toBe('');
+  expect(b.state('c:1', 8000, seen, 'DEL k', 'RPUSH k all')).toBe('DEL k; RPUSH k all; RPUSH k last');
+});
+
+describe('the form of a command', () => {
+  const form = (text: string): ReturnType<typeof formOf> => {
+    const scanner = new CommandScanner();
+    scanner.push(commands(text));
+    scanner.next();
+    return formOf(commandByName(text.split(' ')[0]!)!, scanner);
+  };
+  const receives = (text: string): string[] =>
+    form(text).places.flatMap(({ key, db, receives: does }) => (does ? [db === null ? key : `${db}:${key}`] : []));
+
+  test.each([
+    ['RPUSH k v', 'adds'],
+    ['LPOP k', 'takes'],
+    ['ZPOPMIN k', 'takes'],
+    ['LTRIM k 0 99', 'adds'],
+    ['LTRIM k -100 -1', 'adds'],
+    ['LTRIM k 10 -1', 'takes'],
+    ['LREM k 0 v', 'adds'],
+    ['LSET k 0 v', 'gives'],
+    ['PFMERGE k l', 'adds'],
+    ['BITOP AND k l m', 'gives'],
+    ['LMOVE k l LEFT LEFT', 'moves'],
+    ['LMOVE k k LEFT RIGHT', 'takes'],
+    ['MOVE k 3', 'moves'],
+    ['RENAME k l', 'gives'],
+  ])('%s %s', (text, kind) => expect(form(text).kind).toBe(kind));
+
+  test.each([
+    ['LMOVE k l LEFT LEFT', ['l']],
+    ['RENAME k l', ['l']],
+    ['COPY k l', ['l']],
+    ['COPY k l DB 2', ['2:l']],
+    ['MOVE k 3', ['3:k']],
+    ['SUNIONSTORE k l m', ['k']],
+    ['BITOP AND k l m', ['k']],
+    ['PFMERGE k l', ['k']],
+  ])('%s gives to %p', (text, keys) => expect(receives(text)).toEqual(keys));
+
+  test.each([
+    ['LINSERT k BEFORE p v', 'LPUSH k v'],
+    ['LINSERT k AFTER p v', 'RPUSH k v'],
+    ['RPUSHX k v w', 'RPUSH k v w'],
+  ])('%s beside what it has not seen: %s', (text, loose) => expect(form(text).loose).toEqual(commands(loose)));
+});

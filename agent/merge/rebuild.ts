@@ -1,0 +1,72 @@
+/** A key of which commands are kept, made anew: its highest value, and what that had not seen. */
+import { type CommandWriter } from '../resp/encode';
+import { type Element, type KeyState, Type } from './key-state';
+import type { Floor } from './opaque-log';
+import { type Op, saw } from './element';
+import { isHigher, StateOp } from './op';
+import type { OriginTable } from './origins';
+import { highestTtl, resolve, rewriteKey, visibleType, winner, writeTtl } from './resolve';
+
+/**
+ * Whether the rule's value of the whole key is known here, so that nothing is lost where it is written.
+ * @param together keys that are made anew at once
+ */
+export function canRebuild(state: KeyState, origins: OriginTable, together: ReadonlySet<KeyState>): boolean {
+  const type = visibleType(state, origins);
+  if (type !== -1 && type !== Type.string)
+    for (const element of state.elements())
+      if (element.type === type && element.live && !resolve(element, origins).known) return false;
+  return state.log === null || state.log.canRebuild(valuesOf(state, standing(state, origins), origins), together);
+}
+
+/** What stands: one value, or elements of several states. */
+function valuesOf({ log, string }: KeyState, floor: Floor | null, origins: OriginTable): readonly Op[] {
+  const top = floor?.op ?? winnerOf(string, origins);
+  return top === null ? log!.floors.map(({ op }) => op) : [top];
+}
+
+/** Writes the whole key. What was in Redis before the window must be dead by the rule. */
+export function rebuildKey(out: CommandWriter, state: KeyState, origins: OriginTable): void {
+  const floor = standing(state, origins);
+  const { log, string } = state;
+  const type = visibleType(state, origins);
+  const put = winnerOf(string, origins);
+  if (floor === null && (put !== null || (type !== -1 && type !== Type.string))) rewriteKey(out, state, origins);
+  else {
+    const key = Buffer.from(state.key, 'latin1');
+    if (floor === null || floor.build === null) out.command(['DEL', key]);
+    else {
+      // A client's SET makes no room for itself where another type stands.
+      if (!(floor.op instanceof StateOp)) out.command(['DEL', key]);
+      raw(out, floor.build);
+    }
+    for (const { op, delta } of string?.increments ?? [])
+      if (floor === null || !saw(floor.op, op))
+        out.command([typeof delta === 'bigint' ? 'INCRBY' : 'INCRBYFLOAT', key, String(delta)]);
+  }
+  if (log === null) return;
+  for (const { run } of log.runsOn(valuesOf(state, floor, origins), origins)) raw(out, run);
+  // A run may have made the key.
+  if (highestTtl(state, origins) !== null) writeTtl(out, state, origins);
+}
+
+function raw(out: CommandWriter, { bytes, commands }: { bytes: Buffer; commands: number }): void {
+  out.raw(bytes, 0, bytes.length, commands);
+}
+
+/** The value of the whole key that stands, where that is none of the window's elements. */
+function standing(state: KeyState, origins: OriginTable): Floor | null {
+  const floor = state.log?.highestFloor(origins) ?? null;
+  if (floor === null) return null;
+  const put = winnerOf(state.string, origins);
+  if (put !== null && isHigher(put, floor.op, origins)) return null;
+  for (const element of state.elements())
+    if (element.type !== Type.string)
+      for (const part of [...element.puts, ...element.increments])
+        if (part.op === floor.op || isHigher(part.op, floor.op, origins)) return null;
+  return floor;
+}
+
+function winnerOf(string: Element | null, origins: OriginTable): Op | null {
+  return string === null ? null : (winner(string, origins)?.op ?? null);
+}
