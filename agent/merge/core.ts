@@ -748,10 +748,7 @@ export class MergeCore {
       this.unsettle(state, settler);
     }
     if (loose === null) return;
-    const out = batch.select(db).raw(loose, 0, loose.length, 1);
-    if (!opaque.isPut) return;
-    for (const { run } of states[0]!.log?.putsAbove(op, this.origins) ?? [])
-      out.raw(run.bytes, 0, run.bytes.length, run.commands);
+    batch.select(db).raw(loose, 0, loose.length, 1);
   }
 
   /**

@@ -135,7 +135,8 @@ export class OpaqueLog {
    * @param values what it is: what one of them has seen is in it
    */
   runsOn(values: readonly Op[], origins: OriginTable): { readonly op: Op; readonly run: Kept }[] {
-    const isIn = (op: Op): boolean => values.some((value) => value === op || saw(value, op));
+    // A state's own elements may have become commands, as others' do.
+    const isIn = (op: Op): boolean => values.some((value) => saw(value, op));
     const runs: Entry[] = [];
     let lowest: Op | null = null;
     for (const entry of this.entries) {
@@ -151,14 +152,6 @@ export class OpaqueLog {
     return sorted(runs, origins);
   }
 
-  /** Puts above an operation, in order: where it has run behind them, they stand nevertheless. */
-  putsAbove(op: Op, origins: OriginTable): { readonly op: Op; readonly run: Kept }[] {
-    return sorted(
-      this.entries.filter((entry) => entry.isPut && entry.op !== op && isHigher(entry.op, op, origins)),
-      origins,
-    );
-  }
-
   eachOp(visit: (op: Op) => void): void {
     for (const { op } of this.entries) visit(op);
     for (const { op } of this.floors) visit(op);
@@ -166,12 +159,13 @@ export class OpaqueLog {
 
   /** What all members have seen, whatever is still to come has seen: it matters only to what is here and has not. */
   private compact(stable: readonly number[], deletions: readonly Op[]): void {
-    this.keep(
-      ({ op }) =>
-        seenAt(stable, op.origin) < op.position ||
-        !this.floors.every((floor) => saw(floor.op, op)) ||
-        !deletions.every((deletion) => saw(deletion, op)),
-    );
+    const isNeeded = ({ op }: Entry): boolean =>
+      seenAt(stable, op.origin) < op.position ||
+      !this.floors.every((floor) => saw(floor.op, op)) ||
+      !deletions.every((deletion) => saw(deletion, op));
+    // Where a put may run again, those that stand above it have to.
+    const lowestStamp = Math.min(...this.entries.map((e) => (e.isPut && isNeeded(e) ? e.op.stamp : Infinity)));
+    this.keep((entry) => isNeeded(entry) || (entry.isPut && entry.op.stamp >= lowestStamp));
     this.compactAt = Math.min(Math.max(COMPACT_ENTRIES, this.entries.length * 2), ENTRIES_MAX + 1);
   }
 

@@ -1,5 +1,5 @@
 /** A key of which commands are kept, made anew: its highest value, and what that had not seen. */
-import { type CommandWriter } from '../resp/encode';
+import type { CommandWriter } from '../resp/encode';
 import { type Element, type KeyState, Type } from './key-state';
 import type { Floor } from './opaque-log';
 import { type Op, saw } from './element';
