@@ -11,6 +11,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'ttls',
     'opaques',
     'expiries',
+    'deletions',
     'deadTypes',
     'ttlBaseDead',
     'ttlByRedis',
@@ -31,6 +32,8 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'lagging',
   );
   known.push('owed', 'owing', 'ttlDoubted', 'isGone', 'bytes', 'countedBytes');
+  // It stays in memory while it has any of these.
+  known.push('log', 'isDue', 'links', 'linksMax', 'renewals', 'isFromState');
   expect(Object.keys(state).sort()).toEqual(known.sort());
 });
 
