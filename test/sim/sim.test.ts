@@ -16,6 +16,8 @@ test('1,000 schedules', () => {
   for (let seed = 1; seed <= 1000; seed++) run(seed);
 });
 
+test('one that nobody has seen yet', () => run(Math.floor(Math.random() * 1e9)));
+
 // By name until 200,000 fresh ones in a row have passed; docs/simulation.md says how far that is.
 (process.env['MERIDIAN_LONG'] === '1' ? test : test.skip)('200 schedules that nobody has seen yet', () => {
   const first = Math.floor(Math.random() * 1e9);
