@@ -188,9 +188,9 @@ const schema = section({
     /**
      * Memory for what not every region has seen yet (the window); more goes to files in `stateDir`. What is there is read again only for
      * operations that have not seen it, such as those of a region that comes back: at some 20 µs each. More keeps regions fast that are
-     * a few seconds apart under a flood of writes. Default: 64 MiB.
+     * a few seconds apart under a flood of writes. Default: 256 MiB.
      */
-    windowBytes: whole(MIB, 64 * GIB, 'bytes').default(64 * MIB),
+    windowBytes: whole(MIB, 64 * GIB, 'bytes').default(256 * MIB),
     /** Bytes of the replication stream that wait in memory; more go to a temporary file. Default: 4 MiB. */
     spoolBytes: whole(MIB, 4 * GIB, 'bytes').default(4 * MIB),
     /**

@@ -58,7 +58,7 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     heartbeatMs: 25,
     flush: 'carry',
     journal: { maxBytes: 8 * 1024 ** 3, segmentBytes: 64 * 1024 ** 2 },
-    windowBytes: 64 * 1024 ** 2,
+    windowBytes: 256 * 1024 ** 2,
     conflictValues: 'digest',
     acceptWholeKeyMerge: false,
   });

@@ -52,9 +52,9 @@ export const replicationSchema = section({
   conflictValues: choice('full', 'digest', 'none').default('digest'),
   /**
    * An agent's memory for what not every region has seen yet, in bytes; beyond it the oldest goes to its disk. Less makes regions slower to meet
-   * again where they are far apart. Default: 64mb.
+   * again where they are far apart. Default: 256mb.
    */
-  windowBytes: size('1mb', '64gb').default(64 * 1024 ** 2),
+  windowBytes: size('1mb', '64gb').default(256 * 1024 ** 2),
   /**
    * Managed Redis gives no replication stream. A mesh with such a region merges whole keys there, the last writer wins, and
    * counters don't add up. True says that this is known and accepted; without it such a stack is refused. Default: false.

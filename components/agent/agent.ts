@@ -235,7 +235,7 @@ export function confOf(args: AgentInMeshArgs, host: pulumi.Input<string>): pulum
       flush: args.flush ?? 'carry',
       journalBytes: args.journalBytes ?? 8192 * mebi,
       journalSegmentBytes: args.journalSegmentBytes ?? 64 * mebi,
-      windowBytes: args.windowBytes ?? 64 * mebi,
+      windowBytes: args.windowBytes ?? 256 * mebi,
       logLevel: args.logLevel ?? 'info',
     })
     .apply((found) => ({

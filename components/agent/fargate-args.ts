@@ -70,7 +70,7 @@ export interface FargateSyncAgentArgs extends FargateTaskArgs {
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
   journalSegmentBytes?: pulumi.Input<number>;
   /**
-   * Memory for what not every region has seen yet, in bytes; beyond it the oldest goes to the volume of the journal. Default: 64 MiB. More
+   * Memory for what not every region has seen yet, in bytes; beyond it the oldest goes to the volume of the journal. Default: 256 MiB. More
    * where regions are seconds apart under much load.
    */
   windowBytes?: pulumi.Input<number>;

@@ -56,7 +56,7 @@ export interface LocalMeshArgs {
   journalBytes?: number;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
   journalSegmentBytes?: number;
-  /** An agent's memory for what not every region has seen yet, in bytes; beyond it the oldest goes to its disk. Default: 64 MiB. */
+  /** An agent's memory for what not every region has seen yet, in bytes; beyond it the oldest goes to its disk. Default: 256 MiB. */
   windowBytes?: number;
 
   /** A RedisUse: whether a full Redis evicts. Default: data, which refuses writes instead of losing keys. */
