@@ -6,6 +6,7 @@
  * had run the command before it answers, and events stand before the answer. That is one round trip, for such pieces only.
  */
 import { RedisConnection, type RedisConnectionOptions, type Reply, type ReplyError } from '../resp';
+import { OWN_PREFIX } from '../stream/keys';
 import type { Removal } from '../stream/recorder';
 
 const EVENTS = ['expired', 'evicted'] as const;
@@ -117,6 +118,8 @@ export class Removals {
     const [, db, event] = /^__keyevent@(\d+)__:(expired|evicted)$/.exec(channel.toString('latin1')) ?? [];
     if (db === undefined || event === undefined) return;
     this.heard.add(event);
+    // Nobody asks for the agent's own keys.
+    if (key.toString('latin1', 0, OWN_PREFIX.length) === OWN_PREFIX) return;
     const name = `${db}:${key.toString('latin1')}`;
     const events = this.told.get(name);
     if (events !== undefined) events.push(event as Removal);
