@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type Redis from 'ioredis';
 import { Mesh, until } from './mesh';
 
@@ -17,16 +16,8 @@ afterAll(() => mesh?.stop());
 /** Writes of alpha and beta that have not seen each other, after what both have seen. Beta's are the later ones. */
 async function apart(before: () => Promise<unknown>, ours: () => Promise<unknown>, theirs: () => Promise<unknown>) {
   await before();
-  await mesh.waitEqual();
-  mesh.partition('alpha');
-  try {
-    await ours();
-    // Stamps come from heartbeats: the second side's are the higher ones, also where the machine is slow to write one.
-    await sleep(1000);
-    await theirs();
-  } finally {
-    mesh.heal();
-  }
+  // Long enough where the machine is slow to write a heartbeat.
+  await mesh.apart(ours, theirs, 1000);
   await mesh.waitEqual();
 }
 

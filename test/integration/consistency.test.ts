@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type Redis from 'ioredis';
 import { Mesh } from './mesh';
 
@@ -160,13 +159,10 @@ beforeAll(async () => {
     for (const [i, example] of examples.entries()) for (const command of of(example)) await call(client, i, command);
   };
   await run(paris, ({ before }) => before ?? []);
-  await mesh.waitEqual();
-  mesh.partition('paris');
-  await run(paris, (example) => example.paris);
-  // Stamps come from heartbeats, every 25 ms.
-  await sleep(300);
-  await run(tokyo, (example) => example.tokyo);
-  mesh.heal();
+  await mesh.apart(
+    () => run(paris, (example) => example.paris),
+    () => run(tokyo, (example) => example.tokyo),
+  );
   await mesh.waitEqual();
 });
 afterAll(() => mesh?.stop());

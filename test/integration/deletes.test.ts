@@ -14,19 +14,6 @@ async function info(client: Redis, field: string): Promise<number> {
   return Number(new RegExp(`^${field}:(\\d+)`, 'm').exec(await client.info())?.[1]);
 }
 
-/** Writes in two regions that have not seen each other. */
-async function apart(mesh: Mesh, ours: () => Promise<unknown>, theirs: () => Promise<unknown>): Promise<void> {
-  await mesh.waitEqual();
-  mesh.partition('alpha');
-  try {
-    await ours();
-    await sleep(300);
-    await theirs();
-  } finally {
-    mesh.heal();
-  }
-}
-
 describe('a region whose Redis is full (allkeys-lru)', () => {
   let mesh: Mesh;
   let alpha: Redis;
@@ -65,6 +52,13 @@ describe('a region whose Redis is full (allkeys-lru)', () => {
   test('deletes nothing in another one, and counts what it evicts', async () => {
     await write(alpha, 2000);
     await mesh.waitEqual();
+    // Redis may evict an agent's own keys, too, which it writes again: they are not counted.
+    let own = 0;
+    const listener = mesh.region('beta').client();
+    listener.on('pmessage', (_pattern: string, _channel: string, key: string) => {
+      if (key.startsWith('meridian:')) own++;
+    });
+    await listener.psubscribe('__keyevent@*__:evicted');
     await isFull();
     // The agent has looked.
     await mesh.region('beta').restartAgent('SIGTERM');
@@ -79,10 +73,10 @@ describe('a region whose Redis is full (allkeys-lru)', () => {
     await until(
       async () => {
         const [told, evicted] = await numbers();
-        return told <= evicted && told >= evicted - before;
+        return told + own <= evicted && told + own >= evicted - before;
       },
       5000,
-      async () => `counted, evicted: ${(await numbers()).join(', ')}; ${before} of them before`,
+      async () => `counted, evicted: ${(await numbers()).join(', ')}; ${before} of them before, ${own} own`,
     );
     expect(await counted(mesh.region('alpha'), 'meridian_evictions_total')).toBe(0);
     expect(await alpha.dbsize()).toBeGreaterThanOrEqual(written);
@@ -144,8 +138,7 @@ describe('UNLINK, EXPIRE and expiry', () => {
   test("a client's UNLINK is a delete, though Redis writes an expiry the same way", async () => {
     await alpha.mset('a', 1, 'b', 1);
     await alpha.set('c', 1, 'PX', 1000);
-    await apart(
-      mesh,
+    await mesh.apart(
       () => Promise.all([alpha.expire('a', 1000), alpha.expire('b', 1000), alpha.expire('c', 1000)]),
       async () => {
         await beta.call('UNLINK', 'a');

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type Redis from 'ioredis';
 import { serverBinary } from '../../agent/capture/testserver';
 import { execFileSync } from 'node:child_process';
@@ -31,15 +30,7 @@ when(`times to live of hash fields${why}`, () => {
 
   /** Writes of alpha and beta that have not seen each other; beta's are the later ones. */
   async function apart(ours: () => Promise<unknown>, theirs: () => Promise<unknown>): Promise<void> {
-    await mesh.waitEqual();
-    mesh.partition('alpha');
-    try {
-      await ours();
-      await sleep(500);
-      await theirs();
-    } finally {
-      mesh.heal();
-    }
+    await mesh.apart(ours, theirs, 500);
     await mesh.waitEqual();
   }
 

@@ -400,6 +400,22 @@ export class Mesh {
     );
   }
 
+  /**
+   * Writes that have not seen each other, after what all regions have: `first` while the first region is cut off, `then` behind it, elsewhere.
+   * @param pauseMs between both; stamps come from heartbeats, every 25 ms: so the later writes have the higher ones
+   */
+  async apart(first: () => Promise<unknown>, then: () => Promise<unknown>, pauseMs = 300): Promise<void> {
+    await this.waitEqual();
+    this.partition(this.regions[0]!.name);
+    try {
+      await first();
+      await sleep(pauseMs);
+      await then();
+    } finally {
+      this.heal();
+    }
+  }
+
   // ——— equality
 
   /**

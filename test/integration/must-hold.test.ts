@@ -29,16 +29,7 @@ describe.each([2, 3])('%i regions', (count) => {
   /** Writes of alpha and then of beta that have not seen each other; beta's have the higher stamps. */
   async function apart(before: () => Promise<unknown>, ours: () => Promise<unknown>, theirs: () => Promise<unknown>) {
     await before();
-    await mesh.waitEqual();
-    mesh.partition('alpha');
-    try {
-      await ours();
-      // Stamps come from heartbeats, every 25 ms.
-      await sleep(300);
-      await theirs();
-    } finally {
-      mesh.heal();
-    }
+    await mesh.apart(ours, theirs);
     await mesh.waitEqual();
   }
 
