@@ -1,11 +1,12 @@
 /** What is compared: Meridian's agents, or another program that copies one Redis to another. */
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { freePort } from '../agent/free-port';
 import { type AgentConfigInput } from '../agent/config';
 import { agentEnvironment, agentNodeOptions } from '../agent/node-options';
 import { createCa, issueCertificate } from '../agent/peers/certificates';
 import { type Watched } from './cpu';
-import { freePort, HOST, type Place, type RedisServer } from './servers';
+import { HOST, type Place, type RedisServer } from './servers';
 
 export interface Replicator {
   readonly name: string;

@@ -1,10 +1,10 @@
 /** The processes that a measurement needs, in a temporary folder; all are ended, and the folder removed, by `close`. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { freePort } from '../agent/free-port';
 import { type Arg, RedisConnection, type Reply, ReplyError } from '../agent/resp';
 import { type Watched } from './cpu';
 
@@ -134,17 +134,6 @@ export class RedisServer implements Watched {
     const own = Number(await this.call('EXISTS', 'meridian:cursor', 'meridian:heartbeat'));
     return Number(await this.call('DBSIZE')) - own;
   }
-}
-
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once('error', reject);
-    server.listen(0, HOST, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
-    });
-  });
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -1,11 +1,12 @@
 import * as net from 'net';
 import * as tls from 'tls';
+import { freePort } from '../free-port';
 import { createCa, issueCertificate } from '../peers/certificates';
 import { CommandScanner, CommandWriter, RedisConnection } from '../resp';
 import { LinkError } from './errors';
 import { type RdbEntry, type RdbKey } from './rdb';
 import { ReplicaLink, type ReplicaLinkOptions, type SyncOutcome } from './replica-link';
-import { freePort, serverVersion, TestServer, until } from './testserver';
+import { serverVersion, TestServer, until } from './testserver';
 
 interface Attached {
   link: ReplicaLink;

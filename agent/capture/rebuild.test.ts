@@ -3,10 +3,11 @@ import { execFileSync } from 'child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'fs';
 import { tmpdir } from 'os';
 import { join } from 'path';
+import { freePort } from '../free-port';
 import { CommandWriter, RedisConnection, ReplyError } from '../resp';
 import { decodeDump, encodeDump, type RdbEntry, type RdbKey, RdbReader, toCommands } from './rdb';
 import { ReplicaLink } from './replica-link';
-import { freePort, serverVersion, TestServer } from './testserver';
+import { serverVersion, TestServer } from './testserver';
 
 const folder = join(__dirname, 'testdata');
 const snapshots = readdirSync(folder).filter((f) => f.endsWith('.rdb'));

@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'fs';
 import { tmpdir } from 'os';
 import { join } from 'path';
+import { freePort } from '../free-port';
 import { CommandWriter, RedisConnection, type Reply } from '../resp';
 import { type Address, decide, Locator } from './locate';
 import { ReplicaLink } from './replica-link';
 import { ReplicaPort } from './replica-port';
 import { askRole, parseRole, type RedisRole } from './role';
-import { TestServer, freePort, until } from './testserver';
+import { TestServer, until } from './testserver';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

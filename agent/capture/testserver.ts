@@ -1,9 +1,9 @@
 /** For tests: real redis-server processes on free ports of the loopback, which leave nothing behind. */
 import { type ChildProcess, execFileSync, spawn } from 'child_process';
 import { mkdtempSync, rmSync } from 'fs';
-import * as net from 'net';
 import { tmpdir } from 'os';
 import { join } from 'path';
+import { freePort } from '../free-port';
 import { RedisConnection, type RedisConnectionOptions, type Reply, ReplyError } from '../resp';
 
 /** The server binary that tests use: MERIDIAN_REDIS_SERVER, or redis-server or valkey-server on PATH. */
@@ -24,17 +24,6 @@ export function serverBinary(): string {
 export function serverVersion(): number {
   const text = execFileSync(serverBinary(), ['--version'], { encoding: 'utf8' });
   return Number(/v=(\d+\.\d+)/.exec(text)?.[1] ?? 0);
-}
-
-export async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 export interface TestServerOptions {

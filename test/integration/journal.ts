@@ -1,8 +1,26 @@
 import { mkdirSync, renameSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Journal } from '../../agent/journal';
 import { peekRecord, RecordKind, regionOf } from '../../agent/record';
-import type { Region } from './mesh';
+import { CURSOR_KEY, parseMarker } from '../../agent/stream/keys';
+import { covers, parseVector } from '../../agent/vector';
+import { type Region, until } from './mesh';
+
+/** Until an agent has kept beside its journal (once a second) all that its Redis' cursor says. */
+export async function positionKept(of: Region): Promise<void> {
+  const meta = path.join(of.layout.agent.data, 'journal', 'meta.json');
+  const inRedis = parseMarker((await of.client().get(CURSOR_KEY)) ?? '')!.vector;
+  await until(
+    async () => {
+      const [, text = '{}'] = (await readFile(meta, 'utf8')).split('\n');
+      const { applied } = JSON.parse(text) as { applied?: string };
+      return covers(parseVector(applied ?? '') ?? new Map(), inRedis);
+    },
+    10_000,
+    'the position is not kept',
+  );
+}
 
 /** Takes from a stopped agent's journal what came from a region behind a position, as a crash before it was on disk would. */
 export async function loseTail(of: Region, from: string, position: number): Promise<number> {

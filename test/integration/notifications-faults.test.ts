@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { positionKept } from './journal';
 import { Load } from './load';
 import { Dice, isLong, Mesh, type Region, until } from './mesh';
 import { managedService, metric, write } from './notifications';
@@ -126,8 +127,7 @@ test('FLUSHALL while no agent is there', async () => {
   const [alpha, beta] = mesh.regions as [Region, Region];
   await alpha.client().mset('a', 1, 'b', 2);
   await mesh.waitEqual();
-  // What the agent knows of Redis' history is kept once a second.
-  await sleep(1200);
+  await positionKept(beta);
   await beta.agent.signal('SIGKILL');
   await beta.client().flushall();
   await beta.client().set('b', 3);

@@ -4,11 +4,12 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Registry } from 'prom-client';
+import { freePort } from '../../free-port';
 import { Applier } from '../../apply/applier';
 import { Batch, type GuardedItem } from '../../merge/batch';
 import { CommandScanner, type RedisConnectionOptions } from '../../resp';
 import { CURSOR_KEY, OWN_PREFIX } from '../../stream/keys';
-import { freePort, TestServer, until } from '../testserver';
+import { TestServer, until } from '../testserver';
 import { NotificationCapture } from './capture';
 import { captureMetrics } from './metrics';
 

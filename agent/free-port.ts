@@ -1,0 +1,20 @@
+/** For tests and benchmarks: where on the loopback nobody listens. */
+import net from 'node:net';
+
+/** Below the ephemeral ports of every system, so that no outgoing connection of anybody takes one between the check and the use. */
+const RANGE = { first: 10_000, last: 32_000 } as const;
+
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = RANGE.first + Math.floor(Math.random() * (RANGE.last - RANGE.first));
+    if (await isFree(port)) return port;
+  }
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = net.createServer();
+    server.once('error', () => resolve(false));
+    server.listen({ host: '127.0.0.1', port, exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
