@@ -517,7 +517,9 @@ export class Agent {
     const { session } = this;
     if (session === null || this.state !== 'active') return false;
     const { operations } = session.pending(() => true);
-    return operations === 0 && session.isAtRest && session.core.racedKeys === 0 && session.core.unsettledKeys === 0;
+    const { core } = session;
+    const isSettled = core.racedKeys === 0 && core.unsettledKeys === 0 && !core.trims.isDue;
+    return operations === 0 && session.isAtRest && isSettled;
   }
 }
 

@@ -38,8 +38,8 @@ export function applicationRules(rules: readonly string[]): string[] {
 
 /**
  * The agent replicates (PSYNC, REPLCONF), and applies whatever clients elsewhere wrote: every command that writes, publishing
- * included. It reads keys back by DUMP or, at a full sync, SCAN, hears by keyspace events why keys went, and adds to decimal numbers by a script (EVAL: a
- * script may do no more than the user who runs it). No administration: it can neither change a config nor users.
+ * included. It reads keys back by DUMP or, at a full sync, SCAN, hears by keyspace events why keys went, and adds to decimal numbers and puts entries of streams in order by
+ * scripts (EVAL: a script may do no more than the user who runs it). No administration: it can neither change a config nor users.
  */
 export const agentRules: readonly string[] = [
   ...['~*', '&*', '-@all', '+@read', '+@write', '+@transaction', '-migrate', '-pfdebug', '-keys'],

@@ -30,7 +30,7 @@ export function reportsEveryChange(events: string): boolean {
  */
 export const notificationAgentRules: readonly string[] = [
   ...['~*', '&*', '-@all', '+@read', '+@write', '+@transaction', '-keys'],
-  ...['+auth', '+hello', '+ping', '+select', '+client|setname', '+time', '+info', '+role'],
+  ...['+auth', '+hello', '+ping', '+select', '+client|setname', '+time', '+info', '+role', '+eval'],
   ...['+publish', '+spublish', '+subscribe', '+psubscribe', '+unsubscribe', '+punsubscribe'],
   '+eval', // adds to decimal numbers
 ];

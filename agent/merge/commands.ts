@@ -60,6 +60,13 @@ export const Code = {
   zrem: 22,
   zincrby: 23,
   expireat: 24,
+  xadd: 50,
+  xdel: 51,
+  xdelex: 52,
+  xtrim: 53,
+  xsetid: 54,
+  xgroup: 55,
+  xclaim: 56, // and all else about pending entries
   delone: 25, // GETDEL key, DELIFEQ key value, DELEX key [condition]: of the first argument alone
   msetex: 26, // MSETEX numkeys key value … [NX|XX] [KEEPTTL | PXAT ms | …]
   incrbyfloat: 27, // of differences: in a stream they are SET … KEEPTTL and HSET
@@ -146,6 +153,13 @@ define('SREM', { code: Code.srem });
 define('ZADD', { code: Code.zadd });
 define('ZREM', { code: Code.zrem });
 define('ZINCRBY', { code: Code.zincrby });
+define('XADD', { code: Code.xadd });
+define('XDEL', { code: Code.xdel });
+define('XDELEX', { code: Code.xdelex });
+define('XTRIM', { code: Code.xtrim });
+define('XSETID', { code: Code.xsetid });
+define('XGROUP', { code: Code.xgroup, firstKey: 2, lastKey: 2 });
+define('XCLAIM XAUTOCLAIM XACK XNACK XCFGSET', { code: Code.xclaim });
 
 const verbatim = { class: Class.verbatim };
 const additive = { class: Class.verbatim, adds: true };
@@ -175,9 +189,7 @@ define('BITOP', { ...verbatim, firstKey: 2, lastKey: -1 });
 define('RENAME RENAMENX', { ...verbatim, lastKey: 2 });
 define('COPY', { ...verbatim, lastKey: 2 });
 define('MOVE', verbatim);
-define('XADD XCLAIM XAUTOCLAIM XACK XNACK XCFGSET', additive);
-define('XDEL XDELEX XACKDEL XTRIM XSETID', verbatim);
-define('XGROUP', { ...additive, firstKey: 2, lastKey: 2 });
+define('XACKDEL', verbatim);
 define('XREADGROUP', { ...additive, lastKey: ALL_ARGUMENTS });
 
 // Replicated as what they come to; by themselves only where Redis 6.2 is told to (lua-replicate-commands no).

@@ -94,8 +94,8 @@ export function conflictsOf(
         const lost = lostIn(element, op, origins);
         if (lost === null) continue;
         const type = TYPE_NAMES[element.type];
-        // A member of a set has no value: added twice it is there.
-        if (type === 'set') continue;
+        // A member of a set has no value: added twice it is there. Entries of one ID are both there.
+        if (type === 'set' || type === 'stream') continue;
         found.push({
           ...at,
           type,
@@ -121,6 +121,11 @@ export function conflictsOf(
           loser: side(op, 'delete'),
         });
       }
+      break;
+    case 'trim':
+    case 'cap':
+    case 'lastId':
+    case 'group':
       break;
     case 'delete': {
       const by = highestPut(state.elements(), origins);

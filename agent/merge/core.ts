@@ -10,11 +10,11 @@
 import { CommandScanner, CommandWriter } from '../resp';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
-import type { Batch, BatchItem, GuardedItem } from './batch';
+import { Batch, type BatchItem, type GuardedItem } from './batch';
 import { Class, Code, commandByName, findCommand, UNKNOWN_COMMAND, type Command } from './commands';
 import { type ConflictSink, conflictsOf, setConflict } from './conflict';
 import { Decimal, unitsOf } from './decimal';
-import type { Candidate } from './difference';
+import { type Candidate, eachEffect } from './difference';
 import { argText, decodeEffects, type Effect, type IncrementEffect, type KeyEffect, writeEffect } from './effects';
 import { keeperOf } from './field-ttl';
 import { type Kept, keepCopy, KeptBytes } from './kept-bytes';
@@ -34,6 +34,7 @@ import {
   visibleType,
   winner,
   writeElement,
+  writeElements,
   writeTtl,
 } from './resolve';
 import type { PayloadSource } from './payload-source';
@@ -41,6 +42,11 @@ import { partsOf } from './state-parts';
 import { SetRun } from './set-run';
 import { SetSource } from './set-source';
 import { SetOutcome } from './set-table';
+import { isTrimReport, mayTrim } from './stream-commands';
+import { HEAD, putEntry, putHead, removeEntry, type StreamEntry, trimEntries } from './stream-entries';
+import { compareIds } from './stream-id';
+import { StreamTrims } from './stream-trims';
+import { writeLastId, writeTrim } from './stream-write';
 import { Tail } from './tail';
 import { type Element, type KeyState, NONE, Op, saw, Type, TYPE_NAMES } from './key-state';
 import { StateOp } from './op';
@@ -134,6 +140,10 @@ export class MergeCore {
   isEmptied = false;
   /** Of the last record of this region's own stream, interned. */
   private ownOrigin = -1;
+  /** Entries of the record at hand that were planned, and are not in the batch yet. */
+  private readonly pending = new Map<KeyState, Set<Element>>();
+  /** Streams of which this region has to say where they begin. */
+  readonly trims = new StreamTrims();
 
   constructor(private readonly options: MergeCoreOptions) {
     this.window = new Window(this.origins, options.payloads, options.shelf);
@@ -182,7 +192,8 @@ export class MergeCore {
   local(record: OpRecord): void {
     this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
-    if (record.kind !== RecordKind.difference && this.isCalmFor(record)) this.setAside(record);
+    if (record.kind !== RecordKind.difference && this.isCalmFor(record) && !mayTrim(record.payload))
+      this.setAside(record);
     else {
       this.indexTail();
       this.localNow(record);
@@ -278,22 +289,34 @@ export class MergeCore {
     const low = this.window.lowWater();
     for (const { record, origin } of this.tail.entries())
       if ((low.get(origin) ?? Infinity) > record.start) low.set(origin, record.start + 1);
+    this.trims.eachCut((origin, position) => low.set(origin, Math.min(position, low.get(origin) ?? Infinity)));
     return low;
   }
 
   private localEffect(effect: Exclude<Effect, { kind: 'opaque' }>, op: Op, db: number): void {
     const later = this.afterBase(op);
     if (effect.kind === 'flush') return this.flush(op, effect.scope === 'db' ? db : null, later);
-    if (effect.kind === 'swap') return this.window.swap(effect.a, effect.b);
+    if (effect.kind === 'swap') return this.swap(effect.a, effect.b);
+    if (effect.kind === 'group' && !effect.makesKey) return;
+    const isOwn = this.isOwn(op);
+    if (effect.kind === 'cap') {
+      if (isOwn) this.trims.cut(db, effect.key, op, this.window.find(db, effect.key));
+      return;
+    }
     const state = this.stateFor(db, effect.key, op);
     const quiet = state.isQuietFor(op);
     this.insert(state, effect, later);
+    if (isOwn && effect.kind === 'trim' && effect.minId !== null) this.trimAgain(state, effect.minId);
+    if (isOwn && effect.kind === 'put' && effect.type === Type.stream) this.raceRefused(state, op, effect.names[0]!);
     if (quiet) return;
     this.count(effect);
     this.noteConflict(state, effect, later);
-    this.race(state, effect.kind === 'set' ? null : this.touched);
+    if (!isOwn || !this.isSpared(state, effect, op))
+      this.race(state, effect.kind === 'set' || effect.kind === 'trim' ? null : this.touched);
     this.checkSettled(state, effect, op);
-    if (state.isOverlaidUnseenBy(op)) this.makeAnew(state);
+    // Of a stream that is known all that it lacks is its entry; made anew it would lose its groups.
+    const isEntry = effect.kind === 'put' && effect.type === Type.stream && state.isKnown;
+    if (!isEntry && state.isOverlaidUnseenBy(op)) this.makeAnew(state);
   }
 
   private localOpaque(opaque: Opaque, op: Op): void {
@@ -346,6 +369,39 @@ export class MergeCore {
   private makeAnew(state: KeyState): void {
     state.isDue = true;
     this.race(state, null);
+  }
+
+  private swap(a: number, b: number): void {
+    this.window.swap(a, b);
+    this.trims.swap(a, b);
+  }
+
+  private isOwn(op: Op): boolean {
+    return this.origins.region(op.origin) === this.options.region;
+  }
+
+  /**
+   * Redis' XTRIM … MINID stops at what it meets above the ID, be it removed: where a splice has left such before lower entries, those stay. So
+   * whatever a client trimmed by ID is looked through once more.
+   */
+  private trimAgain(state: KeyState, minId: string): void {
+    if (state.trimmed === null || compareIds(minId, state.trimmed) > 0) state.trimmed = minId;
+    this.race(state, [state.element(Type.stream, HEAD)]);
+  }
+
+  /**
+   * Whether blocks that were made without an own XADD have left its entry where it was: they bring in others, and have nothing to do with
+   * it. Written once more, it would be back where its stream was cut since.
+   */
+  private isSpared(state: KeyState, effect: Effect, op: Op): boolean {
+    if (effect.kind !== 'put' || effect.type !== Type.stream || state.onlyType !== Type.stream) return false;
+    return this.touched.every((entry) => (entry as StreamEntry).isAlone) && !state.isWipedUnseenBy(op);
+  }
+
+  /** Where an own XADD was in Redis before others' entries came that stand below it, they were refused: they get in by a correction. */
+  private raceRefused(state: KeyState, op: Op, id: string): void {
+    const entries = state.stream!.refusedFor(op, id);
+    if (entries.length > 0) this.race(state, entries);
   }
 
   /** An own operation as one that has seen all of the base, also where it stands before it in the own stream. */
@@ -426,11 +482,14 @@ export class MergeCore {
       // Kept until the correction is in Redis: a client's write may make it be built once more.
       const { raced } = state;
       const elements = raced === 'all' ? null : raced;
+      if (state.stream !== null) this.trims.wrote(state, elements ?? state.elements());
       correctKey(batch.select(state.db), state, elements, this.origins);
       for (const { type, name, delta, ...effect } of state.owing)
         // Where the rule's value is known it has been written, with this in it.
         if (!resolve(state.element(type, name), this.origins).known)
           writeEffect(batch.writer, { ...effect, type, name, delta: new Decimal(unitsOf(delta as bigint)) });
+      if (state.trimmed !== null)
+        writeTrim(batch.writer, state, { minId: state.trimmed, keep: [] }, NONE, this.origins);
       // It was left as Redis has it, which may be what lost.
       if (raced === 'all' && state.ttls.length > 0 && state.mayDifferInTtl) this.doubt(state);
       if (batch.writer.commands > before) this.counters.corrections++;
@@ -461,7 +520,16 @@ export class MergeCore {
     }
     // What came behind it may have been run before it.
     if (!isWhole || state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
-    if (isWhole) rebuildKey(batch.select(state.db), state, origins);
+    if (!isWhole) return true;
+    const out = batch.select(state.db);
+    if (state.log !== null || visibleType(state, origins) !== Type.stream) rebuildKey(out, state, origins);
+    else {
+      // With its groups, which are not among the elements.
+      this.trims.wrote(state, state.elements());
+      out.raw(build.bytes, 0, build.bytes.length, build.commands);
+      writeElements(out, state, state.elements(), origins);
+      writeTtl(out, state, origins);
+    }
     return true;
   }
 
@@ -469,7 +537,7 @@ export class MergeCore {
   corrected(states: Iterable<KeyState>): void {
     for (const state of states) {
       if (!this.raced.has(state)) {
-        state.raced = null;
+        state.raced = state.trimmed = null;
         this.arrived.delete(state);
         state.isDue = false;
       }
@@ -494,6 +562,7 @@ export class MergeCore {
         this.planCommand(command, scanner, op, db, batch, record, added);
         batch.operations++;
       });
+      this.writePending(batch);
     }
     batch.bytes += record.payload.length;
     const last = record.stamp + Math.max(0, record.ops - 1);
@@ -591,7 +660,8 @@ export class MergeCore {
         decodeEffects(command, scanner, this.effects, added);
         for (const effect of this.effects) {
           if (effect.kind === 'flush') this.flush(op, effect.scope === 'db' ? db : null);
-          else if (effect.kind === 'swap') this.window.swap(effect.a, effect.b);
+          else if (effect.kind === 'swap') this.swap(effect.a, effect.b);
+          else if (effect.kind === 'cap' || (effect.kind === 'group' && !effect.makesKey)) continue;
           else if (effect.kind === 'opaque') {
             if (effect !== this.effects[0]) continue;
             const opaque = this.readOpaque(command, scanner, op, record, db);
@@ -632,6 +702,7 @@ export class MergeCore {
     effects.length = 0;
     decodeEffects(command, scanner, effects, added);
     const { buf, start, end } = scanner;
+    if (effects.length === 0 || !('key' in effects[0]!)) this.writePending(batch);
     if (effects.length === 0) {
       if (command.class === Class.administrative && !isSentinelHello(command, scanner))
         batch.select(db).raw(buf, start, end, 1);
@@ -645,15 +716,24 @@ export class MergeCore {
     }
     if (only.kind === 'flush') return this.planFlush(only.scope === 'db' ? db : null, scanner, op, db, batch);
     if (only.kind === 'swap') {
-      this.window.swap(only.a, only.b);
+      this.swap(only.a, only.b);
       batch.select(db).raw(buf, start, end, 1);
       return;
     }
     // The usual case: one key, and nobody else has touched it lately. The bytes go through as they came.
     for (const given of effects as KeyEffect[]) {
+      if (given.kind === 'cap') continue;
+      if (given.kind === 'group') {
+        batch.select(db).raw(buf, start, end, 1);
+        if (!given.makesKey) continue;
+      }
       const state = this.stateFor(db, given.key, op);
       const effect = this.isBase ? this.underOwn(state, given) : given;
       if (effect === null) continue;
+      const quiet = state.isQuietFor(op);
+      if (!quiet && effect.kind === 'put' && effect.type === Type.stream && this.planEntries(state, effect, op))
+        continue;
+      if (this.pending.has(state)) this.writePending(batch, state);
       if (this.isBase && effect.kind === 'delete') {
         // Makes room for what follows. A client's write in this very moment is corrected by what it meets.
         rewriteAlone(batch.select(db), state, this.origins);
@@ -661,13 +741,40 @@ export class MergeCore {
         continue;
       }
       if (effect.kind === 'expire') this.planExpire(state, op);
-      else if (state.isQuietFor(op) && !state.unsettled) {
+      else if (quiet && !state.unsettled) {
         this.insert(state, effect, op);
         const out = batch.select(db);
         if (effects.length === 1 && isUnconditional(command, scanner) && !isDecimal(effect))
           out.raw(buf, start, end, 1);
         else writeEffect(out, effect);
       } else this.planConcurrent(state, effect, op, batch);
+    }
+  }
+
+  /**
+   * Entries that come below others, one by one, would each make room for themselves: those of a record are brought in at once.
+   * @returns false where more than the entries has to be written
+   */
+  private planEntries(state: KeyState, effect: KeyEffect, op: Op): boolean {
+    if (state.unsettled || state.hasOpaqueUnseenBy(op) || state.onlyType !== Type.stream) return false;
+    this.count(effect);
+    this.insert(state, effect, op);
+    this.checkSettled(state, effect, op);
+    const pending = this.pending.get(state);
+    if (pending === undefined) this.pending.set(state, new Set(this.touched));
+    else for (const element of this.touched) pending.add(element);
+    return true;
+  }
+
+  /** Writes the entries that wait, of one stream or of all: before anything else that concerns it, and at a record's end. */
+  private writePending(batch: Batch, only?: KeyState): void {
+    for (const [state, elements] of this.pending) {
+      if (only !== undefined && state !== only) continue;
+      this.pending.delete(state);
+      const out = batch.select(state.db);
+      writeElements(out, state, elements, this.origins);
+      // The key may just have come back, and a time to live of it have been here before.
+      if (state.ttls.length > 0) writeTtl(out, state, this.origins);
     }
   }
 
@@ -682,7 +789,11 @@ export class MergeCore {
       if (!quiet) this.noteConflict(state, effect, op);
       if (effect.kind !== 'set' && effect.kind !== 'delete') {
         this.unsettle(state, null);
-        writeEffect(out, this.relative(effect));
+        // What it had not seen stays, and Redis refuses no entry.
+        if (effect.kind === 'trim') writeTrim(out, state, effect, this.touched, this.origins);
+        else if (effect.kind === 'put' && effect.type === Type.stream)
+          writeElements(out, state, this.touched, this.origins);
+        else writeEffect(out, this.relative(effect));
       } else if (canRebuild(state, this.origins, ALONE)) {
         this.unsettle(state, null);
         rebuildKey(out, state, this.origins);
@@ -695,6 +806,7 @@ export class MergeCore {
     if (!quiet) this.noteConflict(state, effect, op);
     this.checkSettled(state, effect, op);
     if (effect.kind === 'set' || effect.kind === 'delete') {
+      if (state.stream !== null) this.trims.wrote(state, state.elements());
       rewriteKey(out, state, this.origins);
       return;
     }
@@ -702,8 +814,10 @@ export class MergeCore {
       writeTtl(out, state, this.origins);
       return;
     }
+    if (effect.kind === 'group') return;
     if (state.onlyType === null) {
       // Which type stands may have changed, and elements of the one that stood may have been removed.
+      if (state.stream !== null) this.trims.wrote(state, state.elements());
       rewriteKey(out, state, this.origins);
       return;
     }
@@ -713,7 +827,9 @@ export class MergeCore {
       // Relative where it can be: a client's write that is under way is then not overwritten, even for a moment.
       if (put === null && !this.touched[0]!.baseDead) writeEffect(out, this.relative(effect));
       else if (resolved.known) writeElement(out, state, this.touched[0]!, this.origins);
-    } else for (const element of this.touched) writeElement(out, state, element, this.origins);
+    } else if (effect.kind === 'trim') writeTrim(out, state, effect, this.touched, this.origins);
+    else if (effect.kind === 'lastId') writeLastId(out, state);
+    else writeElements(out, state, this.touched, this.origins);
     // The key may just have come back, and a time to live of it have been here before.
     if (state.ttls.length > 0) writeTtl(out, state, this.origins);
   }
@@ -836,6 +952,7 @@ export class MergeCore {
    */
   private noteState(record: OpRecord, batch: Batch | null): void {
     this.indexTail();
+    if (isTrimReport(record)) return this.planTrims(record, batch ?? new Batch());
     const op = new StateOp(
       this.origins.index(record.origin),
       record.end,
@@ -903,6 +1020,22 @@ export class MergeCore {
     const { log } = state;
     if (log === null) return true;
     return !log.isAbove(op, this.origins) && log.canRebuild([op], together);
+  }
+
+  /** Where streams begin in a region that has cut them. */
+  private planTrims(record: OpRecord, batch: Batch): void {
+    const op = new Op(this.origins.index(record.origin), record.end, record.stamp, this.origins.toSeen(record.seen));
+    eachEffect(record, -1, (db, effect) => {
+      if (effect.kind !== 'trim') return;
+      const state = this.stateFor(db, effect.key, op);
+      if (!state.isQuietFor(op) || state.unsettled) this.planConcurrent(state, effect, op, batch);
+      else {
+        this.insert(state, effect, op);
+        writeTrim(batch.select(db), state, effect, this.touched, this.origins);
+      }
+    });
+    batch.operations++;
+    if (op.stamp > batch.stamp) batch.stamp = op.stamp;
   }
 
   /** The own state put of a key, read at an exact place of the own stream: nothing to apply, all to remember. */
@@ -1231,6 +1364,13 @@ export class MergeCore {
         return;
       }
       case 'put':
+        if (effect.type === Type.stream) {
+          for (let i = 0; i < effect.names.length; i++)
+            putEntry(state, op, effect.names[i]!, effect.values[i]!, this.origins, touched);
+          for (const entry of touched) state.stream!.arrive(entry as StreamEntry);
+          this.trims.wrote(state, touched);
+          return;
+        }
         for (let i = 0; i < effect.names.length; i++)
           touched.push(state.put(op, effect.type, effect.names[i]!, effect.values[i]!, effect.keepTtl));
         return;
@@ -1238,7 +1378,26 @@ export class MergeCore {
         for (const name of effect.names) touched.push(state.setFieldTtl(op, name, effect.expireAt));
         return;
       case 'remove':
+        if (effect.type === Type.stream) {
+          state.removeOtherTypes(op, Type.stream);
+          for (const id of effect.names) removeEntry(state, op, id, this.origins, touched);
+          this.trims.wrote(state, touched);
+          return;
+        }
         for (const name of effect.names) touched.push(state.remove(op, effect.type, name));
+        return;
+      case 'trim':
+        state.removeOtherTypes(op, Type.stream);
+        touched.push(
+          state.element(Type.stream, HEAD),
+          ...trimEntries(state, op, effect.minId, effect.keep, this.origins),
+        );
+        return;
+      case 'lastId':
+      case 'group':
+        touched.push(putHead(state, op, effect.kind === 'group' ? '0-0' : effect.id));
+        return;
+      case 'cap':
         return;
       case 'opaque':
       case 'flush':

@@ -3,14 +3,24 @@
  * this region's snapshot, the other a donor's, and what other regions did to the key in between is known (`Touch`).
  * Pure; the simulator runs the same code. How both are got is in session/difference.ts.
  */
-import { type DecodedDump, type HashItem, type RdbKey, type RdbValue, toCommands, type ZsetItem } from '../capture/rdb';
-import { isOfStream, type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
+import {
+  type DecodedDump,
+  type HashItem,
+  type RdbKey,
+  type RdbValue,
+  type StreamValue,
+  toCommands,
+  type ZsetItem,
+} from '../capture/rdb';
+import { isOfStream, type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
 import { CommandScanner, CommandWriter } from '../resp';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
 import { formatDecimal, ONE, parseDecimal, unitsOf } from './decimal';
-import type { Delta } from './element';
-import { argText, dbOf, decodeEffects, type Effect, parseInteger } from './effects';
+import { type Delta, Type } from './element';
+import { argText, dbOf, decodeEffects, type Effect, parseInteger, writeEntry } from './effects';
 import { writeFieldTtlDifferences } from './field-ttl';
+import { encodeFields } from './stream-commands';
+import { compareIds, HIGHEST_ID, movedId } from './stream-id';
 
 /** A key of this region's snapshot that differs from the donor's. */
 export interface Candidate {
@@ -33,6 +43,8 @@ export interface TheirValue {
 export interface Touch {
   /** Elements (fields, members) written or removed; null: the whole key. */
   elements: Set<string> | null;
+  /** Entries of a stream below this ID were trimmed. */
+  below: string | null;
   /** Sum of increments of the string, and of elements, in units of decimals. */
   increments: Map<string, bigint>;
   onlyIncrements: boolean;
@@ -48,6 +60,7 @@ export interface Touch {
 function newTouch(): Touch {
   return {
     elements: new Set(),
+    below: null,
     increments: new Map(),
     onlyIncrements: true,
     isInexact: false,
@@ -76,6 +89,9 @@ export class Touches {
         let touch = this.keys.get(name);
         if (touch === undefined) this.keys.set(name, (touch = newTouch()));
         noteTouch(touch, effect);
+        // Where its ID was another region's too, an entry stands elsewhere.
+        if (effect.kind === 'put' && effect.type === Type.stream)
+          for (const id of effect.names) touch.elements?.add(movedId(regionOf(origin), id));
       }
     });
   }
@@ -140,7 +156,10 @@ function noteTouch(touch: Touch, effect: Effect): void {
     touch.elements?.add(effect.name);
     touch.isInexact = true;
   } else if (effect.kind === 'ttl') touch.ttl = true;
-  else touch.elements = null;
+  else if (effect.kind === 'trim') {
+    const minId = effect.minId ?? HIGHEST_ID;
+    if (touch.below === null || compareIds(minId, touch.below) > 0) touch.below = minId;
+  } else if (effect.kind !== 'cap' && effect.kind !== 'lastId' && effect.kind !== 'group') touch.elements = null;
 }
 
 /**
@@ -272,8 +291,10 @@ function writeDifference(
     case 'hash':
     case 'set':
     case 'zset':
+    case 'stream':
       writeElements(writer, key, first.type, elementsOf(candidate.parts), elementsOf([dump]), touch);
       if (first.type === 'hash') writeFieldTtlDifferences(writer, key, candidate.parts, [dump], touch?.elements);
+      if (first.type === 'stream') writeLastId(writer, candidate, dump);
       break;
     default:
       if (touch !== undefined) return false;
@@ -314,7 +335,7 @@ function exactOf(delta: Delta): bigint | null {
 
 function writeElementIncrement(
   writer: CommandWriter,
-  type: 'hash' | 'zset' | 'set',
+  type: ByElement,
   key: Buffer,
   name: Buffer,
   units: bigint,
@@ -335,7 +356,7 @@ function writeIncrement(writer: CommandWriter, key: Buffer, field: Buffer | null
 function isMadeBy(touch: Touch, value: { type: RdbKey['type']; value: RdbValue }): boolean {
   if (value.type !== 'string' && !hasElements(value.type)) return false;
   for (const [name, bytes] of elementsOf([value]))
-    if (touch.elements?.has(name) !== true && !isSumOf(touch, name, bytes)) return false;
+    if (!isTouched(touch, value.type, name) && !isSumOf(touch, name, bytes)) return false;
   return true;
 }
 
@@ -371,14 +392,15 @@ function writeUnion(
     }
     case 'hash':
     case 'set':
-    case 'zset': {
+    case 'zset':
+    case 'stream': {
       const mine = elementsOf(candidate.parts);
       const their = elementsOf([dump]);
       const more = new Map([...mine].filter(([name]) => !their.has(name)));
       writeElements(writer, key, first.type, more, new Map(), touch);
       let isEqual = true;
       for (const [name, value] of their) {
-        if (touch?.elements?.has(name)) continue;
+        if (isTouched(touch, first.type, name)) continue;
         const own = mine.get(name);
         const a = own === undefined ? null : elementNumberOf(first.type, own);
         const b = elementNumberOf(first.type, value);
@@ -395,8 +417,24 @@ function writeUnion(
   }
 }
 
-function hasElements(type: RdbKey['type']): type is 'hash' | 'set' | 'zset' {
-  return type === 'hash' || type === 'set' || type === 'zset';
+type ByElement = 'hash' | 'set' | 'zset' | 'stream';
+
+function hasElements(type: RdbKey['type']): type is ByElement {
+  return type === 'hash' || type === 'set' || type === 'zset' || type === 'stream';
+}
+
+/** Whether an element may be what it is by operations that this region does not hold yet. */
+function isTouched(touch: Touch | undefined, type: RdbKey['type'], name: string): boolean {
+  if (touch === undefined) return false;
+  if (touch.elements?.has(name) === true) return true;
+  return type === 'stream' && touch.below !== null && compareIds(name, touch.below) < 0;
+}
+
+/** The last ID of a stream goes up only. */
+function writeLastId(writer: CommandWriter, { key, parts }: Candidate, dump: DecodedDump | RdbKey): void {
+  const mine = (parts.at(-1)!.value as StreamValue).lastId;
+  if (compareIds(mine, (dump.value as StreamValue).lastId) > 0)
+    writer.command(['XSETID', Buffer.from(key, 'latin1'), mine]);
 }
 
 /** PTTL and TIME are read in whole milliseconds, one after the other. */
@@ -407,7 +445,7 @@ function replace(writer: CommandWriter, candidate: Candidate): void {
   for (const part of candidate.parts) toCommands(part, writer);
 }
 
-/** Fields, members or the string itself (named ''), as bytes; a set's are empty. */
+/** Fields, members, entries (their fields in RESP) or the string itself (named ''), as bytes; a set's are empty. */
 export function elementsOf(parts: readonly { type: RdbKey['type']; value: RdbValue }[]): Map<string, Buffer> {
   const elements = new Map<string, Buffer>();
   for (const { type, value } of parts)
@@ -417,22 +455,27 @@ export function elementsOf(parts: readonly { type: RdbKey['type']; value: RdbVal
     else if (type === 'zset')
       for (const [member, score] of value as ZsetItem[]) elements.set(member.toString('latin1'), Buffer.from(score));
     else if (type === 'set') for (const member of value as Buffer[]) elements.set(member.toString('latin1'), NOTHING);
+    else if (type === 'stream')
+      for (const [id, fields] of (value as StreamValue).entries) elements.set(id, encodeFields(fields));
   return elements;
 }
 
 const NOTHING = Buffer.alloc(0);
+const REMOVALS = { hash: 'HDEL', set: 'SREM', zset: 'ZREM', stream: 'XDEL' } as const;
 
 function writeElements(
   writer: CommandWriter,
   key: Buffer,
-  type: 'hash' | 'set' | 'zset',
+  type: ByElement,
   mine: ReadonlyMap<string, Buffer>,
   their: ReadonlyMap<string, Buffer>,
   touch: Touch | undefined,
 ): void {
   for (const [name, value] of mine) {
-    if (touch?.elements?.has(name)) continue;
     const other = their.get(name);
+    // An entry never changes: another one of the same ID is another one.
+    const isOther = type === 'stream' && other !== undefined && !other.equals(value);
+    if (isTouched(touch, type, name) && !isOther) continue;
     const bytes = Buffer.from(name, 'latin1');
     if (type !== 'set' && other !== undefined) {
       const a = elementNumberOf(type, value);
@@ -446,10 +489,12 @@ function writeElements(
     if (other?.equals(value)) continue;
     if (type === 'hash') writer.command(['HSET', key, bytes, value]);
     else if (type === 'set') writer.command(['SADD', key, bytes]);
+    else if (type === 'stream') writeEntry(writer, key, name, value);
     else writer.command(['ZADD', key, value, bytes]);
   }
   for (const [name, value] of their) {
+    // What a trim has left is not by that trim missing here.
     if (mine.has(name) || touch?.elements?.has(name) || isSumOf(touch, name, value)) continue;
-    writer.command([type === 'hash' ? 'HDEL' : type === 'set' ? 'SREM' : 'ZREM', key, Buffer.from(name, 'latin1')]);
+    writer.command([REMOVALS[type], key, Buffer.from(name, 'latin1')]);
   }
 }

@@ -124,7 +124,6 @@ test.each<[string, string[]]>([
   ['ZUNIONSTORE k 2 l m WEIGHTS 1 2', ['k', 'l', 'm']],
   ['BITOP AND k l m', ['k', 'l', 'm']],
   ['RENAME k l', ['k', 'l']],
-  ['XGROUP CREATE k g 0', ['k']],
   ['PFMERGE k l m', ['k', 'l', 'm']],
   // Several pairs under a condition: which of them counted only Redis knows.
   ['ZADD k GT 1 a 2 b', ['k']],

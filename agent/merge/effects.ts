@@ -1,19 +1,15 @@
 /** What a command of the replication stream does to each key, in the terms of the merge rule, and back. */
 import type { CommandWriter } from '../resp';
+import { type Args, argText } from './args';
 import type { Command } from './commands';
 import { ADD_SCRIPT, Decimal, parseDecimal } from './decimal';
 import { ALL_ARGUMENTS, Class, Code } from './commands';
-import type { Delta } from './element';
+import { type Delta, Type } from './element';
 import { decodeFieldTtl } from './field-ttl';
-import { Type } from './key-state';
+import { countFields, decodeStream } from './stream-commands';
+import { trimBut } from './stream-splice';
 
-/** A command's arguments as byte ranges: the scanner that found it, or anything alike. */
-export interface Args {
-  readonly buf: Buffer;
-  readonly argc: number;
-  readonly argStart: Int32Array;
-  readonly argEnd: Int32Array;
-}
+export { type Args, argText } from './args';
 
 export type Effect =
   /** The string becomes `value`; everything else of the key that was seen goes, its TTL too unless kept. */
@@ -29,16 +25,19 @@ export type Effect =
   /** Of hash fields. */
   | { kind: 'field-ttl'; key: string; type: Type; names: string[]; expireAt: number | null }
   | { kind: 'remove'; key: string; type: Type; names: string[] }
+  /** XTRIM: entries below an ID (null: all) go, of those that were seen, but for those at the IDs of `keep`. */
+  | { kind: 'trim'; key: string; minId: string | null; keep: readonly string[] }
+  /** Its region's stream was cut to a length: what is left of it that region says by itself. */
+  | { kind: 'cap'; key: string }
+  | { kind: 'lastId'; key: string; id: string }
+  /** About groups of a stream, which are not merged; `makesKey`: the key is a stream from then on. */
+  | { kind: 'group'; key: string; makesKey: boolean }
   /** Depends on the state of its keys, or is unknown: all keys read or written. `db`: not in the selected database (see `dbOf`). */
   | { kind: 'opaque'; keys: string[]; db?: number }
   | { kind: 'flush'; scope: 'db' | 'all' }
   | { kind: 'swap'; a: number; b: number };
 
 const NO_VALUE = Buffer.alloc(0);
-
-export function argText(args: Args, i: number): string {
-  return args.buf.toString('latin1', args.argStart[i], args.argEnd[i]);
-}
 
 function argBytes(args: Args, i: number): Buffer {
   return args.buf.subarray(args.argStart[i], args.argEnd[i]);
@@ -211,7 +210,7 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
       return true;
     }
     default:
-      return false;
+      return decodeStream(code, args, out);
   }
 }
 
@@ -378,6 +377,8 @@ export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
           ...['HSETEX', key, 'KEEPTTL', 'FIELDS', effect.names.length],
           ...effect.names.flatMap((name, i) => [latin1(name), effect.values[i]!]),
         ]);
+      else if (effect.type === Type.stream)
+        for (const [i, id] of effect.names.entries()) writeEntry(out, key, id, effect.values[i]!);
       else if (effect.type === Type.set) out.command(['SADD', key, ...effect.names.map(latin1)]);
       else
         out.command([
@@ -396,10 +397,33 @@ export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
       ]);
       return;
     case 'remove':
-      out.command([
-        effect.type === Type.hash ? 'HDEL' : effect.type === Type.set ? 'SREM' : 'ZREM',
-        key,
-        ...effect.names.map(latin1),
-      ]);
+      out.command([REMOVALS[effect.type], key, ...effect.names.map(latin1)]);
+      return;
+    case 'trim':
+      trimBut(out, key, effect.minId, effect.keep);
+      return;
+    case 'lastId':
+      out.command(['XSETID', key, effect.id]);
+      return;
+    case 'cap':
+    case 'group':
   }
+}
+
+const REMOVALS = {
+  [Type.string]: 'DEL',
+  [Type.hash]: 'HDEL',
+  [Type.set]: 'SREM',
+  [Type.zset]: 'ZREM',
+  [Type.stream]: 'XDEL',
+};
+
+/** @param value the fields in RESP */
+export function writeEntry(out: CommandWriter, key: Buffer, id: string, value: Buffer): void {
+  out
+    .header(3 + countFields(value))
+    .arg('XADD')
+    .arg(key)
+    .arg(id)
+    .append(value, 0, value.length);
 }

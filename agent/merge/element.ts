@@ -24,14 +24,14 @@ export function saw(later: Op, earlier: Op): boolean {
     : seenAt(later.seen, earlier.origin) >= earlier.position;
 }
 
-export const Type = { string: 0, hash: 1, set: 2, zset: 3 } as const;
+export const Type = { string: 0, hash: 1, set: 2, zset: 3, stream: 4 } as const;
 export type Type = (typeof Type)[keyof typeof Type];
-export const ALL_TYPES = 15;
-export const TYPE_NAMES = ['string', 'hash', 'set', 'zset'] as const;
+export const ALL_TYPES = 31;
+export const TYPE_NAMES = ['string', 'hash', 'set', 'zset', 'stream'] as const;
 
 export interface Put {
   readonly op: Op;
-  /** The value's bytes (a score's text for sorted sets, empty for sets). */
+  /** The value's bytes (a score's text for sorted sets, empty for sets, the fields in RESP for entries of streams). */
   readonly value: Buffer;
   /** Of a hash's field: its time to live stays (HSETEX … KEEPTTL, as which HINCRBYFLOAT arrives from Redis 8). */
   readonly keepTtl?: boolean;
@@ -70,7 +70,7 @@ export class Element {
   private compactAt = COMPACT_INCREMENTS;
   constructor(
     readonly type: Type,
-    /** Field or member in Latin-1; empty for a string. */
+    /** Field, member or ID in Latin-1; empty for a string. */
     readonly name: string,
     baseDead: boolean,
   ) {

@@ -1,8 +1,9 @@
 /** What a command's form tells of it. */
 import type { CommandScanner } from '../resp';
 import { OWN_PREFIX } from '../stream/keys';
-import { Class, Code, type Command } from './commands';
-import { argText } from './effects';
+import { Class, Code, type Command, commandByName } from './commands';
+import { argText } from './args';
+import { isExactOnStream } from './stream-commands';
 
 /** Whether a command that meets nothing may go as it came. */
 export function isPlain(command: Command, scanner: CommandScanner): boolean {
@@ -31,7 +32,7 @@ export function isUnconditional(command: Command, scanner: CommandScanner): bool
     case Code.zadd:
       return scanner.buf[scanner.argStart[2]!]! < 65 || isInfinity(scanner);
     default:
-      return true;
+      return isExactOnStream(command.code, scanner);
   }
 }
 
@@ -60,4 +61,13 @@ export function isOwnKey(command: Command, scanner: CommandScanner): boolean {
 
 export function isSentinelHello(command: Command, scanner: CommandScanner): boolean {
   return command.code === Code.publish && scanner.argc > 1 && argText(scanner, 1) === '__sentinel__:hello';
+}
+
+/**
+ * Whether a refusal leaves nothing to be corrected: of a group that is not here; of an entry below one that a client has just added, which
+ * is brought in when that is read (core.ts, raceRefused).
+ */
+export function isHarmless({ command, code }: { command: string; code: string }): boolean {
+  const known = commandByName(command)?.code;
+  return known === Code.xclaim || known === Code.xgroup || (known === Code.xadd && code === 'ERR');
 }

@@ -21,6 +21,8 @@ import { OpaqueLog, type Part } from './opaque-log';
 import { StateOp } from './op';
 import type { IncrementEffect } from './effects';
 import { seenAt } from './origins';
+import { HEAD, StreamEntry, StreamOrder } from './stream-entries';
+import { writeEntries } from './stream-splice';
 
 export { ALL_TYPES, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type, TYPE_NAMES } from './element';
 
@@ -61,8 +63,10 @@ export interface StateParts {
 
 export class KeyState {
   string: Element | null = null;
-  /** Fields and members, by type digit + name. */
+  /** Fields, members and entries, by type digit + name. */
   members: Map<string, Element> | null = null;
+  /** Its entries in order, if it is a stream. */
+  stream: StreamOrder | null = null;
   ttls: readonly TtlPut[] = NONE;
   /** Operations known only as commands (lists, streams, APPEND …), not yet seen by all. */
   opaques: readonly Op[] = NONE;
@@ -100,6 +104,8 @@ export class KeyState {
   owing: readonly IncrementEffect[] = NONE;
   /** Elements that clients wrote beside a block that had not seen it; 'all' when it concerned the whole key. */
   raced: Set<Element> | 'all' | null = null;
+  /** A client has trimmed the stream below this ID, and Redis may have left something. */
+  trimmed: string | null = null;
   /** Corrections that have not reached Redis yet. Until then the key can't fold: its value in Redis is not the rule's. */
   corrections = 0;
   /** What all members had seen when something began to hold it: all that came later is needed to decide again. */
@@ -115,6 +121,8 @@ export class KeyState {
   countedBytes = 0;
   /** The first and the last removal, of elements or of all, by each origin since the key came into the window. */
   private removals: Map<number, { first: Op; last: Op }> | null = null;
+  /** Of each origin the last trim or state, which replace or remove entries of a stream and are among no deletions. */
+  private wipes: readonly Op[] = NONE;
   /** Bits of the types that `members` has ever held. */
   private memberTypes = 0;
   private linksMax = LINKS;
@@ -176,7 +184,10 @@ export class KeyState {
     const id = type + name;
     let element = this.members.get(id);
     if (element === undefined) {
-      element = new Element(type, name, this.isBaseDead(type));
+      if (type === Type.stream && name !== HEAD) {
+        element = new StreamEntry(type, name, this.isBaseDead(type));
+        (this.stream ??= new StreamOrder()).add(element as StreamEntry);
+      } else element = new Element(type, name, this.isBaseDead(type));
       this.members.set(id, element);
       this.memberTypes |= 1 << type;
     }
@@ -223,10 +234,15 @@ export class KeyState {
 
   // What operations do. Each removes what it has seen, then adds its own part.
 
-  put(op: Op, type: Type, name: string, value: Buffer, keepTtl = false): Element {
+  /** The element that `op` writes: the key is of its type for whoever has seen it. */
+  begin(op: Op, type: Type, name: string): Element {
     this.removeOtherTypes(op, type);
     if (type !== Type.string) this.dropTtlOfEmptied(op, type);
-    const element = this.element(type, name);
+    return this.element(type, name);
+  }
+
+  put(op: Op, type: Type, name: string, value: Buffer, keepTtl = false): Element {
+    const element = this.begin(op, type, name);
     element.removeSeen(op);
     this.log?.dropElement(op, type + name);
     if (op instanceof StateOp) this.isFromState = true;
@@ -239,9 +255,7 @@ export class KeyState {
   }
 
   increment(op: Op, type: Type, name: string, delta: Delta): Element {
-    this.removeOtherTypes(op, type);
-    if (type !== Type.string) this.dropTtlOfEmptied(op, type);
-    const element = this.element(type, name);
+    const element = this.begin(op, type, name);
     // In place: a hot counter has many.
     if (element.increments.length === 0) element.increments = [{ op, delta }];
     else element.increments.push({ op, delta });
@@ -282,6 +296,16 @@ export class KeyState {
     else this.doubtTtls(op);
   }
 
+  /** Notes a trim or a state, which may have removed all that is here. */
+  noteWipe(op: Op): void {
+    this.wipes = [...this.wipes.filter((wipe) => wipe.origin !== op.origin), op];
+  }
+
+  /** Whether a block that was made without `op` may have removed what it wrote. */
+  isWipedUnseenBy(op: Op): boolean {
+    return this.isReplacedUnseenBy(op) || this.wipes.some((wipe) => wipe !== op && !saw(op, wipe));
+  }
+
   private noteRemoval(op: Op): void {
     this.removals ??= new Map();
     const first = this.removals.get(op.origin)?.first ?? op;
@@ -307,6 +331,7 @@ export class KeyState {
 
   /** Removes everything that `op` has seen of the key, of every type; with `keepTtl` not its time to live. */
   wipe(op: Op, keepTtl = false): void {
+    if (op instanceof StateOp) this.noteWipe(op);
     for (const element of this.elements()) {
       element.removeSeen(op);
       element.dropTtls(op);
@@ -372,8 +397,12 @@ export class KeyState {
     return this.unstable === 0 && !this.isHeld;
   }
 
-  /** Whether `parts` is all that it knows. What can run again, and joins keys, stays in memory: it is bounded by itself. */
+  /**
+   * Whether `parts` is all that it knows. What can run again, and joins keys, stays in memory: it is bounded by itself. So do the entries of
+   * streams: which of them moved where is told by all of them.
+   */
   get isInParts(): boolean {
+    if (this.stream !== null || this.wipes.length > 0) return false;
     return this.log === null && !this.isDue && this.links === null && this.renewals.length === 0 && !this.isFromState;
   }
 
@@ -572,11 +601,12 @@ export class KeyState {
   /** It is on the shelf now, and holds nothing any more. */
   vanish(): void {
     this.isGone = true;
-    this.string = this.members = this.removals = null;
+    this.string = this.members = this.stream = this.removals = null;
     this.ttls = this.opaques = this.expiries = this.deletions = NONE;
   }
 
-  private removeOtherTypes(op: Op, type: Type): void {
+  /** An operation of one type removes what it has seen of the others. */
+  removeOtherTypes(op: Op, type: Type): void {
     this.deadTypes |= ALL_TYPES & ~(1 << type);
     if (this.string !== null && type !== Type.string) {
       this.string.removeSeen(op);
@@ -630,6 +660,12 @@ class ShelvedPart implements Kept {
         return writer.command(['SADD', key, name]).take();
       case Type.zset:
         return writer.command(['ZADD', key, value, name]).take();
+      case Type.stream: {
+        const id = this.element.name;
+        if (id === HEAD) writeEntries(writer, key, [], value.toString('latin1'));
+        else writeEntries(writer, key, [{ id, value }], null);
+        return writer.take();
+      }
     }
   }
 }

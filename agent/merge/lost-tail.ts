@@ -199,6 +199,9 @@ function verdictsOf(
       if (ids === undefined) idsOf.set(name, new Set([id]));
       else ids.add(id);
     }
+    // How much of a stream it has left does not show.
+    if (effect.kind === 'cap' || effect.kind === 'trim')
+      for (const known of idsOf.get(nameOf(db, effect.key)) ?? []) chains.set(known, null);
     // What it makes does not show, and neither does what was before.
     for (const id of hiddenBy(db, effect)) chains.set(id, null);
     if (effect.kind === 'increment' && !isNothing(effect.delta) && evidence.isWhole(db, effect.key))

@@ -8,6 +8,7 @@ import type { OriginTable } from './origins';
 import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
 import { saw, Type } from './key-state';
 import { isHigher } from './op';
+import { writeEntriesOf, writeStream } from './stream-write';
 
 export function winner(element: Element, origins: OriginTable): Put | null {
   let best: Put | null = null;
@@ -160,7 +161,24 @@ export function writeElement(out: CommandWriter, state: KeyState, element: Eleme
     case Type.zset:
       if (value === null) out.command(['ZREM', key, name]);
       else out.command(['ZADD', key, value, name]);
+      return;
+    case Type.stream:
+      writeEntriesOf(out, state, [element], origins);
   }
+}
+
+/** Writes several elements: of a stream all at once. */
+export function writeElements(
+  out: CommandWriter,
+  state: KeyState,
+  elements: Iterable<Element>,
+  origins: OriginTable,
+): void {
+  const entries: Element[] = [];
+  for (const element of elements)
+    if (element.type === Type.stream) entries.push(element);
+    else writeElement(out, state, element, origins);
+  if (entries.length > 0) writeEntriesOf(out, state, entries, origins);
 }
 
 export function writeTtl(out: CommandWriter, state: KeyState, origins: OriginTable): void {
@@ -188,8 +206,10 @@ export function rewriteKey(out: CommandWriter, state: KeyState, origins: OriginT
   }
   out.command(['DEL', key]);
   if (type === -1) return;
-  for (const element of state.elements())
-    if (element.type === type && element.live) writeElement(out, state, element, origins);
+  if (type === Type.stream) writeStream(out, state, origins);
+  else
+    for (const element of state.elements())
+      if (element.type === type && element.live) writeElement(out, state, element, origins);
   if (at !== null) out.command(['PEXPIREAT', key, at]);
 }
 
@@ -235,6 +255,6 @@ export function correctKey(
     }
     elements = state.elements();
   }
-  for (const element of elements) writeElement(out, state, element, origins);
+  writeElements(out, state, elements, origins);
   writeTtl(out, state, origins);
 }

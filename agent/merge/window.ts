@@ -14,6 +14,7 @@ import { type SetSource, SetSources, StoredPut } from './set-source';
 import { SetOutcome, SetTable, type TablePut } from './set-table';
 import { Shelf, ShelfBatch, type ShelfFiles } from './shelf';
 import { readEntry, storedSets, writeParts, writeSets } from './shelf-entry';
+import { StreamEntry } from './stream-entries';
 
 const HASHES = 2 ** 16;
 
@@ -547,9 +548,16 @@ export class Window {
   private foldElement(state: KeyState, element: Element): void {
     // With several types, which of them stands hangs on all that lives.
     if (state.unstableKeyOps > 0 || state.isHeld || state.onlyType !== element.type) return;
+    if (element.type === Type.stream) {
+      // The head stays: it is no entry, and tells the last ID as long as anything is known of the key.
+      if (!(element instanceof StreamEntry) || element.isAwaited) return;
+      state.stream!.fold(element);
+    }
     const id = element.type + element.name;
     if (state.members?.get(id) === element) state.members.delete(id);
     state.deadTypes &= ~(1 << element.type);
+    if (element instanceof StreamEntry && !element.isAlone)
+      for (const host of state.stream!.moved) if (!host.folded && host.unstable === 0) this.foldElement(state, host);
   }
 
   /** Drops a settled key whose operations everybody has seen. */

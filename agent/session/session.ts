@@ -10,7 +10,10 @@ import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
 import type { StoredLetter } from '../dead-letters/letter';
 import { ELSEWHERE, MergeCore } from '../merge/core';
+import { isHarmless } from '../merge/forms';
 import type { Replay } from '../merge/replay';
+import { type Beginning, trimReport } from '../merge/stream-commands';
+import type { CutStream } from '../merge/stream-trims';
 import type { KeyState } from '../merge/key-state';
 import type { Beat } from '../peers';
 import {
@@ -36,6 +39,7 @@ import type { Donor, SettleRequest } from './donor';
 import { evicts, type ServerInfo } from './info';
 import { Opening } from './opening';
 import { metaOf, positionAfter } from './position';
+import { LOOKS_MAX, lookAt } from './trims';
 import { payloadsOf } from './payloads';
 import { refill } from './refill';
 import { Removals } from './removals';
@@ -664,7 +668,8 @@ export class Session {
   async idle(): Promise<void> {
     if (this.pumpAwake) return;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, this.core.unsettledKeys > 0 ? 50 : IDLE_MS);
+      const isBusy = this.core.unsettledKeys > 0 || this.core.trims.isDue;
+      const timer = setTimeout(resolve, isBusy ? 50 : IDLE_MS);
       this.wakePump = () => {
         clearTimeout(timer);
         resolve();
@@ -689,6 +694,7 @@ export class Session {
         await this.applyBatch(new Batch(), false);
         continue;
       }
+      if (this.core.trims.isDue && (await this.reportTrims())) continue;
       if (this.core.unsettledKeys > 0 && (await this.settleOne())) continue;
       await this.idle();
     }
@@ -864,6 +870,42 @@ export class Session {
     return true;
   }
 
+  /**
+   * Says where streams begin that clients here have cut. A report removes what it has seen below that; what comes to a stream between
+   * the look and the report is above, or the look counts for nothing.
+   */
+  private async reportTrims(): Promise<boolean> {
+    const { core, recorder } = this;
+    const { trims } = core;
+    const streams = trims.choose(Date.now(), LOOKS_MAX).filter(({ db, key }) => !core.isAmiss(db, key));
+    if (streams.length === 0) return false;
+    for (const stream of streams) trims.look(stream);
+    const looks = await lookAt(this.connection!, trims, streams);
+    const at = recorder!.state;
+    const now = Date.now();
+    const reports = new Map<number, (Beginning & { stream: CutStream; key: string })[]>();
+    for (const [stream, beginning] of looks) {
+      const { db, key } = stream;
+      if (beginning === null || !trims.isNews(stream, beginning)) trims.done(stream, beginning, now);
+      else if (recorder!.inBlock || core.isAmiss(db, key) || trims.isOutdated(stream, beginning.first))
+        trims.retry(stream, now);
+      else {
+        const report = { stream, key, ...beginning };
+        const ofDb = reports.get(db);
+        if (ofDb === undefined) reports.set(db, [report]);
+        else ofDb.push(report);
+      }
+    }
+    for (const [db, report] of reports) {
+      const end = positionAfter(Math.max(at.offset, at.end));
+      if (end !== null) core.localState(this.make(at, RecordKind.state, db, trimReport(report), end));
+      for (const { stream, ...beginning } of report)
+        if (end === null) trims.retry(stream, now);
+        else trims.done(stream, beginning, now);
+    }
+    return true;
+  }
+
   /** The position of an own block, once it has been read back. */
   private async whenLanded(block: string): Promise<number> {
     if (this.landed.block !== block) {
@@ -885,7 +927,7 @@ export class Session {
     const isUnreadable = command === 'RESTORE';
     if (key !== undefined && !key.startsWith(OWN_PREFIX) && !isForeign && !isUnreadable) {
       // Types that met, or increments on what is no number: the rule decides, or the key's state does.
-      this.core.refused(db, key, refusal.increment);
+      if (!isHarmless(refusal)) this.core.refused(db, key, refusal.increment);
       return;
     }
     letters.add(refusal);

@@ -95,7 +95,7 @@ function scoreOf(score: string): number {
   return score === 'inf' ? Infinity : score === '-inf' ? -Infinity : Number(score);
 }
 
-/** Entries, last ID, and groups with what is pending in them; not how long it is pending, which is never equal. */
+/** Entries and last ID. Groups are each region's own: what was delivered to whom is not merged (docs/architecture.md, "Streams"). */
 async function readStream(server: Server, key: Buffer, hash: Hash): Promise<number> {
   let size = 0;
   for (let from = '-'; ;) {
@@ -111,24 +111,6 @@ async function readStream(server: Server, key: Buffer, hash: Hash): Promise<numb
   }
   const info = mapOf(await server.call('XINFO', 'STREAM', key));
   hash.update(`last ${text(info.get('last-generated-id'))}`);
-  const groups = items(await server.call('XINFO', 'GROUPS', key)).map(mapOf);
-  const named = groups.map((group) => ({
-    name: buffer(group.get('name')),
-    last: text(group.get('last-delivered-id')),
-  }));
-  for (const { name, last } of named.sort((a, b) => a.name.compare(b.name))) {
-    feed(hash, name);
-    hash.update(last);
-    for (let from = '-'; ;) {
-      const pending = items(await server.call('XPENDING', key, name, from, '+', chunkElements)).map(items);
-      for (const [id, consumer] of pending) {
-        feed(hash, buffer(id));
-        feed(hash, buffer(consumer));
-      }
-      if (pending.length < chunkElements) break;
-      from = `(${text(pending.at(-1)?.[0])}`;
-    }
-  }
   return size;
 }
 

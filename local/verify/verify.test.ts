@@ -48,6 +48,9 @@ test('the same content is equal, in whatever order and form it came', async () =
     await server.call('RPUSH', 'list', ...Array.from({ length: 3000 }, (_, n) => n));
     await server.call('XADD', 'stream', '5-1', 'f', 'v');
   }
+  // Who has read what of it is each region's own.
+  await a.call('XGROUP', 'CREATE', 'stream', 'g', '0');
+  await a.call('XREADGROUP', 'GROUP', 'g', 'me', 'STREAMS', 'stream', '>');
   await a.call('HSET', 'small', 'x', 1, 'y', 2);
   await b.call('HSET', 'small', 'y', 2, 'x', 1);
   await c.call('HSET', 'small', 'y', 1, 'x', 1, 'y', 2);
@@ -86,16 +89,6 @@ const planted: [what: string, equal: Arg[][], different: Arg[][]][] = [
   ['a score', [['ZADD', 'k', 0.1, 'm']], [['ZADD', 'k', 0.2, 'm']]],
   ['an entry of a stream', [['XADD', 'k', '1-1', 'f', 'v']], [['XADD', 'k', '2-1', 'f', 'v']]],
   ['the last ID of a stream', [['XADD', 'k', '1-1', 'f', 'v']], [['XSETID', 'k', '9-9']]],
-  ['a group of a stream', [['XADD', 'k', '1-1', 'f', 'v']], [['XGROUP', 'CREATE', 'k', 'g', '0']]],
-  [
-    'what is pending in a group',
-    [
-      ['XADD', 'k', '1-1', 'f', 'v'],
-      ['XGROUP', 'CREATE', 'k', 'g', '0'],
-      ['XREADGROUP', 'GROUP', 'g', 'me', 'STREAMS', 'k', '>'],
-    ],
-    [['XACK', 'k', 'g', '1-1']],
-  ],
   [
     'the type',
     [['SET', 'k', 'v']],

@@ -13,6 +13,8 @@ import { MemoryFile, type ShelfFiles } from '../../agent/merge/shelf';
 import { postponePassed } from '../../agent/merge/late-ttl';
 import { CommandScanner } from '../../agent/resp';
 import { isOfStream, type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
+import { isHarmless } from '../../agent/merge/forms';
+import { trimReport } from '../../agent/merge/stream-commands';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker, stampOf } from '../../agent/stream/keys';
 import { Numbers } from '../../agent/stream/numbers';
 import { positionAfter } from '../../agent/stream/position';
@@ -20,6 +22,7 @@ import { Recorder, type RecorderState } from '../../agent/stream/recorder';
 import { Comparison, type DonorData, entryOf, type OwnData, takeData } from './difference';
 import { SimJournal } from './journal';
 import { type Argv, CommandFailed, encode, parseCommands, type Redis } from './redis';
+import { idsIn } from './stream';
 
 /** A region's report of what it has seen, in order with its records. */
 export interface SimBeat {
@@ -599,6 +602,7 @@ export class SimAgent {
         this.takeBeats();
         continue;
       }
+      if (this.core.trims.isDue) yield* this.reportTrims();
       if (this.core.unsettledKeys > 0) {
         this.askForStates();
         yield* this.settleOne();
@@ -689,7 +693,7 @@ export class SimAgent {
       this.sent = null;
       const replies = send();
       this.host.trace(
-        `${this.region} EXEC ${block} ${replies === null ? 'nil' : 'ok'} ${commands.map((argv) => argv.join(' ').replace(ADD_SCRIPT, 'add')).join('; ')}` +
+        `${this.region} EXEC ${block} ${replies === null ? 'nil' : 'ok'} ${commands.map(textOf).join('; ')}` +
           ` [${[...this.vector].map(([o, p]) => `${o}=${p}`).join(',')}]`,
       );
       if (replies === null) continue;
@@ -706,7 +710,8 @@ export class SimAgent {
       if (argv[0] === 'SELECT') db = Number(argv[1]);
       if (!(replies[i] instanceof CommandFailed)) return;
       this.refusals++;
-      this.host.trace(`${this.region} refused ${argv.join(' ')}`);
+      this.host.trace(`${this.region} refused ${textOf(argv)}`);
+      if (isHarmless({ command: argv[0]!, code: replies[i].message.split(' ')[0]! })) return;
       if (argv[0] === 'EVAL') return this.core.refused(db, argv[3]!);
       const scanner = new CommandScanner();
       scanner.push(encode(argv));
@@ -735,6 +740,40 @@ export class SimAgent {
   /** A peer asks for the state of a key. */
   demand(db: number, key: string, by: string): void {
     this.core.askedFor(db, key, by);
+  }
+
+  /** As agent/session/session.ts has it. */
+  private *reportTrims(): Generator<void> {
+    const { core, host } = this;
+    const { trims } = core;
+    for (const stream of trims.choose(host.uptime(), 1 + host.pick(3))) {
+      const { db, key } = stream;
+      if (core.isAmiss(db, key)) continue;
+      trims.look(stream);
+      const value = host.redis().entry(db, key)?.value;
+      const beginning = value?.type === 'stream' ? trims.beginning(stream, idsIn(value), value.lastId) : null;
+      this.waitingFor = 'a look to be answered';
+      yield;
+      const at = this.stream;
+      const end = positionAfter(Math.max(at.offset, at.end));
+      if (beginning === null || !trims.isNews(stream, beginning)) trims.done(stream, beginning, host.uptime());
+      else if (
+        end === null ||
+        this.recorder!.inBlock ||
+        core.isAmiss(db, key) ||
+        trims.isOutdated(stream, beginning.first)
+      )
+        trims.retry(stream, host.uptime());
+      else {
+        const payload = trimReport([{ key, ...beginning }]);
+        const record: OpRecord = { ...recordAt(at), kind: RecordKind.state, db, payload, ops: 1, end };
+        at.end = end;
+        at.stamp++;
+        host.trace(`${this.region} reports ${parseCommands(payload)[0]!.argv.join(' ')}`);
+        core.localState(this.journal.append(record));
+        trims.done(stream, beginning, host.uptime());
+      }
+    }
   }
 
   private *settleOne(): Generator<void> {
@@ -813,4 +852,9 @@ function resume(journal: SimJournal, of: OriginId): RecorderState {
   if (isOfStream(stream.kind))
     for (const { argv } of parseCommands(stream.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
   return { origin, offset: stream.end, end, stamp: stamp + ops, seen, db };
+}
+
+/** For the trace: of a script only that it is one. */
+function textOf(argv: Argv): string {
+  return (argv[0] === 'EVAL' ? ['EVAL', argv[1] === ADD_SCRIPT ? 'add' : '…', ...argv.slice(3)] : argv).join(' ');
 }

@@ -18,6 +18,7 @@ export interface Mix {
   bitmaps: boolean;
   logs: boolean;
   queues: boolean;
+  streams: boolean;
   ttl: boolean;
   /** How many of the commands are about times to live, where they take part. */
   ttlShare: number;
@@ -29,7 +30,7 @@ export interface Mix {
   otherDbs: boolean;
 }
 
-type Kind = 'string' | 'counter' | 'decimal' | 'hash' | 'set' | 'zset' | 'list' | 'bitmap' | 'log' | 'queue';
+type Kind = 'string' | 'counter' | 'decimal' | 'hash' | 'set' | 'zset' | 'list' | 'bitmap' | 'log' | 'queue' | 'stream';
 
 const ENDS = ['LEFT', 'RIGHT'];
 
@@ -40,6 +41,8 @@ export class Clients {
   constructor(
     private readonly random: Random,
     private readonly mix: Mix,
+    /** IDs of entries that clients may know of a stream. */
+    private readonly idsOf: (key: string) => string[],
   ) {
     const kinds: [Kind, boolean][] = [
       ['string', mix.strings],
@@ -52,6 +55,7 @@ export class Clients {
       ['bitmap', mix.bitmaps],
       ['log', mix.logs],
       ['queue', mix.queues],
+      ['stream', mix.streams],
     ];
     this.kinds = kinds.filter(([, on]) => on).map(([kind]) => kind);
     if (this.kinds.length === 0) this.kinds = ['string'];
@@ -199,6 +203,29 @@ export class Clients {
         return ['APPEND', key, `${value}.`];
       case 'queue':
         return random.chance(0.6) ? ['ZADD', key, String(random.below(9)), value] : ['ZPOPMIN', key];
+      case 'stream':
+        return this.stream(key, value);
     }
+  }
+
+  private stream(key: string, value: string): Argv {
+    const { random } = this;
+    const add = ['*', 'v', value];
+    const id = (): string => this.idOf(key);
+    const roll = random.below(20);
+    if (roll < 11) return ['XADD', key, ...add];
+    if (roll < 13) return ['XADD', key, 'MAXLEN', String(random.between(1, 6)), ...add];
+    if (roll < 14) return ['XADD', key, 'MINID', id(), ...add];
+    if (roll < 15) return ['XADD', key, 'NOMKSTREAM', ...add];
+    if (roll < 18) return ['XDEL', key, ...(random.chance(0.3) ? [id(), id()] : [id()])];
+    if (roll < 19) return ['XTRIM', key, 'MINID', id()];
+    return ['XTRIM', key, 'MAXLEN', String(random.between(0, 5))];
+  }
+
+  /** Of an entry that may be there. */
+  private idOf(key: string): string {
+    const { random } = this;
+    const ids = this.idsOf(key);
+    return ids.length === 0 || random.chance(0.1) ? `${random.between(1, 9)}-0` : random.pick(ids);
   }
 }

@@ -134,6 +134,9 @@ function sorted({ value, expireAt }: Entry): Entry {
       return { value: { ...value, set: new Set([...value.set].sort()) }, expireAt };
     case 'zset':
       return { value: { ...value, zset: new Map([...value.zset].sort()) }, expireAt };
+    case 'stream':
+      // How many ever were in it is no part of its value.
+      return { value: { ...value, added: 0, maxDeleted: '0-0' }, expireAt };
     default:
       return { value, expireAt };
   }
@@ -154,5 +157,11 @@ export function entryOf(db: number, key: string, value: Value, expireAtMs: numbe
       return { ...common, type: 'zset', value: [...value.zset].map(([m, s]) => [bytes(m), formatScore(s)]) } as RdbKey;
     case 'list':
       return { ...common, type: 'list', value: value.list.map(bytes) } as RdbKey;
+    case 'stream': {
+      const entries = [...value.entries].map(([id, fields]) => [id, fields.map(bytes)]);
+      const { lastId, added: entriesAdded, maxDeleted: maxDeletedId } = value;
+      const stream = { entries, length: entries.length, lastId, entriesAdded, maxDeletedId, groups: [] };
+      return { ...common, type: 'stream', value: stream } as unknown as RdbKey;
+    }
   }
 }

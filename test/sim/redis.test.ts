@@ -4,7 +4,9 @@ import { ReplicaLink } from '../../agent/capture';
 import { CommandWriter, type RedisConnection } from '../../agent/resp';
 import { Clients } from './clients';
 import { Random } from './random';
+import { writeEntries } from '../../agent/merge/stream-splice';
 import { type Argv, encode, parseCommands, Redis, type Value } from './redis';
+import { idsIn } from './stream';
 
 const MIX = {
   keysPerType: 2,
@@ -19,6 +21,7 @@ const MIX = {
   bitmaps: true,
   logs: true,
   queues: true,
+  streams: true,
   ttl: true,
   ttlShare: 0.2,
   deletes: true,
@@ -68,6 +71,7 @@ async function dataOf(redis: Redis): Promise<[string, string][]> {
       set: ['SMEMBERS', key],
       zset: ['ZRANGE', key, '0', '-1', 'WITHSCORES'],
       list: ['LRANGE', key, '0', '-1'],
+      stream: ['XRANGE', key, '-', '+'],
     };
     const [, reply] = await client.pipeline(
       new CommandWriter().command(['SELECT', db]).raw(encode(read[value.type])).take(),
@@ -86,6 +90,7 @@ function show(type: Value['type'], reply: unknown): string {
 }
 
 function textOf(part: unknown): string {
+  if (Array.isArray(part)) return part.map(textOf).join();
   return Buffer.isBuffer(part) ? part.toString('latin1') : String(part);
 }
 
@@ -96,6 +101,7 @@ function modelData(redis: Redis): [string, string][] {
     const parts = {
       string: () => (value.type === 'string' ? value.string : ''),
       list: () => (value.type === 'list' ? value.list : []),
+      stream: () => (value.type === 'stream' ? [...value.entries].map(([id, fields]) => `${id},${fields.join()}`) : []),
       hash: () => (value.type === 'hash' ? [...value.hash].flat() : []),
       set: () => (value.type === 'set' ? [...value.set] : []),
       zset: () =>
@@ -120,6 +126,16 @@ function said(bytes: Buffer): string[] {
   return lines;
 }
 
+/** Entries to be put in order by the agent's script. */
+function spliceOf(key: string, random: Random): Argv {
+  const writer = new CommandWriter();
+  const entries = Array.from({ length: random.between(1, 3) }, () => `${random.between(1, 2500)}-1`);
+  const fields = encode(['v', String(random.below(1000))]).subarray(4);
+  const standings = [...new Set(entries)].map((id) => ({ id, value: random.chance(0.2) ? null : fields }));
+  writeEntries(writer, Buffer.from(key), standings, random.chance(0.2) ? `${random.between(1, 3000)}-0` : null);
+  return parseCommands(writer.take())[0]!.argv;
+}
+
 // The model's stream is that of Redis 7: before it times were not rewritten alike.
 const describeSince7 = serverVersion() >= 7 ? describe : describe.skip;
 
@@ -133,7 +149,7 @@ describeSince7('the model of Redis', () => {
     const outcome = await link.connect(null);
     for await (const _ of link.snapshot());
     const random = new Random(7);
-    const clients = new Clients(random, MIX);
+    const clients = new Clients(random, MIX, (key) => idsIn(model.entry(0, key)?.value));
     // Times far off: nothing expires while this runs, and both machines read the same clock.
     let now = Date.now();
     const model = new Redis('x', 0, () => now);
@@ -141,6 +157,9 @@ describeSince7('the model of Redis', () => {
       const db = clients.db();
       // Relative times become absolute by the server's clock: here they are absolute from the start.
       const commands = clients.commands('eu').map((argv): Argv => {
+        // So do IDs; and at times an entry comes below others, as an agent's does.
+        if (argv[0] === 'XADD' && random.chance(0.2)) return spliceOf(argv[1]!, random);
+        if (argv[0] === 'XADD') return argv.map((arg) => (arg === '*' ? `${1000 + i}-0` : arg));
         if (argv[0] === 'EXPIRE' || argv[0] === 'PEXPIRE') return ['PEXPIREAT', argv[1]!, String(now + 1_000_000 + i)];
         const at = argv.findIndex((arg) => arg === 'EX' || arg === 'PX');
         return at < 0 ? argv : [...argv.slice(0, at), 'PXAT', String(now + 1_000_000 + i)];

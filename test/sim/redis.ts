@@ -13,6 +13,17 @@
  */
 import { ADD_SCRIPT, formatDecimal, parseDecimal } from '../../agent/merge/decimal';
 import { encodeCommand } from '../../agent/resp';
+import { compareIds } from '../../agent/merge/stream-id';
+import {
+  addEntry,
+  CommandFailed,
+  dumpStream,
+  emptyStream,
+  idAfter,
+  splice,
+  type StreamValue,
+  trimStream,
+} from './stream';
 
 /** A command; arguments are bytes in Latin-1. */
 export type Argv = readonly string[];
@@ -22,7 +33,8 @@ export type Value =
   | { type: 'hash'; hash: Map<string, string> }
   | { type: 'set'; set: Set<string> }
   | { type: 'zset'; zset: Map<string, number> }
-  | { type: 'list'; list: string[] };
+  | { type: 'list'; list: string[] }
+  | StreamValue;
 
 interface Entry {
   value: Value;
@@ -32,7 +44,9 @@ interface Entry {
 
 type Of<T extends Value['type']> = Extract<Value, { type: T }>;
 
-export class CommandFailed extends Error {}
+export { CommandFailed };
+
+const COARSE_MS = 16;
 
 export type Reply = string | number | null | CommandFailed;
 
@@ -213,6 +227,9 @@ export class Redis {
         break;
       case 'list':
         commands.push(['RPUSH', key, ...value.list]);
+        break;
+      case 'stream':
+        commands.push(...dumpStream(key, value));
     }
     if (expireAt !== null) commands.push(['PEXPIREAT', key, String(expireAt)]);
     return commands;
@@ -394,7 +411,8 @@ export class Redis {
       case 'HINCRBYFLOAT':
         return this.addDecimal(db, key, argv[2]!, argv[3]!);
       case 'EVAL':
-        if (key !== ADD_SCRIPT) throw new Error('the model of Redis knows one script');
+        if (key !== ADD_SCRIPT)
+          return splice(argv, this.find(db, argv[3]!, 'stream') ?? null, (...command) => this.execute(db, command));
         return this.addDecimal(db, argv[3]!, argv[5] ?? null, argv[4]!);
       case 'HDEL': {
         const found = this.find(db, key, 'hash');
@@ -487,6 +505,34 @@ export class Redis {
         if (found.zset.size === 0) this.remove(db, key);
         return done(member);
       }
+      case 'XADD':
+        return this.xadd(db, argv);
+      case 'XDEL': {
+        const found = this.find(db, key, 'stream');
+        const removed = argv.slice(2).filter((id) => found?.entries.delete(id));
+        if (found === undefined || removed.length === 0) return 0;
+        for (const id of removed) if (compareIds(id, found.maxDeleted) > 0) found.maxDeleted = id;
+        return done(removed.length);
+      }
+      case 'XTRIM': {
+        const found = this.find(db, key, 'stream');
+        const removed = found === undefined ? 0 : trimStream(found, argv[2]!, argv.at(-1)!);
+        return removed === 0 ? 0 : done(removed);
+      }
+      case 'XSETID': {
+        const found = this.find(db, key, 'stream');
+        const [, , id, , added, , deleted] = argv as [string, string, string, string?, string?, string?, string?];
+        if (found === undefined) throw new CommandFailed('ERR no such key');
+        if (deleted !== undefined && compareIds(id, deleted) < 0)
+          throw new CommandFailed('ERR smaller than the provided max_deleted_entry_id');
+        const last = [...found.entries.keys()].at(-1);
+        if (last !== undefined && compareIds(id, last) < 0)
+          throw new CommandFailed('ERR smaller than the target stream top item');
+        found.lastId = id;
+        if (added !== undefined) found.added = Number(added);
+        if (deleted !== undefined && deleted !== '0-0') found.maxDeleted = deleted;
+        return done('OK');
+      }
       default:
         throw new Error(`the model of Redis has no ${name}`);
     }
@@ -551,6 +597,33 @@ export class Redis {
     return 1;
   }
 
+  /** XADD key [NOMKSTREAM] [MAXLEN|MINID [=] threshold] id|* field value …. The clock is a coarse one, so that regions give out the same IDs. */
+  private xadd(db: number, argv: Argv): Reply {
+    const key = argv[1]!;
+    let i = 2;
+    const found = this.find(db, key, 'stream');
+    if (argv[i] === 'NOMKSTREAM') {
+      if (found === undefined) return null;
+      i++;
+    }
+    let trim: { by: string; to: string } | null = null;
+    if (argv[i] === 'MAXLEN' || argv[i] === 'MINID') {
+      const at = argv[i + 1] === '=' ? i + 2 : i + 1;
+      trim = { by: argv[i]!, to: argv[at]! };
+      i = at + 1;
+    }
+    const clockMs = Math.floor(this.clock() / COARSE_MS) * COARSE_MS;
+    const id = argv[i] === '*' ? idAfter(found?.lastId ?? '0-0', clockMs) : argv[i]!;
+    if (compareIds(id, found?.lastId ?? '0-0') <= 0)
+      throw new CommandFailed('ERR The ID specified in XADD is equal or smaller than the target stream top item');
+    const stream = this.findOrCreate(db, key, 'stream');
+    addEntry(stream, id, argv.slice(i + 1));
+    if (trim !== null) trimStream(stream, trim.by, trim.to);
+    this.touch(db, key);
+    this.propagate(db, [...argv.slice(0, i), id, ...argv.slice(i + 1)]);
+    return id;
+  }
+
   /** ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member …. */
   private zadd(db: number, argv: Argv): Reply {
     const key = argv[1]!;
@@ -595,6 +668,8 @@ function empty(type: Value['type']): Value {
       return { type, zset: new Map() };
     case 'list':
       return { type, list: [] };
+    case 'stream':
+      return emptyStream();
   }
 }
 

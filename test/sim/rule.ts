@@ -4,6 +4,8 @@
  */
 import type { OpRecord } from '../../agent/record';
 import { type Argv, parseCommands, type Value } from './redis';
+import { killsEntry, placesOf } from './stream-rule';
+import { compareIds } from '../../agent/merge/stream-id';
 
 export interface RuleOp {
   readonly origin: string;
@@ -19,13 +21,17 @@ export interface RuleOp {
   readonly commands: { readonly db: number; readonly argv: Argv; readonly added?: string }[];
 }
 
-type ElementType = 'string' | 'hash' | 'set' | 'zset';
+export type ElementType = 'string' | 'hash' | 'set' | 'zset' | 'stream';
 
 /** What one operation does to one key; `index` orders the effects of one operation. */
-type Part = { op: RuleOp; index: number } & (
+export type Part = { op: RuleOp; index: number } & (
   | { kind: 'put'; type: ElementType; name: string; value: string; whole: boolean; keepTtl: boolean; at: number | null }
   | { kind: 'increment'; type: ElementType; name: string; by: string }
   | { kind: 'remove'; type: ElementType; name: string }
+  /** The key is a stream, with at least this last ID. */
+  | { kind: 'head'; type: 'stream'; id: string }
+  /** Entries below an ID go (null: all), but for those at IDs of `keep`. */
+  | { kind: 'trim'; type: 'stream'; minId: string | null; keep: readonly string[] }
   | { kind: 'delete' }
   | { kind: 'ttl'; at: number | null }
   | { kind: 'verbatim' }
@@ -88,11 +94,11 @@ export function saw(a: RuleOp, b: RuleOp): boolean {
   return a.origin === b.origin ? a.position > b.position : (a.seen.get(b.origin) ?? -1) >= b.position;
 }
 
-function after(a: Part, b: Part): boolean {
+export function after(a: Part, b: Part): boolean {
   return a.op === b.op ? a.index > b.index : saw(a.op, b.op);
 }
 
-function higher(a: RuleOp, b: RuleOp): boolean {
+export function higher(a: RuleOp, b: RuleOp): boolean {
   if (a.stamp !== b.stamp) return a.stamp > b.stamp;
   return a.region !== b.region ? a.region > b.region : a.origin > b.origin;
 }
@@ -141,7 +147,8 @@ export class Rule {
   }
 }
 
-type Live = Extract<Part, { kind: 'put' | 'increment' }>;
+type Live = Extract<Part, { kind: 'put' | 'increment' | 'head' }>;
+export type EntryPut = Extract<Part, { kind: 'put' }>;
 
 function valueOf(parts: readonly Part[]): RuleValue {
   const live = liveOf(parts);
@@ -149,13 +156,17 @@ function valueOf(parts: readonly Part[]): RuleValue {
   let highest = live[0]!;
   for (const part of live) if (higher(part.op, highest.op)) highest = part;
   const { type } = highest;
-  const names = new Set(live.filter((part) => part.type === type).map((part) => part.name));
+  const elements = live.filter((part) => part.type === type && part.kind !== 'head') as Exclude<
+    Live,
+    { kind: 'head' }
+  >[];
   const values = new Map<string, string>();
-  for (const name of names) values.set(name, elementOf(live.filter((p) => p.type === type && p.name === name)));
+  if (type !== 'stream')
+    for (const { name } of elements) values.set(name, elementOf(elements.filter((part) => part.name === name)));
   const expireAt = ttlOf(parts, live, type);
   const ttlByRedis = parts.some(
     (part) =>
-      part.kind === 'remove' ||
+      (part.kind === 'remove' && part.type !== 'stream') ||
       (part.kind === 'put' && part.whole && part.keepTtl) ||
       // Expired in the middle of an agent's block, which may have written the key anew.
       (part.kind === 'delete' && !Number.isInteger(part.op.position)),
@@ -173,34 +184,65 @@ function valueOf(parts: readonly Part[]): RuleValue {
         expireAt,
         ttlByRedis,
       };
+    case 'stream': {
+      const heads = live.filter((part) => part.kind === 'head').map(({ id }) => id);
+      const places = placesOf(entriesOf(parts));
+      const entries = elements
+        .map((part): [string, string[]] => [places.get(part as EntryPut)!, (part as EntryPut).value.split('\n')])
+        .sort(([a], [b]) => compareIds(a, b));
+      // Where an entry has moved to counts, too, whether or not it is still there; not if all of the stream was deleted since.
+      for (const [part, place] of places) {
+        const isWiped = parts.some(
+          (by) =>
+            after(by, part) &&
+            removes(by, { ...part, kind: 'head', type: 'stream', id: place }, parts) &&
+            by.kind !== 'head',
+        );
+        if (place !== part.name && !isWiped) heads.push(place);
+      }
+      const lastId = heads.reduce((a, b) => (compareIds(a, b) > 0 ? a : b));
+      return { value: { type, entries: new Map(entries), lastId, added: 0, maxDeleted: '0-0' }, expireAt, ttlByRedis };
+    }
   }
+}
+
+function entriesOf(parts: readonly Part[]): EntryPut[] {
+  return parts.filter((part): part is EntryPut => part.kind === 'put' && part.type === 'stream');
 }
 
 /** Puts and increments that nothing has removed. */
 function liveOf(parts: readonly Part[]): Live[] {
   return parts.filter(
     (part): part is Live =>
-      (part.kind === 'put' || part.kind === 'increment') &&
-      !parts.some((other) => other !== part && after(other, part) && removes(other, part)),
+      (part.kind === 'put' || part.kind === 'increment' || part.kind === 'head') &&
+      !parts.some((other) => other !== part && after(other, part) && removes(other, part, parts)),
   );
 }
 
-function removes(by: Part, part: Live): boolean {
+function removes(by: Part, part: Live, parts: readonly Part[]): boolean {
   switch (by.kind) {
     case 'delete':
       return true;
     case 'put':
     case 'remove':
-      return (by.kind === 'put' && by.whole) || by.type !== part.type || by.name === part.name;
+      if ((by.kind === 'put' && by.whole) || by.type !== part.type) return true;
+      if (part.kind === 'head') return false;
+      if (part.type === 'stream' && by.kind === 'remove') return killsEntry(by, part as EntryPut, entriesOf(parts));
+      return by.name === part.name;
+    case 'trim':
+      if (part.type !== 'stream') return true;
+      return part.kind !== 'head' && killsEntry(by, part as EntryPut, entriesOf(parts));
     case 'increment':
       return by.type !== part.type;
+    case 'head':
+      return by.type !== part.type || part.kind === 'head';
     case 'ttl':
     case 'verbatim':
       return false;
   }
 }
 
-function elementOf(live: readonly Live[]): string {
+function elementOf(live: readonly Exclude<Live, { kind: 'head' }>[]): string {
   let winner: Extract<Live, { kind: 'put' }> | null = null;
   for (const part of live) if (part.kind === 'put' && (winner === null || higher(part.op, winner.op))) winner = part;
   const increments = live.filter((part) => part.kind === 'increment').sort((a, b) => (higher(a.op, b.op) ? 1 : -1));
@@ -269,9 +311,12 @@ function removesTtl(by: Part, ttl: Part, parts: readonly Part[]): boolean {
         )
       );
     case 'remove':
-      return liveOf(parts.filter((part) => part === by || after(by, part))).length === 0;
+      return by.type !== 'stream' && liveOf(parts.filter((part) => part === by || after(by, part))).length === 0;
+    case 'head':
     case 'increment':
       return before().length === 0;
+    case 'trim':
+      return false;
     case 'verbatim':
       return false;
   }
@@ -354,6 +399,33 @@ function partsOf(argv: Argv, added?: string): [key: string, part: Shape<Part>][]
       flags.delete('CH');
       if (flags.size > 0 && argv.length - i > 2) return [[key, { kind: 'verbatim' }]];
       return pairs(i).map(([score, member]) => element('zset', member, score));
+    }
+    case 'XADD': {
+      let i = 2;
+      const more: [string, Shape<Part>][] = [];
+      while (!/^[0-9]/.test(argv[i]!)) {
+        const flag = argv[i++]!;
+        if (flag === 'NOMKSTREAM') continue;
+        if (argv[i] === '=') i++;
+        const to = argv[i++]!;
+        if (flag === 'MINID') more.push([key, { kind: 'trim', type: 'stream', minId: to, keep: [] }]);
+        else if (to === '0') more.push([key, { kind: 'trim', type: 'stream', minId: null, keep: [] }]);
+      }
+      const id = argv[i]!;
+      return [
+        element('stream', id, argv.slice(i + 1).join('\n')),
+        [key, { kind: 'head', type: 'stream', id }],
+        ...more,
+      ];
+    }
+    case 'XDEL':
+      return removal('stream');
+    case 'XSETID':
+      return [[key, { kind: 'head', type: 'stream', id: argv[2]! }]];
+    case 'XTRIM': {
+      if (argv[2] === 'MAXLEN' && argv[3] !== '0') return [];
+      const minId = argv[2] === 'MINID' ? argv[3]! : null;
+      return [[key, { kind: 'trim', type: 'stream', minId, keep: argv[4] === 'KEEP' ? argv.slice(5) : [] }]];
     }
     case 'FLUSHDB':
       return [];

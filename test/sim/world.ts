@@ -15,6 +15,7 @@ import { Clients, type Mix } from './clients';
 import { Random } from './random';
 import { type Argv, CommandFailed, Redis, type Value } from './redis';
 import { operationsOf, Rule, type RuleOp, saw } from './rule';
+import { idsIn } from './stream';
 
 export interface Profile {
   regions: number;
@@ -103,6 +104,7 @@ export function profileOf(random: Random, regions?: number): Profile {
       bitmaps: maybe(0.2),
       logs: maybe(0.2),
       queues: maybe(0.2),
+      streams: maybe(0.4),
       ttl: maybe(0.4),
       ttlShare: random.pick([0.2, 0.2, 0.5]),
       deletes: maybe(0.6),
@@ -126,7 +128,7 @@ export function profileOf(random: Random, regions?: number): Profile {
     const { mix } = profile;
     const kinds = [
       ...(['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists'] as const),
-      ...(['lists', 'bitmaps', 'logs', 'queues'] as const),
+      ...(['lists', 'bitmaps', 'logs', 'queues', 'streams'] as const),
     ];
     const only = random.pick(kinds);
     for (const kind of kinds) mix[kind] = kind === only;
@@ -185,7 +187,9 @@ export class World {
       else Object.assign(this.profile.mix, { [name]: false });
     }
     this.print = options.print;
-    this.clients = new Clients(this.random, this.profile.mix);
+    this.clients = new Clients(this.random, this.profile.mix, (key) =>
+      this.regions.flatMap(({ redis }) => [0, 1].flatMap((db) => idsIn(redis.entry(db, key)?.value))),
+    );
     const names = NAMES.slice(0, this.profile.regions);
     const pace = (): number => this.random.pick([0.1, 0.4, 1, 1, 1, 2]);
     for (const [i, name] of names.entries()) {
@@ -548,6 +552,7 @@ export class World {
             .map((state) => state.key)
             .join()})`,
         );
+      if (core.trims.isDue) reasons.push(`${name} has to say where streams begin`);
       if (agent.waitingFor !== 'work') reasons.push(`${name} waits for ${agent.waitingFor}`);
       if (agent.unread > 0) reasons.push(`${name} has ${agent.unread} bytes unread`);
       const shelved = core.window.shelved.keys;
@@ -958,5 +963,7 @@ function show(value: Value, expireAt: number | null): string {
       return `zset ${JSON.stringify([...value.zset].map(([m, s]) => [m, String(s)]).sort())}${ttl}`;
     case 'list':
       return `list ${JSON.stringify(value.list)}${ttl}`;
+    case 'stream':
+      return `stream ${JSON.stringify([...value.entries].map(([id, fields]) => [id, fields.join(' ')]))} last ${value.lastId}${ttl}`;
   }
 }

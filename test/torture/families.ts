@@ -68,7 +68,7 @@ export const families = {
   list: { check: 'kept', type: 'lists', known: true },
   /** Lists between which elements move (LMOVE). */
   moved: { check: 'kept', type: 'moves', known: true },
-  stream: { check: 'kept', type: 'streams', known: true },
+  stream: { check: 'kept', type: 'streams' },
   group: { check: 'kept', type: 'groups', known: true },
   hll: { check: 'kept', type: 'hll', known: true },
   geo: { check: 'elements', type: 'geo' },

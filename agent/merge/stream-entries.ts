@@ -1,0 +1,335 @@
+/**
+ * Entries of a stream. Each is an element of its key, named by its ID; what is special about them:
+ *
+ * - **Two regions may give out one ID.** The entry with the highest (stamp, region) stands there; each other one moves to an ID of
+ *   its region's own range (`movedId`), and on from there where that is taken. Where an entry stands follows from the set of operations. A
+ *   removed entry keeps its place (as a *ghost*), so that no other one moves back when it goes.
+ * - **An ID names what its writer saw there.** XDEL and trims remove the entry that stood at the ID by what they had seen, wherever it stands now.
+ * - **The key lives without entries**, and has a last ID: both are the *head*, an element without a name, put by each XADD with
+ *   its ID as the value. Of unseen ones the highest ID counts, not the highest stamp.
+ */
+import { Element, NONE, type Op, ownBytes, saw, Type } from './element';
+import type { KeyState } from './key-state';
+import type { OriginTable } from './origins';
+import { compareIds, movedId } from './stream-id';
+
+/** The head's name. */
+export const HEAD = '';
+
+/** An entry that came to an ID: its own, or one that it moved to. */
+interface Contender {
+  readonly op: Op;
+  readonly home: StreamEntry;
+  /** Where it was before; null: this is its own ID. */
+  readonly from: StreamEntry | null;
+  /** The fields in RESP; null for one that was removed. */
+  readonly value: Buffer | null;
+  readonly isWiped: boolean;
+  /** Of the fields of one that was removed. */
+  readonly hash: number | null;
+}
+
+/** An entry that had to leave its ID. */
+interface Guest {
+  readonly op: Op;
+  readonly home: StreamEntry;
+  /** Where it was before. */
+  readonly from: StreamEntry;
+}
+
+/** What stands at an ID. */
+export class StreamEntry extends Element {
+  /** Operations whose entry had this ID, and was removed; `isWiped`: with the whole stream, so that its ID is not among the last ones. */
+  ghosts: readonly { readonly op: Op; readonly isWiped: boolean; readonly hash: number }[] = NONE;
+  /** Entries that had to leave their ID, and came here. */
+  guests: readonly Guest[] = NONE;
+  /** It has left the window. */
+  folded = false;
+
+  /** The whole stream goes. */
+  override removeSeen(op: Op): void {
+    const isSeen = (other: Op): boolean => other === op || saw(op, other);
+    this.remove(isSeen, true);
+    if (this.ghosts.some((ghost) => !ghost.isWiped && isSeen(ghost.op)))
+      this.ghosts = this.ghosts.map((ghost) => (isSeen(ghost.op) ? { ...ghost, isWiped: true } : ghost));
+  }
+
+  remove(matches: (op: Op) => boolean, isWiped = false): void {
+    if (this.puts.length === 0) return;
+    const gone = this.puts.filter((put) => matches(put.op));
+    if (gone.length === 0) return;
+    this.puts = gone.length === this.puts.length ? NONE : this.puts.filter((put) => !gone.includes(put));
+    this.ghosts = [...this.ghosts, ...gone.map(({ op, value }) => ({ op, isWiped, hash: hashOf(value) }))];
+  }
+
+  /** Whether only one entry ever had to do with the ID. */
+  get isAlone(): boolean {
+    return this.puts.length + this.ghosts.length <= 1 && this.guests.length === 0;
+  }
+
+  /** Whether the ID from which one has come here is still in the window: until then where that one stands is needed. */
+  get isAwaited(): boolean {
+    return this.guests.some(({ home }) => !home.folded);
+  }
+
+  *contenders(): IterableIterator<Contender> {
+    for (const { op, value } of this.puts) yield { op, home: this, from: null, value, isWiped: false, hash: null };
+    for (const { op, isWiped, hash } of this.ghosts) yield { op, home: this, from: null, value: null, isWiped, hash };
+    for (const { op, home, from } of this.guests) {
+      const put = home.puts.find((candidate) => candidate.op === op);
+      const ghost = home.ghosts.find((candidate) => candidate.op === op);
+      if (put !== undefined) yield { op, home, from, value: put.value, isWiped: false, hash: null };
+      else if (ghost !== undefined) yield { ...ghost, home, from, value: null };
+    }
+  }
+}
+
+/** @param by only of what it has seen, and where it had to leave its ID by that */
+function highest(entry: StreamEntry, origins: OriginTable, by?: Op): Contender | null {
+  let best: Contender | null = null;
+  for (const contender of entry.contenders()) {
+    const { op } = contender;
+    if (by !== undefined && !isAt(contender, origins, by)) continue;
+    if (
+      best === null ||
+      (op.stamp === best.op.stamp ? origins.outranks(op.origin, best.op.origin) : op.stamp > best.op.stamp)
+    )
+      best = contender;
+  }
+  return best;
+}
+
+function isAt({ op, home, from }: Contender, origins: OriginTable, by: Op): boolean {
+  if (by !== op && !saw(by, op)) return false;
+  if (from === null) return true;
+  const stayed = highest(from, origins, by);
+  return stayed === null || stayed.op !== op || stayed.home !== home;
+}
+
+/**
+ * Whether two that came to an ID as their own are one entry: a region's state, or difference, tells of entries that are there already. Such
+ * operations stand between the bytes of the stream.
+ */
+function isSame(a: Contender, b: Contender): boolean {
+  if (a.op === b.op && a.home === b.home) return true;
+  if (a.home !== b.home || (Number.isInteger(a.op.position) && Number.isInteger(b.op.position))) return false;
+  if (a.value !== null && b.value !== null) return a.value.equals(b.value);
+  return (a.hash ?? hashOf(a.value!)) === (b.hash ?? hashOf(b.value!));
+}
+
+/** FNV-1a: what a removed entry held, in four bytes. */
+function hashOf(value: Buffer): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < value.length; i++) hash = Math.imul(hash ^ value[i]!, 0x01000193);
+  return hash;
+}
+
+/** The fields of what stands at the entry's ID by the rule, in RESP; null for nothing. */
+export function standingAt(entry: StreamEntry, origins: OriginTable): Buffer | null {
+  if (entry.isAlone) return entry.puts[0]?.value ?? null;
+  const best = highest(entry, origins);
+  if (best === null || best.value !== null) return best?.value ?? null;
+  for (const contender of entry.contenders())
+    if (contender.value !== null && isSame(contender, best)) return contender.value;
+  return null;
+}
+
+/** What is known of a stream's entries, beside the elements themselves. */
+export class StreamOrder {
+  /** Ascending. Those that have left the window are dropped now and then. */
+  private entries: StreamEntry[] = [];
+  private folded = 0;
+  /** Nothing lives before this index: trims begin here. */
+  private first = 0;
+  /** IDs to which entries have moved. */
+  moved: StreamEntry[] = [];
+  /** Entries in the order in which they came, but for those that own operations have seen. */
+  private arrived: StreamEntry[] = [];
+
+  add(entry: StreamEntry): void {
+    const at = this.placeOf(entry.name);
+    if (at === this.entries.length) this.entries.push(entry);
+    else this.entries.splice(at, 0, entry);
+    if (at < this.first) this.first = at;
+  }
+
+  /** Something has come to an ID that is known. */
+  revive(entry: StreamEntry): void {
+    if (this.first > 0) this.first = Math.min(this.first, this.placeOf(entry.name));
+  }
+
+  private placeOf(id: string): number {
+    const { entries } = this;
+    let at = entries.length;
+    if (at === 0 || compareIds(entries[at - 1]!.name, id) < 0) return at;
+    let low = 0;
+    while (low < at) {
+      const middle = (low + at) >> 1;
+      if (compareIds(entries[middle]!.name, id) < 0) low = middle + 1;
+      else at = middle;
+    }
+    return at;
+  }
+
+  fold(entry: StreamEntry): void {
+    entry.folded = true;
+    if (++this.folded <= 64 || this.folded * 2 <= this.entries.length) return;
+    this.entries = this.entries.filter((other) => !other.folded);
+    this.arrived = this.arrived.filter((other) => !other.folded);
+    this.moved = this.moved.filter((other) => !other.folded);
+    this.folded = this.first = 0;
+  }
+
+  /** Entries below an ID, of which something may live; null: all. */
+  *below(id: string | null): IterableIterator<StreamEntry> {
+    let isFirst = true;
+    for (let i = this.first; i < this.entries.length; i++) {
+      const entry = this.entries[i]!;
+      if (id !== null && compareIds(entry.name, id) >= 0) return;
+      yield entry;
+      isFirst &&= entry.folded || (entry.puts.length === 0 && entry.guests.length === 0);
+      if (isFirst) this.first = i + 1;
+    }
+  }
+
+  /** IDs of all that are known. */
+  ids(): string[] {
+    return this.entries.flatMap(({ folded, name }) => (folded ? [] : [name]));
+  }
+
+  /** Notes an entry that has come. */
+  arrive(entry: StreamEntry): void {
+    this.arrived.push(entry);
+  }
+
+  /**
+   * Others' entries that an own XADD had not seen, and that stand below it: where it was in Redis before they came, Redis has refused
+   * them. To be asked for each own XADD, in order.
+   */
+  refusedFor(op: Op, id: string): StreamEntry[] {
+    const isUnseen = (entry: StreamEntry): boolean =>
+      entry.puts.some((put) => put.op.origin !== op.origin && !saw(op, put.op));
+    let seen = 0;
+    while (seen < this.arrived.length && !isUnseen(this.arrived[seen]!)) seen++;
+    if (seen > 0) this.arrived.splice(0, seen);
+    return this.arrived.filter((entry) => isUnseen(entry) && compareIds(entry.name, id) <= 0);
+  }
+}
+
+/** The entry of an ID, made where there is none. */
+export function entryAt(state: KeyState, id: string): StreamEntry {
+  return state.element(Type.stream, id) as StreamEntry;
+}
+
+/** The key is a stream, and its last ID at least this. */
+export function putHead(state: KeyState, op: Op, id: string): Element {
+  const head = state.begin(op, Type.stream, HEAD);
+  head.removeSeen(op);
+  const put = { op, value: Buffer.from(id, 'latin1') };
+  head.puts = head.puts.length === 0 ? [put] : [...head.puts, put];
+  head.baseDead = true;
+  return head;
+}
+
+/** XADD. `touched` gets the entry, and those that others had to move to. */
+export function putEntry(
+  state: KeyState,
+  op: Op,
+  id: string,
+  value: Buffer,
+  origins: OriginTable,
+  touched: Element[],
+): void {
+  putHead(state, op, id);
+  const entry = entryAt(state, id);
+  if (entry.puts.length > 0 || entry.ghosts.length > 0) {
+    const isSeen = (other: Op): boolean => other === op || saw(op, other);
+    entry.puts = entry.puts.filter((put) => !isSeen(put.op));
+    entry.ghosts = entry.ghosts.filter((ghost) => !isSeen(ghost.op));
+  }
+  const put = { op, value: ownBytes(value) };
+  entry.puts = entry.puts.length === 0 ? [put] : [...entry.puts, put];
+  entry.baseDead = true;
+  state.stream!.revive(entry);
+  touched.push(entry);
+  if (!entry.isAlone) place(state, entry, origins, touched);
+}
+
+/** Whoever does not stand at the entry's ID goes on to the next that is theirs. */
+function place(state: KeyState, entry: StreamEntry, origins: OriginTable, touched: Element[]): void {
+  const best = highest(entry, origins);
+  for (const contender of [...entry.contenders()]) {
+    if (isSame(contender, best!)) continue;
+    const { op, home } = contender;
+    const next = entryAt(state, movedId(origins.region(op.origin), entry.name));
+    if (!touched.includes(next)) touched.push(next);
+    if (next.guests.some((guest) => guest.op === op && guest.home === home)) continue;
+    if (next.guests.length === 0) state.stream!.moved.push(next);
+    next.guests = [...next.guests, { op, home, from: entry }];
+    next.baseDead = true;
+    state.stream!.revive(next);
+    place(state, next, origins, touched);
+  }
+}
+
+/** XDEL of one ID. `touched` gets the ID's entry, and that where the removed one stands. */
+export function removeEntry(state: KeyState, op: Op, id: string, origins: OriginTable, touched: Element[]): void {
+  const entry = entryAt(state, id);
+  entry.baseDead = true;
+  touched.push(entry);
+  removeAt(state, op, entry, origins, touched);
+}
+
+/** Removes what stood at an ID by what `op` had seen. */
+function removeAt(state: KeyState, op: Op, entry: StreamEntry, origins: OriginTable, touched: Element[]): void {
+  if (entry.isAlone) return entry.remove((put) => put === op || saw(op, put));
+  // Where one has moved to may have left the window before this ID.
+  for (const { home } of [...entry.contenders()]) if (!home.isAlone) place(state, home, origins, touched);
+  const best = highest(entry, origins, op);
+  if (best === null) return;
+  for (const found of [...entry.contenders()]) {
+    if (found.value === null || !isSame(found, best) || !isAt(found, origins, op)) continue;
+    found.home.remove((put) => put === found.op);
+    const region = origins.region(found.op.origin);
+    let at: StreamEntry | null = found.home;
+    while (at !== null) {
+      if (!touched.includes(at)) touched.push(at);
+      const next: Element | undefined = state.findElement(Type.stream, movedId(region, at.name));
+      const isThere = ({ op: guest, home }: { op: Op; home: StreamEntry }): boolean =>
+        guest === found.op && home === found.home;
+      at = next instanceof StreamEntry && next.guests.some(isThere) ? next : null;
+    }
+  }
+}
+
+/**
+ * A trim: removes what it had seen below an ID (null: all), but for what stood at the IDs of `keep`.
+ * @returns entries where something was removed that had moved there
+ */
+export function trimEntries(
+  state: KeyState,
+  op: Op,
+  minId: string | null,
+  keep: readonly string[],
+  origins: OriginTable,
+): Element[] {
+  state.noteWipe(op);
+  const moved: Element[] = [];
+  for (const entry of state.stream?.below(minId) ?? [])
+    if (keep.includes(entry.name)) continue;
+    else removeAt(state, op, entry, origins, moved);
+  return moved;
+}
+
+/** The stream's last ID by the operations known; null where they don't tell. */
+export function lastIdOf(state: KeyState): string | null {
+  let last: string | null = null;
+  for (const { value } of state.findElement(Type.stream, HEAD)?.puts ?? []) {
+    const id = value.toString('latin1');
+    if (last === null || compareIds(id, last) > 0) last = id;
+  }
+  for (const entry of state.stream?.moved ?? [])
+    if (!entry.folded && (last === null || compareIds(entry.name, last) > 0))
+      for (const { home, isWiped } of entry.contenders()) if (home !== entry && !isWiped) last = entry.name;
+  return last;
+}

@@ -1,0 +1,80 @@
+/** What Redis has to run so that a stream is as the rule has it. */
+import type { CommandWriter } from '../resp/encode';
+import type { Element } from './element';
+import type { KeyState } from './key-state';
+import type { OriginTable } from './origins';
+import { HEAD, lastIdOf, standingAt, StreamEntry } from './stream-entries';
+import { compareIds } from './stream-id';
+import { type Standing, trimBut, writeEntries } from './stream-splice';
+
+/** Writes what stands at the IDs of these entries. */
+export function writeEntriesOf(
+  out: CommandWriter,
+  state: KeyState,
+  elements: readonly Element[],
+  origins: OriginTable,
+): void {
+  const standings: Standing[] = [];
+  for (const element of elements) {
+    if (!isEntry(element)) continue;
+    const found = standing(element, origins);
+    // What an operation known only as a command has left there is not known.
+    if (found.value !== null || element.baseDead) standings.push(found);
+  }
+  const key = Buffer.from(state.key, 'latin1');
+  if (standings.some(({ value }) => value !== null)) writeEntries(out, key, standings, lastIdOf(state));
+  else if (standings.length > 0) out.command(['XDEL', key, ...standings.map(({ id }) => id)]);
+  // The head alone: its last ID.
+  else if (elements.some(({ name }) => name === HEAD)) writeLastId(out, state);
+}
+
+/** Raises the last ID where it is lower. */
+export function writeLastId(out: CommandWriter, state: KeyState): void {
+  const last = lastIdOf(state);
+  if (last !== null && last !== '0-0') writeEntries(out, Buffer.from(state.key, 'latin1'), [], last);
+}
+
+/** Builds the stream from nothing; its groups are gone. */
+export function writeStream(out: CommandWriter, state: KeyState, origins: OriginTable): void {
+  const key = Buffer.from(state.key, 'latin1');
+  const standings: Standing[] = [];
+  for (const element of state.elements())
+    if (isEntry(element)) {
+      const found = standing(element, origins);
+      if (found.value !== null) standings.push(found);
+    }
+  const last = lastIdOf(state);
+  if (standings.length > 0) writeEntries(out, key, standings, last);
+  // As Redis' own AOF has it (rewriteStreamObject): there is no other way to a stream without entries.
+  else {
+    out.command(['XADD', key, 'MAXLEN', 0, '0-1', 'x', 'y']);
+    out.command(['XSETID', key, last === null || last === '0-0' ? '0-1' : last]);
+  }
+}
+
+/**
+ * Removes all entries below an ID (null: all) but those that the trim had not seen, and those at the IDs of `keep`.
+ * @param moved where else it has removed something
+ */
+export function writeTrim(
+  out: CommandWriter,
+  state: KeyState,
+  { minId, keep }: { minId: string | null; keep: readonly string[] },
+  moved: readonly Element[],
+  origins: OriginTable,
+): void {
+  const key = Buffer.from(state.key, 'latin1');
+  const kept = new Set(keep);
+  for (const entry of state.stream?.below(minId) ?? []) if (standingAt(entry, origins) !== null) kept.add(entry.name);
+  trimBut(out, key, minId, [...kept]);
+  const above = moved.filter(({ name }) => minId !== null && compareIds(name, minId) >= 0);
+  if (above.length > 0) writeEntriesOf(out, state, above, origins);
+}
+
+function isEntry(element: Element): element is StreamEntry {
+  return element instanceof StreamEntry;
+}
+
+function standing(entry: StreamEntry, origins: OriginTable): Standing {
+  return { id: entry.name, value: standingAt(entry, origins) };
+}
