@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import fc from 'fast-check';
-import { encodeRecord, RecordKind } from '../record';
+import { decodeRecord, encodeRecord, RecordKind } from '../record';
 import { Journal, type JournalError, type JournalOptions } from '.';
 
 let dir: string;
@@ -121,6 +121,12 @@ test('any written record is found again, by any position within it', async () =>
           const [start, end] = [record.readDoubleLE(16), record.readDoubleLE(24)];
           const origin = record.toString('latin1', 42, 46);
           expect(journal.record(origin, start + (pick() % (end - start))).equals(record)).toBe(true);
+          // Of its payload, which ends where it ends, any part.
+          const { payload } = decodeRecord(record, { verify: true });
+          const from = pick() % payload.length;
+          const to = from + 1 + (pick() % (payload.length - from));
+          const base = end - payload.length;
+          expect(journal.stream(origin, base + from, base + to).equals(payload.subarray(from, to))).toBe(true);
         }
         await journal.close();
       },

@@ -310,6 +310,11 @@ export class Journal extends EventEmitter<JournalEvents> {
     return this.lookup.find(origin, from);
   }
 
+  /** The bytes [from, to) of an origin's stream, which one written record holds: at once as `record` does, but the checksum is not looked at. */
+  stream(origin: string, from: number, to: number): Buffer {
+    return this.lookup.stream(origin, from, to);
+  }
+
   /** @param from the end of the last record that the reader's peer has; -1 when it has none */
   reader(origin: string, from: number): JournalReader {
     return new JournalReader(this.source, origin, from);

@@ -73,6 +73,27 @@ export function fingerprint(
   out[at + 2] = v2 ^ Math.imul(db, 0x9e3779b1);
 }
 
+/**
+ * A short hash of the key at [start, end), for filters and the first look into a table: a fifth of the time of a fingerprint (the mixing is
+ * MurmurHash3's, from a start of this process' own). Nothing may rest on two keys not having the same one.
+ */
+export function quickHash(space: number, buf: Uint8Array, start: number, end: number): number {
+  let hash = K1 ^ Math.imul(space, 0x9e3779b1) ^ (end - start);
+  let p = start;
+  for (; p + 4 <= end; p += 4) {
+    const word = Math.imul(buf[p]! | (buf[p + 1]! << 8) | (buf[p + 2]! << 16) | (buf[p + 3]! << 24), 0xcc9e2d51);
+    hash ^= Math.imul((word << 15) | (word >>> 17), 0x1b873593);
+    hash = (Math.imul((hash << 13) | (hash >>> 19), 5) + 0xe6546b64) | 0;
+  }
+  let rest = 0;
+  for (; p < end; p++) rest = (rest << 8) | buf[p]!;
+  rest = Math.imul(rest, 0xcc9e2d51);
+  hash ^= Math.imul((rest << 15) | (rest >>> 17), 0x1b873593);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return hash ^ (hash >>> 16);
+}
+
 let scratch = Buffer.allocUnsafe(1024);
 
 /** The fingerprint of a key given in Latin-1, the same as of its bytes. */

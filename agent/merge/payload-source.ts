@@ -1,5 +1,5 @@
 /** Where the bytes of records that were let go of come from. */
-import type { OpRecord } from '../record';
+import type { OpRecord, OriginId } from '../record';
 
 /** What finds a record, or the record that it is a part of. */
 export type RecordPlace = Pick<OpRecord, 'origin' | 'start' | 'end'>;
@@ -11,4 +11,6 @@ export interface PayloadSource {
   has(place: RecordPlace): boolean;
   /** A stream record's payload, once more: the `bytes` bytes of the origin's stream that end at `place.end`. */
   payload(place: RecordPlace, bytes: number): Buffer;
+  /** The bytes [from, to) of an origin's stream, which stand in one record: a small part for little, and unverified. */
+  glance(origin: OriginId, from: number, to: number): Buffer;
 }

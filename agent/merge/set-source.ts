@@ -186,6 +186,17 @@ export class SetSources {
     return readArgs(argsIn(this.again!.payload, at));
   }
 
+  /**
+   * The value alone, for who only wants to show it: most of a record need not be read for that.
+   * @throws what reading the payload again throws
+   */
+  glanceAt(at: SetPlace): Buffer {
+    const { place, payloadBytes, end, argsBytes } = at;
+    if (argsBytes === 0) return this.readAt(at).value;
+    const to = place.end - payloadBytes + end;
+    return readArgs(wholeArgs(this.payloads!.glance(place.origin, to - argsBytes, to), at)).value;
+  }
+
   /** @param args both arguments in RESP, where they are kept */
   keyAt(at: SetPlace, args: Buffer | null): string {
     return (args === null ? this.readAt(at) : readArgs(args)).key;
@@ -197,8 +208,12 @@ export class SetSources {
 }
 
 /** The two arguments of a SET in RESP. */
-export function argsIn(payload: Buffer, { place, end, argsBytes }: SetPlace): Buffer {
-  const args = payload.subarray(argsBytes > 0 ? end - argsBytes : argsBefore(payload, end), end);
+export function argsIn(payload: Buffer, at: SetPlace): Buffer {
+  const { end, argsBytes } = at;
+  return wholeArgs(payload.subarray(argsBytes > 0 ? end - argsBytes : argsBefore(payload, end), end), at);
+}
+
+function wholeArgs(args: Buffer, { place, end }: SetPlace): Buffer {
   const value = bulkAt(args, bulkAt(args, 0).end + 2);
   if (value.end + 2 !== args.length)
     throw new Error(`${place.origin}: no SET ends ${end} bytes into the record up to ${place.end}, as the window says`);

@@ -114,6 +114,14 @@ test('live puts, outcomes and references are those of a naive list, whatever col
           expect(payload.length).toBe(bytes);
           return payload;
         },
+        glance: (origin, from, to) => {
+          const [, payload] = [...journal].find(([name, { length }]) => {
+            const end = Number(name.slice(origin.length + 1));
+            return name.startsWith(`${origin} `) && end >= to && end - length <= from;
+          })!;
+          const base = Number([...journal].find(([, each]) => each === payload)![0].slice(origin.length + 1));
+          return payload.subarray(payload.length - (base - from), payload.length - (base - to));
+        },
       };
       const sources = new SetSources(forgets ? payloads : undefined);
       const table = new SetTable<{ key: number }>(origins, sources);

@@ -28,7 +28,10 @@ export interface TablePut {
   readonly args: Buffer | null;
   /** Whether they could be read again now. */
   readonly isStored: boolean;
-  /** @throws where the record can't be read again */
+  /**
+   * To be shown, and not to be written anywhere: it may have been read without its record's checksum.
+   * @throws where the record can't be read again
+   */
   readonly value: () => Buffer;
 }
 
@@ -266,7 +269,7 @@ export class SetTable<State extends object> {
       const args = payload === null ? null : argsIn(payload, at);
       const isStored = payload === null || this.sources.has(source);
       const { sources } = this;
-      const value = (): Buffer => (args === null ? sources.readAt(at).value : sources.valueIn(args));
+      const value = (): Buffer => (args === null ? sources.glanceAt(at) : sources.valueIn(args));
       yield { origin, position: source.base + end, stamp: this.stampOf(entry), seen, at, args, isStored, value };
     }
   }

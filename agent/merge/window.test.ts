@@ -29,6 +29,15 @@ class Flood implements PayloadSource {
     return payload;
   }
 
+  glance(origin: string, from: number, to: number): Buffer {
+    for (const [name, payload] of this.journal) {
+      const end = Number(name.slice(origin.length + 1));
+      if (name.startsWith(`${origin} `) && end >= to && end - payload.length <= from)
+        return payload.subarray(payload.length - (end - from), payload.length - (end - to));
+    }
+    throw new Error('asked for what is not there');
+  }
+
   record(region: 'a' | 'b', commands: readonly string[], db = 0): OpRecord {
     const payload = Buffer.concat(commands.map((text) => encode(text.split(' '))));
     const start = this.end[region];

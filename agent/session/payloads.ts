@@ -16,5 +16,6 @@ export function payloadsOf(journal: Journal): PayloadSource {
       const to = whole.payload.length - (whole.end - end);
       return whole.payload.subarray(to - bytes, to);
     },
+    glance: (origin, from, to) => journal.stream(origin, from, to),
   };
 }

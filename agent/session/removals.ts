@@ -10,8 +10,8 @@ import { OWN_PREFIX } from '../stream/keys';
 import type { Removal } from '../stream/recorder';
 
 const EVENTS = ['expired', 'evicted'] as const;
-/** Between two arguments, or the command's name and its key. */
-const MARK = Buffer.from('\r\nUNLINK\r\n');
+const NAME = Buffer.from('UNLINK');
+const CRLF = '\r\n';
 /** Events that no command was found for: of a time before the stream was read. */
 const TOLD_KEYS_MAX = 100_000;
 
@@ -92,10 +92,10 @@ export class Removals {
   }
 
   private isDoubtful(chunk: Buffer): boolean {
-    const cut = MARK.length - 1;
+    const cut = NAME.length + 2 * CRLF.length - 1;
     const joint = Buffer.concat([this.tail, chunk.subarray(0, cut)]);
     this.tail = chunk.length >= cut ? Buffer.from(chunk.subarray(chunk.length - cut)) : joint.subarray(-cut);
-    return chunk.includes(MARK) || joint.includes(MARK);
+    return hasName(chunk) || hasName(joint);
   }
 
   private async ask(): Promise<void> {
@@ -128,4 +128,14 @@ export class Removals {
     const [oldest] = this.told.keys();
     this.told.delete(oldest!);
   }
+}
+
+/**
+ * Whether the name stands between two arguments, or before its key. It is looked for by itself: a search stops at each first byte of what it looks for,
+ * and line ends are everywhere.
+ */
+function hasName(chunk: Buffer): boolean {
+  for (let at = chunk.indexOf(NAME); at >= 0; at = chunk.indexOf(NAME, at + 1))
+    if (chunk.toString('latin1', at - 2, at) === CRLF && chunk.toString('latin1', at + 6, at + 8) === CRLF) return true;
+  return false;
 }

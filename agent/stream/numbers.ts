@@ -10,17 +10,9 @@ import type { RdbEntry } from '../capture';
 import { Class, Code, type Command } from '../merge/commands';
 import { formatDecimal, ONE, parseDecimal } from '../merge/decimal';
 import { type Args, argText, keysOf } from '../merge/effects';
-import { FINGERPRINT_WORDS, fingerprint, fingerprintOfText } from '../merge/key-hash';
+import { Kind, NumberTable } from './number-table';
 
-/** Places in a bucket: the oldest number of one makes room. */
-const WAYS = 8;
 const NUMBERS_MAX = 262_144;
-/** Of the filter: enough for some four million keys. Then all that is not known may be there. */
-const OTHERS_BITS = 2 ** 23;
-const OTHERS_MASK = OTHERS_BITS / 32 - 1;
-
-const Kind = { none: 0, integer: 1, text: 2, hash: 3 } as const;
-type Kind = (typeof Kind)[keyof typeof Kind];
 
 /** Commands that may make a string of what they find elsewhere, or change one in the middle. */
 const WRITES_STRINGS = new Set(
@@ -28,42 +20,34 @@ const WRITES_STRINGS = new Set(
 );
 
 export class Numbers {
-  private readonly tags: Int32Array;
-  private readonly kinds: Uint8Array;
-  /** Of integers and hashes; those of which the text is kept have none. */
-  private readonly values: Float64Array;
-  private readonly texts = new Map<number, string>();
-  /** A Bloom filter of keys that hold something else than a number, or one that was forgotten: a key that is in neither is not there. */
-  private readonly others = new Int32Array(OTHERS_BITS / 32);
-  private readonly victims: Uint8Array;
-  private readonly mask: number;
+  private readonly table: NumberTable;
   /** Databases, and hashes: each has its own, a new one when it is emptied. */
   private readonly spaces = new Map<number, number>();
   private lastSpace = 0;
-  private readonly tag = new Int32Array(FINGERPRINT_WORDS);
-  /** How many are there. */
-  size = 0;
+  /** The database that was last asked for, and its space. */
+  private lastDb = -1;
+  private lastDbSpace = 0;
 
   /**
    * @param isComplete there is nothing in Redis that it is not told of
    * @param numbersMax what it may know of at a time, a power of two: 7 MiB by default, with the filter
    */
   constructor(isComplete: boolean, numbersMax = NUMBERS_MAX) {
-    const buckets = numbersMax / WAYS;
-    this.mask = buckets - 1;
-    this.tags = new Int32Array(numbersMax * FINGERPRINT_WORDS);
-    this.kinds = new Uint8Array(numbersMax);
-    this.values = new Float64Array(numbersMax);
-    this.victims = new Uint8Array(buckets);
-    if (!isComplete) this.others.fill(-1);
+    this.table = new NumberTable(numbersMax);
+    if (!isComplete) this.table.markAll();
+  }
+
+  /** How many are known. */
+  get size(): number {
+    return this.table.size;
   }
 
   /** What a snapshot holds. */
   load(entry: RdbEntry): void {
     if (entry.kind !== 'key') return;
     const { db, key } = entry;
-    fingerprint(this.space(db), key, 0, key.length, this.tag, 0);
-    if (entry.type !== 'string') this.markOther();
+    this.table.seek(this.space(db), key, 0, key.length);
+    if (entry.type !== 'string') this.table.markOther();
     if (entry.type === 'string') {
       this.put(entry.value, 0, entry.value.length, true);
     } else if (entry.type === 'hash')
@@ -85,9 +69,9 @@ export class Numbers {
       if (!is(args, 0, 'SET') || !is(args, 3, 'KEEPTTL')) return null;
       const after = canonical(argText(args, 2));
       if (after === null) return null;
-      fingerprint(this.space(db), buf, argStart[1]!, argEnd[1]!, this.tag, 0);
-      const at = this.find();
-      if (at < 0) return this.isOther() ? null : formatDecimal(after);
+      this.table.seek(this.space(db), buf, argStart[1]!, argEnd[1]!);
+      const at = this.table.find();
+      if (at < 0) return this.table.isOther() ? null : formatDecimal(after);
       const before = this.unitsAt(at);
       return before === null ? null : formatDecimal(after - before);
     }
@@ -96,8 +80,8 @@ export class Numbers {
     if (after === null) return null;
     const space = this.hashSpace(db, buf, argStart[1]!, argEnd[1]!);
     if (space === null) return null;
-    fingerprint(space, buf, argStart[2]!, argEnd[2]!, this.tag, 0);
-    const at = this.find();
+    this.table.seek(space, buf, argStart[2]!, argEnd[2]!);
+    const at = this.table.find();
     const before = at < 0 ? null : this.unitsAt(at);
     if (before === null || (before % ONE === 0n && after % ONE === 0n)) return null;
     return formatDecimal(after - before);
@@ -166,22 +150,25 @@ export class Numbers {
         if (space === null) return;
         const by = command.code === Code.hincrby ? Number(argText(args, 3)) : NaN;
         for (let i = 2; i < (command.code === Code.hincrby ? 3 : argc); i++) {
-          fingerprint(space, buf, argStart[i]!, argEnd[i]!, this.tag, 0);
-          this.addAt(this.find(), by);
+          this.table.seek(space, buf, argStart[i]!, argEnd[i]!);
+          this.addAt(this.table.find(), by);
         }
         return;
       }
       case Code.flushdb:
         this.spaces.set(db, ++this.lastSpace);
+        this.lastDb = -1;
         return;
       case Code.flushall:
         for (const known of this.spaces.keys()) this.spaces.set(known, ++this.lastSpace);
+        this.lastDb = -1;
         return;
       case Code.swapdb: {
         const [a, b] = [Number(argText(args, 1)), Number(argText(args, 2))];
         const space = this.space(a);
         this.spaces.set(a, this.space(b));
         this.spaces.set(b, space);
+        this.lastDb = -1;
         return;
       }
       default:
@@ -194,50 +181,50 @@ export class Numbers {
   /** The key is there, and no number, for all that is known. */
   private markKey(db: number, { buf, argStart, argEnd, argc }: Args): void {
     if (argc < 2) return;
-    fingerprint(this.space(db), buf, argStart[1]!, argEnd[1]!, this.tag, 0);
-    this.markOther();
+    this.table.seek(this.space(db), buf, argStart[1]!, argEnd[1]!);
+    this.table.markOther();
   }
 
   private forget(command: Command, args: Args, db: number): void {
     // To a database that only its arguments name.
-    if (command.name === 'MOVE' || (command.name === 'COPY' && args.argc > 3)) this.others.fill(-1);
+    if (command.name === 'MOVE' || (command.name === 'COPY' && args.argc > 3)) this.table.markAll();
     for (const key of keysOf(command, args)) {
-      fingerprintOfText(this.space(db), key, this.tag);
-      this.clear(this.find());
-      this.markOther();
+      this.table.seek(this.space(db), Buffer.from(key, 'latin1'), 0, key.length);
+      this.table.clear(this.table.find());
+      this.table.markOther();
     }
   }
 
   private set(db: number, args: Args, key: number, value: number): void {
     const { buf, argStart, argEnd } = args;
-    fingerprint(this.space(db), buf, argStart[key]!, argEnd[key]!, this.tag, 0);
+    this.table.seek(this.space(db), buf, argStart[key]!, argEnd[key]!);
     this.put(buf, argStart[value]!, argEnd[value]!, true);
   }
 
   private drop(db: number, args: Args, key: number): void {
     if (this.size === 0) return;
-    fingerprint(this.space(db), args.buf, args.argStart[key]!, args.argEnd[key]!, this.tag, 0);
-    this.clear(this.find());
+    this.table.seek(this.space(db), args.buf, args.argStart[key]!, args.argEnd[key]!);
+    this.table.clear(this.table.find());
   }
 
   private add(db: number, args: Args, by: number): void {
-    fingerprint(this.space(db), args.buf, args.argStart[1]!, args.argEnd[1]!, this.tag, 0);
-    const at = this.find();
+    this.table.seek(this.space(db), args.buf, args.argStart[1]!, args.argEnd[1]!);
+    const at = this.table.find();
     if (at >= 0) this.addAt(at, by);
     // Of nothing.
-    else if (Number.isSafeInteger(by) && !this.isOther()) this.place(Kind.integer, by);
-    else this.markOther();
+    else if (Number.isSafeInteger(by) && !this.table.isOther()) this.table.place(Kind.integer, by);
+    else this.table.markOther();
   }
 
   /** NaN: it is gone. */
   private addAt(at: number, by: number): void {
     if (at < 0) return;
-    const sum = this.values[at]! + by;
-    if (this.kinds[at] === Kind.integer && Number.isSafeInteger(sum)) this.values[at] = sum;
+    const sum = this.table.values[at]! + by;
+    if (this.table.kinds[at] === Kind.integer && Number.isSafeInteger(sum)) this.table.values[at] = sum;
     else {
       // A number all the same, that is not known.
-      if (by === by) this.markOther();
-      this.clear(at);
+      if (by === by) this.table.markOther();
+      this.table.clear(at);
     }
   }
 
@@ -257,105 +244,46 @@ export class Numbers {
     if (!isNumber && this.size === 0) return;
     const space = this.hashSpace(db, key, keyStart, keyEnd) ?? (isNumber ? this.openHash() : null);
     if (space === null) return;
-    fingerprint(space, field, fieldStart, fieldEnd, this.tag, 0);
+    this.table.seek(space, field, fieldStart, fieldEnd);
     this.put(value, start, end, false);
   }
 
-  /** Of a hash of which numbers are known; null for none. Its tag stays, for `openHash`. */
+  /** Of a hash of which numbers are known; null for none. The key stays sought, for `openHash`. */
   private hashSpace(db: number, key: Buffer, start: number, end: number): number | null {
-    fingerprint(this.space(db), key, start, end, this.tag, 0);
-    const at = this.find();
-    return at >= 0 && this.kinds[at] === Kind.hash ? this.values[at]! : null;
+    this.table.seek(this.space(db), key, start, end);
+    const at = this.table.find();
+    return at >= 0 && this.table.kinds[at] === Kind.hash ? this.table.values[at]! : null;
   }
 
   private openHash(): number {
-    this.place(Kind.hash, ++this.lastSpace);
+    this.table.place(Kind.hash, ++this.lastSpace);
     return this.lastSpace;
   }
 
   private space(db: number): number {
+    if (db === this.lastDb) return this.lastDbSpace;
     let space = this.spaces.get(db);
     if (space === undefined) this.spaces.set(db, (space = ++this.lastSpace));
-    return space;
+    this.lastDb = db;
+    return (this.lastDbSpace = space);
   }
 
-  /** Notes what the tag has: a number, or none. */
+  /** Notes what the key that is sought has: a number, or none. */
   private put(value: Buffer, start: number, end: number, isString: boolean): void {
     if (looksNumeric(value, start, end)) {
       const integer = integerAt(value, start, end);
-      if (integer === integer) return this.place(Kind.integer, integer);
+      if (integer === integer) return this.table.place(Kind.integer, integer);
       const units = parseDecimal(value.toString('latin1', start, end));
-      if (units !== null) return this.place(Kind.text, 0, formatDecimal(units));
+      if (units !== null) return this.table.place(Kind.text, 0, formatDecimal(units));
     }
-    this.clear(this.find());
-    if (isString) this.markOther();
-  }
-
-  private markOther(): void {
-    const { tag } = this;
-    this.markBits(tag[0]!, tag[1]! ^ tag[2]!);
-  }
-
-  private markBits(a: number, b: number): void {
-    this.others[(a >>> 5) & OTHERS_MASK]! |= 1 << (a & 31);
-    this.others[(b >>> 5) & OTHERS_MASK]! |= 1 << (b & 31);
-  }
-
-  private isOther(): boolean {
-    const a = this.tag[0]!;
-    const b = this.tag[1]! ^ this.tag[2]!;
-    return (
-      (this.others[(a >>> 5) & OTHERS_MASK]! & (1 << (a & 31))) !== 0 &&
-      (this.others[(b >>> 5) & OTHERS_MASK]! & (1 << (b & 31))) !== 0
-    );
-  }
-
-  private bucket(): number {
-    return (this.tag[0]! ^ this.tag[2]!) & this.mask;
-  }
-
-  private find(): number {
-    if (this.size === 0) return -1;
-    const { tag, tags, kinds } = this;
-    const first = this.bucket() * WAYS;
-    for (let at = first; at < first + WAYS; at++) {
-      const place = at * FINGERPRINT_WORDS;
-      if (kinds[at] !== Kind.none && tags[place] === tag[0] && tags[place + 1] === tag[1] && tags[place + 2] === tag[2])
-        return at;
-    }
-    return -1;
-  }
-
-  private clear(at: number): void {
-    if (at < 0) return;
-    if (this.kinds[at] === Kind.text) this.texts.delete(at);
-    this.kinds[at] = Kind.none;
-    this.size--;
-  }
-
-  private place(kind: Kind, value: number, text?: string): void {
-    const { tag, tags, kinds } = this;
-    const bucket = this.bucket();
-    let at = this.find();
-    for (let i = bucket * WAYS; at < 0 && i < (bucket + 1) * WAYS; i++) if (kinds[i] === Kind.none) at = i;
-    if (at < 0) {
-      at = bucket * WAYS + this.victims[bucket]!;
-      this.victims[bucket] = (this.victims[bucket]! + 1) % WAYS;
-      const victim = at * FINGERPRINT_WORDS;
-      this.markBits(tags[victim]!, tags[victim + 1]! ^ tags[victim + 2]!);
-    }
-    this.clear(kinds[at] === Kind.none ? -1 : at);
-    for (let i = 0; i < FINGERPRINT_WORDS; i++) tags[at * FINGERPRINT_WORDS + i] = tag[i]!;
-    kinds[at] = kind;
-    this.values[at] = value;
-    if (text !== undefined) this.texts.set(at, text);
-    this.size++;
+    this.table.clear(this.table.find());
+    if (isString) this.table.markOther();
   }
 
   private unitsAt(at: number): bigint | null {
-    const kind = this.kinds[at];
-    if (kind === Kind.integer) return BigInt(this.values[at]!) * ONE;
-    return kind === Kind.text ? parseDecimal(this.texts.get(at)!) : null;
+    const kind = this.table.kinds[at];
+    if (kind === Kind.integer) return BigInt(this.table.values[at]!) * ONE;
+    return kind === Kind.text ? parseDecimal(this.table.textAt(at)) : null;
   }
 }
 

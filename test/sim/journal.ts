@@ -96,6 +96,12 @@ export class SimJournal {
       const to = whole!.payload.length - (whole!.end - end);
       return whole!.payload.subarray(to - bytes, to);
     },
+    glance: (origin, from, to) => {
+      const { payload, end } = this.records.find(
+        (each) => each.origin === origin && each.start <= from && each.end >= to,
+      )!;
+      return payload.subarray(payload.length - (end - from), payload.length - (end - to));
+    },
   };
 
   birthOf(origin: OriginId): OpRecord {
