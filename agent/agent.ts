@@ -491,9 +491,9 @@ export class Agent {
       position: session?.position ?? null,
       captured: { operations: session?.captured.operations ?? 0, opsPerSecond: session?.captured.perSecond ?? 0 },
       applied: { operations: session?.applied.operations ?? 0, opsPerSecond: session?.applied.perSecond ?? 0 },
-      corrections: core?.counters.corrections ?? 0,
+      corrections: core?.corrections.count ?? 0,
       conflicts: {
-        byType: core?.counters.conflicts ?? {},
+        byType: core?.notes.counts ?? {},
         journalled: this.conflicts.noted,
         leftOut: this.conflicts.leftOut,
       },
@@ -501,7 +501,7 @@ export class Agent {
       window: {
         keys: core?.window.keys ?? 0,
         operations: core?.operations ?? 0,
-        unsettled: core?.unsettledKeys ?? 0,
+        unsettled: core?.settling.unsettledKeys ?? 0,
       },
       journal: { bytes: journal.bytes, segments: journal.segments, full: journal.full },
       links,
@@ -518,7 +518,7 @@ export class Agent {
     if (session === null || this.state !== 'active') return false;
     const { operations } = session.pending(() => true);
     const { core } = session;
-    const isSettled = core.racedKeys === 0 && core.unsettledKeys === 0 && !core.trims.isDue;
+    const isSettled = core.corrections.racedKeys === 0 && core.settling.unsettledKeys === 0 && !core.trims.isDue;
     return operations === 0 && session.isAtRest && isSettled;
   }
 }

@@ -39,7 +39,7 @@ export async function explain(source: ExplainSource, db: number, key: string): P
   state?.eachHeld((origin, position) => {
     const id = core!.origins.id(origin);
     if (unstable.some((other) => other.origin === id && other.position === position)) return;
-    const waitsFor = core!.unseenBy(origin, position);
+    const waitsFor = core!.reports.unseenBy(origin, position);
     if (waitsFor.length > 0) unstable.push({ region: regionOf(id), origin: id, position, waitsFor });
   });
   return {
@@ -52,7 +52,7 @@ export async function explain(source: ExplainSource, db: number, key: string): P
     sinceMs,
     ttlOwner: ttl !== null ? core!.origins.region(ttl.op.origin) : last?.expiresAtMs === undefined ? null : last.region,
     unstable: core !== null && core.operations > UNSTABLE_MAX ? null : unstable,
-    settledBy: state?.unsettled === true ? core!.settlerOf(state, source.live()) : null,
+    settledBy: state?.unsettled === true ? core!.settling.settlerOf(state, source.live()) : null,
   };
 }
 

@@ -13,7 +13,7 @@ class Apart implements ConflictSink {
   constructor(private readonly region: string) {
     this.core = new MergeCore({ region, members: ['a', 'b', 'c'] });
     for (const other of ['a', 'b', 'c']) this.core.assume(`${other}:1`, 0);
-    this.core.conflicts = this;
+    this.core.notes.sink = this;
   }
 
   wants(): boolean {

@@ -49,12 +49,14 @@ class Region {
   private plan(record: OpRecord): string {
     const batch = new Batch();
     this.core.plan(record, batch);
-    const items = batch.finish().flatMap((item) => (item.kind === 'plain' ? [item] : (this.core.admit(item) ?? [])));
+    const items = batch
+      .finish()
+      .flatMap((item) => (item.kind === 'plain' ? [item] : (this.core.opaques.admit(item) ?? [])));
     const extra = new Batch();
-    const raced = this.core.takeRaced();
-    this.core.correct(raced, extra);
+    const raced = this.core.corrections.takeRaced();
+    this.core.corrections.correct(raced, extra);
     const bytes = Buffer.concat([...items, ...extra.finish()].map((item) => item.bytes));
-    this.core.corrected(raced);
+    this.core.corrections.corrected(raced);
     const scanner = new CommandScanner();
     scanner.push(bytes);
     const out: string[] = [];
@@ -68,7 +70,7 @@ class Region {
   }
 
   get unsettled(): string[] {
-    return this.core.toSettle(['b']).map(({ key }) => key);
+    return this.core.settling.toSettle(['b']).map(({ key }) => key);
   }
 }
 
@@ -117,10 +119,10 @@ test('a push that ran before a block which deleted the key comes back', () => {
   expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k');
   // Read only now: it stands before the block.
   b.client(20, 'RPUSH k x');
-  const raced = b.core.takeRaced();
+  const raced = b.core.corrections.takeRaced();
   expect(raced.map(({ key }) => key)).toEqual(['k']);
   const batch = new Batch();
-  b.core.correct(raced, batch);
+  b.core.corrections.correct(raced, batch);
   const text = batch
     .finish()
     .map(({ bytes }) => bytes.toString('latin1'))
@@ -156,7 +158,7 @@ describe('keys that an operation has joined', () => {
   test('are settled together', () => {
     b.client(20, 'LMOVE k l LEFT RIGHT', 'LMOVE l m LEFT RIGHT');
     const state = b.core.find(0, 'm')!;
-    expect(b.core.joinedWith(state).map(({ key }) => key)).toEqual(['m', 'l', 'k']);
+    expect(b.core.settling.joinedWith(state).map(({ key }) => key)).toEqual(['m', 'l', 'k']);
   });
 
   test('a state of one of them that had not seen the move does not stand', () => {
@@ -174,7 +176,7 @@ describe('keys that an operation has joined', () => {
   test('a delete that had not seen the move waits for a state', () => {
     b.client(20, 'LMOVE k l LEFT RIGHT');
     expect(b.comes('a:1', 30, new Map(), 'DEL l')).toBe('');
-    expect([...b.core.awaited(['a', 'b']).keys()]).toEqual(['a']);
+    expect([...b.core.settling.awaited(['a', 'b']).keys()]).toEqual(['a']);
   });
 });
 

@@ -108,10 +108,10 @@ describe('replay', () => {
     core.assume('a:old', 0);
     replay.add(record('b:1', 0, commands('SET k theirs'), { stamp: 5 }));
     replay.add(record('a:old', 0, commands('SET k ours'), { stamp: 9 }));
-    const raced = core.takeRaced();
+    const raced = core.corrections.takeRaced();
     expect(raced.map(({ key }) => key)).toEqual(['k']);
     const batch = new Batch();
-    core.correct(raced, batch);
+    core.corrections.correct(raced, batch);
     expect(text(batch)).toContain('SET k ours');
   });
 });
@@ -186,10 +186,10 @@ describe("the mesh's data, loaded while clients write", () => {
     return text(batch);
   };
   const corrections = (): string => {
-    const raced = core.takeRaced();
+    const raced = core.corrections.takeRaced();
     const batch = new Batch();
-    core.correct(raced, batch);
-    core.corrected(raced);
+    core.corrections.correct(raced, batch);
+    core.corrections.corrected(raced);
     core.foldBase(loaded);
     return text(batch);
   };
@@ -213,7 +213,7 @@ describe("the mesh's data, loaded while clients write", () => {
     write('HDEL h gone');
     write('DEL d');
     expect(corrections()).toBe('SELECT 0 SET s mine SET n 105 HDEL h gone DEL d');
-    expect(core.racedKeys).toBe(0);
+    expect(core.corrections.racedKeys).toBe(0);
   });
 
   test('what they write afterwards stands', () => {
@@ -221,7 +221,7 @@ describe("the mesh's data, loaded while clients write", () => {
     corrections();
     write('DEL s', true);
     write('HSET h f 2', true);
-    expect(core.racedKeys).toBe(0);
+    expect(core.corrections.racedKeys).toBe(0);
   });
 
   test('a key of an earlier try makes room, but for what clients did to it', () => {

@@ -77,7 +77,7 @@ test('a flood both ways costs some 50 bytes a key, and of the bytes of records n
   expect(core.window.payloadBytes).toBeLessThan(flood.keepBytes + 64 * 1024);
   // A quarter of the keys have a put of each region.
   expect(core.window.bytes / (500 * SETS)).toBeLessThan(64);
-  expect(core.counters.conflicts).toEqual({ string: 100 * SETS });
+  expect(core.notes.counts).toEqual({ string: 100 * SETS });
   expect(flood.readings).toBe(0);
   // All is seen by all, and nothing is left.
   const seen = (origin: 'a:1' | 'b:1', end: number): number[] => core.origins.toSeen(new Map([[origin, end]]));

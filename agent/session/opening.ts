@@ -16,7 +16,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
 import { type Capture, NotificationCapture, type RdbEntry, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
-import { ELSEWHERE, type MergeCore } from '../merge/core';
+import type { MergeCore } from '../merge/core';
+import { ELSEWHERE } from '../merge/settling';
 import { missingOf, rememberFrom, Replay } from '../merge/replay';
 import {
   decodeRecord,
@@ -114,7 +115,7 @@ export class Opening {
 
     context.mesh.refresh();
     context.setState('active');
-    if (meta?.emptied === true && session.established) session.isEmptied = session.core.isEmptied = true;
+    if (meta?.emptied === true && session.established) session.isEmptied = session.core.settling.isEmptied = true;
     session.go();
     session.refill();
     log.info({ config: context.config.members.length, window: session.core.operations }, 'active');
@@ -269,7 +270,7 @@ export class Opening {
       this.connection,
       {
         readUpTo: (offset) => session.readUpTo(offset),
-        admit: (item) => session.core.admit(item),
+        admit: (item) => session.core.opaques.admit(item),
         refused: (refusal) => session.refused(refusal),
         paused: (code) => context.log.warn({ code }, 'Redis takes no writes at the moment; the block waits'),
       },
@@ -339,7 +340,7 @@ export class Opening {
     session.nextOrigin = state.origin;
     const comparison = isFull ? await this.compare(state) : null;
     const replay = await this.rebuild(state.origin);
-    for (const [db, key] of meta?.awaited ?? []) session.core.demandState(db, key, ELSEWHERE);
+    for (const [db, key] of meta?.awaited ?? []) session.core.settling.demandState(db, key, ELSEWHERE);
     const others = new Map([...vector].filter(([origin]) => origin !== state.origin));
     if (missingOf(replay, others).length > 0 || replay.waiting().length > 0) {
       session.replay = replay;
@@ -517,7 +518,7 @@ export class Opening {
       session.tell(session.make(state, RecordKind.difference, db, payload, end));
     }
     // Asked for until it is here: the donor may be gone before it has sent it.
-    for (const { db, key } of found.unsettled) session.core.demandState(db, key, ELSEWHERE);
+    for (const { db, key } of found.unsettled) session.core.settling.demandState(db, key, ELSEWHERE);
     const request: SettleRequest = { from: session.region, keys: found.unsettled, explained: found.explained };
     if (request.keys.length > 0 || request.explained)
       await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });
@@ -564,7 +565,7 @@ export class Opening {
     context.setState('syncing', 'getting from peers what the data of the mesh had met');
     await this.rememberMesh(loaded, replay);
     // Where a part of the data can't be told from what clients did to it here, a region that had both in order can tell.
-    for (const { db, key } of session.core.toSettle([region])) doubted.set(`${db}:${key}`, { db, key });
+    for (const { db, key } of session.core.settling.toSettle([region])) doubted.set(`${db}:${key}`, { db, key });
     await this.publish(state, loaded, replay.core, [...doubted.values()]);
     // From now on peers can have the public origin.
     journal.forget(privateOrigin(state.origin));
@@ -593,7 +594,7 @@ export class Opening {
       await session.applyBatch(batch, false);
       // What clients wrote before the block is read, and corrected, before this is taken for what they found.
       await session.readUpTo(await session.currentOffset());
-      if (core.racedKeys > 0) await session.applyBatch(new Batch(), true);
+      if (core.corrections.racedKeys > 0) await session.applyBatch(new Batch(), true);
       core.foldBase(record.end);
     };
     return {
@@ -638,7 +639,7 @@ export class Opening {
     const { session } = this;
     for (const [origin, position] of loaded.vector) session.vector.set(origin, position);
     session.maxStamp = Math.max(session.maxStamp, loaded.stamp);
-    for (await session.applyCursor(); session.core.racedKeys > 0; await session.applyCursor())
+    for (await session.applyCursor(); session.core.corrections.racedKeys > 0; await session.applyCursor())
       await session.applyBatch(new Batch(), true);
   }
 
@@ -704,7 +705,7 @@ export class Opening {
         state.origin = origin;
         state.stamp = Math.max(stamp, state.stamp);
         state.seen = seen;
-        for (const { db, key } of doubted) core.demandState(db, key, ELSEWHERE);
+        for (const { db, key } of doubted) core.settling.demandState(db, key, ELSEWHERE);
         session.turnTo(core);
       },
       () => session.alive(),

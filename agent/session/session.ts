@@ -9,7 +9,8 @@ import { Inbox } from '../apply/inbox';
 import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
 import type { StoredLetter } from '../dead-letters/letter';
-import { ELSEWHERE, MergeCore } from '../merge/core';
+import { MergeCore } from '../merge/core';
+import { ELSEWHERE } from '../merge/settling';
 import { isHarmless } from '../merge/forms';
 import type { Replay } from '../merge/replay';
 import { type Beginning, trimReport } from '../merge/stream-commands';
@@ -292,7 +293,7 @@ export class Session {
   /** @internal Begins to take part. */
   go(): void {
     // What was put together again from the journal has been told before.
-    this.core.conflicts = this.context.conflicts;
+    this.core.notes.sink = this.context.conflicts;
     this.pumping = this.pump();
     this.pumping.catch((error: unknown) => this.end(error instanceof Error ? error : new Error(String(error))));
   }
@@ -315,7 +316,7 @@ export class Session {
 
   /** What a peer asks for that compared its data with this region's. */
   settle({ from, keys, explained }: SettleRequest): void {
-    for (const { db, key } of keys) this.core.askedFor(db, key, from);
+    for (const { db, key } of keys) this.core.settling.askedFor(db, key, from);
     this.wake();
     if (explained === true) this.beingExplained = true;
   }
@@ -364,7 +365,7 @@ export class Session {
       { db: db ?? 'all' },
       'a client has flushed this Redis, and that is not carried (replication.flush): its data comes back from the other regions',
     );
-    this.isEmptied = this.core.isEmptied = true;
+    this.isEmptied = this.core.settling.isEmptied = true;
     void this.writeMeta().catch((error: unknown) => this.end(error as Error));
     this.refill();
   }
@@ -386,10 +387,10 @@ export class Session {
       context: this.context,
       upTo,
       demand: (names) => {
-        for (const { db, key } of names) this.core.demandState(db, key, ELSEWHERE);
+        for (const { db, key } of names) this.core.settling.demandState(db, key, ELSEWHERE);
         this.wake();
       },
-      awaited: () => this.core.awaitedElsewhere().length,
+      awaited: () => this.core.settling.awaitedElsewhere().length,
       alive: () => this.alive(),
       again,
     })
@@ -400,7 +401,7 @@ export class Session {
       })
       .finally(() => {
         this.refilling = false;
-        this.core.isEmptied = this.isEmptied;
+        this.core.settling.isEmptied = this.isEmptied;
         if (this.ended === null) this.refill();
       });
   }
@@ -430,7 +431,7 @@ export class Session {
     }
     const offset = this.recorder!.state.offset;
     while (this.readWaiters.length > 0 && this.readWaiters[0]!.offset <= offset) this.readWaiters.shift()!.done();
-    if (this.core.racedKeys > 0) this.wake();
+    if (this.core.corrections.racedKeys > 0) this.wake();
   }
 
   /** @internal */
@@ -462,7 +463,7 @@ export class Session {
     this.tell(this.make(state, RecordKind.state, db, payload, end));
     this.captured.add(1);
     this.context.metrics.captured.inc(1);
-    if (this.core.racedKeys > 0 || this.core.unsettledKeys > 0) this.wake();
+    if (this.core.corrections.racedKeys > 0 || this.core.settling.unsettledKeys > 0) this.wake();
   }
 
   /** @internal Journals one operation that stands at no bytes of the stream: a state, or a difference. */
@@ -563,7 +564,8 @@ export class Session {
   /** What this region can give to others; null while it has nothing to give. */
   donor(): Donor | null {
     const { control, context, address, replId, recorder } = this;
-    if (!this.isLive || !this.established || control === null || recorder === null || this.core.isEmptied) return null;
+    if (!this.isLive || !this.established || control === null || recorder === null || this.core.settling.isEmptied)
+      return null;
     return {
       context,
       address,
@@ -668,7 +670,7 @@ export class Session {
   async idle(): Promise<void> {
     if (this.pumpAwake) return;
     await new Promise<void>((resolve) => {
-      const isBusy = this.core.unsettledKeys > 0 || this.core.trims.isDue;
+      const isBusy = this.core.settling.unsettledKeys > 0 || this.core.trims.isDue;
       const timer = setTimeout(resolve, isBusy ? 50 : IDLE_MS);
       this.wakePump = () => {
         clearTimeout(timer);
@@ -685,7 +687,7 @@ export class Session {
       this.pumpAwake = false;
       this.collect();
       const { next } = this;
-      if (next !== null || this.core.racedKeys > 0) {
+      if (next !== null || this.core.corrections.racedKeys > 0) {
         this.next = null;
         await this.applyWhilePlanning(next ?? new Batch());
         continue;
@@ -695,7 +697,7 @@ export class Session {
         continue;
       }
       if (this.core.trims.isDue && (await this.reportTrims())) continue;
-      if (this.core.unsettledKeys > 0 && (await this.settleOne())) continue;
+      if (this.core.settling.unsettledKeys > 0 && (await this.settleOne())) continue;
       await this.idle();
     }
   }
@@ -705,7 +707,7 @@ export class Session {
    * planned behind it would get into it.
    */
   private async applyWhilePlanning(batch: Batch): Promise<void> {
-    const isDecided = this.core.racedKeys === 0 && !batch.hasGuards;
+    const isDecided = this.core.corrections.racedKeys === 0 && !batch.hasGuards;
     const applied = this.applyBatch(batch, true);
     if (isDecided) {
       this.applying = true;
@@ -762,14 +764,14 @@ export class Session {
     const vector = new Map(this.vector);
     raise(vector, this.planned);
     const text = this.markerText(vector);
-    const raced = corrects ? core.takeRaced() : [];
+    const raced = corrects ? core.corrections.takeRaced() : [];
     const amend =
       raced.length === 0
         ? undefined
         : {
             states: raced,
             build: (extra: Batch): number => {
-              core.correct(raced, extra);
+              core.corrections.correct(raced, extra);
               return 0;
             },
           };
@@ -778,7 +780,7 @@ export class Session {
     while (this.runWaiters[0]?.batch === batch) this.runWaiters.shift()!.done();
     batch.release();
     raise(this.vector, vector);
-    core.corrected(raced);
+    core.corrections.corrected(raced);
     this.applied.add(operations);
     const { metrics } = this.context;
     metrics.applied.inc(operations);
@@ -814,7 +816,7 @@ export class Session {
   private askForStates(): void {
     const { mesh, log } = this.context;
     const now = Date.now();
-    for (const [region, states] of this.core.awaited(this.live())) {
+    for (const [region, states] of this.core.settling.awaited(this.live())) {
       const late: KeyState[] = [];
       for (const state of states) {
         const since = this.awaitedSince.get(state);
@@ -831,12 +833,12 @@ export class Session {
   }
 
   private async settleOne(): Promise<boolean> {
-    const state = this.settler!.choose(this.core.toSettle(this.live()), Date.now());
+    const state = this.settler!.choose(this.core.settling.toSettle(this.live()), Date.now());
     if (state === null) return false;
     const { core } = this;
     const block = this.nextBlock();
     // Keys between which something moved are read in one moment: it is in one of them.
-    const states = state.unsettled ? core.joinedWith(state) : [state];
+    const states = state.unsettled ? core.settling.joinedWith(state) : [state];
     const replies = await this.applier!.apply(new Batch(), this.markerText(this.vector, block), {
       states,
       build: (batch) => this.settler!.read(batch, states),
@@ -846,7 +848,7 @@ export class Session {
       ? statesPayload(states, replies, Date.now())
       : ttlPayload(state.key, replies, Date.now());
     if (payload === null) {
-      core.foundNoTtl(state);
+      core.settling.foundNoTtl(state);
       return true;
     }
     const marker = await this.whenLanded(block);
@@ -858,9 +860,9 @@ export class Session {
     if (
       end === null ||
       recorder!.inBlock ||
-      core.isEmptied ||
+      core.settling.isEmptied ||
       states.some((other) => other.positionOf(core.origins.index(at.origin)) > marker) ||
-      core.racedKeys > 0
+      core.corrections.racedKeys > 0
     ) {
       this.settler!.retry(state, payload.length, Date.now());
       return true;
@@ -942,7 +944,7 @@ export class Session {
   async retry({ db, key, remedy, bytes }: StoredLetter): Promise<string> {
     if (!this.isLive) throw new SessionError('lost', `region ${this.region} takes no part at the moment: ask again`);
     if (remedy === 'state' && key !== null) {
-      this.core.demandState(db, key, ELSEWHERE);
+      this.core.settling.demandState(db, key, ELSEWHERE);
       this.wake();
       return 'another region is asked for what the key holds';
     }
@@ -956,7 +958,8 @@ export class Session {
   }
 
   private countConflicts(): void {
-    const { conflicts, corrections } = this.core.counters;
+    const conflicts = this.core.notes.counts;
+    const corrections = this.core.corrections.count;
     const { metrics } = this.context;
     for (const [type, n] of Object.entries(conflicts)) {
       const before = this.countedConflicts[type] ?? 0;
@@ -1013,7 +1016,7 @@ export class Session {
       unexplained: this.unexplained,
       offered: this.offered,
       emptied: this.isEmptied || this.refilling,
-      awaited: this.core.awaitedElsewhere().map(({ db, key }) => [db, key]),
+      awaited: this.core.settling.awaitedElsewhere().map(({ db, key }) => [db, key]),
       replId: this.replId,
       state,
       applied: this.vector,

@@ -140,7 +140,7 @@ test(
             else core.plan(mine, new Batch());
           }
           const batch = new Batch();
-          core.correct(core.takeRaced(), batch);
+          core.corrections.correct(core.corrections.takeRaced(), batch);
           batch.finish();
         });
       }),

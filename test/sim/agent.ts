@@ -5,7 +5,8 @@
 import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { commandByName } from '../../agent/merge/commands';
 import { ADD_SCRIPT } from '../../agent/merge/decimal';
-import { ELSEWHERE, MergeCore } from '../../agent/merge/core';
+import { MergeCore } from '../../agent/merge/core';
+import { ELSEWHERE } from '../../agent/merge/settling';
 import { incrementOf } from '../../agent/merge/effects';
 import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/key-state';
@@ -220,7 +221,7 @@ export class SimAgent {
     const origin = document?.replId === redis.replId ? document.origin : streamOrigin(host.region, redis.replId);
     if (journal.end(origin) === undefined) this.open(origin, redis);
     const replay = this.rebuild(origin);
-    for (const { db, key } of document?.awaited ?? []) this.core.demandState(db, key, ELSEWHERE);
+    for (const { db, key } of document?.awaited ?? []) this.core.settling.demandState(db, key, ELSEWHERE);
     const state = resume(journal, origin);
     const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
     this.read(state, redis, new Numbers(isFresh, NUMBERS_MAX));
@@ -339,7 +340,7 @@ export class SimAgent {
       vector.set(old, comparison.keptUntil);
     }
     const replay = this.rebuild(state.origin);
-    for (const { db, key } of this.document!.awaited) this.core.demandState(db, key, ELSEWHERE);
+    for (const { db, key } of this.document!.awaited) this.core.settling.demandState(db, key, ELSEWHERE);
     if (missingOf(replay, this.others()).length > 0 || replay.waiting().length > 0) this.replay = replay;
     const found = comparison.differences((candidate) => this.core.explains(candidate));
     state.seen = new Map(vector);
@@ -361,7 +362,7 @@ export class SimAgent {
       this.tell(record);
     }
     for (const { db, key } of found.unsettled) {
-      this.core.demandState(db, key, ELSEWHERE);
+      this.core.settling.demandState(db, key, ELSEWHERE);
       host.ask(donor.region, db, key);
     }
     const numbers = new Numbers(true, NUMBERS_MAX);
@@ -518,7 +519,7 @@ export class SimAgent {
   fsync(): void {
     this.journal.fsync();
     if (this.document === null || this.recorder === null) return this.publishBeats();
-    this.document.awaited = this.core.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
+    this.document.awaited = this.core.settling.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
     this.publishBeats();
   }
 
@@ -597,13 +598,13 @@ export class SimAgent {
   private *pump(): Generator<void> {
     for (;;) {
       const batch = this.collect();
-      if (batch !== null || this.core.racedKeys > 0) {
+      if (batch !== null || this.core.corrections.racedKeys > 0) {
         yield* this.applyBatch(batch ?? new Batch());
         this.takeBeats();
         continue;
       }
       if (this.core.trims.isDue) yield* this.reportTrims();
-      if (this.core.unsettledKeys > 0) {
+      if (this.core.settling.unsettledKeys > 0) {
         this.askForStates();
         yield* this.settleOne();
       }
@@ -643,14 +644,14 @@ export class SimAgent {
 
   private *applyBatch(batch: Batch): Generator<void> {
     this.maxStamp = Math.max(this.maxStamp, batch.stamp);
-    const raced = this.core.takeRaced();
+    const raced = this.core.corrections.takeRaced();
     yield* this.apply(
       batch,
       `${this.life}:${++this.blocks}`,
       raced,
-      raced.length === 0 ? null : (extra) => this.core.correct(raced, extra),
+      raced.length === 0 ? null : (extra) => this.core.corrections.correct(raced, extra),
     );
-    this.core.corrected(raced);
+    this.core.corrections.corrected(raced);
   }
 
   private *apply(
@@ -673,7 +674,7 @@ export class SimAgent {
         const fence = redis.offset;
         this.waitingFor = `own stream up to ${fence}`;
         while (this.stream.offset < fence) yield;
-        fixed = fixed.flatMap((item) => (item.kind === 'plain' ? [item] : (this.core.admit(item) ?? [])));
+        fixed = fixed.flatMap((item) => (item.kind === 'plain' ? [item] : (this.core.opaques.admit(item) ?? [])));
         items = fixed;
         if (amend !== null) {
           const extra = new Batch();
@@ -726,7 +727,7 @@ export class SimAgent {
   /** What other regions should settle, and may not know of. */
   private askForStates(): void {
     const now = this.host.uptime();
-    for (const [region, states] of this.core.awaited(this.host.live()))
+    for (const [region, states] of this.core.settling.awaited(this.host.live()))
       for (const state of states) {
         const since = this.awaitedSince.get(state);
         if (since === undefined) this.awaitedSince.set(state, now);
@@ -739,7 +740,7 @@ export class SimAgent {
 
   /** A peer asks for the state of a key. */
   demand(db: number, key: string, by: string): void {
-    this.core.askedFor(db, key, by);
+    this.core.settling.askedFor(db, key, by);
   }
 
   /** As agent/session/session.ts has it. */
@@ -780,7 +781,7 @@ export class SimAgent {
     const { core } = this;
     const now = this.host.uptime();
     let chosen: KeyState | null = null;
-    for (const state of core.toSettle(this.host.live())) {
+    for (const state of core.settling.toSettle(this.host.live())) {
       const due = this.settleDue.get(state);
       if (due === undefined) this.settleDue.set(state, now + SETTLE_REST_MS);
       else if (due <= now) {
@@ -792,7 +793,7 @@ export class SimAgent {
     if (chosen === null) return;
     const state = chosen;
     const block = `${this.life}:s${++this.blocks}`;
-    const states = state.unsettled ? core.joinedWith(state) : [state];
+    const states = state.unsettled ? core.settling.joinedWith(state) : [state];
     let payload = Buffer.alloc(0);
     yield* this.apply(new Batch(), block, states, null, () => {
       const dump = states.flatMap(({ db, key }) => this.host.redis().dump(db, key));
@@ -800,7 +801,7 @@ export class SimAgent {
       payload = Buffer.concat(commands.map(encode));
     });
     if (payload.length === 0) {
-      core.foundNoTtl(state);
+      core.settling.foundNoTtl(state);
       return;
     }
     this.waitingFor = `block ${block} to be read back`;
@@ -811,7 +812,7 @@ export class SimAgent {
       end === null ||
       this.recorder!.inBlock ||
       states.some((other) => other.positionOf(core.origins.index(at.origin)) > this.landedOffset) ||
-      core.racedKeys > 0
+      core.corrections.racedKeys > 0
     ) {
       this.settleDue.set(state, now + SETTLE_REST_MS);
       return;

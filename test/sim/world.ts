@@ -270,8 +270,8 @@ export class World {
     for (const { agent } of this.regions) {
       this.outcome.settlements += agent.settlements;
       this.outcome.refusals += agent.refusals;
-      this.outcome.corrections += agent.core.counters.corrections;
-      for (const n of Object.values(agent.core.counters.conflicts)) this.outcome.conflicts += n;
+      this.outcome.corrections += agent.core.corrections.count;
+      for (const n of Object.values(agent.core.notes.counts)) this.outcome.conflicts += n;
     }
     return this.outcome;
   }
@@ -544,10 +544,10 @@ export class World {
     for (const { name, agent, redis } of this.regions) {
       const { core } = agent;
       if (agent.pending > 0) reasons.push(`${name} has ${agent.pending} records to apply`);
-      if (core.racedKeys > 0) reasons.push(`${name} has ${core.racedKeys} raced keys`);
-      if (core.unsettledKeys > 0)
+      if (core.corrections.racedKeys > 0) reasons.push(`${name} has ${core.corrections.racedKeys} raced keys`);
+      if (core.settling.unsettledKeys > 0)
         reasons.push(
-          `${name} has ${core.unsettledKeys} unsettled keys (${core
+          `${name} has ${core.settling.unsettledKeys} unsettled keys (${core.settling
             .toSettle(NAMES.slice(0, this.regions.length))
             .map((state) => state.key)
             .join()})`,

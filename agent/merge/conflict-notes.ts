@@ -1,0 +1,44 @@
+/** Conflicts, counted and told of. */
+import type { Base } from './base';
+import { type ConflictSink, conflictsOf, setConflict } from './conflict';
+import type { Effect } from './effects';
+import { type Element, type KeyState, type Op, TYPE_NAMES } from './key-state';
+import type { OriginTable } from './origins';
+import type { SetRun } from './set-run';
+import type { SetSource } from './set-source';
+import type { Window } from './window';
+
+export class ConflictNotes {
+  /** Who is told what is lost in conflicts; null while what is known already is told once more. */
+  sink: ConflictSink | null = null;
+  /** Operations that met one they had not seen, by the kind of element. */
+  readonly counts: Record<string, number> = {};
+
+  constructor(
+    private readonly origins: OriginTable,
+    private readonly window: Window,
+    private readonly base: Base,
+  ) {}
+
+  note(state: KeyState, effect: Effect, op: Op, touched: readonly Element[]): void {
+    const { sink } = this;
+    if (sink === null || this.base.isPlanned || !sink.wants()) return;
+    for (const conflict of conflictsOf(state, effect, op, touched, this.origins)) sink.note(conflict);
+  }
+
+  noteSet({ keys, keyEnds, ends }: SetRun, i: number, { db, origin, base, payload }: SetSource): void {
+    const { sink } = this;
+    if (sink === null || this.base.isPlanned || !sink.wants()) return;
+    const key = payload!.toString('latin1', keys[i], keyEnds[i]);
+    const conflict = setConflict(db, key, this.window.lastPuts(), [origin, base + ends[i]!], this.origins);
+    if (conflict !== null) sink.note(conflict);
+  }
+
+  count(effect: Effect): void {
+    this.countKind('type' in effect ? TYPE_NAMES[effect.type] : effect.kind === 'set' ? 'string' : effect.kind);
+  }
+
+  countKind(type: string): void {
+    this.counts[type] = (this.counts[type] ?? 0) + 1;
+  }
+}

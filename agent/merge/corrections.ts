@@ -1,0 +1,191 @@
+/**
+ * Keys that Redis may not have as the rule has them: clients wrote them while a block that had not seen it was on its way (they are *raced*), or a
+ * state has arrived for them. What brings them to the rule's value runs under watch, after the own stream has been read.
+ */
+import type { Batch } from './batch';
+import { Decimal, unitsOf } from './decimal';
+import { writeEffect } from './effects';
+import type { Kept } from './kept-bytes';
+import { type Element, type KeyState, NONE, Type } from './key-state';
+import type { StateOp } from './op';
+import type { OriginTable } from './origins';
+import { canRebuild, rebuildKey } from './rebuild';
+import { correctKey, resolve, visibleType, writeElement, writeElements, writeTtl } from './resolve';
+import type { Settling } from './settling';
+import type { StreamTrims } from './stream-trims';
+import { writeTrim } from './stream-write';
+import type { Window } from './window';
+
+/** Keys corrected in one block: all of them are watched meanwhile. */
+const CORRECTIONS_MAX = 1000;
+
+/** A key that is made anew by itself. */
+export const ALONE: ReadonlySet<KeyState> = new Set();
+
+/** A key's state, sent by a region, on its way into Redis. */
+interface Arrived {
+  readonly op: StateOp;
+  readonly build: Kept;
+  /** All keys that came with it: none is written without the others. */
+  readonly together: ReadonlySet<KeyState>;
+}
+
+export class Corrections {
+  private readonly raced = new Set<KeyState>();
+  /** States that are to be written, with all keys of each. */
+  private readonly arrived = new Map<KeyState, Arrived>();
+  /** Keys whose corrections were taken and are not in Redis yet. */
+  private correcting = 0;
+  /** Corrections that had something to write. */
+  count = 0;
+
+  constructor(
+    private readonly origins: OriginTable,
+    private readonly window: Window,
+    private readonly settling: Settling,
+    private readonly trims: StreamTrims,
+  ) {}
+
+  /** Notes what of a key has to be looked at again; no elements: all of it. */
+  race(state: KeyState, elements: readonly Element[] | null): void {
+    if (!this.raced.has(state)) {
+      this.raced.add(state);
+      this.window.hold(state);
+      state.corrections++;
+    }
+    if (elements === null || elements.length === 0) state.raced = 'all';
+    else if (state.raced !== 'all') {
+      state.raced ??= new Set();
+      for (const element of elements) state.raced.add(element);
+    }
+  }
+
+  /** Has a key written as a whole: what is in Redis lacks something. */
+  makeAnew(state: KeyState): void {
+    state.isDue = true;
+    this.race(state, null);
+  }
+
+  /** A state is to be written. */
+  arrive(state: KeyState, arrived: Arrived): void {
+    this.arrived.set(state, arrived);
+    this.race(state, null);
+  }
+
+  hasArrived(state: KeyState): boolean {
+    return this.arrived.has(state);
+  }
+
+  isRaced(state: KeyState): boolean {
+    return this.raced.has(state);
+  }
+
+  /** Whether any key is to be corrected, or its correction is not in Redis yet. */
+  get areUnderWay(): boolean {
+    return this.raced.size > 0 || this.correcting > 0;
+  }
+
+  /**
+   * Keys that clients wrote while a block that had not seen it was on its way, so many as go into one block. Given once; `corrected`
+   * says when their correction is in Redis.
+   */
+  takeRaced(): KeyState[] {
+    const raced: KeyState[] = [];
+    for (const state of this.raced) {
+      raced.push(state);
+      this.raced.delete(state);
+      state.owing = [...state.owing, ...state.owed];
+      state.owed = NONE;
+      if (raced.length === CORRECTIONS_MAX) break;
+    }
+    this.correcting += raced.length;
+    return raced;
+  }
+
+  get racedKeys(): number {
+    return this.raced.size;
+  }
+
+  /** Commands that bring a raced key to the rule's value. */
+  correct(states: Iterable<KeyState>, batch: Batch): void {
+    for (const state of states) {
+      const before = batch.writer.commands;
+      if (this.correctWhole(state, batch)) {
+        if (batch.writer.commands > before) this.count++;
+        continue;
+      }
+      if (state.unsettled && !state.isKnown) {
+        // What a client has put is not missing, at least.
+        if (state.raced !== null && state.raced !== 'all')
+          for (const element of state.raced) writeElement(batch.select(state.db), state, element, this.origins);
+        continue;
+      }
+      // Kept until the correction is in Redis: a client's write may make it be built once more.
+      const { raced } = state;
+      const elements = raced === 'all' ? null : raced;
+      if (state.stream !== null) this.trims.wrote(state, elements ?? state.elements());
+      correctKey(batch.select(state.db), state, elements, this.origins);
+      for (const { type, name, delta, ...effect } of state.owing)
+        // Where the rule's value is known it has been written, with this in it.
+        if (!resolve(state.element(type, name), this.origins).known)
+          writeEffect(batch.writer, { ...effect, type, name, delta: new Decimal(unitsOf(delta as bigint)) });
+      if (state.trimmed !== null)
+        writeTrim(batch.writer, state, { minId: state.trimmed, keep: [] }, NONE, this.origins);
+      // It was left as Redis has it, which may be what lost.
+      if (raced === 'all' && state.ttls.length > 0 && state.mayDifferInTtl) this.settling.doubt(state);
+      if (batch.writer.commands > before) this.count++;
+    }
+  }
+
+  /**
+   * Writes a key as a whole, where a state is to be written or something is missing.
+   * @returns false where it is to be corrected as others are
+   */
+  private correctWhole(state: KeyState, batch: Batch): boolean {
+    const arrived = this.arrived.get(state);
+    if (arrived === undefined && (!state.isDue || state.isKnown)) return false;
+    // What was raced since, up to here, is in it.
+    if (this.raced.delete(state)) state.corrections--;
+    const { origins } = this;
+    if (arrived === undefined) {
+      this.settling.unsettle(state, null);
+      if (canRebuild(state, origins, ALONE)) rebuildKey(batch.select(state.db), state, origins);
+      return true;
+    }
+    const { op, build, together } = arrived;
+    const isWhole = [...together].every((other) => other.isQuietFor(op) || canRebuild(other, origins, together));
+    if (state.isQuietFor(op)) {
+      if (isWhole) batch.select(state.db).raw(build.bytes, 0, build.bytes.length, build.commands);
+      else this.settling.unsettle(state, null);
+      return true;
+    }
+    // What came behind it may have been run before it.
+    if (!isWhole || state.hasOpaqueUnseenBy(op)) this.settling.unsettle(state, null);
+    if (!isWhole) return true;
+    const out = batch.select(state.db);
+    if (state.log !== null || visibleType(state, origins) !== Type.stream) rebuildKey(out, state, origins);
+    else {
+      // With its groups, which are not among the elements.
+      this.trims.wrote(state, state.elements());
+      out.raw(build.bytes, 0, build.bytes.length, build.commands);
+      writeElements(out, state, state.elements(), origins);
+      writeTtl(out, state, origins);
+    }
+    return true;
+  }
+
+  /** The corrections of these keys are in Redis. */
+  corrected(states: Iterable<KeyState>): void {
+    for (const state of states) {
+      if (!this.raced.has(state)) {
+        state.raced = state.trimmed = null;
+        this.arrived.delete(state);
+        state.isDue = false;
+      }
+      state.owing = NONE;
+      state.corrections--;
+      this.correcting--;
+      this.window.release(state);
+    }
+  }
+}

@@ -1,0 +1,26 @@
+/** What the core's stories (operations of each kind, planning) work on together. */
+import type { Base } from './base';
+import type { ConflictNotes } from './conflict-notes';
+import type { Corrections } from './corrections';
+import type { Flushes } from './flushes';
+import type { Insertion } from './insertion';
+import type { KeptBytes } from './kept-bytes';
+import type { OriginTable } from './origins';
+import type { Settling } from './settling';
+import type { StreamTrims } from './stream-trims';
+import type { Window } from './window';
+
+export interface Parts {
+  /** The region that this core is of. */
+  readonly region: string;
+  readonly origins: OriginTable;
+  readonly window: Window;
+  readonly kept: KeptBytes;
+  readonly trims: StreamTrims;
+  readonly base: Base;
+  readonly notes: ConflictNotes;
+  readonly settling: Settling;
+  readonly corrections: Corrections;
+  readonly flushes: Flushes;
+  readonly insertion: Insertion;
+}

@@ -1,0 +1,157 @@
+/**
+ * Keys that only a state can settle: regions' writes met that can't be merged element by element, or something is known to be missing. One region
+ * sends what it holds (session/settle.ts); which one follows from the regions that can be reached.
+ */
+import type { Effect } from './effects';
+import { keeperOf } from './field-ttl';
+import { type Element, type KeyState, NONE, type Op } from './key-state';
+import type { OriginTable } from './origins';
+import { highestTtl } from './resolve';
+import type { Window } from './window';
+
+/** As the region that is to send a key's state: any but this one. */
+export const ELSEWHERE = '*';
+
+/** Keys that are settled together are no more than that. */
+export const TOGETHER_MAX = 64;
+
+export class Settling {
+  private readonly unsettled = new Set<KeyState>();
+  /** Keys whose times to live may differ between the regions. */
+  private readonly doubted = new Set<KeyState>();
+  /** The region's Redis lacks what was flushed in it: it sends no states, others do. */
+  isEmptied = false;
+
+  /** @param index indexes by key what is known and is not yet */
+  constructor(
+    private readonly region: string,
+    private readonly origins: OriginTable,
+    private readonly window: Window,
+    private readonly index: () => void,
+  ) {}
+
+  /** @param settler the region that has to send the state; null: the usual one */
+  unsettle(given: KeyState, settler: string | null): void {
+    this.index();
+    // It may have left the window while the batch that it was planned in waited.
+    const state = this.window.ensure(given.db, given.key);
+    this.window.hold(state);
+    state.unsettled = true;
+    if (settler !== null && state.settler !== ELSEWHERE) state.settler = settler;
+    this.unsettled.add(state);
+  }
+
+  /**
+   * Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included.
+   * Of those that are not `unsettled` only the time to live is in doubt: it is sent if there is one, and if not the core
+   * is told that it `foundNoTtl`.
+   */
+  toSettle(live: readonly string[]): KeyState[] {
+    const states = [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.region);
+    for (const state of this.doubted) if (!state.unsettled) states.push(state);
+    return states;
+  }
+
+  /** The keys that are settled together with one: all that operations still in the window join with it. */
+  joinedWith(state: KeyState): KeyState[] {
+    const joined = new Set([state]);
+    for (const { links } of joined)
+      for (const other of links ?? NONE)
+        if (joined.size < TOGETHER_MAX && other.db === state.db && !other.isGone && !other.hasLeft) joined.add(other);
+    return [...joined];
+  }
+
+  /**
+   * This region has looked, and has no time to live. Where one may hold all the same, the region that gave it knows whether
+   * it does: it may be sure of it, and then says nothing by itself.
+   */
+  foundNoTtl(state: KeyState): void {
+    const ttl = highestTtl(state, this.origins);
+    this.assured(state);
+    if (ttl !== null && ttl.isDoubtful && ttl.at !== null) this.unsettle(state, this.origins.region(ttl.op.origin));
+  }
+
+  assured(state: KeyState): void {
+    state.ttlDoubted = false;
+    this.doubted.delete(state);
+    this.window.release(state);
+  }
+
+  /** Keys that wait for a state from another region, by region. */
+  awaited(live: readonly string[]): Map<string, KeyState[]> {
+    const awaited = new Map<string, KeyState[]>();
+    for (const state of this.unsettled) {
+      const settler = this.settlerOf(state, live);
+      if (settler === null || settler === this.region) continue;
+      const states = awaited.get(settler);
+      if (states === undefined) awaited.set(settler, [state]);
+      else states.push(state);
+    }
+    return awaited;
+  }
+
+  /** The region that is to send a key's state; null: nobody who could. */
+  settlerOf(state: KeyState, live: readonly string[]): string | null {
+    const isElsewhere = state.settler === ELSEWHERE || this.isEmptied;
+    const able = isElsewhere ? live.filter((region) => region !== this.region) : live;
+    if (state.settler !== null && able.includes(state.settler)) return state.settler;
+    return able.reduce<string | null>((lowest, region) => (lowest === null || region < lowest ? region : lowest), null);
+  }
+
+  /** Keys whose value here is not to be trusted: another region has to send their state. */
+  awaitedElsewhere(): KeyState[] {
+    return [...this.unsettled].filter((state) => state.settler === ELSEWHERE);
+  }
+
+  get unsettledKeys(): number {
+    return this.unsettled.size + this.doubted.size;
+  }
+
+  /**
+   * Asks for a key's state to be sent by a region, though nothing is known to be wrong with it here.
+   * @param settler a region, or ELSEWHERE
+   */
+  demandState(db: number, key: string, settler: string): void {
+    this.unsettle(this.window.ensure(db, key), settler);
+  }
+
+  /** Another region asks for a key's state. Where each waits for the other's, the first by name sends its own. */
+  askedFor(db: number, key: string, by: string): void {
+    const { region } = this;
+    const state = this.window.ensure(db, key);
+    if (state.settler === ELSEWHERE && region < by) state.settler = null;
+    this.unsettle(state, region);
+  }
+
+  /** After an operation met ones that it had not seen: is the element-wise rule enough? */
+  check(state: KeyState, effect: Effect, op: Op, touched: readonly Element[]): void {
+    if (effect.kind === 'opaque' || state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
+    else if (effect.kind === 'ttl') {
+      // A client of this region gave more time to what elsewhere had expired: it was here, so its state goes out again.
+      const { region } = this;
+      if (this.origins.region(op.origin) === region && state.contradictsExpiry(op)) this.unsettle(state, region);
+    } else if (effect.kind === 'field-ttl' || effect.kind === 'remove') {
+      const keeper = keeperOf(touched, this.origins);
+      if (keeper !== null) this.unsettle(state, keeper);
+    } else if (effect.kind === 'increment' && typeof effect.delta === 'number' && !Number.isInteger(effect.delta)) {
+      // The order of additions shows in a double's last digit, and what is in the base can't be reordered.
+      const element = state.findElement(effect.type, effect.name);
+      if (element !== undefined && element.puts.length === 0) this.unsettle(state, null);
+    }
+    const removes = effect.kind === 'delete' || effect.kind === 'expire';
+    if (state.mayDifferInTtl && (!removes || state.ttls.length > 0)) this.doubt(state);
+  }
+
+  doubt(state: KeyState): void {
+    this.window.hold(state);
+    state.ttlDoubted = true;
+    this.doubted.add(state);
+  }
+
+  /** Its state has come, and there is nothing that it had not seen. */
+  settled(state: KeyState): void {
+    this.unsettled.delete(state);
+    this.doubted.delete(state);
+    this.window.settle(state);
+  }
+}

@@ -1,0 +1,81 @@
+/** Keys' states, sent to settle them: noted in the window, and given to the corrections to be written. */
+import type { Batch } from './batch';
+import type { KeyState, Op } from './key-state';
+import { StateOp } from './op';
+import type { Parts } from './parts';
+import type { OpRecord } from '../record';
+import { highestTtl, resolveTtl, writeTtl } from './resolve';
+import { partsOf } from './state-parts';
+
+export class StateOperations {
+  constructor(private readonly parts: Parts) {}
+
+  /**
+   * States of whole keys, as one operation: a delete of all that it has seen, and what they hold.
+   * @param batch that is to write them; null: they are there already
+   */
+  note(record: OpRecord, batch: Batch | null): void {
+    const op = new StateOp(
+      this.parts.origins.index(record.origin),
+      record.end,
+      record.stamp,
+      this.parts.origins.toSeen(record.seen),
+    );
+    const parts = partsOf(record).map((part) => {
+      const state = this.parts.flushes.stateFor(record.db, part.key, op);
+      // Of what is kept as commands, a string or its absence is no element either.
+      return { ...part, state, isFloor: !part.isByElement || (!part.hasElements && state.log !== null) };
+    });
+    const whole = parts.filter(({ isWhole }) => isWhole);
+    const together = new Set(whole.map(({ state }) => state));
+    const isAdopted = whole.every(({ state, isFloor }) => !isFloor || this.isAdoptable(state, op, together));
+    for (const part of parts) {
+      const { state, effects, isFloor } = part;
+      const quiet = state.isQuietFor(op);
+      if (!part.isWhole) {
+        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+        this.noteTtl(state, op, quiet, batch);
+        continue;
+      }
+      const build = this.parts.kept.keep(record, part.start, part.end, part.commands);
+      if (!isFloor) {
+        for (const effect of effects)
+          if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+          else this.parts.insertion.apply(state, effect, op);
+        state.log?.lay({ op, build: null });
+      } else if (isAdopted) {
+        state.settle(op, build);
+        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+      }
+      this.parts.window.note(state, op, null);
+      if (isAdopted && batch !== null) {
+        this.parts.corrections.arrive(state, { op, build, together });
+        batch.isClosed = true;
+      }
+      // What it had not seen is on it, but not everywhere in the same order: the next state has all.
+      if (!isAdopted || state.hasOpaqueUnseenBy(op) || (isFloor && !quiet)) this.parts.settling.unsettle(state, null);
+      else this.parts.settling.settled(state);
+    }
+    if (batch === null) return;
+    batch.operations++;
+    if (op.stamp > batch.stamp) batch.stamp = op.stamp;
+  }
+
+  private noteTtl(state: KeyState, op: Op, quiet: boolean, batch: Batch | null): void {
+    this.parts.window.note(state, op, null);
+    if (batch !== null) writeTtl(batch.select(state.db), state, this.parts.origins);
+    if (highestTtl(state, this.parts.origins)?.op === op) this.parts.settling.assured(state);
+    else if (!quiet && !resolveTtl(state, this.parts.origins).known) this.parts.settling.doubt(state);
+  }
+
+  /**
+   * Whether a state may stand: it is no older than what a client has made of the key, and than other states, and nothing is lost that it had
+   * not seen. Else the next one will.
+   */
+  private isAdoptable(state: KeyState, op: StateOp, together: ReadonlySet<KeyState>): boolean {
+    if (state.isReplacedUnseenBy(op)) return false;
+    const { log } = state;
+    if (log === null) return true;
+    return !log.isAbove(op, this.parts.origins) && log.canRebuild([op], together);
+  }
+}
