@@ -7,6 +7,7 @@
  * been planned without it, the two meet again in `local`, which is then behind the block: the key is *raced*, and
  * `corrections` gives the keys to correct.
  */
+import type { RdbKey } from '../capture/rdb';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
 import { Base } from './base';
@@ -18,7 +19,7 @@ import { decodeEffects, type Effect, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
-import { type KeyState, type Op, Type } from './key-state';
+import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
 import { OpaqueOperations } from './opaque-operations';
 import { OriginTable, seenAt, type Seen } from './origins';
 import type { Parts } from './parts';
@@ -159,8 +160,7 @@ export class MergeCore {
       decodeEffects(command, scanner, this.effects, added);
       for (const effect of this.effects) {
         if (effect.kind !== 'opaque') this.localEffect(effect, op, db);
-        else if (effect === this.effects[0])
-          this.opaques.local(this.opaques.read(command, scanner, op, record, db), op);
+        else if (effect === this.effects[0]) this.opaques.local(this.opaques.read(command, scanner, record, db), op);
         // In an agent's block, before what that wrote to the key: by the rule that may not stand after the expiry.
         if (effect.kind === 'expire' && record.kind === RecordKind.difference)
           this.corrections.race(this.window.ensure(db, effect.key), null);
@@ -223,13 +223,21 @@ export class MergeCore {
    * Whether a key that is a string or absent is what the operations known here make of it, or none are known. Of other types
    * that is not looked at.
    */
-  explains({ db, key, parts: [part] }: Candidate): boolean {
+  isExplained({ db, key, parts: [part] }: Candidate): boolean {
     const state = this.find(db, key);
     if (state === undefined) return true;
     if (part === undefined) return state.isAbsent;
     if (part.type !== 'string' || visibleType(state, this.origins) !== Type.string) return false;
     const resolved = resolve(state.string!, this.origins);
     return resolved.known && resolved.value?.equals(part.value) === true;
+  }
+
+  /** Whether the last things done to an element were increments (true) or puts (false); null: the window knows of neither. */
+  isCounted(db: number, key: string, type: RdbKey['type'], name: string): boolean | null {
+    const place = (TYPE_NAMES as readonly string[]).indexOf(type);
+    const element = place < 0 ? undefined : this.find(db, key)?.findElement(place as Type, name);
+    if (element === undefined || !element.live) return null;
+    return element.increments.length > 0;
   }
 
   /** Operations not yet seen by all. */
@@ -350,7 +358,7 @@ export class MergeCore {
           else if (effect.kind === 'cap' || (effect.kind === 'group' && !effect.makesKey)) continue;
           else if (effect.kind === 'opaque') {
             if (effect !== this.effects[0]) continue;
-            this.opaques.remember(this.opaques.read(command, scanner, op, record, db), op);
+            this.opaques.remember(this.opaques.read(command, scanner, record, db), op);
           } else {
             const { insertion } = this;
             const state = this.flushes.stateFor(db, effect.key, op);

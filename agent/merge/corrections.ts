@@ -117,7 +117,9 @@ export class Corrections {
       if (state.unsettled && !state.isKnown) {
         // What a client has put is not missing, at least.
         if (state.raced !== null && state.raced !== 'all')
-          for (const element of state.raced) writeElement(batch.select(state.db), state, element, this.origins);
+          for (const element of state.raced)
+            // What it put before an opaque command is in that, and not here.
+            if (element.live) writeElement(batch.select(state.db), state, element, this.origins);
         continue;
       }
       // Kept until the correction is in Redis: a client's write may make it be built once more.

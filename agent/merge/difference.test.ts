@@ -16,7 +16,12 @@ function entry(type: 'string' | 'hash' | 'zset', elements: Record<string, string
 }
 
 /** What is found of one key, where another region has run a command meanwhile. */
-function found(mine: RdbKey, theirs: RdbKey, meanwhile?: string): string[] | 'unsettled' {
+function found(
+  mine: RdbKey,
+  theirs: RdbKey,
+  meanwhile?: string,
+  counted: boolean | null = null,
+): string[] | 'unsettled' {
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
   if (meanwhile !== undefined) {
@@ -28,7 +33,7 @@ function found(mine: RdbKey, theirs: RdbKey, meanwhile?: string): string[] | 'un
     [{ dump: theirs, expireAtMs: null }],
     touches,
     'exact',
-    () => false,
+    { isExplained: () => false, isCounted: () => counted },
     { isByKey: false, evicts: false },
     0,
   );
@@ -54,7 +59,7 @@ test.each<['string' | 'hash' | 'zset', string, string, string | undefined, strin
   ['hash', '7', '5', undefined, ['HINCRBY k f 2']],
   ['hash', '0.3', '0.1', undefined, ['HINCRBYFLOAT k f 0.2']],
   ['hash', '1', '0.75', 'HINCRBYFLOAT k f 0.5', ['HINCRBYFLOAT k f 0.75']],
-  ['zset', '7', '5', undefined, ['ZINCRBY k 2 f']],
+  ['zset', '7', '5', undefined, ['ZADD k 7 f']],
   ['zset', '7', '15', 'ZINCRBY k 10 f', ['ZINCRBY k 2 f']],
   ['zset', '5', '15', 'ZINCRBY k 10 f', []],
   // No integers: what somebody added can't be told from what was there.
@@ -64,4 +69,17 @@ test.each<['string' | 'hash' | 'zset', string, string, string | undefined, strin
 ])('%s: %s here, %s there, meanwhile %s: %j', (type, mine, theirs, meanwhile, expected) => {
   const name = type === 'string' ? '' : 'f';
   expect(found(entry(type, { [name]: mine }), entry(type, { [name]: theirs }), meanwhile)).toEqual(expected);
+});
+
+test.each<['string' | 'hash' | 'zset', boolean, string | undefined, string]>([
+  ['string', false, undefined, 'SET k 7'],
+  ['string', true, undefined, 'INCRBY k 2'],
+  ['string', false, 'INCRBY k 0', 'INCRBY k 2'],
+  ['hash', false, undefined, 'HSET k f 7'],
+  ['hash', false, 'HINCRBY k f 0', 'HINCRBY k f 2'],
+  ['zset', true, undefined, 'ZINCRBY k 2 f'],
+  ['zset', false, undefined, 'ZADD k 7 f'],
+])('%s that was added to before (%s), 7 here and 5 there, meanwhile %s: %s', (type, isCounted, meanwhile, expected) => {
+  const name = type === 'string' ? '' : 'f';
+  expect(found(entry(type, { [name]: '7' }), entry(type, { [name]: '5' }), meanwhile, isCounted)).toEqual([expected]);
 });

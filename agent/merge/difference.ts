@@ -176,6 +176,14 @@ export interface RegionTraits {
   evicts: boolean;
 }
 
+/** What the operations known here say, once the window has been put together. */
+export interface Knowledge {
+  /** Whether they make of a key what it is. */
+  isExplained(candidate: Candidate): boolean;
+  /** Whether what was done to an element lately was adding to it (true), or giving it values (false); null: nothing is known of it. */
+  isCounted(db: number, key: string, type: RdbKey['type'], name: string): boolean | null;
+}
+
 /** Commands on keys of one database that make one operation. */
 export interface Difference {
   db: number;
@@ -191,8 +199,7 @@ export function writeDifferences(
   theirs: readonly TheirValue[],
   touches: Touches,
   mode: Mode,
-  /** Whether the operations known here make of a key what it is. */
-  isExplained: (candidate: Candidate) => boolean,
+  known: Knowledge,
   region: RegionTraits,
   /** Unix ms: what expires before that may be over here already, by another clock. */
   soonMs: number,
@@ -207,7 +214,7 @@ export function writeDifferences(
     const { db, key } = candidate;
     let writer = byDb.get(db);
     if (writer === undefined) byDb.set(db, (writer = new CommandWriter(4096)));
-    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, isExplained, region, soonMs))
+    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, known, region, soonMs))
       unsettled.push({ db, key });
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(db, writer);
   });
@@ -222,13 +229,20 @@ function writeDifference(
   theirs: TheirValue,
   touch: Touch | undefined,
   mode: Mode,
-  isExplained: (candidate: Candidate) => boolean,
+  known: Knowledge,
   region: RegionTraits,
   soonMs: number,
 ): boolean {
   const key = Buffer.from(candidate.key, 'latin1');
   const { dump } = theirs;
   const [first] = candidate.parts;
+  /**
+   * Whether a number that differs was added to. What others added is on top of a new value, too; only values that were given in two places
+   * at once, or added, need the right one. Scores are mostly given, other numbers mostly added to.
+   */
+  const isCounted = (name: string): boolean =>
+    touch?.increments.has(name) === true ||
+    (known.isCounted(candidate.db, candidate.key, first!.type, name) ?? first!.type !== 'zset');
   if (first === undefined && region.evicts) return true;
   // The others write whole keys, too: theirs has not seen what is new here, and does not remove it.
   if (region.isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
@@ -242,7 +256,7 @@ function writeDifference(
     // Their operation replaces the whole key here too, unless it depends on what the key held, or a client has written it and
     // that operation loses to others: then the donor's state decides.
     const isKept = touch.keepTtl && (first?.expireAtMs ?? null) !== theirs.expireAtMs;
-    return !touch.opaque && !isKept && isExplained(candidate);
+    return !touch.opaque && !isKept && known.isExplained(candidate);
   }
   if (first === undefined) {
     if (mode !== 'exact') return dump === null;
@@ -263,7 +277,7 @@ function writeDifference(
     else {
       // The others removed the last of its elements since: those are on their way, what else is here is new.
       if (!hasElements(first.type)) return false;
-      writeElements(writer, key, first.type, elementsOf(candidate.parts), new Map(), touch);
+      writeElements(writer, key, first.type, elementsOf(candidate.parts), new Map(), touch, isCounted);
     }
     return true;
   }
@@ -277,7 +291,7 @@ function writeDifference(
     case 'string': {
       const mine = numberOf(first.value);
       const their = numberOf(dump.value as Buffer);
-      if (mine !== null && their !== null && (touch === undefined || touch.onlyIncrements)) {
+      if (mine !== null && their !== null && (touch === undefined ? isCounted('') : touch.onlyIncrements)) {
         const delta = mine - (their - (touch?.increments.get('') ?? 0n));
         // Of nothing there, others made the number that it is without this region's: which is there, though it be 0.
         if (delta !== 0n || isSumOf(touch, '', dump.value as Buffer)) writeIncrement(writer, key, null, delta, mine);
@@ -292,7 +306,7 @@ function writeDifference(
     case 'set':
     case 'zset':
     case 'stream':
-      writeElements(writer, key, first.type, elementsOf(candidate.parts), elementsOf([dump]), touch);
+      writeElements(writer, key, first.type, elementsOf(candidate.parts), elementsOf([dump]), touch, isCounted);
       if (first.type === 'hash') writeFieldTtlDifferences(writer, key, candidate.parts, [dump], touch?.elements);
       if (first.type === 'stream') writeLastId(writer, candidate, dump);
       break;
@@ -397,7 +411,7 @@ function writeUnion(
       const mine = elementsOf(candidate.parts);
       const their = elementsOf([dump]);
       const more = new Map([...mine].filter(([name]) => !their.has(name)));
-      writeElements(writer, key, first.type, more, new Map(), touch);
+      writeElements(writer, key, first.type, more, new Map(), touch, () => true);
       let isEqual = true;
       for (const [name, value] of their) {
         if (isTouched(touch, first.type, name)) continue;
@@ -470,6 +484,7 @@ function writeElements(
   mine: ReadonlyMap<string, Buffer>,
   their: ReadonlyMap<string, Buffer>,
   touch: Touch | undefined,
+  isCounted: (name: string) => boolean,
 ): void {
   for (const [name, value] of mine) {
     const other = their.get(name);
@@ -480,7 +495,7 @@ function writeElements(
     if (type !== 'set' && other !== undefined) {
       const a = elementNumberOf(type, value);
       const b = elementNumberOf(type, other);
-      if (a !== null && b !== null) {
+      if (a !== null && b !== null && isCounted(name)) {
         const delta = a - (b - (touch?.increments.get(name) ?? 0n));
         if (delta !== 0n || isSumOf(touch, name, other)) writeElementIncrement(writer, type, key, bytes, delta, a);
         continue;

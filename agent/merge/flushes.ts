@@ -33,8 +33,11 @@ export class Flushes {
     this.flushes.push({ op: later, db });
   }
 
-  /** What is known of a key, made where there is nothing. */
-  stateFor(db: number, key: string, op: Op): KeyState {
+  /**
+   * What is known of a key, made where there is nothing.
+   * @param op only what that has not seen is needed; absent: all of it
+   */
+  stateFor(db: number, key: string, op?: Op): KeyState {
     // What the shelf has may be later than the flush.
     if (this.flushes.length > 0 && this.window.find(db, key) === undefined) {
       const state = this.window.ensure(db, key);

@@ -22,9 +22,10 @@ export type Opaque = Omit<OpaqueForm, 'places'> & {
 export class OpaqueOperations {
   constructor(private readonly parts: Parts) {}
 
-  read(command: Command, scanner: CommandScanner, op: Op, record: OpRecord, db: number): Opaque {
+  read(command: Command, scanner: CommandScanner, record: OpRecord, db: number): Opaque {
     const form = formOf(command, scanner);
-    const states = form.places.map((place) => this.parts.flushes.stateFor(place.db ?? db, place.key, op));
+    // What it has seen becomes commands that can run again, and so has to be here, whatever the shelf has of it.
+    const states = form.places.map((place) => this.parts.flushes.stateFor(place.db ?? db, place.key));
     const receivers = new Set(states.filter((_, i) => form.places[i]!.receives));
     const { kind, loose, isPut } = form;
     let run: Kept | null = null;

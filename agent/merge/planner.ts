@@ -87,7 +87,7 @@ export class Planner {
       // A list, say, that an own operation has replaced or removed.
       if (this.parts.base.isPlanned && only.keys.every((key) => this.parts.window.find(db, key)?.isReplaced === true))
         return;
-      return this.opaques.plan(this.opaques.read(command, scanner, op, record, db), scanner, op, db, batch);
+      return this.opaques.plan(this.opaques.read(command, scanner, record, db), scanner, op, db, batch);
     }
     if (only.kind === 'flush') return this.flush(only.scope === 'db' ? db : null, scanner, op, db, batch);
     if (only.kind === 'swap') {

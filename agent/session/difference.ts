@@ -19,6 +19,7 @@ import {
   nameOf,
   type TheirValue,
   Touches,
+  type Knowledge,
   writeDifferences,
 } from '../merge/difference';
 import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
@@ -80,7 +81,7 @@ export interface Comparison {
   /** The position up to which this Redis holds the history of before; null: all of it that is known. */
   keptUntil: number | null;
   /** The differences, once the window has been put together from what this Redis holds. */
-  differences(isExplained: (candidate: Candidate) => boolean): Differences;
+  differences(known: Knowledge): Differences;
 }
 
 const VALUES_PER_REQUEST = 100;
@@ -142,9 +143,9 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     // What comes now is behind that heartbeat, also where the journal has lost how far stamps had come.
     stamp: Math.max(stamp, stampOf(heartbeatMs)),
     keptUntil: kept,
-    differences: (isExplained) => {
+    differences: (known) => {
       const mode = unexplained ? 'unexplained' : 'exact';
-      const found = writeDifferences(candidates, values, touched, mode, isExplained, o, Date.now() + SOON_MS);
+      const found = writeDifferences(candidates, values, touched, mode, known, o, Date.now() + SOON_MS);
       const { operations, unsettled } = found;
       log.info(
         { donor, candidates: candidates.length, operations: operations.length, unsettled: unsettled.length },

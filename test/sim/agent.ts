@@ -342,7 +342,7 @@ export class SimAgent {
     const replay = this.rebuild(state.origin);
     for (const { db, key } of this.document!.awaited) this.core.settling.demandState(db, key, ELSEWHERE);
     if (missingOf(replay, this.others()).length > 0 || replay.waiting().length > 0) this.replay = replay;
-    const found = comparison.differences((candidate) => this.core.explains(candidate));
+    const found = comparison.differences(this.core);
     state.seen = new Map(vector);
     state.stamp = Math.max(state.stamp, theirs.stamp + 1, stampOf(mine.heartbeatMs) + 1);
     if (known === undefined) {

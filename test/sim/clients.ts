@@ -130,7 +130,7 @@ export class Clients {
       case 'string': {
         const flags: Argv[] = [[], [], [], ['KEEPTTL'], ['NX'], ['XX']];
         if (mix.ttl) flags.push(['PX', String(random.between(1, 400))], ['EX', String(random.between(10_000, 20_000))]);
-        if (mix.appends && random.chance(0.4)) return ['APPEND', key, value];
+        if (mix.appends && random.chance(0.4)) return ['APPEND', key, `${value}.`];
         if (random.chance(0.1)) return ['GETSET', key, value];
         if (random.chance(0.1)) return ['MSET', key, value, random.pick(this.keysOf('string')), `${value}b`];
         return ['SET', key, value, ...random.pick(flags)];

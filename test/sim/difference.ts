@@ -1,6 +1,12 @@
 /** What agent/session/difference.ts gets by requests, and the pure comparison of agent/merge/difference.ts over it. */
 import { type RdbKey } from '../../agent/capture/rdb';
-import { type Candidate, type TheirValue, Touches, writeDifferences } from '../../agent/merge/difference';
+import {
+  type Candidate,
+  type Knowledge,
+  type TheirValue,
+  Touches,
+  writeDifferences,
+} from '../../agent/merge/difference';
 import { evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
 import { CURSOR_KEY, parseMarker } from '../../agent/stream/keys';
@@ -88,17 +94,9 @@ export class Comparison {
       for (const record of history) if (record.end > this.keptUntil) this.touched.note(record, this.keptUntil);
   }
 
-  differences(isExplained: (candidate: Candidate) => boolean): ReturnType<typeof writeDifferences> {
+  differences(known: Knowledge): ReturnType<typeof writeDifferences> {
     const traits = { isByKey: false, evicts: false };
-    return writeDifferences(
-      this.candidates,
-      this.theirs,
-      this.touched,
-      'exact',
-      isExplained,
-      traits,
-      this.nowMs + 2000,
-    );
+    return writeDifferences(this.candidates, this.theirs, this.touched, 'exact', known, traits, this.nowMs + 2000);
   }
 
   private theirValue(keys: Redis, { db, key }: Candidate): TheirValue {
