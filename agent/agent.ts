@@ -8,11 +8,21 @@ import { Backoff, captureMetrics, type Located, Locator, ReplicaPort } from './c
 import { ConflictJournal, conflictRoutes } from './conflicts';
 import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
 import { DeadLetters, letterRoutes } from './dead-letters';
+import { DryRun, dryRunMetrics, Trial } from './dry-run';
 import { Journal } from './journal';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
 import { type Beat, PeerMesh } from './peers';
-import { decodeRecord, encodeRecord, isPrivate, type OriginId, privateOrigin, RecordKind, regionOf } from './record';
+import {
+  decodeRecord,
+  encodeRecord,
+  isDry,
+  isPrivate,
+  type OriginId,
+  privateOrigin,
+  RecordKind,
+  regionOf,
+} from './record';
 import { restOf } from './merge/replay';
 import { ProtocolError, type RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
@@ -21,6 +31,7 @@ import { serveSnapshot, takeOffer } from './session/join';
 import { readMeta } from './session/position';
 import { SessionError } from './session/context';
 import { Session } from './session/session';
+import type { Stay } from './session/stay';
 
 /** Version of what records and markers mean: agents of different versions refuse each other. */
 const MESH_VERSION = 1;
@@ -34,7 +45,7 @@ const STALE_BEAT_MS = 1000;
 const POLL_MS = 500;
 
 export class Agent {
-  private session: Session | null = null;
+  private session: Stay | null = null;
   private state: AgentState = 'starting';
   private reason: string | undefined;
   private stopping = false;
@@ -56,6 +67,7 @@ export class Agent {
     private readonly log: Logger,
     private readonly metrics: AgentMetrics,
   ) {
+    const trial = config.replication.dryRun ? new Trial(dryRunMetrics(metrics.registry)) : null;
     const password = readRedisPassword(config);
     const { redis } = config;
     const tls =
@@ -95,7 +107,8 @@ export class Agent {
         },
       },
       have: (origin) => journal.appendedEnd(origin) ?? -1,
-      durable: (origin) => journal.durableEnd(origin) ?? -1,
+      // What a dry run has is gone when it is over: nobody may count on it.
+      durable: (origin) => (trial === null ? (journal.durableEnd(origin) ?? -1) : -1),
       wants: (origin) => this.wants(origin),
       onRecords: (records, from) => this.onRecords(records, from),
       onBeat: (beat) => this.onBeat(beat),
@@ -110,7 +123,8 @@ export class Agent {
             Buffer.from(JSON.stringify(this.session?.standing() ?? { established: false, hopeless: false })),
           ),
         snapshot: () => serveSnapshot(this.donor()),
-        digests: (payload) => serveDigests(this.donor(), payload),
+        digests: (payload) =>
+          this.session instanceof DryRun ? this.session.digests() : serveDigests(this.donor(), payload),
         values: (payload) => serveValues(this.donor(), payload),
         names: (payload) => serveNames(this.donor(), payload),
         offer: (payload) => takeOffer(this.donor().connection, payload),
@@ -163,6 +177,7 @@ export class Agent {
       journal,
       conflicts,
       letters,
+      trial,
       mesh,
       metrics,
       log,
@@ -185,7 +200,10 @@ export class Agent {
       if (this.session !== null) this.replicaPort?.update({ offset: this.session.position });
     });
     journal.on('error', (error) => log.error({ err: error }, 'journal'));
-    journal.on('full', () => log.error('the journal has reached its size: a region must be far behind'));
+    journal.on('full', () => {
+      if (trial !== null) void journal.dropOldest().catch((error: unknown) => log.error({ err: error }, 'journal'));
+      else log.error('the journal has reached its size: a region must be far behind');
+    });
     metrics.deadLettersKept.from(() => letters.size);
     metrics.conflictsLeftOut.from(() => conflicts.leftOut);
     metrics.journalBytes.from(() => journal.bytes);
@@ -207,20 +225,24 @@ export class Agent {
   /** Opens the journal, listens, and begins to look for Redis and for peers. */
   static async start(config: AgentConfig): Promise<Agent> {
     const log = createLogger({ region: config.region, level: config.log.level });
+    const { dryRun } = config.replication;
+    const dir = dryRun ? `${config.stateDir}/${DRY_RUN_DIR}` : config.stateDir;
+    await fs.promises.rm(`${config.stateDir}/${DRY_RUN_DIR}${dryRun ? '/journal' : ''}`, {
+      recursive: true,
+      force: true,
+    });
     const journal = await Journal.open({
-      dir: `${config.stateDir}/journal`,
-      bytesMax: config.journal.bytesMax,
-      segmentBytes: config.journal.segmentBytes,
-      tailBytes: config.journal.tailBytes,
-      fsync: config.journal.fsync,
+      dir: `${dir}/journal`,
+      ...(dryRun ? dryRunJournal(config.journal) : config.journal),
       // In semi-sync a client's WAIT hangs on it.
       ...(config.replication.mode === 'semi-sync' ? { syncMs: 2 } : {}),
     });
     if (journal.recovery.cut !== null || journal.recovery.damage.length > 0)
       log.warn({ recovery: journal.recovery }, 'the journal was repaired at start');
     const conflicts = await ConflictJournal.open({
-      dir: `${config.stateDir}/conflicts`,
+      dir: `${dir}/conflicts`,
       region: config.region,
+      dryRun,
       ...config.conflicts,
       onError: (error) => log.error({ err: error }, 'the conflict journal cannot be written'),
     });
@@ -282,7 +304,9 @@ export class Agent {
         await this.pause(RETRY_MS_MAX);
         continue;
       }
-      const session = new Session(this.context, located.address);
+      const { context } = this;
+      const session =
+        context.trial === null ? new Session(context, located.address) : new DryRun(context, located.address);
       this.session = session;
       const started = Date.now();
       try {
@@ -331,7 +355,7 @@ export class Agent {
     this.state = state;
     this.reason = reason;
     this.metrics.state(state);
-    if (state === 'active') this.replicaPort?.update({ linkUp: true });
+    if (state === 'active' || state === 'dry-run') this.replicaPort?.update({ linkUp: true });
     this.log.info({ state, ...(reason === undefined ? {} : { reason }) }, 'state');
   }
 
@@ -355,7 +379,10 @@ export class Agent {
   private wants(origin: OriginId): boolean {
     if (this.session !== null) return this.session.wants(origin);
     return (
-      readMeta(this.journal)?.established === true && regionOf(origin) !== this.config.region && !isPrivate(origin)
+      readMeta(this.journal)?.established === true &&
+      regionOf(origin) !== this.config.region &&
+      !isPrivate(origin) &&
+      !isDry(origin)
     );
   }
 
@@ -431,7 +458,7 @@ export class Agent {
   }
 
   private readiness(): { ready: boolean; reason?: string } {
-    if (this.state === 'active' || this.state === 'standby') return { ready: true };
+    if (['active', 'standby', 'dry-run'].includes(this.state)) return { ready: true };
     return { ready: false, reason: this.reason ?? this.state };
   }
 
@@ -498,6 +525,7 @@ export class Agent {
         leftOut: this.conflicts.leftOut,
       },
       deadLetters: this.letters.size,
+      dryRun: this.context.trial?.report() ?? null,
       window: {
         keys: core?.window.keys ?? 0,
         operations: core?.operations ?? 0,
@@ -521,6 +549,16 @@ export class Agent {
     const isSettled = core.corrections.racedKeys === 0 && core.settling.unsettledKeys === 0 && !core.trims.isDue;
     return operations === 0 && session.isAtRest && isSettled;
   }
+}
+
+/** In the agent's state directory: all that a dry run writes. */
+const DRY_RUN_DIR = 'dry-run';
+/** It is for what other dry runs are about to take, and of those that are away nothing is kept. */
+const DRY_RUN_JOURNAL_BYTES = 256 * 1024 * 1024;
+
+function dryRunJournal({ bytesMax, segmentBytes, tailBytes }: AgentConfig['journal']) {
+  const bytes = Math.min(bytesMax, DRY_RUN_JOURNAL_BYTES);
+  return { bytesMax: bytes, segmentBytes: Math.min(segmentBytes, Math.floor(bytes / 8)), tailBytes, fsync: false };
 }
 
 function sameAddress(a: RedisAddress, b: RedisAddress): boolean {

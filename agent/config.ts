@@ -147,6 +147,8 @@ const schema = section({
     compression: choice(['auto', 'none', 'deflate']).default('auto'),
     /** Whether a client's FLUSHALL or FLUSHDB goes to the other regions; refused, this one gets its data back from them. Default: carry. */
     flush: choice(['carry', 'refuse']).default('carry'),
+    /** Reads, reports what it would do, and writes nothing to Redis: see docs/dry-run.md. Default: false. */
+    dryRun: z.boolean('true or false').default(false),
   }).prefault({}),
   journal: section({
     /** Size from which the journal counts as full. Default: 8 GiB. */
@@ -330,6 +332,9 @@ function check(config: AgentConfig): ConfigIssue[] {
       add('replication.mode', 'semi-sync, with redis.capture notifications', 'async: nothing can be held back there');
     if (config.listen.replica !== undefined)
       add('listen.replica', 'a mapping, with redis.capture notifications', 'nothing: the agent is no replica there');
+    // What it wrote itself it knows by its own cursor, which a dry run does not write.
+    if (config.replication.dryRun)
+      add('replication.dryRun', 'true, with redis.capture notifications', 'false: a dry run reads by PSYNC only');
   }
   if (config.journal.segmentBytes * 4 > config.journal.bytesMax)
     add(

@@ -120,6 +120,18 @@ export function publicOrigin(origin: OriginId): OriginId {
 
 const PRIVATE = '~';
 
+/** What a region records in a dry run, which nobody but other dry runs may take: its operations have seen what nobody applied. */
+export function dryOrigin(region: string, nonce: string): OriginId {
+  return `${region}${DRY}${nonce}`;
+}
+
+export function isDry(origin: OriginId): boolean {
+  return origin.includes(DRY);
+}
+
+/** No replication ID begins with it. */
+const DRY = ':dry-run-';
+
 export function encodeRecord(record: OpRecord): Buffer {
   let size = FIXED_BYTES + 2 + record.origin.length + 2 + record.payload.length;
   for (const id of record.seen.keys()) size += 2 + id.length + 8;

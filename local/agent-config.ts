@@ -43,6 +43,7 @@ export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions)
       heartbeatMs: replication.heartbeatMs,
       compression: replication.compression,
       flush: replication.flush,
+      dryRun: replication.dryRun,
     },
     conflicts: { values: replication.conflictValues },
     journal: { bytesMax: replication.journal.maxBytes, segmentBytes: replication.journal.segmentBytes },

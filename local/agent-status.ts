@@ -8,6 +8,23 @@ import { requestJson } from './control';
 const count = z.number().catch(0);
 const rate = z.object({ operations: count, opsPerSecond: count }).catch({ operations: 0, opsPerSecond: 0 });
 
+const keysSchema = z.object({
+  with: z.string().nullable(),
+  here: count,
+  there: count,
+  equal: count,
+  differing: count,
+  onlyHere: count,
+  onlyThere: count,
+});
+const dryRunSchema = z.object({
+  sinceMs: count,
+  wouldApply: z.object({ operations: count, byClass: z.record(z.string(), z.number()).catch({}) }),
+  wouldConflict: z.object({ operations: count, byType: z.record(z.string(), z.number()).catch({}) }),
+  keys: keysSchema.nullable().catch(null),
+  forgotten: count,
+});
+
 const linkSchema = z.object({
   peer: z.string(),
   state: z.enum(['up', 'connecting', 'down']).catch('down'),
@@ -31,6 +48,8 @@ export const agentStatusSchema = z.object({
   corrections: count,
   conflicts: z.object({ byType: z.record(z.string(), z.number()).catch({}) }).catch({ byType: {} }),
   deadLetters: count,
+  /** What would be done; null where it is done. */
+  dryRun: dryRunSchema.nullable().catch(null),
   window: z.object({ keys: count, operations: count }).catch({ keys: 0, operations: 0 }),
   journal: z.object({ bytes: count, segments: count }).catch({ bytes: 0, segments: 0 }),
   links: z.array(linkSchema).catch([]),
@@ -40,6 +59,7 @@ export const agentStatusSchema = z.object({
 });
 
 export type AgentStatus = z.output<typeof agentStatusSchema>;
+export type AgentDryRun = z.output<typeof dryRunSchema>;
 export type AgentLink = z.output<typeof linkSchema>;
 
 /** Asks one agent. @returns undefined when it doesn't answer */

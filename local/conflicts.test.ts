@@ -143,3 +143,37 @@ test('by default values are kept by nobody, and keys are told to nobody without 
     expect(wrong.status).toBe(401);
   }
 });
+
+test('in a dry run they are what would have been, and there is nothing to bring back', async () => {
+  const { meridian, cli } = await start('    dryRun: true');
+  const status = (): Promise<StackStatus> => meridian.json<StackStatus>('status');
+  await until('in touch', async () =>
+    (await status()).regions.every(
+      ({ agent, dryRun, links }) =>
+        agent.state === 'dry-run' && dryRun?.keys !== null && links.every(({ lagMs }) => lagMs !== null),
+    ),
+  );
+  await meridian.run('fault', 'partition', 'paris');
+  await cli('paris', 'SET', 'user:1', 'from paris');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await cli('tokyo', 'SET', 'user:1', 'from tokyo');
+  await meridian.run('fault', 'heal');
+  await until('the conflict is known', async () =>
+    (await status()).regions.every(({ dryRun }) => dryRun?.wouldConflict.operations === 1),
+  );
+  expect((await status()).converged).toBe(false);
+  const { stdout } = await meridian.run('status');
+  expect(stdout).toContain('Stack local: 2 regions, dry run\n');
+  expect(stdout).toMatch(/paris +1 +1 +0, with which the mesh would begin\n/);
+  expect(stdout).toMatch(/tokyo +1 +1 +0 as in paris, 0 would become paris's, 0 would come, 0 would be offered\n/);
+  const { conflicts, dryRun } = await meridian.json<Listed & { dryRun: string[] }>('conflicts');
+  expect(dryRun).toEqual(['paris', 'tokyo']);
+  expect(conflicts).toMatchObject([{ key: 'user:1', winner: { region: 'tokyo' }, loser: { region: 'paris' } }]);
+  expect((await meridian.run('conflicts')).stdout).toContain('Dry run in paris, tokyo: what would have conflicted');
+  const restored = await meridian.run('restore-loser', conflicts[0]!.id, '--yes');
+  expect([restored.status, restored.stderr]).toEqual([1, expect.stringContaining('is of a dry run')]);
+  expect([await cli('paris', 'GET', 'user:1'), await cli('tokyo', 'GET', 'user:1')]).toEqual([
+    'from paris',
+    'from tokyo',
+  ]);
+});

@@ -1,4 +1,4 @@
-import { type AgentStatus, askAgent } from './agent-status';
+import { type AgentDryRun, type AgentStatus, askAgent } from './agent-status';
 import { type SupervisorView, askView } from './control';
 import { LocalError } from './errors';
 import { type StateDir } from './layout';
@@ -26,6 +26,8 @@ export interface RegionStatus {
     readonly state: string;
   };
   readonly links: readonly LinkStatus[];
+  /** What the region would do; null where it does it, or its agent doesn't answer. */
+  readonly dryRun: AgentDryRun | null;
 }
 
 export interface NodeStatus {
@@ -103,6 +105,7 @@ export async function reportOf(dir: StateDir, state: StackState): Promise<StackR
         pendingOps,
         pendingBytes,
       })),
+      dryRun: agent?.dryRun ?? null,
     };
   });
   const status = { stack: state.stack, regions, converged: isConverged(regions, agents) };

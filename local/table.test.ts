@@ -28,6 +28,7 @@ function report(): StackReport {
           replicas: [node(2)],
           agent: { admin: 'x', pid: 1, state: 'active' },
           links: [link],
+          dryRun: null,
         },
         {
           name: 'b',
@@ -36,6 +37,7 @@ function report(): StackReport {
           replicas: [],
           agent: { admin: 'x', pid: null, state: 'down' },
           links: [],
+          dryRun: null,
         },
       ],
     },

@@ -1,4 +1,4 @@
-import { type AgentStatus } from './agent-status';
+import { type AgentDryRun, type AgentStatus } from './agent-status';
 import { describeFault } from './faults';
 import { type LinkStatus, type RegionStatus, type StackReport } from './status';
 
@@ -25,6 +25,7 @@ export function renderReport(report: StackReport): string[] {
   const { status, agents, view } = report;
   const lines = [headline(report), '', ...regionTable(report)];
   if (status.regions.some((region) => region.links.length > 0)) lines.push('', ...lagTable(status.regions));
+  lines.push(...dryRunLines(status.regions));
   const starting = view?.services.filter(({ state }) => state !== 'ready') ?? [];
   for (const { name, state, detail } of starting)
     lines.push('', `  ${name}: ${state}${detail === '' ? '' : `, ${detail}`}`);
@@ -64,8 +65,45 @@ export function renderLine(report: StackReport): { state: string; line: string }
 function headline({ status, view }: StackReport): string {
   const count = `${status.regions.length} regions`;
   const agentsOff = status.regions.every((region) => region.agent.state === 'off');
-  const state = agentsOff ? 'without agents' : status.converged ? 'all equal' : 'not all equal at this moment';
+  const isDry = status.regions.some((region) => region.dryRun !== null);
+  const state = agentsOff
+    ? 'without agents'
+    : isDry
+      ? 'dry run'
+      : status.converged
+        ? 'all equal'
+        : 'not all equal at this moment';
   return `Stack ${status.stack}: ${count}, ${state}${view === undefined ? '; its supervisor does not answer' : ''}`;
+}
+
+/** What regions in a dry run would do. */
+function dryRunLines(regions: readonly RegionStatus[]): string[] {
+  const found = regions.flatMap(({ name, dryRun }) => (dryRun === null ? [] : [{ name, dryRun }]));
+  if (found.length === 0) return [];
+  const columns = [
+    { title: 'DRY RUN' },
+    { title: 'WOULD APPLY', right: true },
+    { title: 'WOULD CONFLICT', right: true },
+    { title: 'KEYS' },
+  ];
+  const rows = found.map(({ name, dryRun: { wouldApply, wouldConflict, keys } }) => [
+    name,
+    number(wouldApply.operations),
+    number(wouldConflict.operations),
+    keys === null ? 'not compared yet' : keysText(keys),
+  ]);
+  return ['', ...renderTable(columns, rows), '', '  Nothing is written to Redis (replication.dryRun).'];
+}
+
+function keysText(keys: NonNullable<AgentDryRun['keys']>): string {
+  if (keys.with === null) return `${number(keys.here)}, with which the mesh would begin`;
+  const parts = [
+    `${number(keys.equal)} as in ${keys.with}`,
+    `${number(keys.differing)} would become ${keys.with}'s`,
+    `${number(keys.onlyThere)} would come`,
+    `${number(keys.onlyHere)} would be offered`,
+  ];
+  return parts.join(', ');
 }
 
 /** What matters least stands at the right, where a narrow terminal cuts it off. */
@@ -127,6 +165,7 @@ function pendingOf(region: RegionStatus): number {
 }
 
 function conflictsOf(agent: AgentStatus): number {
+  if (agent.dryRun !== null) return agent.dryRun.wouldConflict.operations;
   return Object.values(agent.conflicts.byType).reduce((a, b) => a + b, 0);
 }
 

@@ -169,6 +169,13 @@ function checkReplication(
         'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
     });
   }
+  if (withoutStream.length > 0 && replication.dryRun) {
+    issues.push({
+      path: path('dryRun'),
+      found: `true, with ${theirs}`,
+      allowed: 'false: a dry run reads the replication stream, which these services do not give',
+    });
+  }
   regions.forEach((region, i) => {
     if (!withoutStream.includes(region) || modeOf(region) !== 'semi-sync') return;
     issues.push({

@@ -61,6 +61,7 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     windowBytes: 256 * 1024 ** 2,
     conflictValues: 'digest',
     acceptWholeKeyMerge: false,
+    dryRun: false,
   });
   expect(config.redis).toEqual({
     use: 'data',
@@ -176,7 +177,7 @@ test.each<[string, unknown, ConfigIssue]>([
       found: 'an unknown key',
       allowed:
         'mode, semiSyncRegions, maxLagMs, autoHeal, topology, hub, compression, heartbeatMs, flush, journal, ' +
-        "conflictValues, windowBytes, acceptWholeKeyMerge (did you mean 'maxLagMs'?)",
+        "conflictValues, windowBytes, acceptWholeKeyMerge, dryRun (did you mean 'maxLagMs'?)",
     },
   ],
   [
@@ -377,6 +378,21 @@ test.each<[string, unknown, ConfigIssue]>([
       found: 'false, with b (elasticache)',
       allowed:
         'true: these services give no replication stream, so whole keys are merged there and counters do not add up',
+    },
+  ],
+  [
+    'a dry run where there is no replication stream',
+    {
+      regions: [
+        { name: 'a', primary: true },
+        { name: 'b', backend: 'elasticache', elasticache, redisCidrs },
+      ],
+      replication: { mode: 'async', acceptWholeKeyMerge: true, dryRun: true },
+    },
+    {
+      path: 'meridian:replication.dryRun',
+      found: 'true, with b (elasticache)',
+      allowed: 'false: a dry run reads the replication stream, which these services do not give',
     },
   ],
   [

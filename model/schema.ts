@@ -60,6 +60,11 @@ export const replicationSchema = section({
    * counters don't add up. True says that this is known and accepted; without it such a stack is refused. Default: false.
    */
   acceptWholeKeyMerge: flag().default(false),
+  /**
+   * A trial beside servers that are in use (docs/dry-run.md): agents read, and report what they would apply and what would conflict, but write nothing to
+   * Redis. Of the whole stack, for what a region would apply depends on what the others send. Default: false.
+   */
+  dryRun: flag().default(false),
 });
 
 export const redisSchema = section({

@@ -48,10 +48,11 @@ export interface AgentSettings {
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
   readonly windowBytes: number;
+  readonly dryRun: boolean;
 }
 
 export function agentSettingsOf({ replication }: StackConfig): AgentSettings {
-  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, flush, journal, windowBytes } =
+  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, flush, journal, windowBytes, dryRun } =
     replication;
   return {
     semiSyncRegions,
@@ -63,6 +64,7 @@ export function agentSettingsOf({ replication }: StackConfig): AgentSettings {
     journalBytes: journal.maxBytes,
     journalSegmentBytes: journal.segmentBytes,
     windowBytes,
+    dryRun,
   };
 }
 

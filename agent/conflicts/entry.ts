@@ -49,6 +49,8 @@ export type ConflictEntry = z.output<typeof conflictEntrySchema>;
 /** An answer to GET /conflicts. */
 export const conflictsAnswerSchema = z.object({
   region: z.string(),
+  /** This region applies nothing: they are what would have met. */
+  dryRun: z.boolean().default(false),
   /** Oldest first. */
   entries: z.array(conflictEntrySchema),
   /** More were found than are given; the newest are. */

@@ -27,6 +27,8 @@ export interface ConflictJournalOptions {
   readonly valueBytesMax: number;
   /** Conflicts looked at in a second, on average; ten seconds' worth at once. */
   readonly perSecondMax: number;
+  /** They are what would conflict: nothing was applied. Default: false. */
+  readonly dryRun?: boolean;
   readonly onError: (error: unknown) => void;
 }
 
@@ -164,7 +166,8 @@ export class ConflictJournal implements ConflictSink {
       }
       found.push(entry);
     }
-    return { region: this.options.region, entries: found.reverse(), isCut, leftOut: this.leftOut };
+    const { region, dryRun = false } = this.options;
+    return { region, dryRun, entries: found.reverse(), isCut, leftOut: this.leftOut };
   }
 
   close(): Promise<void> {

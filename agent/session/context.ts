@@ -3,6 +3,7 @@ import type { ReplicaLinkOptions } from '../capture';
 import type { AgentConfig } from '../config';
 import type { ConflictJournal } from '../conflicts';
 import type { DeadLetters } from '../dead-letters';
+import type { Trial } from '../dry-run/trial';
 import type { Journal } from '../journal';
 import type { Logger } from '../log';
 import type { AgentMetrics } from '../metrics';
@@ -15,6 +16,8 @@ export interface AgentContext {
   readonly journal: Journal;
   readonly conflicts: ConflictJournal;
   readonly letters: DeadLetters;
+  /** What a dry run finds; null where changes are applied. */
+  readonly trial: Trial | null;
   readonly mesh: PeerMesh;
   readonly metrics: AgentMetrics;
   readonly log: Logger;
@@ -49,7 +52,16 @@ export function replicaOptions(context: AgentContext, address: RedisAddress): Re
   };
 }
 
-export type AgentState = 'starting' | 'syncing' | 'active' | 'standby' | 'stopped';
+/** The same for the agent's place among the replicas, where Sentinel and FAILOVER find it by its own port. */
+export function announcedOptions(context: AgentContext, address: RedisAddress): ReplicaLinkOptions {
+  const { replica } = context.config.listen;
+  return {
+    ...replicaOptions(context, address),
+    ...(replica === undefined ? {} : { announcePort: replica.port, announceHost: replica.host }),
+  };
+}
+
+export type AgentState = 'starting' | 'syncing' | 'active' | 'standby' | 'dry-run' | 'stopped';
 
 export class SessionError extends Error {
   constructor(

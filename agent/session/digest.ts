@@ -135,6 +135,18 @@ export function writeDigests(digests: readonly KeyDigest[]): Buffer {
   return out;
 }
 
+/** What `writeDigests` wrote. */
+export function* readDigests(bytes: Buffer): IterableIterator<KeyDigest> {
+  for (let at = 0; at + BYTES <= bytes.length; at += BYTES)
+    yield {
+      hashHigh: bytes.readUInt32LE(at),
+      hashLow: bytes.readUInt32LE(at + 4),
+      isInteger: bytes[at + 8]! === 1,
+      value: bytes.readDoubleLE(at + 9),
+      expireAtMs: bytes.readDoubleLE(at + 17),
+    };
+}
+
 /** A table of digests by key hash: open addressing in flat arrays, about 50 bytes a key. */
 export class DigestTable {
   private capacity = 1024;
@@ -177,6 +189,11 @@ export class DigestTable {
       value: this.values[at]!,
       expireAtMs: this.expiries[at]!,
     };
+  }
+
+  /** As if none had been met. */
+  unmeet(): void {
+    for (let at = 0; at < this.capacity; at++) this.flags[at]! &= ~MET;
   }
 
   /** Keys that were never met, as (high, low) pairs of their hashes. */

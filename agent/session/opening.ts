@@ -37,7 +37,7 @@ import { Numbers } from '../stream/numbers';
 import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
-import { type AgentContext, replicaOptions, SessionError } from './context';
+import { type AgentContext, announcedOptions, SessionError } from './context';
 import { compareWithMesh, type Comparison } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
@@ -157,14 +157,7 @@ export class Opening {
       forked = true;
     }
     if (config.redis.capture === 'notifications') session.keyspace = this.keyspace();
-    const link: Capture =
-      session.keyspace ??
-      new ReplicaLink({
-        ...replicaOptions(this.context, session.address),
-        ...(config.listen.replica === undefined
-          ? {}
-          : { announcePort: config.listen.replica.port, announceHost: config.listen.replica.host }),
-      });
+    const link: Capture = session.keyspace ?? new ReplicaLink(announcedOptions(this.context, session.address));
     // Before it is connected: whatever ends the session ends it, too.
     session.link = link;
     link.on('data', (chunk) => this.receive(chunk));

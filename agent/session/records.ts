@@ -4,6 +4,21 @@ import { decodeRecord, type OpRecord, type OriginId } from '../record';
 
 const READ_BYTES = 1024 * 1024;
 
+/** The next ones behind a position, about so many bytes of them. */
+export async function recordsPage(
+  journal: Journal,
+  origin: OriginId,
+  from: number,
+  bytesMax: number,
+): Promise<OpRecord[]> {
+  const reader = journal.reader(origin, from);
+  try {
+    return (await reader.read(bytesMax)).map((bytes) => decodeRecord(bytes, { verify: false }));
+  } finally {
+    reader.close();
+  }
+}
+
 /** Those behind a position, as far as they can be read. */
 export async function* recordsAfter(journal: Journal, origin: OriginId, from: number): AsyncGenerator<OpRecord> {
   const reader = journal.reader(origin, from);

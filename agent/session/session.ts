@@ -18,8 +18,8 @@ import type { CutStream } from '../merge/stream-trims';
 import type { KeyState } from '../merge/key-state';
 import type { Beat } from '../peers';
 import {
-  decodeRecord,
   encodeRecord,
+  isDry,
   isPrivate,
   type OpRecord,
   type OriginId,
@@ -42,9 +42,11 @@ import { Opening } from './opening';
 import { metaOf, positionAfter } from './position';
 import { LOOKS_MAX, lookAt } from './trims';
 import { payloadsOf } from './payloads';
+import { recordsPage } from './records';
 import { refill } from './refill';
 import { Removals } from './removals';
 import { DiskShelf } from './shelf-files';
+import type { Stay } from './stay';
 import { type Settler, statesPayload, ttlPayload } from './settle';
 import { Throughput } from './throughput';
 
@@ -60,7 +62,7 @@ const RETRY_MS = 5000;
 /** Between two heartbeats told to peers while nothing changes. */
 const QUIET_BEAT_MS = 200;
 
-export class Session {
+export class Session implements Stay {
   core: MergeCore;
   readonly captured = new Throughput();
   readonly applied = new Throughput();
@@ -155,16 +157,7 @@ export class Session {
     this.region = config.region;
     this.core = this.newCore();
     this.inbox = new Inbox(
-      {
-        read: async (origin, from, bytesMax) => {
-          const reader = journal.reader(origin, from);
-          try {
-            return (await reader.read(bytesMax)).map((bytes) => decodeRecord(bytes, { verify: false }));
-          } finally {
-            reader.close();
-          }
-        },
-      },
+      { read: (origin, from, bytesMax) => recordsPage(journal, origin, from, bytesMax) },
       config.limits.inboxBytes / 4,
       () => this.wake(),
       (error) => this.end(error),
@@ -238,7 +231,7 @@ export class Session {
 
   /** Whether an origin's records are wanted from peers. */
   wants(origin: OriginId): boolean {
-    if (!this.following || isPrivate(origin)) return false;
+    if (!this.following || isPrivate(origin) || isDry(origin)) return false;
     const present = this.origin ?? this.nextOrigin;
     return present === null ? regionOf(origin) !== this.region : origin !== present;
   }

@@ -78,6 +78,7 @@ test('the config is one that the agent reads, with everything that was said', as
       heartbeatMs: 25,
       compression: 'auto',
       flush: 'carry',
+      dryRun: false,
     },
     conflicts: { values: 'digest' },
     journal: { bytesMax: 8 * 2 ** 30, segmentBytes: 64 * 2 ** 20 },

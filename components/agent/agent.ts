@@ -233,6 +233,7 @@ export function confOf(args: AgentInMeshArgs, host: pulumi.Input<string>): pulum
       compression: args.compression ?? 'auto',
       conflictValues: args.conflictValues ?? 'digest',
       flush: args.flush ?? 'carry',
+      dryRun: args.dryRun ?? false,
       journalBytes: args.journalBytes ?? 8192 * mebi,
       journalSegmentBytes: args.journalSegmentBytes ?? 64 * mebi,
       windowBytes: args.windowBytes ?? 256 * mebi,

@@ -108,6 +108,8 @@ export interface AgentTuningArgs {
   conflictValues?: pulumi.Input<string>;
   /** What a client's FLUSHALL does to the other regions: carry, or refuse (its region then gets its data back). Default: carry. */
   flush?: pulumi.Input<string>;
+  /** A trial: the agent reads and reports what it would do, and writes nothing to Redis (docs/dry-run.md). Default: false. */
+  dryRun?: pulumi.Input<boolean>;
   /** Size from which the journal counts as full, in bytes. Default: 8 GiB. */
   journalBytes?: pulumi.Input<number>;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */

@@ -48,6 +48,7 @@ export interface AgentConf {
   readonly compression: string;
   readonly conflictValues: string;
   readonly flush: string;
+  readonly dryRun: boolean;
   readonly journalBytes: number;
   readonly journalSegmentBytes: number;
   readonly windowBytes: number;
@@ -113,6 +114,7 @@ export function renderAgentConfig(
       heartbeatMs: conf.heartbeatMs,
       compression: conf.compression,
       flush: conf.flush,
+      dryRun: conf.dryRun,
     },
     conflicts: { values: conf.conflictValues },
     journal: { bytesMax: conf.journalBytes, segmentBytes: conf.journalSegmentBytes },

@@ -67,6 +67,7 @@ test('Sentinel reaches the agent as a replica, and the agent follows a failover'
       compression: 'auto',
       conflictValues: 'digest',
       flush: 'carry',
+      dryRun: false,
       journalBytes: 2 ** 28,
       journalSegmentBytes: 2 ** 24,
       windowBytes: 2 ** 24,

@@ -52,6 +52,8 @@ export interface LocalMeshArgs {
   conflictValues?: string;
   /** What a client's FLUSHALL does to the other regions: carry, or refuse (its region then gets its data back). Default: carry. */
   flush?: string;
+  /** A trial: agents read and report what they would do, and write nothing to Redis (docs/dry-run.md). Default: false. */
+  dryRun?: boolean;
   /** Size from which an agent's journal counts as full, in bytes. Default: 8 GiB. */
   journalBytes?: number;
   /** Size of one of its files, in bytes; at most a quarter of it. Default: 64 MiB. */
@@ -102,6 +104,7 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
       compression: args.compression,
       conflictValues: args.conflictValues,
       flush: args.flush,
+      dryRun: args.dryRun,
       journal: { maxBytes: args.journalBytes, segmentBytes: args.journalSegmentBytes },
       windowBytes: args.windowBytes,
     },

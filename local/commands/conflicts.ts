@@ -27,8 +27,8 @@ export async function conflicts(options: ConflictsOptions): Promise<void> {
   const agents = agentsOf(options);
   const after = new Map<string, number>();
   const first = await find(agents, options, after);
-  const { entries, leftOut, failures } = first;
-  const json = { conflicts: entries, leftOut, failures: Object.fromEntries(failures), isCut: first.isCut };
+  const { entries, leftOut, failures, dryRun } = first;
+  const json = { conflicts: entries, dryRun, leftOut, failures: Object.fromEntries(failures), isCut: first.isCut };
   if (!options.follow) {
     print(options, json, linesOf(first));
     return;
@@ -52,6 +52,8 @@ interface Found {
   readonly leftOut: Record<string, number>;
   readonly failures: ReadonlyMap<string, string>;
   readonly isCut: boolean;
+  /** Regions that apply nothing: what they tell would have conflicted. */
+  readonly dryRun: readonly string[];
 }
 
 /** @param after of each region the last entry known; kept up to date */
@@ -83,7 +85,8 @@ export async function find(
   }
   const entries = [...byId.values()].sort((a, b) => a.timeMs - b.timeMs).slice(-limit);
   const isCut = entries.length < byId.size || [...answers.values()].some((answer) => answer.isCut);
-  return { entries, leftOut, failures, isCut };
+  const dryRun = [...answers.values()].flatMap(({ region, dryRun: isDry }) => (isDry ? [region] : [])).sort();
+  return { entries, leftOut, failures, isCut, dryRun };
 }
 
 /** Where more than two met, regions saw it lose to different ones: the highest is what stood in the end. A region may have more of the value. */
@@ -99,8 +102,10 @@ function merge(known: FoundConflict, entry: ConflictEntry, region: string): Foun
   };
 }
 
-function linesOf({ entries, leftOut, failures, isCut }: Found): string[] {
+function linesOf({ entries, leftOut, failures, isCut, dryRun }: Found): string[] {
   const lines = entries.length === 0 ? ['No conflict is known.'] : renderTable(columns, entries.map(cellsOf));
+  if (dryRun.length > 0)
+    lines.push('', `Dry run in ${dryRun.join(', ')}: what would have conflicted; nothing was written.`);
   if (isCut) lines.push('', 'There are more: --limit shows more of them, --key, --region and --since fewer.');
   for (const [region, count] of Object.entries(leftOut))
     if (count > 0)

@@ -21,12 +21,17 @@ export interface RestoreLoserOptions extends CommonOptions {
 export async function restoreLoser(options: RestoreLoserOptions, id: string): Promise<void> {
   const dir = dirOf(options);
   const state = requireRunning(dir, options.stack);
-  const { entries, failures } = await find(agentsOf(options), { id, limit: 1 });
+  const { entries, failures, dryRun } = await find(agentsOf(options), { id, limit: 1 });
   const [entry] = entries;
   if (entry === undefined) {
     const unasked = failures.size === 0 ? '' : ` ${[...failures.values()].join(' ')}`;
     throw new LocalError('NOT_FOUND', `No conflict ${id} is known: \`meridian conflicts\` lists them.${unasked}`);
   }
+  if (entry.foundIn.every((region) => dryRun.includes(region)))
+    throw new LocalError(
+      'BAD_ARGUMENT',
+      `Conflict ${id} is of a dry run: nothing was written, and each region has what its clients wrote.`,
+    );
   const command = commandOf(entry);
   const name = options.region ?? entry.loser.region;
   checkRegion(

@@ -159,6 +159,12 @@ const cases: readonly Case[] = [
     firing: [{ labels: { region: 'west' }, summary: 'No agent of west is active' }],
   },
   {
+    // It is not meant to be active.
+    alert: 'MeridianAgentInactive',
+    series: { [`up{${agent}}`]: '1x200', [`meridian_dry_run{${agent}}`]: '1x200' },
+    firing: [],
+  },
+  {
     // The first one is a series that wasn't there before.
     alert: 'MeridianDivergence',
     series: { [`meridian_dead_letters_total{${agent},code="OTHER"}`]: '_x25 1x200' },

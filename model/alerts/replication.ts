@@ -58,7 +58,7 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
     {
       alert: 'MeridianAgentInactive',
       severity: Severity.Critical,
-      expr: `max by (region) (${of('up', `job="${agentJob}"`)}) == 1 unless on (region) ${active} == 1`,
+      expr: `max by (region) (${of('up', `job="${agentJob}"`)}) == 1 unless on (region) ${active} == 1 unless on (region) ${of('meridian_dry_run')} == 1`,
       forSeconds: 120,
       summary: `No agent of {{ $labels.region }} is active`,
       description: `An agent runs, but doesn't replicate: its Redis can't be reached or is a replica, or it waits for a peer to join.`,
