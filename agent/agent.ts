@@ -103,7 +103,8 @@ export class Agent {
         reader: (origin, from) => {
           const first = journal.firstStart(origin);
           if (first !== undefined && !journal.reaches(origin, from)) return { missing: true, firstStart: first };
-          return journal.reader(origin, from);
+          // Of a segment a link wants one origin's records, and holds some of them until its peer takes more.
+          return journal.reader(origin, from, true);
         },
       },
       have: (origin) => journal.appendedEnd(origin) ?? -1,

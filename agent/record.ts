@@ -66,6 +66,8 @@ export interface OpRecord {
   readonly payload: Buffer;
   /** Of a record of kind `added`: by the number of the operation in it, the decimal that it added. */
   readonly added?: ReadonlyMap<number, string>;
+  /** Whether it holds an XADD or XTRIM, as who cut it from the stream knows. Not encoded: absent, nobody has looked. */
+  readonly mayTrim?: boolean;
 }
 
 /** Whether the payload is the stream's own bytes, so that operations have positions in it. */

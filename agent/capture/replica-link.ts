@@ -70,9 +70,9 @@ const BUSY_BYTES = 8 * 1024;
  * ended. A turn that gave so much has left something behind.
  */
 const TLS_TURN_BYTES_FULL = 32 * 1024;
-/** So many bytes do not wait for more. */
-const GATHERED_BYTES_ENOUGH = 256 * 1024;
-const GATHERED_BYTES_MAX = 512 * 1024;
+/** So many bytes do not wait for more. With the read that makes them so many they are one record, which goes to peers as one frame. */
+const GATHERED_BYTES_ENOUGH = 184 * 1024;
+const GATHERED_BYTES_MAX = 256 * 1024;
 
 /** The Valkey whose snapshots (RDB version 80) are read here. */
 const VALKEY_VERSION_READ = '9.0.0';

@@ -2,7 +2,7 @@
  * The conflict journal: who lost what, on disk beside the agent's journal. It is told by the merge core in the middle of its work, so it never waits, and
  * looks at no more conflicts in a second than it may: the others are counted.
  */
-import { createHash, createHmac, randomBytes } from 'node:crypto';
+import { createHmac, hash, randomBytes } from 'node:crypto';
 import { compileGlob } from '../../model/glob';
 import type { Conflict, ConflictAct, ConflictSide, ConflictSink } from '../merge/conflict';
 import { regionOf } from '../record';
@@ -178,7 +178,7 @@ export class ConflictJournal implements ConflictSink {
 /** Of the write that lost: whoever finds that it did says the same. */
 function idOf({ db, key, type, element, loser }: Conflict): string {
   const text = JSON.stringify([loser.origin, loser.position, db, key, type, element]);
-  return createHash('sha256').update(text).digest('hex').slice(0, 12);
+  return hash('sha256', text, 'hex').slice(0, 12);
 }
 
 function parse(line: string): ConflictEntry | null {

@@ -9,7 +9,7 @@ import type { Beat } from '../peers';
 import { isDry, type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
 import type { AgentContext } from '../session/context';
 import { payloadsOf } from '../session/payloads';
-import { recordsPage } from '../session/records';
+import { RecordReaders } from '../session/records';
 import { Throughput } from '../session/throughput';
 import { stampOf, timeOfStamp } from '../stream/keys';
 import type { Recorder } from '../stream/recorder';
@@ -38,6 +38,7 @@ export class Rehearsal {
   /** Records planned so far. */
   planned = 0;
 
+  private readonly readers: RecordReaders;
   private readonly inbox: Inbox;
   private readonly elsewhere = new Elsewhere();
   private isTurnDue = false;
@@ -55,12 +56,8 @@ export class Rehearsal {
   ) {
     const { config, journal } = context;
     this.core = this.newCore();
-    this.inbox = new Inbox(
-      { read: (origin, from, bytesMax) => recordsPage(journal, origin, from, bytesMax) },
-      config.limits.inboxBytes / 4,
-      () => this.wake(),
-      failed,
-    );
+    this.readers = new RecordReaders(journal);
+    this.inbox = new Inbox(this.readers, config.limits.inboxBytes / 4, () => this.wake(), failed);
   }
 
   private newCore(): MergeCore {
@@ -74,6 +71,7 @@ export class Rehearsal {
   stop(): void {
     this.stopped = true;
     this.inbox.stop();
+    this.readers.close();
     this.core.window.dispose();
   }
 

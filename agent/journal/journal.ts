@@ -315,9 +315,12 @@ export class Journal extends EventEmitter<JournalEvents> {
     return this.lookup.stream(origin, from, to);
   }
 
-  /** @param from the end of the last record that the reader's peer has; -1 when it has none */
-  reader(origin: string, from: number): JournalReader {
-    return new JournalReader(this.source, origin, from);
+  /**
+   * @param from the end of the last record that the reader's peer has; -1 when it has none
+   * @param copies whether records are given out as buffers of their own
+   */
+  reader(origin: string, from: number, copies = false): JournalReader {
+    return new JournalReader(this.source, origin, from, copies);
   }
 
   /** Every written record, oldest first, in order of arrival. Not to be used while trimming. */

@@ -47,6 +47,8 @@ export class JournalReader {
     private readonly source: ReaderSource,
     readonly origin: string,
     private from: number,
+    /** What is read from the disk is given out as copies, so that one buffer does for all reads. */
+    private readonly copies = false,
   ) {}
 
   /** The end of the last record read. */
@@ -56,7 +58,7 @@ export class JournalReader {
 
   /**
    * The next records, as many as fit into `bytesMax` but one at least; none at the end of what can be read.
-   * They may be views of one larger buffer: a caller that keeps a few of many should copy them.
+   * They may be views of one larger buffer: a caller that keeps a few of many should ask for copies.
    * @throws JournalError `trimmed` when the journal does not reach back to the reader's position; `damaged`
    */
   async read(bytesMax: number): Promise<Buffer[]> {
@@ -123,7 +125,7 @@ export class JournalReader {
       return (this.place = {
         segment,
         extent,
-        cursor: new Cursor(fd, segment.offsetFor(extent, this.from), CHUNK_BYTES),
+        cursor: new Cursor(fd, segment.offsetFor(extent, this.from), CHUNK_BYTES, this.copies),
       });
     }
     return null;
@@ -170,7 +172,7 @@ export class JournalReader {
         throw this.damaged(segment, cursor.offset, 'holds a record that fails its checksum');
       if (start > this.from && kind !== RecordKind.birth)
         throw this.damaged(segment, cursor.offset, `goes on at ${start}, not at ${this.from}`);
-      records.push(record);
+      records.push(this.copies ? Buffer.from(record) : record);
       bytes += length;
       this.from = end;
       cursor.skip(length);

@@ -145,8 +145,8 @@ export class MergeCore {
   local(record: OpRecord): void {
     this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
-    if (record.kind !== RecordKind.difference && this.isCalmFor(record) && !mayTrim(record.payload))
-      this.setAside(record);
+    const isCalm = record.kind !== RecordKind.difference && this.isCalmFor(record);
+    if (isCalm && (record.mayTrim === false || !mayTrim(record.payload))) this.setAside(record);
     else {
       this.indexTail();
       this.localNow(record);

@@ -52,7 +52,7 @@ const CHANNEL: ChannelOptions = {
 };
 
 /** A new link is measured at once, before it has anything to do. */
-const FIRST_PINGS = 5;
+const FIRST_PINGS = 20;
 const FIRST_PINGS_MS = 50;
 
 /** How long the other side of a failed connection has to end its streams. */

@@ -93,16 +93,24 @@ const SUBSCRIPTION = 1 << 3;
 const PAYLOAD = (2 << 3) | 2;
 const INFLATED = 3 << 3;
 
+/** What `encodeFrame` writes into: a buffer of its own for each frame would be most of what the garbage collector has to run for. */
+let scratch = Buffer.alloc(0);
+/** A larger one is not kept. */
+const SCRATCH_BYTES_MAX = 1024 * 1024;
+
 /**
- * A Downward with a frame. Nearly all bytes between regions are frames': written here, they are copied once, and not
- * described field by field before. https://protobuf.dev/programming-guides/encoding
+ * A Downward with a frame. Nearly all bytes between regions are frames': written here, they are not described field by field
+ * before. https://protobuf.dev/programming-guides/encoding
+ * @returns valid until the next one: gRPC copies it behind a header of its own at once (grpc-js, `serializeMessage`)
  */
 export function encodeFrame({ subscription, payload, inflated }: FrameMessage): Buffer {
   const body =
     (subscription === 0 ? 0 : 1 + varintBytes(subscription)) +
     (1 + varintBytes(payload.length) + payload.length) +
     (inflated === 0 ? 0 : 1 + varintBytes(inflated));
-  const out = Buffer.allocUnsafe(1 + varintBytes(body) + body);
+  const bytes = 1 + varintBytes(body) + body;
+  if (scratch.length < bytes || scratch.length > SCRATCH_BYTES_MAX) scratch = Buffer.allocUnsafeSlow(bytes);
+  const out = scratch.subarray(0, bytes);
   let at = 0;
   const field = (tag: number, value: number): void => {
     out[at++] = tag;

@@ -42,7 +42,7 @@ import { Opening } from './opening';
 import { metaOf, positionAfter } from './position';
 import { LOOKS_MAX, lookAt } from './trims';
 import { payloadsOf } from './payloads';
-import { recordsPage } from './records';
+import { RecordReaders } from './records';
 import { refill } from './refill';
 import { Removals } from './removals';
 import { DiskShelf } from './shelf-files';
@@ -108,6 +108,7 @@ export class Session implements Stay {
   /** @internal Takes what is in Redis already. */
   replay: Replay | null = null;
   /** @internal */ readonly inbox: Inbox;
+  private readonly readers: RecordReaders;
   /** @internal Begins the names of its blocks. */
   readonly nonce = randomBytes(4).toString('hex');
   /** @internal Something has come since it was set to false. */
@@ -156,8 +157,9 @@ export class Session implements Stay {
     const { config, journal } = context;
     this.region = config.region;
     this.core = this.newCore();
+    this.readers = new RecordReaders(journal);
     this.inbox = new Inbox(
-      { read: (origin, from, bytesMax) => recordsPage(journal, origin, from, bytesMax) },
+      this.readers,
       config.limits.inboxBytes / 4,
       () => this.wake(),
       (error) => this.end(error),
@@ -202,6 +204,7 @@ export class Session implements Stay {
   private async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     this.inbox.stop();
+    this.readers.close();
     this.link?.close();
     this.connection?.close();
     this.control?.close();

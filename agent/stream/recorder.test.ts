@@ -377,3 +377,30 @@ describe('what does not leave the region', () => {
     expect(carried.map(({ argv }) => argv)).toEqual(['SET a 1', 'FLUSHALL ASYNC', 'SET b 1', 'flushdb', 'SET c 1']);
   });
 });
+
+test('a record says whether a trim may be in it, however the stream is cut', () => {
+  const commands = [
+    ['SET', 'a', '1'],
+    ['MULTI'],
+    ['XADD', 's', 'MAXLEN', '=', '5', '1-1', 'f', 'v'],
+    ['SET', 'b', '1'],
+    ['EXEC'],
+    ['SET', 'c', '1'],
+    ['xtrim', 's', 'MINID', '=', '1-1'],
+    ['SET', 'd', '1'],
+  ];
+  const bytes = Buffer.concat(commands.map((argv) => encodeCommand(argv)));
+  fc.assert(
+    fc.property(fc.array(fc.nat(bytes.length), { maxLength: 6 }), (cuts) => {
+      const { recorder, events } = start();
+      const places = [0, ...cuts.sort((a, b) => a - b), bytes.length];
+      places.slice(1).forEach((to, i) => recorder.push(bytes.subarray(places[i], to)));
+      const records = recordsOf(events);
+      for (const { payload, mayTrim } of records)
+        if (/xadd|xtrim/i.test(payload.toString())) expect(mayTrim).toBe(true);
+    }),
+  );
+  const alone = start();
+  alone.recorder.push(encodeCommand(['SET', 'a', '1']));
+  expect(recordsOf(alone.events).map(({ mayTrim }) => mayTrim)).toEqual([false]);
+});

@@ -16,6 +16,7 @@ import { Class, Code, type Command, commandByName, findCommand, UNKNOWN_COMMAND 
 import { argText, keysOf } from '../merge/effects';
 import type { OriginId, OpRecord, Vector } from '../record';
 import { COMMAND_BYTES_MAX, RecordKind } from '../record';
+import { Carried } from './carried';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseHeartbeat, parseMarker, stampOf } from './keys';
 import type { Numbers } from './numbers';
 import { positionAfter } from './position';
@@ -55,8 +56,11 @@ export interface RecorderEvents {
 /** `deleted`: by a client. */
 export type Removal = 'expired' | 'evicted' | 'deleted';
 
-/** A record is closed at this size, so that the first operations of a burst need not wait for the last. */
-const RECORD_BYTES = 256 * 1024;
+/**
+ * A record is closed at this size, so that the first operations of a burst need not wait for the last. With its header and its last command it goes into
+ * one frame (peers/frame.ts), where that command is no giant: what is cut costs a copy more on either side.
+ */
+const RECORD_BYTES = 240 * 1024;
 /** A record names its database in two bytes. */
 const DATABASES_MAX = 65_536;
 /** `*1\r\n$5\r\nMULTI\r\n` */
@@ -79,15 +83,16 @@ export class Recorder {
   /** Bytes of whole commands for the next record that are no longer in the scanner. */
   private chunks: Buffer[] = [];
   private chunkBytes = 0;
+  private readonly carried = new Carried();
   private ops = 0;
+  /** There is an XADD or XTRIM since the last record. */
+  private mayTrim = false;
   private firstDb: number;
   /** Flushes that were found and have not been told of. */
   private readonly refused: (number | null)[] = [];
   /** An open MULTI: its bytes so far, and what was found in it. */
   private block: {
     chunks: Buffer[];
-    /** How many of them are copies: the others are views of what was pushed last. */
-    kept: number;
     ops: number;
     marker: Marker | null;
     heartbeatMs: number;
@@ -155,10 +160,10 @@ export class Recorder {
       }
       if (command?.code === Code.multi) {
         keepRun();
+        this.carried.begin();
         const { db, offset } = state;
         this.block = {
           chunks: [],
-          kept: 0,
           ops: 0,
           marker: null,
           heartbeatMs: 0,
@@ -197,6 +202,7 @@ export class Recorder {
       } else if (own === null) {
         // As it stands in the stream: what stays in this region changes its numbers, too.
         if (this.numbers !== null) this.reckon(this.numbers, found ?? UNKNOWN_COMMAND);
+        if (found?.code === Code.xadd || found?.code === Code.xtrim) this.mayTrim = true;
         if (this.block === null) this.ops++;
         else {
           this.block.ops++;
@@ -225,7 +231,8 @@ export class Recorder {
     if (isAsked) this.events.getAck();
     for (const db of this.refused.splice(0)) this.events.flushRefused?.(db);
     scanner.keep();
-    if (this.block !== null) this.block.kept = keepFrom(this.block.chunks, this.block.kept);
+    // What a block before it left there has been given out.
+    if (this.block !== null) this.block.chunks = [this.carried.take(this.block.chunks)];
   }
 
   /** Whether a command may be something else than it seems to be, or stay here. */
@@ -267,6 +274,8 @@ export class Recorder {
       this.emit(payload, offset, this.ops, this.firstDb);
     }
     if (this.added.size > 0) this.added = new Map();
+    // One in an open block goes into the next record.
+    if (this.block === null) this.mayTrim = false;
     this.chunks = [];
     this.chunkBytes = 0;
     this.ops = 0;
@@ -277,7 +286,9 @@ export class Recorder {
     const { state } = this;
     const { origin, stamp, seen } = state;
     const { added } = this;
-    const plain: OpRecord = { kind: RecordKind.stream, origin, start: state.end, end, stamp, ops, db, seen, payload };
+    const { mayTrim } = this;
+    const start = state.end;
+    const plain: OpRecord = { kind: RecordKind.stream, origin, start, end, stamp, ops, db, seen, payload, mayTrim };
     const record = added.size === 0 ? plain : { ...plain, kind: RecordKind.added, added };
     state.stamp += ops;
     state.end = end;
@@ -368,12 +379,6 @@ export class Recorder {
     if (Number.isInteger(db) && db >= 0 && db < DATABASES_MAX) return db;
     throw new ProtocolError('BAD_LENGTH', scanner.consumed, `no database from 0 to ${DATABASES_MAX - 1} is selected`);
   }
-}
-
-/** Copies the chunks from `kept` on. @returns their number */
-function keepFrom(chunks: Buffer[], kept: number): number {
-  for (let i = kept; i < chunks.length; i++) chunks[i] = Buffer.from(chunks[i]!);
-  return chunks.length;
 }
 
 /** Writes another name, as long, over the command's. */
