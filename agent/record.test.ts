@@ -20,6 +20,12 @@ const record: fc.Arbitrary<OpRecord> = fc
       selector: ([i]) => i,
       maxLength: 4,
     }),
+    carried: fc.option(
+      fc.uniqueArray(fc.tuple(fc.nat(), fc.option(fc.record({ origin, position, stamp: position }))), {
+        selector: ([i]) => i,
+        maxLength: 4,
+      }),
+    ),
     origin,
     positions: fc.tuple(position, position),
     stamp: position,
@@ -28,9 +34,10 @@ const record: fc.Arbitrary<OpRecord> = fc
     seen: fc.uniqueArray(fc.tuple(origin, position), { selector: ([id]) => id, maxLength: 5 }),
     payload: fc.uint8Array({ maxLength: 200 }),
   })
-  .map(({ positions: [a, b], seen, payload, added, ...rest }) => ({
+  .map(({ positions: [a, b], seen, payload, added, carried, ...rest }) => ({
     ...rest,
     ...(rest.kind === 4 ? { added: new Map(added) } : {}),
+    ...(rest.kind === 1 && carried !== null ? { carried: new Map(carried) } : {}),
     start: Math.min(a, b),
     end: Math.max(a, b),
     seen: new Map(seen),

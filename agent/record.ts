@@ -17,6 +17,8 @@
  *     u16 n           bytes of the origin's id, then the id (ASCII)
  *     u16 n           entries in `seen`, each: u16 bytes of the id, the id, f64 position
  *     u32 n           only of kind `added`: entries, each: u32 number of the operation, u16 bytes of a decimal, the decimal
+ *     u32 n           only of kind 5, a state with `carried`: entries, each: u32 number of the value, u16 bytes of an origin's id, the id (none
+ *                     for null), f64 position, f64 stamp
  *     …               payload: RESP commands, to the record's end
  */
 import { crc32 } from 'zlib';
@@ -47,6 +49,8 @@ export const RecordKind = {
   added: 4,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
+/** As which a state with `carried` is written. */
+const CARRYING = 5;
 
 export interface OpRecord {
   readonly kind: RecordKind;
@@ -68,6 +72,18 @@ export interface OpRecord {
   readonly added?: ReadonlyMap<number, string>;
   /** Whether it holds an XADD or XTRIM, as who cut it from the stream knows. Not encoded: absent, nobody has looked. */
   readonly mayTrim?: boolean;
+  /**
+   * Of a state: which operations made the values in it, by their number (see merge/carried.ts); null: nobody knows, and it counts as the state's
+   * own. Those that are not in it are older than all that is still told of the key. Absent: all count as the state's own.
+   */
+  readonly carried?: ReadonlyMap<number, Source | null>;
+}
+
+/** An operation, as others know it. */
+export interface Source {
+  readonly origin: OriginId;
+  readonly position: number;
+  readonly stamp: number;
 }
 
 /** Whether the payload is the stream's own bytes, so that operations have positions in it. */
@@ -142,10 +158,15 @@ export function encodeRecord(record: OpRecord): Buffer {
     size += 4;
     for (const text of added.values()) size += 6 + text.length;
   }
+  const carried = record.kind === RecordKind.state ? record.carried : undefined;
+  if (carried !== undefined) {
+    size += 4;
+    for (const source of carried.values()) size += 22 + (source?.origin.length ?? 0);
+  }
   const out = Buffer.allocUnsafe(size);
   out.writeUInt32LE(size - 4, 0);
   out[8] = 1;
-  out[9] = record.kind;
+  out[9] = carried === undefined ? record.kind : CARRYING;
   out.writeUInt16LE(record.db, 10);
   out.writeUInt32LE(record.ops, 12);
   out.writeDoubleLE(record.start, 16);
@@ -163,6 +184,13 @@ export function encodeRecord(record: OpRecord): Buffer {
   if (added !== null) {
     at = out.writeUInt32LE(added.size, at);
     for (const [operation, text] of added) at = writeId(out, out.writeUInt32LE(operation, at), text);
+  }
+  if (carried !== undefined) {
+    at = out.writeUInt32LE(carried.size, at);
+    for (const [number, source] of carried) {
+      at = writeId(out, out.writeUInt32LE(number, at), source?.origin ?? '');
+      at = out.writeDoubleLE(source?.stamp ?? 0, out.writeDoubleLE(source?.position ?? 0, at));
+    }
   }
   record.payload.copy(out, at);
   out.writeUInt32LE(crc32(out.subarray(8)), 4);
@@ -192,7 +220,8 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
   if (options.verify && crc32(bytes.subarray(8)) !== bytes.readUInt32LE(4))
     throw new RecordError('checksum', `record of ${length} bytes fails its checksum`);
   if (bytes[8] !== 1) throw new RecordError('version', `record version ${bytes[8]}; this agent reads version 1`);
-  const kind = bytes[9] as RecordKind;
+  const written = bytes[9]!;
+  const kind = kindOf(written);
   if (kind > RecordKind.added) throw new RecordError('malformed', `unknown record kind ${kind}`);
   const db = bytes.readUInt16LE(10);
   const ops = bytes.readUInt32LE(12);
@@ -227,11 +256,27 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
     at += 8;
   }
   const record = { kind, origin, start, end, stamp, ops, db, seen };
-  if (kind !== RecordKind.added) return { ...record, payload: bytes.subarray(at) };
+  if (kind !== RecordKind.added && written !== CARRYING) return { ...record, payload: bytes.subarray(at) };
   need(4);
-  const added = new Map<number, string>();
   const numbers = bytes.readUInt32LE(at);
   at += 4;
+  if (written === CARRYING) {
+    const carried = new Map<number, Source | null>();
+    for (let i = 0; i < numbers; i++) {
+      need(4);
+      const number = bytes.readUInt32LE(at);
+      at += 4;
+      const id = readId();
+      need(16);
+      const source = { origin: id, position: bytes.readDoubleLE(at), stamp: bytes.readDoubleLE(at + 8) };
+      at += 16;
+      if (!(Number.isFinite(source.position) && source.stamp >= 0 && Number.isSafeInteger(source.stamp)))
+        throw new RecordError('malformed', 'record carries a position or stamp out of order');
+      carried.set(number, id === '' ? null : source);
+    }
+    return { ...record, payload: bytes.subarray(at), carried };
+  }
+  const added = new Map<number, string>();
   for (let i = 0; i < numbers; i++) {
     need(4);
     const operation = bytes.readUInt32LE(at);
@@ -241,11 +286,15 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
   return { ...record, payload: bytes.subarray(at), added };
 }
 
+function kindOf(written: number): RecordKind {
+  return (written === CARRYING ? RecordKind.state : written) as RecordKind;
+}
+
 /** The header fields that a journal or a link needs to route a record, read without decoding the rest. */
 export function peekRecord(bytes: Buffer, at = 0): { origin: OriginId; start: number; end: number; kind: RecordKind } {
   const n = bytes.readUInt16LE(at + FIXED_BYTES);
   return {
-    kind: bytes[at + 9] as RecordKind,
+    kind: kindOf(bytes[at + 9]!),
     start: bytes.readDoubleLE(at + 16),
     end: bytes.readDoubleLE(at + 24),
     origin: bytes.toString('latin1', at + FIXED_BYTES + 2, at + FIXED_BYTES + 2 + n),

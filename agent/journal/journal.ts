@@ -582,7 +582,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   private noteWritten(segment: Segment, log: OriginLog, record: Buffer): void {
     const start = startOf(record);
     const end = endOf(record);
-    const kind = record[9] as RecordKind;
+    const { kind } = peekRecord(record);
     segment.index(log.origin, start, end, kind, segment.bytes);
     segment.bytes += record.length;
     if (kind === RecordKind.birth) {

@@ -12,6 +12,7 @@ import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
 import { Base } from './base';
 import { Batch } from './batch';
+import { type Carried, carriedBy } from './carried';
 import { ConflictNotes } from './conflict-notes';
 import { Corrections } from './corrections';
 import type { Candidate } from './difference';
@@ -21,6 +22,7 @@ import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
 import { OpaqueOperations } from './opaque-operations';
+import { StateOp } from './op';
 import { OriginTable, seenAt, type Seen } from './origins';
 import type { Parts } from './parts';
 import type { PayloadSource } from './payload-source';
@@ -30,6 +32,7 @@ import { Reports } from './reports';
 import { resolve, visibleType } from './resolve';
 import { Settling } from './settling';
 import { StateOperations } from './state-operations';
+import { partsOf } from './state-parts';
 import { isTrimReport, mayTrim } from './stream-commands';
 import { StreamOperations } from './stream-operations';
 import { StreamTrims } from './stream-trims';
@@ -237,7 +240,13 @@ export class MergeCore {
     const place = (TYPE_NAMES as readonly string[]).indexOf(type);
     const element = place < 0 ? undefined : this.find(db, key)?.findElement(place as Type, name);
     if (element === undefined || !element.live) return null;
-    return element.increments.length > 0;
+    if (element.increments.length > 0) return true;
+    return element.puts.some(({ op }) => op instanceof StateOp) ? null : false;
+  }
+
+  /** Of keys' states, as commands, that were read at this place of the own stream: which operations made them. */
+  carriedBy(db: number, payload: Buffer): Carried {
+    return carriedBy(partsOf(payload), (key) => this.find(db, key), this.origins);
   }
 
   /** Operations not yet seen by all. */
@@ -401,7 +410,8 @@ export class MergeCore {
     const { corrections } = this;
     const known = this.find(db, key);
     const state = known ?? this.window.ensure(db, key);
-    if (typeof increment?.delta === 'bigint' && increment.type !== Type.zset) {
+    // In a key that is made anew from commands it would be refused each time.
+    if (typeof increment?.delta === 'bigint' && increment.type !== Type.zset && state.isKnown) {
       state.owed = [...state.owed, increment];
       corrections.race(state, [state.element(increment.type, increment.name)]);
       return;

@@ -1,28 +1,12 @@
 /** One element of a key (its string, a hash field, a set member …), and the operations that live on it. */
 import { Decimal, unitsOf } from './decimal';
-import { seenAt, type Seen } from './origins';
+import { type Op, removes, saw } from './op';
+import { seenAt } from './origins';
+
+export { Op, saw } from './op';
 
 /** What most keys and elements have of most things; never changed. */
 export const NONE: never[] = [];
-
-/** One operation's identity, stamp and *seen*. */
-export class Op {
-  constructor(
-    /** Interned origin. */
-    readonly origin: number,
-    /** Position in the origin's stream. */
-    readonly position: number,
-    readonly stamp: number,
-    readonly seen: Seen,
-  ) {}
-}
-
-/** Whether `later` had seen `earlier`. An operation has not seen itself. */
-export function saw(later: Op, earlier: Op): boolean {
-  return later.origin === earlier.origin
-    ? later.position > earlier.position
-    : seenAt(later.seen, earlier.origin) >= earlier.position;
-}
 
 export const Type = { string: 0, hash: 1, set: 2, zset: 3, stream: 4 } as const;
 export type Type = (typeof Type)[keyof typeof Type];
@@ -64,8 +48,8 @@ export class Element {
   baseDead: boolean;
   /** Operations on this element not yet seen by all. */
   unstable = 0;
-  /** The last operation that removed it alone. */
-  removed: Op | null = null;
+  /** Operations that removed it alone, but for those that a later one had seen. */
+  removals: readonly Op[] = NONE;
   /** Length of `increments` at which those seen by all are added up. */
   private compactAt = COMPACT_INCREMENTS;
   constructor(
@@ -92,15 +76,23 @@ export class Element {
 
   /** Removes the times to live that `op` has seen. */
   dropTtls(op: Op): void {
-    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => ttl.op !== op && !saw(op, ttl.op));
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => ttl.op !== op && !removes(op, ttl.op));
+  }
+
+  /** Removes it as HDEL, SREM and ZREM do. */
+  removeBy(op: Op): void {
+    this.removeSeen(op);
+    this.dropTtls(op);
+    this.baseDead = true;
+    this.removals = this.removals.length === 0 ? [op] : [...this.removals.filter((earlier) => !saw(op, earlier)), op];
   }
 
   /** Removes what `op` has seen of it, and its own earlier part. */
   removeSeen(op: Op): void {
     const { puts, increments } = this;
     if (puts.length === 1) {
-      if (puts[0]!.op === op || saw(op, puts[0]!.op)) this.puts = NONE;
-    } else if (puts.length > 1) this.puts = puts.filter((put) => put.op !== op && !saw(op, put.op));
+      if (puts[0]!.op === op || removes(op, puts[0]!.op)) this.puts = NONE;
+    } else if (puts.length > 1) this.puts = puts.filter((put) => put.op !== op && !removes(op, put.op));
     if (increments.length > 0) this.increments = increments.filter((i) => i.op !== op && !saw(op, i.op));
   }
 

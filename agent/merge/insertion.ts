@@ -33,7 +33,7 @@ export class Insertion {
       case 'set':
         if (effect.keepTtl && state.ttls.length > 0) keepTtls(state, op, this.origins);
         state.wipe(op, effect.keepTtl);
-        touched.push(state.put(op, Type.string, '', effect.value));
+        touched.push(state.put(op, Type.string, '', effect.value, effect.keepTtl));
         if (effect.expireAt !== null) state.setTtl(op, effect.expireAt, false);
         return;
       case 'delete':

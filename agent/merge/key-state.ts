@@ -18,7 +18,7 @@ import { CommandWriter } from '../resp/encode';
 import { ALL_TYPES, type Delta, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type } from './element';
 import type { Kept } from './kept-bytes';
 import { OpaqueLog, type Part } from './opaque-log';
-import { StateOp } from './op';
+import { CarriedOp, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
 import { seenAt } from './origins';
 import { HEAD, StreamEntry, StreamOrder } from './stream-entries';
@@ -48,7 +48,10 @@ export interface StateParts {
   readonly db: number;
   readonly key: string;
   readonly isWhole: boolean;
-  readonly elements: readonly Pick<Element, 'type' | 'name' | 'puts' | 'increments' | 'ttls' | 'baseDead'>[];
+  readonly elements: readonly Pick<
+    Element,
+    'type' | 'name' | 'puts' | 'increments' | 'ttls' | 'removals' | 'baseDead'
+  >[];
   readonly ttls: readonly TtlPut[];
   readonly opaques: readonly Op[];
   readonly expiries: readonly Op[];
@@ -215,8 +218,13 @@ export class KeyState {
 
   /** Calls `visit` for each operation that the window holds something of. */
   eachHeld(visit: (origin: number, position: number) => void): void {
-    const op = ({ origin, position }: Op): void => visit(origin, position);
+    const op = (held: Op): void => {
+      // What a state carries comes with it.
+      const { origin, position } = held instanceof CarriedOp ? held.carrier : held;
+      visit(origin, position);
+    };
     for (const element of this.elements()) {
+      element.removals.forEach(op);
       for (const put of element.puts) op(put.op);
       for (const increment of element.increments) {
         op(increment.op);
@@ -242,12 +250,13 @@ export class KeyState {
   }
 
   put(op: Op, type: Type, name: string, value: Buffer, keepTtl = false): Element {
-    const element = this.begin(op, type, name);
-    element.removeSeen(op);
-    this.log?.dropElement(op, type + name);
-    if (op instanceof StateOp) this.isFromState = true;
+    const by = op instanceof CarriedOp ? op.carrier : op;
+    const element = this.begin(by, type, name);
+    element.removeSeen(by);
+    this.log?.dropElement(by, type + name);
+    if (by instanceof StateOp) this.isFromState = true;
     const put = { op, value: ownBytes(value), ...(keepTtl ? { keepTtl } : {}) };
-    if (!keepTtl) element.dropTtls(op);
+    if (!keepTtl) element.dropTtls(by);
     this.bytes += value.length + name.length;
     element.puts = element.puts.length === 0 ? [put] : [...element.puts, put];
     element.baseDead = true;
@@ -275,11 +284,8 @@ export class KeyState {
   remove(op: Op, type: Type, name: string): Element {
     this.removeOtherTypes(op, type);
     const element = this.element(type, name);
-    element.removeSeen(op);
-    element.dropTtls(op);
+    element.removeBy(op);
     this.log?.dropElement(op, type + name);
-    element.baseDead = true;
-    element.removed = op;
     this.ttlByRedis = true;
     this.noteRemoval(op);
     this.dropTtlOfEmptied(op, type);
@@ -344,14 +350,15 @@ export class KeyState {
       this.ttlByRedis = true;
       return;
     }
-    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op));
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !removes(op, ttl.op));
     if (this.renewals.length > 0) this.renewals = this.renewals.filter((renewal) => !saw(op, renewal));
     this.ttlBaseDead = true;
   }
 
   setTtl(op: Op, at: number | null, alone: boolean): void {
-    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !saw(op, ttl.op) && ttl.op !== op);
-    if (this.renewals.length > 0) this.renewals = this.renewals.filter((renewal) => !saw(op, renewal));
+    const by = op instanceof CarriedOp ? op.carrier : op;
+    if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !removes(by, ttl.op) && ttl.op !== op);
+    if (this.renewals.length > 0) this.renewals = this.renewals.filter((renewal) => !saw(by, renewal));
     this.ttls = [...this.ttls, { op, at, alone, isDoubtful: false }];
     this.ttlBaseDead = true;
   }
@@ -446,6 +453,29 @@ export class KeyState {
     return this.opaques.some((opaque) => saw(op, opaque));
   }
 
+  /**
+   * Whether a client has removed what a state carries, and the state had not seen that.
+   * @param element null: the time to live of a string
+   */
+  isRemovedBeside(op: CarriedOp, element: { type: Type; name: string } | null): boolean {
+    // Of states it is said by their own operations.
+    const isBy = (by: Op): boolean =>
+      !(by instanceof StateOp || by instanceof CarriedOp) && saw(by, op) && !saw(op.carrier, by);
+    if (this.deletions.some(isBy)) return true;
+    if (element === null)
+      return (
+        this.ttls.some((ttl) => isBy(ttl.op)) ||
+        this.string?.puts.some((put) => put.keepTtl !== true && isBy(put.op)) === true
+      );
+    const { type, name } = element;
+    const isIn = ({ puts, removals }: Element): boolean => removals.some(isBy) || puts.some((put) => isBy(put.op));
+    const own = this.findElement(type, name);
+    if (own !== undefined && isIn(own)) return true;
+    if (this.onlyType === type || this.onlyType === -1) return false;
+    for (const other of this.elements()) if (other.type !== type && isIn(other)) return true;
+    return false;
+  }
+
   /** Whether `op`, a renewal, met an expiry and neither had seen the other. */
   contradictsExpiry(op: Op): boolean {
     return this.expiries.some((expiry) => !saw(op, expiry) && !saw(expiry, op));
@@ -483,10 +513,11 @@ export class KeyState {
     const id = type === Type.string ? null : type + element.name;
     for (const put of element.puts) {
       if (!isSeen(put.op)) continue;
+      const by = put.op instanceof CarriedOp ? put.op.carrier : put.op;
       const run = new ShelvedPart(this.key, element, put);
       const log = (this.log ??= new OpaqueLog());
-      if (id === null) log.lay({ op: put.op, build: run });
-      else log.add(put.op, { ...RUN, run, id }, stable, this.deletions);
+      if (id === null) log.lay({ op: by, build: run });
+      else log.add(by, { ...RUN, run, id }, stable, this.deletions);
     }
     for (const increment of element.increments)
       if (isSeen(increment.op)) {
@@ -508,8 +539,8 @@ export class KeyState {
       while (tops.length <= this.lastOrigin) tops.push(-1);
       tops[this.lastOrigin] = this.lastPosition;
     }
-    const elements = Array.from(this.elements(), ({ type, name, puts, increments, ttls, baseDead }) => {
-      return { type, name, puts, increments, ttls, baseDead };
+    const elements = Array.from(this.elements(), ({ type, name, puts, increments, ttls, removals, baseDead }) => {
+      return { type, name, puts, increments, ttls, removals, baseDead };
     });
     const ofKey = { ttls, opaques, expiries, deletions, deadTypes, ttlBaseDead, ttlByRedis, removals };
     return { db, key, isWhole, elements, ...ofKey, tops };
@@ -525,16 +556,15 @@ export class KeyState {
     const elements: StateParts['elements'][number][] = [];
     let types = 0;
     for (const element of this.elements()) {
-      const { type, name, puts, increments, ttls, baseDead } = element;
-      const isWhole =
-        [...puts, ...ttls].every(({ op }) => isOld(op)) && (element.removed === null || isOld(element.removed));
+      const { type, name, puts, increments, ttls, removals, baseDead } = element;
+      const isWhole = [...puts, ...ttls].every(({ op }) => isOld(op)) && element.removals.every(isOld);
       const old = increments.filter(({ op }) => isOld(op));
       if (isWhole && old.length === increments.length) {
-        elements.push({ type, name, puts, increments, ttls, baseDead });
+        elements.push({ type, name, puts, increments, ttls, removals, baseDead });
         if (type === Type.string) this.string = null;
         else this.members!.delete(type + name);
       } else if (puts.length === 0 && old.length > 0) {
-        elements.push({ type, name, puts: NONE, increments: old, ttls: NONE, baseDead });
+        elements.push({ type, name, puts: NONE, increments: old, ttls: NONE, removals: NONE, baseDead });
         element.increments = increments.filter(({ op }) => !isOld(op));
         element.baseDead = false;
       } else continue;
@@ -561,7 +591,7 @@ export class KeyState {
   underlay(older: StateParts): void {
     // What an opaque operation had seen is in its result.
     if (this.opaques.length === 0) {
-      for (const { type, name, puts, increments, ttls, baseDead } of older.elements) {
+      for (const { type, name, puts, increments, ttls, removals, baseDead } of older.elements) {
         const known = this.findElement(type, name);
         // A later one replaced it, or a put that did not keep it, or a removal.
         const keepsTtl =
@@ -570,6 +600,7 @@ export class KeyState {
         if (known === undefined ? this.isBaseDead(type) : known.baseDead) continue;
         const element = this.element(type, name);
         if (known === undefined) element.ttls = ttls;
+        if (element.removals.length === 0) element.removals = removals;
         element.puts = [...puts, ...element.puts];
         element.increments = [...increments, ...element.increments];
         element.baseDead = baseDead;

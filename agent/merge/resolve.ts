@@ -7,7 +7,7 @@ import { writeFieldTtl } from './field-ttl';
 import type { OriginTable } from './origins';
 import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
 import { saw, Type } from './key-state';
-import { isHigher } from './op';
+import { isHigher, isSame } from './op';
 import { writeEntriesOf, writeStream } from './stream-write';
 
 export function winner(element: Element, origins: OriginTable): Put | null {
@@ -120,7 +120,7 @@ function holds(state: KeyState, ttl: Op, type: Type | -1, origins: OriginTable):
   const element = state.string!;
   const put = winner(element, origins);
   // A winner that has seen it did not remove it: it was KEEPTTL.
-  if (put !== null) return put.op === ttl || saw(ttl, put.op) || saw(put.op, ttl);
+  if (put !== null) return isSame(put.op, ttl) || saw(ttl, put.op) || saw(put.op, ttl);
   return !element.baseDead || element.increments.some((i) => i.op === ttl || saw(ttl, i.op));
 }
 
@@ -129,7 +129,7 @@ export function keepTtls(state: KeyState, op: Op, origins: OriginTable): void {
   // What it found may have been removed here by something it had not seen.
   if (!state.isQuietFor(op)) return state.doubtTtls(op);
   const held = state.string === null ? null : winner(state.string, origins)?.op;
-  if (held) state.ttls = state.ttls.filter(({ op: ttl }) => held === ttl || saw(ttl, held) || saw(held, ttl));
+  if (held) state.ttls = state.ttls.filter(({ op: ttl }) => isSame(held, ttl) || saw(ttl, held) || saw(held, ttl));
 }
 
 /** Writes one element's value, where the rule knows it, over whatever Redis has. */

@@ -71,7 +71,8 @@ export function writeParts(
   batch.end();
   parts.tops.forEach((position, origin) => batch.about(origin, position));
   const needs = ({ origin, position }: Op): void => batch.needs(origin, position);
-  for (const { puts, increments, ttls } of parts.elements) {
+  for (const { puts, increments, ttls, removals } of parts.elements) {
+    removals.forEach(needs);
     for (const { op } of [...puts, ...ttls]) needs(op);
     for (const { op, floors } of increments) {
       needs(op);
@@ -187,7 +188,7 @@ function readSets(bytes: Buffer, origins: OriginTable, sources: SetSources, give
     while (tops.length <= origin) tops.push(-1);
     tops[origin] = position;
   }
-  const string = { type: Type.string, name: '', puts, increments: NONE, ttls: NONE, baseDead: true };
+  const string = { type: Type.string, name: '', puts, increments: NONE, ttls: NONE, removals: NONE, baseDead: true };
   return {
     db,
     key: key!,

@@ -1,5 +1,6 @@
 /** Keys' states, sent to settle them: noted in the window, and given to the corrections to be written. */
 import type { Batch } from './batch';
+import { CarriedOps, insertCarried } from './carried';
 import type { KeyState, Op } from './key-state';
 import { StateOp } from './op';
 import type { Parts } from './parts';
@@ -21,7 +22,8 @@ export class StateOperations {
       record.stamp,
       this.parts.origins.toSeen(record.seen),
     );
-    const parts = partsOf(record).map((part) => {
+    const ops = new CarriedOps(record.carried, op, this.parts.origins);
+    const parts = partsOf(record.payload).map((part) => {
       const state = this.parts.flushes.stateFor(record.db, part.key, op);
       // Of what is kept as commands, a string or its absence is no element either.
       return { ...part, state, isFloor: !part.isByElement || (!part.hasElements && state.log !== null) };
@@ -33,19 +35,21 @@ export class StateOperations {
       const { state, effects, isFloor } = part;
       const quiet = state.isQuietFor(op);
       if (!part.isWhole) {
-        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(ops.next(), effect.expireAt, false);
         this.noteTtl(state, op, quiet, batch);
         continue;
       }
       const build = this.parts.kept.keep(record, part.start, part.end, part.commands);
       if (!isFloor) {
         for (const effect of effects)
-          if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
-          else this.parts.insertion.apply(state, effect, op);
+          insertCarried(state, effect, ops, op, (other) => this.parts.insertion.apply(state, other, op));
         state.log?.lay({ op, build: null });
-      } else if (isAdopted) {
-        state.settle(op, build);
-        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+      } else {
+        ops.skip(effects);
+        if (isAdopted) {
+          state.settle(op, build);
+          for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
+        }
       }
       this.parts.window.note(state, op, null);
       if (isAdopted && batch !== null) {

@@ -1,5 +1,4 @@
 /** A record of kind *state*, taken apart: for each of its keys the commands that build it, as one operation. */
-import type { OpRecord } from '../record';
 import { CommandScanner } from '../resp';
 import { findCommand, UNKNOWN_COMMAND } from './commands';
 import { decodeEffects, type Effect } from './effects';
@@ -21,9 +20,9 @@ export interface StatePart {
 }
 
 /** What builds a key stands together, a DEL at first. */
-export function partsOf(record: OpRecord): StatePart[] {
+export function partsOf(payload: Buffer): StatePart[] {
   const scanner = new CommandScanner();
-  scanner.push(record.payload);
+  scanner.push(payload);
   const parts: StatePart[] = [];
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;

@@ -463,8 +463,15 @@ export class Session implements Stay {
   }
 
   /** @internal Journals one operation that stands at no bytes of the stream: a state, or a difference. */
-  make(state: RecorderState, kind: RecordKind, db: number, payload: Buffer, end: number): OpRecord {
-    const record: OpRecord = { ...this.recordAt(state), kind, db, payload, ops: 1, end };
+  make(
+    state: RecorderState,
+    kind: RecordKind,
+    db: number,
+    payload: Buffer,
+    end: number,
+    carried?: OpRecord['carried'],
+  ): OpRecord {
+    const record: OpRecord = { ...this.recordAt(state), kind, db, payload, ops: 1, end, carried };
     state.end = end;
     state.stamp++;
     this.append(record);
@@ -864,7 +871,11 @@ export class Session implements Stay {
       return true;
     }
     this.settler!.sent(states, Date.now());
-    core.localState(this.make(at, RecordKind.state, state.db, payload, end));
+    // Where changes are read as states, or are in no operation, what is not known may be a client's.
+    const isTold = this.keyspace === null && !this.unexplained;
+    core.localState(
+      this.make(at, RecordKind.state, state.db, payload, end, isTold ? core.carriedBy(state.db, payload) : undefined),
+    );
     return true;
   }
 

@@ -828,6 +828,7 @@ export class SimAgent {
       db: state.db,
       seen,
       payload,
+      carried: core.carriedBy(state.db, payload),
     };
     at.end = end;
     at.stamp++;

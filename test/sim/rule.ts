@@ -15,6 +15,10 @@ export interface RuleOp {
   readonly seen: ReadonlyMap<string, number>;
   /** A key's state, sent to settle it; its commands are one operation. */
   readonly isState: boolean;
+  /** Of what a state says that it stands: the state. */
+  readonly carrier?: RuleOp;
+  /** Of a state: which operations made what it holds. */
+  readonly carried?: OpRecord['carried'];
   /** Found by comparing data: not in the stream. */
   readonly isDifference: boolean;
   /** `added`: what was added to a number, where the command says only what it made. */
@@ -63,6 +67,7 @@ export function operationsOf(record: OpRecord): RuleOp[] {
         stamp: record.stamp,
         seen,
         isState: record.kind === 1,
+        carried: record.carried,
         // An expiry in an agent's block is a record of this kind, too.
         isDifference: record.kind === 3 && !(commands.length === 1 && commands[0]!.argv[0] === 'UNLINK'),
         commands: commands.map(({ argv }) => ({ db: record.db, argv })),
@@ -89,13 +94,26 @@ export function operationsOf(record: OpRecord): RuleOp[] {
   return ops;
 }
 
+/** The operation that made a value of a state. */
+function carriedOp(state: RuleOp, number: number): RuleOp {
+  const source = state.carried!.get(number);
+  if (source === null) return state;
+  const { origin, position, stamp } = source ?? { origin: state.origin, position: -1, stamp: 0 };
+  return { ...state, origin, region: origin.slice(0, origin.indexOf(':')), position, stamp, carrier: state };
+}
+
 /** Whether a had seen b. */
 export function saw(a: RuleOp, b: RuleOp): boolean {
   return a.origin === b.origin ? a.position > b.position : (a.seen.get(b.origin) ?? -1) >= b.position;
 }
 
 export function after(a: Part, b: Part): boolean {
-  return a.op === b.op ? a.index > b.index : saw(a.op, b.op);
+  const by = a.op.carrier ?? a.op;
+  const { carrier } = b.op;
+  if (carrier === undefined) return by === b.op ? a.index > b.index : saw(by, b.op);
+  if (by === carrier) return a.index > b.index;
+  // Another state has to have seen this one; and what this one had seen removed nothing of it.
+  return by.isState ? saw(by, carrier) : saw(by, b.op) && !saw(carrier, by);
 }
 
 export function higher(a: RuleOp, b: RuleOp): boolean {
@@ -108,12 +126,18 @@ export class Rule {
   private readonly flushes: { op: RuleOp; db: number }[] = [];
 
   add(op: RuleOp): void {
+    let number = 0;
     for (const { db, argv, added } of op.commands) {
       if (argv[0] === 'FLUSHDB') this.flushes.push({ op, db });
       for (const [key, part] of partsOf(argv, added)) {
         const id = `${db} ${key}`;
         const parts = this.parts.get(id) ?? [];
-        parts.push({ op, index: parts.length, ...part });
+        const isValue = (part.kind === 'put' && part.type !== 'stream') || part.kind === 'ttl';
+        const by = op.carried !== undefined && isValue ? carriedOp(op, number++) : op;
+        if (op.carried !== undefined && part.kind === 'put' && part.at !== null) {
+          parts.push({ op: by, index: parts.length, ...part, at: null });
+          parts.push({ op: carriedOp(op, number++), index: parts.length, kind: 'ttl', at: part.at });
+        } else parts.push({ op: by, index: parts.length, ...part });
         this.parts.set(id, parts);
       }
     }
@@ -290,7 +314,8 @@ function holdsFor(ttl: Part, value: readonly Live[]): boolean {
   const puts = value.filter((part) => part.kind === 'put');
   if (puts.length === 0) return value.some((part) => part.op === ttl.op || saw(ttl.op, part.op));
   const winner = puts.reduce((a, b) => (higher(b.op, a.op) ? b : a));
-  return winner.op === ttl.op || saw(ttl.op, winner.op) || saw(winner.op, ttl.op);
+  const isSame = winner.op.origin === ttl.op.origin && winner.op.position === ttl.op.position;
+  return isSame || saw(ttl.op, winner.op) || saw(winner.op, ttl.op);
 }
 
 function removesTtl(by: Part, ttl: Part, parts: readonly Part[]): boolean {

@@ -1,0 +1,157 @@
+/**
+ * Which operations made what a state holds. A state is read from Redis, and sent where something can't be settled otherwise; it is no client's doing.
+ * Were its values operations of its own, a DEL that had not seen the state would leave them there, though it had seen all of them, and what a client
+ * wrote a moment before would lose against older values. So each value counts as the operation that made it.
+ *
+ * Values are numbered through the record: each element that is put (but entries of streams, whose ID says all), each string, each time to live.
+ */
+import type { OpRecord, Source } from '../record';
+import { type Effect, parseScore } from './effects';
+import { type KeyState, Type } from './key-state';
+import { CarriedOp, type Op, type StateOp } from './op';
+import type { OriginTable } from './origins';
+import { highestTtl } from './resolve';
+import type { StatePart } from './state-parts';
+
+/** PTTL is read in whole milliseconds. */
+const TTL_ROUNDING_MS = 5;
+
+export type Carried = NonNullable<OpRecord['carried']>;
+
+/** The operations of a record's values, one after the other. */
+export class CarriedOps {
+  private number = 0;
+
+  constructor(
+    private readonly carried: Carried | undefined,
+    private readonly op: StateOp,
+    private readonly origins: OriginTable,
+  ) {}
+
+  /** Passes over what effects hold. */
+  skip(effects: readonly Effect[]): void {
+    for (const effect of effects) this.number += valuesIn(effect);
+  }
+
+  next(): CarriedOp | StateOp {
+    const { carried, op } = this;
+    const number = this.number++;
+    if (carried === undefined) return op;
+    const source = carried.get(number);
+    if (source === null) return op;
+    // Whoever writes has seen what is older than all that is known.
+    if (source === undefined) return new CarriedOp({ origin: op.origin, position: -1, stamp: 0 }, op);
+    return new CarriedOp({ ...source, origin: this.origins.index(source.origin) }, op);
+  }
+}
+
+/** How many values an effect holds. */
+function valuesIn(effect: Effect): number {
+  if (effect.kind === 'set') return effect.expireAt === null ? 1 : 2;
+  if (effect.kind === 'put') return effect.type === Type.stream ? 0 : effect.names.length;
+  return effect.kind === 'ttl' ? 1 : 0;
+}
+
+/**
+ * What is to be told of a state that was read here.
+ * @param find what is known of a key, at the place where it was read
+ */
+export function carriedBy(
+  parts: readonly StatePart[],
+  find: (key: string) => KeyState | undefined,
+  origins: OriginTable,
+): Carried {
+  const carried = new Map<number, Source | null>();
+  let number = 0;
+  const note = (source: Op | null | undefined): void => {
+    // Absent: it is not told of.
+    if (source === null) carried.set(number, null);
+    else if (source !== undefined && source.position >= 0) {
+      const { origin, position, stamp } = source;
+      carried.set(number, { origin: origins.id(origin), position, stamp });
+    }
+    number++;
+  };
+  for (const { key, effects, isWhole } of parts) {
+    const state = find(key);
+    // What opaque commands made is no element's.
+    const isKnown = isWhole && (state === undefined || (state.isKnown && state.log === null));
+    const value = (type: Type, name: string, bytes: Buffer): void =>
+      note(!isKnown ? null : state === undefined ? undefined : sourceOf(state, type, name, bytes));
+    for (const effect of effects)
+      if (effect.kind === 'set') {
+        value(Type.string, '', effect.value);
+        if (effect.expireAt !== null)
+          note(!isKnown ? null : state === undefined ? undefined : ttlSourceOf(state, effect.expireAt, origins));
+      } else if (effect.kind === 'put') {
+        if (effect.type !== Type.stream) effect.names.forEach((name, i) => value(effect.type, name, effect.values[i]!));
+      }
+      // Redis drops a collection's with the last element: nothing tells whose it is.
+      else if (effect.kind === 'ttl') note(null);
+  }
+  return carried;
+}
+
+/** Undefined: it is older than what is known. Null: not known. */
+function sourceOf(state: KeyState, type: Type, name: string, value: Buffer): Op | null | undefined {
+  const element = state.findElement(type, name);
+  if (element === undefined) return state.isBaseDead(type) ? null : undefined;
+  if (element.increments.length > 0 || element.puts.length > 1) return null;
+  const put = element.puts[0];
+  if (put === undefined) return element.baseDead ? null : undefined;
+  const isSame =
+    type === Type.zset
+      ? parseScore(put.value.toString('latin1')) === parseScore(value.toString('latin1'))
+      : put.value.equals(value);
+  return isSame ? put.op : null;
+}
+
+function ttlSourceOf(state: KeyState, at: number, origins: OriginTable): Op | null | undefined {
+  const ttl = highestTtl(state, origins);
+  if (ttl === null) return state.ttlBaseDead ? null : undefined;
+  return !ttl.isDoubtful && ttl.at !== null && Math.abs(ttl.at - at) <= TTL_ROUNDING_MS ? ttl.op : null;
+}
+
+/** Puts into the window what a state holds of a key, but for what clients have removed meanwhile. */
+export function insertCarried(
+  state: KeyState,
+  effect: Effect,
+  ops: CarriedOps,
+  op: StateOp,
+  insert: (effect: Effect) => void,
+): void {
+  const isDead = (by: Op, element: { type: Type; name: string } | null): boolean =>
+    by instanceof CarriedOp && state.isRemovedBeside(by, element);
+  switch (effect.kind) {
+    case 'set': {
+      const value = ops.next();
+      const ttl = effect.expireAt === null ? null : ops.next();
+      const isGone = { value: isDead(value, STRING), ttl: ttl !== null && isDead(ttl, null) };
+      state.wipe(op);
+      if (!isGone.value) state.put(value, Type.string, '', effect.value);
+      if (ttl !== null && !isGone.ttl) state.setTtl(ttl, effect.expireAt, false);
+      return;
+    }
+    case 'put': {
+      if (effect.type === Type.stream) return insert(effect);
+      const { type } = effect;
+      effect.names.forEach((name, i) => {
+        const by = ops.next();
+        if (!isDead(by, { type, name })) state.put(by, type, name, effect.values[i]!, effect.keepTtl);
+      });
+      return;
+    }
+    case 'ttl':
+      state.setTtl(ops.next(), effect.expireAt, false);
+      return;
+    case 'field-ttl': {
+      const names = effect.names.filter((name) => state.findElement(effect.type, name)?.live === true);
+      if (names.length > 0) insert({ ...effect, names });
+      return;
+    }
+    default:
+      insert(effect);
+  }
+}
+
+const STRING = { type: Type.string, name: '' } as const;
