@@ -6,7 +6,7 @@
  */
 import { Batch, type BatchItem, type GuardedItem } from '../merge/batch';
 import { findCommand } from '../merge/commands';
-import { incrementOf, type IncrementEffect } from '../merge/effects';
+import { addedEntryOf, incrementOf, type IncrementEffect } from '../merge/effects';
 import type { KeyState } from '../merge/key-state';
 import { postponePassed } from '../merge/late-ttl';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
@@ -56,6 +56,8 @@ export interface Refusal {
   bytes: Buffer;
   /** What the command would have added to a number. */
   increment: IncrementEffect | null;
+  /** The ID of the stream entry that it would have added. */
+  entry: string | null;
 }
 
 /** Where no stream tells what happens to keys: looks at them before and behind each block, in the block itself. */
@@ -367,12 +369,14 @@ function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError, isFo
   const refusals: Refusal[] = [];
   const bytes = scanner.buf.subarray(scanner.start, scanner.end);
   const known = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!);
-  const increment = known !== undefined && error.code === 'ERR' ? incrementOf(known, scanner) : null;
+  const isError = known !== undefined && error.code === 'ERR';
+  const increment = isError ? incrementOf(known, scanner) : null;
+  const entry = isError ? addedEntryOf(known, scanner) : null;
   // Of EVAL, the script that adds to a decimal number, it is the third argument.
   const first = command === 'EVAL' ? 3 : (known?.firstKey ?? 1);
   for (let i = first; i < (command === 'MSET' ? scanner.argc : first + 1); i += 2) {
     const key = i > 0 && i < scanner.argc ? text(i) : undefined;
-    refusals.push({ db, command, key, code: error.code, isForeign, bytes, increment });
+    refusals.push({ db, command, key, code: error.code, isForeign, bytes, increment, entry });
   }
   return refusals;
 }

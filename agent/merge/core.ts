@@ -30,10 +30,11 @@ import { Planner } from './planner';
 import { RecordReader } from './record-reader';
 import { Reports } from './reports';
 import { resolve, visibleType } from './resolve';
-import { Settling } from './settling';
+import { ELSEWHERE, Settling } from './settling';
 import { StateOperations } from './state-operations';
 import { partsOf } from './state-parts';
 import { isTrimReport, mayTrim } from './stream-commands';
+import { placesFrom, StreamEntry } from './stream-entries';
 import { StreamOperations } from './stream-operations';
 import { StreamTrims } from './stream-trims';
 import { Tail } from './tail';
@@ -50,6 +51,13 @@ export interface MergeCoreOptions {
   /** Where the window goes beyond its budget. Absent: memory has to do. */
   shelf?: ShelfOptions;
 }
+
+/** What a refused command would have added. */
+export interface RefusedParts {
+  readonly increment: IncrementEffect | null;
+  readonly entry: string | null;
+}
+const NO_PARTS: RefusedParts = { increment: null, entry: null };
 
 export class MergeCore {
   readonly origins = new OriginTable();
@@ -374,6 +382,8 @@ export class MergeCore {
             const quiet = state.isQuietFor(op);
             const renewed = effect.kind === 'expire' && this.planner.isRenewedHere(state, op);
             insertion.insert(state, effect, op);
+            const isMoving = effect.kind === 'put' && effect.type === Type.stream && insertion.touched.length > 1;
+            if (quiet && isMoving) this.corrections.race(state, insertion.touched);
             if (!quiet) {
               this.corrections.race(state, effect.kind === 'set' ? null : insertion.touched);
               this.settling.check(state, effect, op, insertion.touched);
@@ -405,11 +415,14 @@ export class MergeCore {
    * Redis refused a command on the key (WRONGTYPE, a counter that is no number). The first time the rule's value is
    * written; where that is refused too, or the key has left the window meanwhile, a state settles it.
    * @param increment what the command adds, by INCRBY of Redis: a client here may just have made a decimal of what was an integer
+   * @param entry the ID of the stream entry that it adds: another one stands above, of a client that nothing was known of
    */
-  refused(db: number, key: string, increment: IncrementEffect | null = null): void {
+  refused(db: number, key: string, { increment, entry }: RefusedParts = NO_PARTS): void {
     const { corrections } = this;
     const known = this.find(db, key);
     const state = known ?? this.window.ensure(db, key);
+    const refused = entry === null ? undefined : state.findElement(Type.stream, entry);
+    if (refused instanceof StreamEntry) return corrections.race(state, placesFrom(state, refused, this.origins));
     // In a key that is made anew from commands it would be refused each time.
     if (typeof increment?.delta === 'bigint' && increment.type !== Type.zset && state.isKnown) {
       state.owed = [...state.owed, increment];
@@ -419,7 +432,8 @@ export class MergeCore {
     // Several commands of one block count once: the correction is on its way. Nobody else knows of the refusal.
     if (corrections.isRaced(state)) return;
     if (state.refusals++ === 0 && known !== undefined) corrections.race(state, null);
-    else this.settling.unsettle(state, this.options.region);
+    // What is missing from a stream here is in others; what is here is in all of them.
+    else this.settling.unsettle(state, entry !== null || state.stream !== null ? ELSEWHERE : this.options.region);
   }
 
   // ——— stability

@@ -5,19 +5,27 @@ import { Touches, writeDifferences } from './difference';
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 
-function entry(type: 'string' | 'hash' | 'zset', elements: Record<string, string>): RdbKey {
+function entry(type: 'string' | 'hash' | 'zset' | 'stream', elements: Record<string, string>): RdbKey {
   const pairs = Object.entries(elements);
   const values: Record<typeof type, RdbValue> = {
     string: bytes(elements[''] ?? ''),
     hash: pairs.map(([name, value]): HashItem => [bytes(name), bytes(value), null]),
     zset: pairs.map(([name, value]): ZsetItem => [bytes(name), value]),
+    stream: {
+      entries: pairs.map(([id, value]) => [id, [bytes('f'), bytes(value)]]),
+      length: pairs.length,
+      lastId: pairs.at(-1)?.[0] ?? '0-0',
+      maxDeletedId: '0-0',
+      entriesAdded: pairs.length,
+      groups: [],
+    },
   };
   return { kind: 'key', db: 0, key: bytes('k'), type, value: values[type], expireAtMs: null } as RdbKey;
 }
 
 /** What is found of one key, where another region has run a command meanwhile. */
 function found(
-  mine: RdbKey,
+  mine: RdbKey | null,
   theirs: RdbKey,
   meanwhile?: string,
   counted: boolean | null = null,
@@ -29,7 +37,7 @@ function found(
     touches.note(record, -1);
   }
   const { operations, unsettled } = writeDifferences(
-    [{ db: 0, key: 'k', parts: [mine] }],
+    [{ db: 0, key: 'k', parts: mine === null ? [] : [mine] }],
     [{ dump: theirs, expireAtMs: null }],
     touches,
     'exact',
@@ -82,4 +90,20 @@ test.each<['string' | 'hash' | 'zset', boolean, string | undefined, string]>([
 ])('%s that was added to before (%s), 7 here and 5 there, meanwhile %s: %s', (type, isCounted, meanwhile, expected) => {
   const name = type === 'string' ? '' : 'f';
   expect(found(entry(type, { [name]: '7' }), entry(type, { [name]: '5' }), meanwhile, isCounted)).toEqual([expected]);
+});
+
+test.each<[Record<string, string> | null, Record<string, string>, string | undefined, string[]]>([
+  [{ '1-1': 'a', '2-1': 'b' }, { '1-1': 'a' }, undefined, ['XADD k 2-1 f b', 'XSETID k 2-1']],
+  [{ '2-1': 'b' }, { '1-1': 'a', '2-1': 'b' }, undefined, ['XDEL k 1-1']],
+  // What they have added or trimmed since is on its way.
+  [{ '1-1': 'a' }, { '1-1': 'a', '2-1': 'b' }, 'XADD k 2-1 f b', []],
+  [{ '1-1': 'a', '2-1': 'b' }, { '2-1': 'b' }, 'XTRIM k MINID = 2-1', []],
+  // An entry never changes: another one of the same ID is another one.
+  [{ '2-1': 'b' }, { '2-1': 'c' }, 'XADD k 2-1 f c', ['XADD k 2-1 f b']],
+  // Deleted here. They had added to it since; or only trimmed what there was.
+  [null, { '2-1': 'b' }, 'XADD k 2-1 f b', []],
+  [null, {}, 'XTRIM k MINID = 2-1', ['DEL k']],
+  [null, {}, 'XGROUP CREATE k g 0 MKSTREAM', []],
+])('stream: %j here, %j there, meanwhile %s: %j', (mine, theirs, meanwhile, expected) => {
+  expect(found(mine === null ? null : entry('stream', mine), entry('stream', theirs), meanwhile)).toEqual(expected);
 });

@@ -45,6 +45,8 @@ export interface Touch {
   elements: Set<string> | null;
   /** Entries of a stream below this ID were trimmed. */
   below: string | null;
+  /** It may have been made: a stream stays when its last entry goes, and nothing else than these makes one. */
+  makes: boolean;
   /** Sum of increments of the string, and of elements, in units of decimals. */
   increments: Map<string, bigint>;
   onlyIncrements: boolean;
@@ -61,6 +63,7 @@ function newTouch(): Touch {
   return {
     elements: new Set(),
     below: null,
+    makes: false,
     increments: new Map(),
     onlyIncrements: true,
     isInexact: false,
@@ -149,6 +152,7 @@ function noteTouch(touch: Touch, effect: Effect): void {
   }
   touch.onlyIncrements = false;
   if (effect.kind === 'set' && effect.keepTtl) touch.keepTtl = true;
+  if (effect.kind === 'put' || (effect.kind === 'group' && effect.makesKey)) touch.makes = true;
   if (effect.kind === 'opaque') touch.opaque = true;
   else if (effect.kind === 'put' || effect.kind === 'remove' || effect.kind === 'field-ttl')
     effect.names.forEach((n) => touch.elements?.add(n));
@@ -369,6 +373,7 @@ function writeIncrement(writer: CommandWriter, key: Buffer, field: Buffer | null
 /** Whether all that a value holds may be from operations that this region does not hold yet. */
 function isMadeBy(touch: Touch, value: { type: RdbKey['type']; value: RdbValue }): boolean {
   if (value.type !== 'string' && !hasElements(value.type)) return false;
+  if (value.type === 'stream' && !touch.makes) return false;
   for (const [name, bytes] of elementsOf([value]))
     if (!isTouched(touch, value.type, name) && !isSumOf(touch, name, bytes)) return false;
   return true;

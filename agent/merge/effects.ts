@@ -333,12 +333,21 @@ export function parseScore(text: string): number | null {
 
 export type OpaqueEffect = Extract<Effect, { kind: 'opaque' }>;
 export type IncrementEffect = Extract<Effect, { kind: 'increment' }>;
+export type PutEffect = Extract<Effect, { kind: 'put' }>;
 
 /** What a command adds to a number; null for any other command. */
 export function incrementOf(command: Command, args: Args): IncrementEffect | null {
   const effects: Effect[] = [];
   decodeEffects(command, args, effects);
   return effects[0]?.kind === 'increment' ? effects[0] : null;
+}
+
+/** The ID of the stream entry that a command adds; null for any other command. */
+export function addedEntryOf(command: Command, args: Args): string | null {
+  const effects: Effect[] = [];
+  decodeEffects(command, args, effects);
+  const [effect] = effects;
+  return effect?.kind === 'put' && effect.type === Type.stream ? effect.names[0]! : null;
 }
 
 /** Effects on one key. */

@@ -63,11 +63,8 @@ export function isSentinelHello(command: Command, scanner: CommandScanner): bool
   return command.code === Code.publish && scanner.argc > 1 && argText(scanner, 1) === '__sentinel__:hello';
 }
 
-/**
- * Whether a refusal leaves nothing to be corrected: of a group that is not here; of an entry below one that a client has just added, which
- * is brought in when that is read (core.ts, raceRefused).
- */
-export function isHarmless({ command, code }: { command: string; code: string }): boolean {
+/** Whether the command is about a group of a stream, which may not be here: its refusal leaves nothing to be corrected. */
+export function isOfGroup(command: string): boolean {
   const known = commandByName(command)?.code;
-  return known === Code.xclaim || known === Code.xgroup || (known === Code.xadd && code === 'ERR');
+  return known === Code.xclaim || known === Code.xgroup;
 }

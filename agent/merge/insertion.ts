@@ -3,7 +3,7 @@ import type { Effect } from './effects';
 import { type Element, type KeyState, type Op, Type } from './key-state';
 import type { OriginTable } from './origins';
 import { keepTtls } from './resolve';
-import { HEAD, putEntry, putHead, removeEntry, type StreamEntry, trimEntries } from './stream-entries';
+import { HEAD, keepHead, putEntry, putHead, removeEntry, type StreamEntry, trimEntries } from './stream-entries';
 import type { StreamTrims } from './stream-trims';
 import type { Window } from './window';
 
@@ -82,8 +82,10 @@ export class Insertion {
         );
         return;
       case 'lastId':
+        touched.push(putHead(state, op, effect.id));
+        return;
       case 'group':
-        touched.push(putHead(state, op, effect.kind === 'group' ? '0-0' : effect.id));
+        if (effect.makesKey) touched.push(keepHead(state, op));
         return;
       case 'cap':
         return;

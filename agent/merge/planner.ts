@@ -99,6 +99,7 @@ export class Planner {
     for (const given of effects as KeyEffect[]) {
       if (given.kind === 'cap') continue;
       if (given.kind === 'group') {
+        this.streams.writePending(batch);
         batch.select(db).raw(buf, start, end, 1);
         if (!given.makesKey) continue;
       }
@@ -106,8 +107,7 @@ export class Planner {
       const effect = this.parts.base.isPlanned ? underOwn(state, given) : given;
       if (effect === null) continue;
       const quiet = state.isQuietFor(op);
-      if (!quiet && effect.kind === 'put' && effect.type === Type.stream && this.streams.plan(state, effect, op))
-        continue;
+      if (effect.kind === 'put' && effect.type === Type.stream && this.streams.plan(state, effect, op, batch)) continue;
       if (this.streams.isPending(state)) this.streams.writePending(batch, state);
       if (this.parts.base.isPlanned && effect.kind === 'delete') {
         // Makes room for what follows. A client's write in this very moment is corrected by what it meets.

@@ -143,6 +143,7 @@ export class StreamOrder {
   private first = 0;
   /** IDs to which entries have moved. */
   moved: StreamEntry[] = [];
+  private highestMoved: string | null = null;
   /** Entries in the order in which they came, but for those that own operations have seen. */
   private arrived: StreamEntry[] = [];
 
@@ -151,6 +152,20 @@ export class StreamOrder {
     if (at === this.entries.length) this.entries.push(entry);
     else this.entries.splice(at, 0, entry);
     if (at < this.first) this.first = at;
+  }
+
+  /** An entry has moved to an ID to which none had. */
+  noteMoved(entry: StreamEntry): void {
+    this.moved.push(entry);
+    if (this.highestMoved === null || compareIds(entry.name, this.highestMoved) > 0) this.highestMoved = entry.name;
+  }
+
+  /**
+   * Whether an entry has moved to an ID, or above it. Whoever adds there has seen what made it move, but has not moved it yet: to others the ID
+   * comes no higher than their top.
+   */
+  isBelowMoved(id: string): boolean {
+    return this.highestMoved !== null && compareIds(id, this.highestMoved) <= 0;
   }
 
   /** Something has come to an ID that is known. */
@@ -231,6 +246,16 @@ export function putHead(state: KeyState, op: Op, id: string): Element {
   return head;
 }
 
+/** The key is a stream, and its last ID what it was. */
+export function keepHead(state: KeyState, op: Op): Element {
+  let last = '0-0';
+  for (const put of state.findElement(Type.stream, HEAD)?.puts ?? []) {
+    const id = put.value.toString('latin1');
+    if ((put.op === op || saw(op, put.op)) && compareIds(id, last) > 0) last = id;
+  }
+  return putHead(state, op, last);
+}
+
 /** XADD. `touched` gets the entry, and those that others had to move to. */
 export function putEntry(
   state: KeyState,
@@ -264,12 +289,24 @@ function place(state: KeyState, entry: StreamEntry, origins: OriginTable, touche
     const next = entryAt(state, movedId(origins.region(op.origin), entry.name));
     if (!touched.includes(next)) touched.push(next);
     if (next.guests.some((guest) => guest.op === op && guest.home === home)) continue;
-    if (next.guests.length === 0) state.stream!.moved.push(next);
+    if (next.guests.length === 0) state.stream!.noteMoved(next);
     next.guests = [...next.guests, { op, home, from: entry }];
     next.baseDead = true;
     state.stream!.revive(next);
     place(state, next, origins, touched);
   }
+}
+
+/** An ID's entry, and those of the IDs to which others had to leave it. */
+export function placesFrom(state: KeyState, entry: StreamEntry, origins: OriginTable): StreamEntry[] {
+  const places = [entry];
+  for (const at of places)
+    for (const { op } of at.contenders()) {
+      const next = state.findElement(Type.stream, movedId(origins.region(op.origin), at.name));
+      if (!(next instanceof StreamEntry) || places.includes(next)) continue;
+      if (next.guests.some(({ from }) => from === at)) places.push(next);
+    }
+  return places;
 }
 
 /** XDEL of one ID. `touched` gets the ID's entry, and that where the removed one stands. */

@@ -1,11 +1,12 @@
 /** Entries of streams, beside the rule (stream-entries.ts): how those of one record get into Redis at once, and what own ones leave to be corrected. */
 import type { Batch } from './batch';
-import type { Effect, KeyEffect } from './effects';
+import { type Effect, type PutEffect, writeEntry } from './effects';
 import { type Element, type KeyState, type Op, Type } from './key-state';
 import type { Parts } from './parts';
 import { writeElements, writeTtl } from './resolve';
-import { HEAD, type StreamEntry } from './stream-entries';
+import { HEAD, lastIdOf, type StreamEntry } from './stream-entries';
 import { compareIds } from './stream-id';
+import { isTooLarge } from './stream-splice';
 
 export class StreamOperations {
   /** Entries of the record at hand that were planned, and are not in the batch yet. */
@@ -33,19 +34,30 @@ export class StreamOperations {
 
   /** Where an own XADD was in Redis before others' entries came that stand below it, they were refused: they get in by a correction. */
   raceRefused(state: KeyState, op: Op, id: string): void {
+    const { touched } = this.parts.insertion;
+    // It has taken an ID to which another one was about to move.
+    if (touched.length > 1) this.parts.corrections.race(state, touched);
     const entries = state.stream!.refusedFor(op, id);
     if (entries.length > 0) this.parts.corrections.race(state, entries);
   }
 
   /**
    * Entries that come below others, one by one, would each make room for themselves: those of a record are brought in at once.
-   * @returns false where more than the entries has to be written
+   * @returns false where nothing stands above it, or more than the entries has to be written
    */
-  plan(state: KeyState, effect: KeyEffect, op: Op): boolean {
+  plan(state: KeyState, effect: PutEffect, op: Op, batch: Batch): boolean {
+    const quiet = state.isQuietFor(op);
+    if (quiet && state.stream?.isBelowMoved(effect.names[0]!) !== true) return false;
     if (state.unsettled || state.hasOpaqueUnseenBy(op) || state.onlyType !== Type.stream) return false;
-    this.parts.notes.count(effect);
+    if (!quiet) this.parts.notes.count(effect);
     this.parts.insertion.insert(state, effect, op);
     this.parts.settling.check(state, effect, op, this.parts.insertion.touched);
+    const [id, value] = [effect.names[0]!, effect.values[0]!];
+    if (isTooLarge(value) && lastIdOf(state) === id) {
+      this.writePending(batch, state);
+      writeEntry(batch.select(state.db), Buffer.from(state.key, 'latin1'), id, value);
+      return true;
+    }
     const pending = this.pending.get(state);
     if (pending === undefined) this.pending.set(state, new Set(this.parts.insertion.touched));
     else for (const element of this.parts.insertion.touched) pending.add(element);

@@ -140,6 +140,14 @@ return new
 
 const SCRIPT = Buffer.from(SPLICE_SCRIPT);
 
+/** Of a field or a value: `$0`, and twice the end of a line. */
+const ARGUMENT_BYTES_MIN = 6;
+
+/** Whether an entry has too many fields for the script. @param value the fields in RESP */
+export function isTooLarge(value: Buffer): boolean {
+  return value.length > ARGUMENTS_MAX * ARGUMENT_BYTES_MIN && countFields(value) > ARGUMENTS_MAX;
+}
+
 /** What is to stand at an ID: the fields in RESP, null for nothing. */
 export interface Standing {
   readonly id: string;

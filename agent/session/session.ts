@@ -11,7 +11,7 @@ import { Batch } from '../merge/batch';
 import type { StoredLetter } from '../dead-letters/letter';
 import { MergeCore } from '../merge/core';
 import { ELSEWHERE } from '../merge/settling';
-import { isHarmless } from '../merge/forms';
+import { isOfGroup } from '../merge/forms';
 import type { Replay } from '../merge/replay';
 import { type Beginning, trimReport } from '../merge/stream-commands';
 import type { CutStream } from '../merge/stream-trims';
@@ -936,7 +936,7 @@ export class Session implements Stay {
     const isUnreadable = command === 'RESTORE';
     if (key !== undefined && !key.startsWith(OWN_PREFIX) && !isForeign && !isUnreadable) {
       // Types that met, or increments on what is no number: the rule decides, or the key's state does.
-      if (!isHarmless(refusal)) this.core.refused(db, key, refusal.increment);
+      if (!isOfGroup(command)) this.core.refused(db, key, refusal);
       return;
     }
     letters.add(refusal);

@@ -43,6 +43,8 @@ test.each<[string[], string | null]>([
   [['SET a 1', 'RENAME a k', 'SET k 3 KEEPTTL'], null],
   [['SADD k m', 'SET k 3 KEEPTTL'], null],
   [['LPUSH k m', 'SET k 3 KEEPTTL'], null],
+  [['XADD k 1-1 f v', 'SET k 3 KEEPTTL'], null],
+  [['XGROUP CREATE k g 0 MKSTREAM', 'SET k 3 KEEPTTL'], null],
   [['HSET k f v', 'SET k 3 KEEPTTL'], null],
   [['UNHEARD.OF k', 'SET k 3 KEEPTTL'], null],
   [['SET k 1e3', 'SET k 1001 KEEPTTL'], null],

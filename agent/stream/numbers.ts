@@ -124,7 +124,11 @@ export class Numbers {
       case Code.sadd:
       case Code.zadd:
       case Code.zincrby:
+      case Code.xadd:
         this.markKey(db, args);
+        return;
+      case Code.xgroup:
+        this.markKey(db, args, 2);
         return;
       case Code.hset:
       case Code.hsetnx:
@@ -179,9 +183,9 @@ export class Numbers {
   }
 
   /** The key is there, and no number, for all that is known. */
-  private markKey(db: number, { buf, argStart, argEnd, argc }: Args): void {
-    if (argc < 2) return;
-    this.table.seek(this.space(db), buf, argStart[1]!, argEnd[1]!);
+  private markKey(db: number, { buf, argStart, argEnd, argc }: Args, i = 1): void {
+    if (argc <= i) return;
+    this.table.seek(this.space(db), buf, argStart[i]!, argEnd[i]!);
     this.table.markOther();
   }
 

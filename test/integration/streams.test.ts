@@ -143,3 +143,21 @@ test('a delete removes what it has seen of a stream, and what is acknowledged el
   expect((await entriesOf(alpha, 'gone')).map(([, value]) => value)).toEqual(['new']);
   for (const region of mesh.regions) expect((await region.status()).deadLetters).toBe(0);
 });
+
+test('an entry with more fields than a script can move stays, and so does what comes below it', async () => {
+  const [alpha, beta] = clients as [Redis, Redis, Redis];
+  const many = Array.from({ length: 8000 }, (_, i) => String(i));
+  mesh.partition('alpha');
+  try {
+    await alpha.xadd('large', '10-1', ...many);
+    await beta.xadd('large', '5-1', 'v', 'below');
+  } finally {
+    mesh.heal();
+  }
+  await mesh.waitEqual();
+  for (const client of clients)
+    expect((await client.xrange('large', '-', '+')).map(([id, fields]) => [id, fields.length])).toEqual([
+      ['5-1', 2],
+      ['10-1', 8000],
+    ]);
+});

@@ -7,14 +7,14 @@ import { commandByName } from '../../agent/merge/commands';
 import { ADD_SCRIPT } from '../../agent/merge/decimal';
 import { MergeCore } from '../../agent/merge/core';
 import { ELSEWHERE } from '../../agent/merge/settling';
-import { incrementOf } from '../../agent/merge/effects';
+import { addedEntryOf, incrementOf } from '../../agent/merge/effects';
 import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import type { KeyState } from '../../agent/merge/key-state';
 import { MemoryFile, type ShelfFiles } from '../../agent/merge/shelf';
 import { postponePassed } from '../../agent/merge/late-ttl';
 import { CommandScanner } from '../../agent/resp';
 import { isOfStream, type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
-import { isHarmless } from '../../agent/merge/forms';
+import { isOfGroup } from '../../agent/merge/forms';
 import { trimReport } from '../../agent/merge/stream-commands';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker, stampOf } from '../../agent/stream/keys';
 import { Numbers } from '../../agent/stream/numbers';
@@ -712,15 +712,18 @@ export class SimAgent {
       if (!(replies[i] instanceof CommandFailed)) return;
       this.refusals++;
       this.host.trace(`${this.region} refused ${textOf(argv)}`);
-      if (isHarmless({ command: argv[0]!, code: replies[i].message.split(' ')[0]! })) return;
+      if (isOfGroup(argv[0]!)) return;
       if (argv[0] === 'EVAL') return this.core.refused(db, argv[3]!);
       const scanner = new CommandScanner();
       scanner.push(encode(argv));
       scanner.next();
       const command = commandByName(argv[0]!);
       const isError = /^ERR/.test(replies[i].message);
-      const increment = command !== undefined && isError ? incrementOf(command, scanner) : null;
-      this.core.refused(db, argv[1]!, increment);
+      if (command === undefined || !isError) return this.core.refused(db, argv[1]!);
+      this.core.refused(db, argv[1]!, {
+        increment: incrementOf(command, scanner),
+        entry: addedEntryOf(command, scanner),
+      });
     });
   }
 

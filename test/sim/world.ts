@@ -730,6 +730,11 @@ export class World {
             for (const { commands } of redis.units)
               if (!commands.some(({ argv }) => argv[1] === CURSOR_KEY)) commands.forEach(share);
       const histories = [...region.past, { redis: region.redis, isOutage: false }];
+      // What a cut to a length has left out is told by the region that cut, later, and found by a comparison before that.
+      const cut = new Set<string>();
+      for (const { redis } of histories)
+        for (const { commands } of redis.units)
+          for (const { db, argv } of commands) if (argv.includes('MAXLEN')) cut.add(`${db} ${argv[1]}`);
       const unrecorded = new Set<string>();
       for (const { redis, isOutage } of histories) {
         const known = region.agent.histories.get(redis.replId);
@@ -749,6 +754,7 @@ export class World {
                   argv[0] !== 'PEXPIREAT' &&
                   !isOver(op) &&
                   !isIdle(op, db, argv) &&
+                  !(argv[0] === 'XDEL' && isIn(cut, db, argv[1]!)) &&
                   !isIn(unrecorded, db, argv[1]!) &&
                   !isIn(shared, db, argv[1]!)
                 )

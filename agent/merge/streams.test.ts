@@ -1,0 +1,225 @@
+import * as fc from 'fast-check';
+import { CoreRegion } from '../../test/sim/core-region';
+import { encode } from '../../test/sim/redis';
+import { CommandScanner } from '../resp';
+import { findCommand } from './commands';
+import { decodeEffects, type Effect } from './effects';
+import { KeyState, Op } from './key-state';
+import { OriginTable } from './origins';
+import { lastIdOf, putEntry, removeEntry, standingAt, StreamEntry, trimEntries } from './stream-entries';
+import { compareIds, idAbove, idBelow, movedId, parseStreamId } from './stream-id';
+
+// Streams: what commands say, where entries stand by the rule, and what Redis has to run for them.
+
+function effectsOf(text: string): Effect[] {
+  const scanner = new CommandScanner();
+  scanner.push(encode(text.split(' ')));
+  scanner.next();
+  const effects: Effect[] = [];
+  decodeEffects(findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!)!, scanner, effects);
+  return effects;
+}
+
+test.each<[string, string[]]>([
+  ['XADD k 5-1 f v', ['put 5-1']],
+  ['XADD k NOMKSTREAM MAXLEN = 10 5-1 f v', ['put 5-1', 'cap']],
+  ['XADD k MAXLEN = 10 LIMIT 5 5-1 f v', ['put 5-1', 'cap']],
+  ['XADD k MINID = 3 5-1 f v', ['put 5-1', 'trim 3-0']],
+  ['XADD k KEEPREF MAXLEN = 0 5-1 f v', ['put 5-1', 'trim null']],
+  ['XDEL k 5-1 6', ['remove 5-1,6-0']],
+  ['XDELEX k DELREF IDS 2 5-1 6-1', ['remove 5-1,6-1']],
+  ['XDELEX k ACKED IDS 1 5-1', ['remove 5-1']],
+  // Which of them went is not told.
+  ['XDELEX k ACKED IDS 2 5-1 6-1', ['opaque']],
+  ['XTRIM k MAXLEN = 3', ['cap']],
+  ['XTRIM k MINID = 5-1', ['trim 5-1']],
+  ['XSETID k 9-9 ENTRIESADDED 3 MAXDELETEDID 1-1', ['lastId 9-9']],
+  ['XGROUP CREATE k g 0 MKSTREAM', ['group true']],
+  ['XGROUP SETID k g 5-1 ENTRIESREAD 3', ['group false']],
+  ['XCLAIM k g c 0 5-1 TIME 1 RETRYCOUNT 1 FORCE JUSTID LASTID 5-1', ['group false']],
+  ['XACKDEL k g IDS 1 5-1', ['opaque']],
+])('%s: %j', (text, expected) => {
+  const shown = effectsOf(text).map((effect) => {
+    if (effect.kind === 'put' || effect.kind === 'remove') return `${effect.kind} ${effect.names.join()}`;
+    if (effect.kind === 'trim') return `trim ${effect.minId}`;
+    if (effect.kind === 'lastId') return `lastId ${effect.id}`;
+    return effect.kind === 'group' ? `group ${effect.makesKey}` : effect.kind;
+  });
+  expect(shown).toEqual(expected);
+});
+
+const U64 = 2n ** 64n - 1n;
+const part = fc.oneof(fc.bigInt(0n, 20n), fc.bigInt(0n, U64), fc.constantFrom(0n, U64));
+const anyId = fc.tuple(part, part);
+const textOf = ([ms, seq]: readonly [bigint, bigint]): string => `${ms}-${seq}`;
+
+test('IDs as text are ordered as their numbers are, and have the neighbours that they have', () => {
+  fc.assert(
+    fc.property(anyId, anyId, (a, b) => {
+      const number = ([ms, seq]: readonly [bigint, bigint]): bigint => (ms << 64n) | seq;
+      const order = number(a) < number(b) ? -1 : number(a) > number(b) ? 1 : 0;
+      expect(Math.sign(compareIds(textOf(a), textOf(b)))).toBe(order);
+      expect(parseStreamId(`0${textOf(a)}`)).toBe(textOf(a));
+      if (number(a) > 0n) expect(idAbove(idBelow(textOf(a)))).toBe(textOf(a));
+    }),
+  );
+});
+
+test('who has to leave an ID goes to another one for each region, in the same millisecond, and on from there', () => {
+  const [eu, us] = [movedId('eu', '7-3'), movedId('us', '7-3')];
+  expect(eu).not.toBe(us);
+  expect(movedId('eu', '7-4')).not.toBe(eu);
+  const further = movedId('eu', eu);
+  expect(compareIds(further, eu)).toBeGreaterThan(0);
+  for (const id of [eu, us, further]) expect(id).toMatch(/^7-\d+$/);
+});
+
+// ——— the rule
+
+const history = fc.array(
+  fc.record({
+    region: fc.nat(2),
+    sees: fc.tuple(fc.nat(100), fc.nat(100), fc.nat(100)),
+    kind: fc.constantFrom('add', 'add', 'add', 'remove', 'trim', 'wipe'),
+    // Few, so that they meet.
+    id: fc.constantFrom('1-1', '2-1', '2-2', '3-1', '3-2', '3-3'),
+    skew: fc.nat(3),
+  }),
+  { maxLength: 12 },
+);
+
+test('which entries stand where is a function of the set of operations: any causal order gives it', () => {
+  fc.assert(
+    fc.property(history, fc.infiniteStream(fc.nat(1000)), (steps, choices) => {
+      const origins = new OriginTable();
+      for (const origin of ['eu:1', 'us:1', 'ap:1']) origins.index(origin);
+      const counts = [0, 0, 0];
+      const seen = [0, 1, 2].map(() => [-1, -1, -1]);
+      const made: { op: Op; added: string | null; apply: (key: KeyState) => void }[] = [];
+      const vectors = new Map<string, readonly number[]>();
+      let clock = 0;
+      for (const { region, sees, kind, id, skew } of steps) {
+        const mine = seen[region]!;
+        for (const other of [0, 1, 2]) {
+          if (other === region) continue;
+          const upTo = mine[other]! + Math.floor(((counts[other]! - 1 - mine[other]!) * sees[other]!) / 100);
+          if (upTo <= mine[other]!) continue;
+          mine[other] = upTo;
+          // Vectors are closed: who sees an operation sees what that had seen.
+          for (const [i, position] of (vectors.get(`${other} ${upTo}`) ?? []).entries())
+            if (i !== region && position > mine[i]!) mine[i] = position;
+        }
+        // Redis takes no ID below those that its region has seen.
+        const isSeen = ({ op }: { op: Op }): boolean => op.origin === region || mine[op.origin]! >= op.position;
+        if (kind === 'add' && made.some((one) => one.added !== null && isSeen(one) && compareIds(one.added, id) >= 0))
+          continue;
+        const position = counts[region]!++;
+        const vector = mine.map((at, i) => (i === region ? position - 1 : at));
+        vectors.set(`${region} ${position}`, vector);
+        const op = new Op(region, position, (clock += 3) + skew, vector);
+        const value = encodeValue(`${region}.${position}`);
+        made.push({
+          op,
+          added: kind === 'add' ? id : null,
+          apply: (key) => {
+            if (kind === 'add') putEntry(key, op, id, value, origins, []);
+            else if (kind === 'remove') removeEntry(key, op, id, origins, []);
+            else if (kind === 'trim') trimEntries(key, op, id, [], origins);
+            else key.wipe(op);
+          },
+        });
+      }
+      const show = (order: typeof made): string => {
+        const key = new KeyState(0, 'k');
+        // The key begins empty: all that lives is in the window.
+        key.wipe(new Op(0, -1, 0, [-1, -1, -1]));
+        for (const { apply } of order) apply(key);
+        const standing = [...key.elements()].flatMap((entry) => {
+          const found = entry instanceof StreamEntry ? standingAt(entry, origins) : null;
+          return found === null ? [] : [`${entry.name} ${found.toString()}`];
+        });
+        return `${standing.sort().join()} last ${lastIdOf(key)}`;
+      };
+      const left = [...made];
+      const order: typeof made = [];
+      while (left.length > 0) {
+        const ready = left.filter(
+          ({ op }) => !left.some(({ op: other }) => other !== op && (op.seen[other.origin] ?? -1) >= other.position),
+        );
+        const next = ready[(choices.next().value as number) % ready.length]!;
+        left.splice(left.indexOf(next), 1);
+        order.push(next);
+      }
+      expect(show(order)).toBe(show(made));
+    }),
+    { numRuns: 500 },
+  );
+});
+
+function encodeValue(text: string): Buffer {
+  return Buffer.from(`$1\r\nv\r\n$${text.length}\r\n${text}\r\n`);
+}
+
+// ——— what Redis runs: in region b, what a and c send, and what clients did here
+
+/** The scripts by their names, without their text. */
+function short(commands: string): string {
+  return commands.replace(/EVAL local[\s\S]*?\n(?:return new|end) 1 /g, 'EVAL … ');
+}
+
+let b: CoreRegion;
+beforeEach(() => (b = new CoreRegion()));
+
+test('an entry above all that is known goes as it came; those below are brought in at once', () => {
+  expect(b.comes('a:1', 10, new Map(), 'XADD k 10-1 f a')).toBe('XADD k 10-1 f a');
+  expect(short(b.comes('c:1', 20, new Map(), 'XADD k 5-1 f c', 'XADD k 11-1 f c'))).toBe(
+    'EVAL … k 11-1 5-1 5-0 2 f c 11-1 11-0 2 f c',
+  );
+  expect(b.comes('a:1', 30, b.at('c:1'), 'XADD k 12-1 f a')).toBe('XADD k 12-1 f a');
+});
+
+test('what a client adds above an entry on its way has it refused: it gets in by a correction', () => {
+  b.comes('a:1', 10, new Map(), 'XADD k 5-1 f a');
+  b.client(20, 'XADD k 9-1 f b');
+  expect(short(b.correct())).toBe('EVAL … k 9-1 5-1 5-0 2 f a');
+});
+
+test('a refused entry that nothing known explains is written by the script', () => {
+  b.comes('a:1', 10, new Map(), 'XADD k 5-1 f a');
+  b.core.refused(0, 'k', { increment: null, entry: '5-1' });
+  expect(short(b.correct())).toBe('EVAL … k 5-1 5-1 5-0 2 f a');
+});
+
+test('below where an entry has moved to, one that has seen it is no top, though nothing is concurrent', () => {
+  b.comes('a:1', 10, new Map(), 'XADD k 5-1 f a');
+  const moved = movedId('a', '5-1');
+  expect(short(b.comes('c:1', 20, new Map(), 'XADD k 5-1 f c'))).toContain(` ${moved} `);
+  // Something else is under way: not all that comes goes as it came.
+  b.client(25, 'SET other 1');
+  expect(short(b.comes('a:1', 30, b.at('c:1'), 'XADD k 5-2 f a'))).toBe(`EVAL … k ${moved} 5-2 5-1 2 f a`);
+});
+
+test('commands about groups go as they came, behind the entries that they may be about', () => {
+  b.comes('a:1', 10, new Map(), 'XADD k 10-1 f a');
+  const came = b.comes('c:1', 20, new Map(), 'XADD k 5-1 f c', 'XGROUP CREATE k g 0');
+  expect(short(came)).toBe('EVAL … k 10-1 5-1 5-0 2 f c; XGROUP CREATE k g 0');
+  expect(b.unsettled).toEqual([]);
+  // Whoever makes a stream for its group keeps what is there.
+  expect(b.comes('c:1', 30, b.at('a:1'), 'XGROUP CREATE k h 0 MKSTREAM')).toBe('XGROUP CREATE k h 0 MKSTREAM');
+  b.client(40, 'XADD k 4-1 f b');
+  expect(short(b.comes('c:1', 50, b.at('a:1'), 'DEL k'))).toMatch(/^DEL k; EVAL … k 4-1 /);
+});
+
+test('a delete leaves entries that it had not seen, and a trim too', () => {
+  b.comes('a:1', 10, new Map(), 'XADD k 5-1 f a', 'XADD k 6-1 f a');
+  expect(short(b.comes('c:1', 20, new Map(), 'DEL k'))).toContain('5-1 5-0 2 f a 6-1 6-0 2 f a');
+  expect(short(b.comes('c:1', 21, b.at('c:1'), 'XTRIM k MINID = 6-1'))).toBe('EVAL … k 6-1 5-1');
+  expect(short(b.comes('a:1', 30, b.at('c:1'), 'XTRIM k MINID = 6-1'))).toBe('EVAL … k 6-1');
+});
+
+test('a state brings its groups, and entries that it had not seen are put into it', () => {
+  b.comes('a:1', 10, new Map(), 'XADD k 5-1 f a');
+  const came = b.state('c:1', 20, new Map(), 'DEL k', 'XADD k 7-1 f c', 'XGROUP CREATE k g 7-1');
+  expect(short(came)).toMatch(/^DEL k; XADD k 7-1 f c; XGROUP CREATE k g 7-1; EVAL … k 7-1 5-1 5-0 2 f a/);
+  expect(b.unsettled).toEqual([]);
+});
