@@ -10,6 +10,7 @@ import { type AgentConfig, readRedisPassword, readReplicaPassword } from './conf
 import { DeadLetters, letterRoutes } from './dead-letters';
 import { DryRun, dryRunMetrics, Trial } from './dry-run';
 import { Journal } from './journal';
+import { ConflictPolicies } from '../model';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
 import { type Beat, PeerMesh } from './peers';
@@ -84,7 +85,9 @@ export class Agent {
       cert: fs.readFileSync(config.tls.certFile),
       key: fs.readFileSync(config.tls.keyFile),
     };
+    const policies = new ConflictPolicies(config.conflicts.policies);
     const mesh = new PeerMesh({
+      policies: policies.text,
       region: config.region,
       stack: config.stack,
       meshVersion: MESH_VERSION,
@@ -179,6 +182,7 @@ export class Agent {
       conflicts,
       letters,
       trial,
+      policies,
       mesh,
       metrics,
       log,
@@ -450,7 +454,7 @@ export class Agent {
           journal,
           core: this.session?.isLive === true ? this.session.core : null,
           redis: this.session?.isLive === true ? this.session.control : null,
-          policyOf: () => 'merge',
+          policyOf: (db, key) => this.context.policies.nameOf(db, Buffer.from(key, 'latin1')),
           live: () => this.session?.live() ?? [],
         }),
       }),

@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { type ConfigIssue, formatIssues } from '../model';
+import { CONFLICT_POLICIES, type ConfigIssue, formatIssues } from '../model';
 import { nearest } from '../model/nearest';
 import { CONFLICT_VALUES } from './conflicts/entry';
 import { LOG_LEVELS } from './log';
@@ -165,6 +165,18 @@ const schema = section({
   }).prefault({}),
   /** What is told of conflicts: docs/conflicts.md. */
   conflicts: section({
+    /** See `meridian:replication.conflicts`: the same in every region. Default: none. */
+    policies: z
+      .array(
+        section({
+          keys: text('a pattern for keys').max(1024, 'a pattern of up to 1024 characters'),
+          policy: choice(CONFLICT_POLICIES),
+          db: whole(0, 65_535, 'the number of a database').optional(),
+        }),
+        'a list of policies, each a mapping with keys, policy, db',
+      )
+      .max(100, 'at most 100 policies')
+      .default([]),
     /** See `meridian:replication.conflictValues`. Default: digest. */
     values: choice(CONFLICT_VALUES).default('digest'),
     /** Size of the conflict journal; beyond it the oldest entries go. Default: 64 MiB. */

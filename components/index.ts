@@ -2,6 +2,7 @@
 export {
   type AgentMember,
   type AgentTuningArgs,
+  type ConflictPolicyArgs,
   FargateArchitecture,
   FargateSyncAgent,
   type FargateSyncAgentArgs,

@@ -45,7 +45,10 @@ export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions)
       flush: replication.flush,
       dryRun: replication.dryRun,
     },
-    conflicts: { values: replication.conflictValues },
+    conflicts: {
+      ...(replication.conflicts.length === 0 ? {} : { policies: replication.conflicts }),
+      values: replication.conflictValues,
+    },
     journal: { bytesMax: replication.journal.maxBytes, segmentBytes: replication.journal.segmentBytes },
     limits: { windowBytes: replication.windowBytes },
   };

@@ -16,6 +16,7 @@ const example: StackState = {
   basePort: 7500,
   agents: true,
   use: 'data',
+  conflicts: [],
   regions: [
     {
       name: 'a',

@@ -19,6 +19,8 @@ const stateSchema = z.object({
   /** False with `up --no-agents`. */
   agents: z.boolean(),
   use: z.enum(['data', 'cache']),
+  /** `replication.conflicts`; a stack that an older version started has none. */
+  conflicts: z.array(z.object({ keys: z.string(), policy: z.string(), db: z.number().optional() })).default([]),
   regions: z.array(
     z.object({
       name: z.string(),
@@ -49,6 +51,7 @@ export function stateOf(layout: StackLayout, agents: boolean): StackState {
     basePort: layout.basePort,
     agents,
     use: layout.config.redis.use,
+    conflicts: layout.config.replication.conflicts,
     regions: layout.regions.map((region) => ({
       name: region.name,
       weight: region.weight,

@@ -59,6 +59,7 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     flush: 'carry',
     journal: { maxBytes: 8 * 1024 ** 3, segmentBytes: 64 * 1024 ** 2 },
     windowBytes: 256 * 1024 ** 2,
+    conflicts: [],
     conflictValues: 'digest',
     acceptWholeKeyMerge: false,
     dryRun: false,
@@ -177,7 +178,7 @@ test.each<[string, unknown, ConfigIssue]>([
       found: 'an unknown key',
       allowed:
         'mode, semiSyncRegions, maxLagMs, autoHeal, topology, hub, compression, heartbeatMs, flush, journal, ' +
-        "conflictValues, windowBytes, acceptWholeKeyMerge, dryRun (did you mean 'maxLagMs'?)",
+        "conflicts, conflictValues, windowBytes, acceptWholeKeyMerge, dryRun (did you mean 'maxLagMs'?)",
     },
   ],
   [

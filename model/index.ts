@@ -25,6 +25,7 @@ export {
   serviceOf,
 } from './capabilities';
 export { Capture, captureEvents, notificationAgentRules, reportsEveryChange } from './capture';
+export { CONFLICT_POLICIES, ConflictPolicies, type ConflictPolicyRule } from './conflict-policies';
 export {
   type ConfigResult,
   type FailoverConfig,

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { usersDefault } from './acl';
+import { CONFLICT_POLICIES } from './conflict-policies';
 import { choice, flag, fraction, mode, namespaceName, section, size, text, whole } from './fields';
 
 // The shape of each `meridian:<section>` of a stack's config, one object per section; that of the regions is in regions.ts.
@@ -45,6 +46,22 @@ export const replicationSchema = section({
     /** Of one file; the journal is dropped file by file. Default: 64mb. */
     segmentBytes: size('1mb', '1gb').default(64 * 1024 ** 2),
   }).prefault({}),
+  /**
+   * What becomes of a key by its name, by the first pattern that matches (as in KEYS): `merge`, or `ignore`, which each region has for itself: it is not replicated
+   * (docs/conflicts.md). Default: none; all keys merge.
+   */
+  conflicts: z
+    .array(
+      section({
+        keys: text(/^[^]{1,1024}$/, 'a pattern for keys, such as session:*'),
+        policy: choice(...CONFLICT_POLICIES),
+        /** Default: all. */
+        db: whole(0, 65_535, 'the number of a database').optional(),
+      }),
+      'a list of mappings with keys, policy, db',
+    )
+    .max(100, 'at most 100 policies')
+    .default([]),
   /**
    * What the conflict journal keeps of the values that met (docs/conflicts.md). `full`: up to 4 KiB of each, which `meridian restore-loser` needs. `digest`: their
    * sizes, and by a keyed digest whether they were equal. `none`: nothing. Default: digest, for values may be secret, and would outlive there the keys that they were in.

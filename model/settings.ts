@@ -43,6 +43,7 @@ export interface AgentSettings {
   readonly maxLagMs: number;
   readonly heartbeatMs: number;
   readonly compression: string;
+  readonly conflicts: { keys: string; policy: string; db?: number }[];
   readonly conflictValues: string;
   readonly flush: string;
   readonly journalBytes: number;
@@ -52,13 +53,14 @@ export interface AgentSettings {
 }
 
 export function agentSettingsOf({ replication }: StackConfig): AgentSettings {
-  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflictValues, flush, journal, windowBytes, dryRun } =
-    replication;
+  const { semiSyncRegions, maxLagMs, heartbeatMs, compression, conflicts, conflictValues, flush } = replication;
+  const { journal, windowBytes, dryRun } = replication;
   return {
     semiSyncRegions,
     maxLagMs,
     heartbeatMs,
     compression,
+    conflicts: conflicts.map(({ keys, policy, db }) => ({ keys, policy, ...(db === undefined ? {} : { db }) })),
     conflictValues,
     flush,
     journalBytes: journal.maxBytes,

@@ -9,7 +9,7 @@
  * run is: where the region goes on afterwards, its place in the mesh is what it was before.
  */
 import { randomBytes } from 'node:crypto';
-import { ReplicaLink } from '../capture';
+import { type RdbEntry, ReplicaLink } from '../capture';
 import type { StoredLetter } from '../dead-letters/letter';
 import type { MergeCore } from '../merge/core';
 import type { Beat } from '../peers';
@@ -176,7 +176,9 @@ export class DryRun implements Stay {
   private async readSnapshot(link: ReplicaLink): Promise<DigestTable> {
     this.numbers = new Numbers(true);
     const table = new DigestTable();
-    for await (const digests of digestsOf(link.snapshotBatches(), (entry) => this.numbers.load(entry))) {
+    const { policies } = this.context;
+    const load = (entry: RdbEntry): void => this.numbers.load(entry);
+    for await (const digests of digestsOf(link.snapshotBatches(), policies, load)) {
       this.alive();
       table.addAll(writeDigests(digests));
     }
@@ -219,7 +221,7 @@ export class DryRun implements Stay {
         removal: (db, key, end) => removals.of(db, key, end),
         flushRefused: config.replication.flush === 'refuse' ? () => undefined : undefined,
       },
-      { blockBytesMax: config.limits.transactionBytes, numbers },
+      { blockBytesMax: config.limits.transactionBytes, numbers, policies: context.policies },
     );
     this.rehearsal.recorder = this.recorder;
   }

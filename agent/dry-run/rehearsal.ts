@@ -61,9 +61,9 @@ export class Rehearsal {
   }
 
   private newCore(): MergeCore {
-    const { config, journal, conflicts } = this.context;
+    const { config, journal, conflicts, policies } = this.context;
     const members = config.members.map(({ name }) => name);
-    const core = new MergeCore({ region: config.region, members, payloads: payloadsOf(journal) });
+    const core = new MergeCore({ region: config.region, members, policies, payloads: payloadsOf(journal) });
     core.notes.sink = conflicts;
     return core;
   }

@@ -1,5 +1,6 @@
 /** How the data of two regions differ, by digests of their keys: nothing of it is loaded, and nothing is written. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConflictPolicies } from '../../model';
 import { type RdbEntry, ReplicaLink } from '../capture';
 import { type AgentContext, type RedisAddress, replicaOptions, SessionError } from '../session/context';
 import { Digester, type DigestTable, type KeyDigest, readDigests, writeDigests } from '../session/digest';
@@ -14,9 +15,10 @@ const TTL_TOLERANCE_MS = 1000;
 const PATIENCE_MS = 10_000;
 const RETRY_MS = 2000;
 
-/** Digests of the keys of a snapshot, without the agents' own, some thousands at a time. */
+/** Digests of the keys of a snapshot, without the agents' own and ignored ones, some thousands at a time. */
 export async function* digestsOf(
   batches: AsyncIterable<RdbEntry[]>,
+  policies: ConflictPolicies,
   each: (entry: RdbEntry) => void = () => undefined,
 ): AsyncGenerator<KeyDigest[]> {
   const digester = new Digester();
@@ -24,7 +26,7 @@ export async function* digestsOf(
   for await (const entries of batches) {
     for (const entry of entries) {
       each(entry);
-      if (entry.kind !== 'key' || isOwnKey(entry.key)) continue;
+      if (entry.kind !== 'key' || isOwnKey(entry.key) || policies.ignores(entry.db, entry.key)) continue;
       const digest = digester.add(entry);
       if (digest !== null) digests.push(digest);
     }
@@ -41,7 +43,7 @@ export async function* serveTrialDigests(context: AgentContext, address: RedisAd
   link.on('close', () => undefined);
   try {
     await link.connect(null);
-    for await (const digests of digestsOf(link.snapshotBatches()))
+    for await (const digests of digestsOf(link.snapshotBatches(), context.policies))
       yield Buffer.concat([DIGEST_MARK, writeDigests(digests)]);
     const end: DigestsEnd = { vector: [], unexplained: true, stamp: 0 };
     yield Buffer.from(JSON.stringify(end));

@@ -8,6 +8,7 @@
  * `corrections` gives the keys to correct.
  */
 import type { RdbKey } from '../capture/rdb';
+import type { ConflictPolicies } from '../../model';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
 import { Base } from './base';
@@ -18,6 +19,7 @@ import { Corrections } from './corrections';
 import type { Candidate } from './difference';
 import { decodeEffects, type Effect, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
+import { joinsIgnored } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
@@ -48,6 +50,8 @@ export interface MergeCoreOptions {
   base?: OriginId;
   /** Where bytes of journalled records can be had again, so that it need not keep those that nothing meets. Absent: it keeps all. */
   payloads?: PayloadSource;
+  /** By which keys are not replicated. Absent: all are. */
+  policies?: ConflictPolicies;
   /** Where the window goes beyond its budget. Absent: memory has to do. */
   shelf?: ShelfOptions;
 }
@@ -69,6 +73,7 @@ export class MergeCore {
   readonly corrections: Corrections;
   readonly opaques: OpaqueOperations;
   readonly reports: Reports;
+  private readonly parts: Parts;
   private readonly base: Base;
   private readonly flushes: Flushes;
   private readonly insertion: Insertion;
@@ -95,11 +100,12 @@ export class MergeCore {
     const kept = new KeptBytes(payloads);
     this.base = new Base(base === undefined ? -1 : origins.index(base));
     this.notes = new ConflictNotes(origins, window, this.base);
-    this.settling = new Settling(region, origins, window, () => this.indexTail());
+    this.settling = new Settling(region, options.members, origins, window, () => this.indexTail());
     this.corrections = new Corrections(origins, window, this.settling, trims);
-    const parts: Parts = {
+    const parts: Parts = (this.parts = {
       region,
       origins,
+      policies: options.policies?.isActive === true ? options.policies : null,
       window,
       trims,
       kept,
@@ -109,7 +115,7 @@ export class MergeCore {
       corrections: this.corrections,
       flushes: (this.flushes = new Flushes(window, this.settling, this.corrections)),
       insertion: (this.insertion = new Insertion(origins, window, trims)),
-    };
+    });
     this.opaques = new OpaqueOperations(parts);
     this.streams = new StreamOperations(parts);
     this.states = new StateOperations(parts);
@@ -156,7 +162,9 @@ export class MergeCore {
   local(record: OpRecord): void {
     this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
-    const isCalm = record.kind !== RecordKind.difference && this.isCalmFor(record);
+    const { policies } = this.parts;
+    const isWhole = policies === null || !joinsIgnored(policies, record);
+    const isCalm = record.kind !== RecordKind.difference && isWhole && this.isCalmFor(record);
     if (isCalm && (record.mayTrim === false || !mayTrim(record.payload))) this.setAside(record);
     else {
       this.indexTail();

@@ -100,6 +100,8 @@ export class KeyState {
   unsettled = false;
   /** The region that has to send it, when it isn't the usual one (see core). */
   settler: string | null = null;
+  /** The one region whose state may settle it; null: any may. */
+  onlySettler: string | null = null;
   /** How often Redis refused a command on it. */
   refusals = 0;
   /** Increments that Redis has refused, to be added as decimals: not yet, and with the correction that is on its way. */

@@ -1,9 +1,14 @@
-/** Operations that are known only as commands (lists, HyperLogLogs, APPEND, RENAME …): noted, and carried as they are while their keys are quiet. */
+/**
+ * Operations that are known only as commands (lists, HyperLogLogs, APPEND, RENAME …): noted, and carried as they are while their keys are quiet.
+ *
+ * One that joins ignored keys with others is *partial*: what it made of those nobody can make elsewhere, so its region sends their states, and nobody
+ * else may.
+ */
 import type { Batch, BatchItem, GuardedItem } from './batch';
 import type { Command } from './commands';
 import { type Kept, keepCopy } from './kept-bytes';
 import type { KeyState, Op } from './key-state';
-import { formOf, type OpaqueForm } from './opaque-form';
+import { formOf, type OpaqueForm, type Place } from './opaque-form';
 import type { Part } from './opaque-log';
 import type { Parts } from './parts';
 import type { OpRecord } from '../record';
@@ -17,13 +22,20 @@ export type Opaque = Omit<OpaqueForm, 'places'> & {
   /** Of these keys, those that get something. */
   readonly receivers: ReadonlySet<KeyState>;
   readonly run: Kept | null;
+  readonly isPartial: boolean;
 };
 
 export class OpaqueOperations {
   constructor(private readonly parts: Parts) {}
 
   read(command: Command, scanner: CommandScanner, record: OpRecord, db: number): Opaque {
-    const form = formOf(command, scanner);
+    const { policies } = this.parts;
+    const all = formOf(command, scanner);
+    const isReplicated = (place: Place): boolean =>
+      policies?.ignores(place.db ?? db, Buffer.from(place.key, 'latin1')) !== true;
+    const places = policies === null ? all.places : all.places.filter(isReplicated);
+    const isPartial = places.length < all.places.length;
+    const form: OpaqueForm = isPartial ? { ...all, kind: 'gives', loose: null, places } : all;
     // What it has seen becomes commands that can run again, and so has to be here, whatever the shelf has of it.
     const states = form.places.map((place) => this.parts.flushes.stateFor(place.db ?? db, place.key));
     const receivers = new Set(states.filter((_, i) => form.places[i]!.receives));
@@ -32,7 +44,7 @@ export class OpaqueOperations {
     // The scanner was given the payload as a whole: what it has is in the same place there.
     if (kind === 'adds' && !this.parts.base.isPlanned)
       run = loose === null ? this.parts.kept.keep(record, scanner.start, scanner.end, 1) : keepCopy(loose, 1);
-    return { kind, loose, isPut, states, receivers, run };
+    return { kind, loose, isPut, states, receivers, run, isPartial };
   }
 
   /** Notes what an opaque operation is to one of its keys. */
@@ -57,6 +69,7 @@ export class OpaqueOperations {
     for (const state of opaque.states) {
       const quiet = state.isQuietFor(op);
       this.insert(state, opaque, later);
+      if (opaque.isPartial) this.parts.settling.awaitOnly(state, this.parts.origins.region(op.origin));
       if (quiet) {
         // A correction was on its way: here it worked on another value than elsewhere.
         if (state.corrections > 0) this.parts.settling.unsettle(state, null);
@@ -75,13 +88,15 @@ export class OpaqueOperations {
     for (const state of opaque.states) {
       const quiet = state.isQuietFor(op);
       this.insert(state, opaque, op);
-      if (!quiet) this.parts.settling.unsettle(state, null);
+      if (opaque.isPartial) this.parts.settling.awaitOnly(state, this.parts.origins.region(op.origin));
+      else if (!quiet) this.parts.settling.unsettle(state, null);
     }
   }
 
   /** Another region's. */
   plan(opaque: Opaque, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
     const { states } = opaque;
+    if (opaque.isPartial) return this.remember(opaque, op);
     const isQuiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
     const lacked = isQuiet ? this.lackedBy(states) : null;
     const { buf, start, end } = scanner;

@@ -1,4 +1,5 @@
 /** What the core's stories (operations of each kind, planning) work on together. */
+import type { ConflictPolicies } from '../../model';
 import type { Base } from './base';
 import type { ConflictNotes } from './conflict-notes';
 import type { Corrections } from './corrections';
@@ -14,6 +15,8 @@ export interface Parts {
   /** The region that this core is of. */
   readonly region: string;
   readonly origins: OriginTable;
+  /** By which keys are not replicated; null: all are. */
+  readonly policies: ConflictPolicies | null;
   readonly window: Window;
   readonly kept: KeptBytes;
   readonly trims: StreamTrims;

@@ -25,6 +25,7 @@ export class Settling {
   /** @param index indexes by key what is known and is not yet */
   constructor(
     private readonly region: string,
+    private readonly members: readonly string[],
     private readonly origins: OriginTable,
     private readonly window: Window,
     private readonly index: () => void,
@@ -39,6 +40,14 @@ export class Settling {
     state.unsettled = true;
     if (settler !== null && state.settler !== ELSEWHERE) state.settler = settler;
     this.unsettled.add(state);
+  }
+
+  /** Only this region can tell what the key is: another's state would undo what was done there. Of several it is the first by name. */
+  awaitOnly(given: KeyState, region: string): void {
+    this.unsettle(given, region);
+    const state = this.window.ensure(given.db, given.key);
+    if (this.members.includes(region) && (state.onlySettler === null || region < state.onlySettler))
+      state.onlySettler = region;
   }
 
   /**
@@ -92,6 +101,8 @@ export class Settling {
 
   /** The region that is to send a key's state; null: nobody who could. */
   settlerOf(state: KeyState, live: readonly string[]): string | null {
+    const { onlySettler } = state;
+    if (onlySettler !== null && !(onlySettler === this.region && this.isEmptied)) return onlySettler;
     const isElsewhere = state.settler === ELSEWHERE || this.isEmptied;
     const able = isElsewhere ? live.filter((region) => region !== this.region) : live;
     if (state.settler !== null && able.includes(state.settler)) return state.settler;

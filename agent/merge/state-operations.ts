@@ -39,6 +39,7 @@ export class StateOperations {
         this.noteTtl(state, op, quiet, batch);
         continue;
       }
+      if (this.parts.origins.region(op.origin) === state.onlySettler) state.onlySettler = null;
       const build = this.parts.kept.keep(record, part.start, part.end, part.commands);
       if (!isFloor) {
         for (const effect of effects)

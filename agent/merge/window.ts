@@ -565,6 +565,7 @@ export class Window {
     state.unsettled = false;
     state.ttlDoubted = false;
     state.settler = null;
+    state.onlySettler = null;
     state.refusals = 0;
     this.release(state);
   }

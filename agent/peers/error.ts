@@ -8,6 +8,8 @@ export type PeerErrorCode =
   | 'identity'
   /** The peer belongs to another stack or speaks another version. */
   | 'protocol'
+  /** The peer decides conflicts by other policies. */
+  | 'policies'
   /** A message that breaks the protocol's rules. */
   | 'malformed'
   /** A record that fails its checksum or cannot be decoded. */
@@ -44,6 +46,7 @@ const CODES: ReadonlySet<string> = new Set<PeerErrorCode>([
   'timeout',
   'identity',
   'protocol',
+  'policies',
   'malformed',
   'record',
   'flood',
@@ -63,6 +66,7 @@ export function isLasting(code: PeerErrorCode): boolean {
   switch (code) {
     case 'identity':
     case 'protocol':
+    case 'policies':
     case 'malformed':
     case 'record':
     case 'flood':

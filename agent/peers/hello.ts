@@ -11,6 +11,8 @@ export interface Hello {
   readonly stack: string;
   readonly region: string;
   readonly instance: string;
+  /** Of conflicts, as text. */
+  readonly policies: string;
 }
 
 /** The DNS name by which a certificate names its region (a subject alternative name). */
@@ -54,6 +56,13 @@ export function checkHello(ours: Hello, theirs: Hello, region: string): void {
     throw new PeerError('protocol', `peer has mesh version ${theirs.meshVersion}, this agent ${ours.meshVersion}`);
   if (theirs.stack !== ours.stack)
     throw new PeerError('protocol', `peer belongs to stack ${theirs.stack.slice(0, 100)}, this agent to ${ours.stack}`);
+  if (theirs.policies !== ours.policies) {
+    const say = (text: string): string => (text === '' ? 'none' : text.slice(0, 300));
+    throw new PeerError(
+      'policies',
+      `peer has other conflict policies: ${say(theirs.policies)}; this agent: ${say(ours.policies)}; set the same replication.conflicts in every region`,
+    );
+  }
   if (theirs.region.toLowerCase() !== region.toLowerCase())
     throw new PeerError('identity', `peer says it is region ${theirs.region.slice(0, 100)}, expected ${region}`);
   if (theirs.region === ours.region)

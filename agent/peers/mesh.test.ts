@@ -676,7 +676,7 @@ describe('mesh', () => {
       const a = new Region('a');
       await open(a, []).start();
       const { call, ended } = dial(a.mesh.port, tls.get('b')!, 'a');
-      call.write({ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'c', instance: 'i' } });
+      call.write({ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'c', instance: 'i', policies: '' } });
       expect((await ended).details).toMatch(/^\[identity\]/);
       expect(a.mesh.links().find(({ peer }) => peer === 'b')).toMatchObject({ errors: { identity: 1 }, state: 'down' });
     });
@@ -725,7 +725,7 @@ describe('mesh', () => {
     const a = new Region('a');
     await open(a, [], { timing: { pingMs: 100, deadMs: 20_000 } }).start();
     a.write(Buffer.from('x'));
-    const hello = { hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i' } };
+    const hello = { hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' } };
     const bad: [Upward, RegExp][] = [
       [{}, /malformed/],
       [{ subscribe: { id: 1, origin: a.origin, from: NaN } }, /malformed/],
@@ -760,7 +760,9 @@ describe('mesh', () => {
     await open(a, [], { timing: { pingMs: 50, deadMs: 300, helloMs: 300 } }).start();
     const mute = dial(a.mesh.port, tls.get('b')!, 'a');
     const silent = dial(a.mesh.port, tls.get('b')!, 'a');
-    silent.call.write({ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i' } });
+    silent.call.write({
+      hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' },
+    });
     expect((await silent.ended).details).toMatch(/timeout.*no ping/);
     expect((await mute.ended).details).toMatch(/timeout.*no Hello/);
   });
@@ -839,7 +841,7 @@ describe('mesh', () => {
       [
         'a second Hello',
         'malformed',
-        [{ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: '' } }],
+        [{ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: '', policies: '' } }],
       ],
       ['missing up to nowhere', 'malformed', [{ missing: { subscription: 1, firstStart: Infinity } }]],
     ];

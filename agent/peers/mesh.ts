@@ -44,8 +44,8 @@ export class PeerMesh {
   #stopped = false;
 
   constructor(private readonly o: PeerMeshOptions) {
-    const { region, stack, meshVersion } = o;
-    this.#hello = { protocol: PROTOCOL, meshVersion, stack, region, instance: randomUUID() };
+    const { region, stack, meshVersion, policies = '' } = o;
+    this.#hello = { protocol: PROTOCOL, meshVersion, stack, region, instance: randomUUID(), policies };
     this.#timing = { ...TIMING, ...o.timing };
     this.#inlet = new Inlet(o);
     this.#server = new PeerServer({

@@ -64,6 +64,8 @@ export const TIMING: Timing = {
 export interface PeerMeshOptions {
   region: string;
   stack: string;
+  /** The conflict policies, as text; peers with others are refused. Default: none. */
+  policies?: string;
   /** Version of what records mean; peers of another one are refused. */
   meshVersion: number;
   listen: { host: string; port: number };

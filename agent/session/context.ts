@@ -6,6 +6,7 @@ import type { DeadLetters } from '../dead-letters';
 import type { Trial } from '../dry-run/trial';
 import type { Journal } from '../journal';
 import type { Logger } from '../log';
+import type { ConflictPolicies } from '../../model';
 import type { AgentMetrics } from '../metrics';
 import type { PeerMesh } from '../peers';
 import type { RedisConnectionOptions } from '../resp';
@@ -15,6 +16,7 @@ export interface AgentContext {
   readonly config: AgentConfig;
   readonly journal: Journal;
   readonly conflicts: ConflictJournal;
+  readonly policies: ConflictPolicies;
   readonly letters: DeadLetters;
   /** What a dry run finds; null where changes are applied. */
   readonly trial: Trial | null;

@@ -174,6 +174,7 @@ async function differingKeys(
           heartbeatMs = parseHeartbeat(entry.value.toString('latin1'));
         continue;
       }
+      if (o.context.policies.ignores(entry.db, entry.key)) continue;
       if (entry.part === 0) parts = [];
       parts.push(entry);
       const digest = digester.add(entry);

@@ -39,8 +39,23 @@ export function isOwnKey(key: Buffer): boolean {
   return key.length >= OWN_PREFIX.length && key.toString('latin1', 0, OWN_PREFIX.length) === OWN_PREFIX;
 }
 
-/** The entries of a fresh snapshot of the own Redis without the agents' keys; returns the positions that it stands at. */
+/** The entries of a fresh snapshot of the own Redis without the agents' keys and those that are not replicated; returns the positions that it stands at. */
 export async function* ownSnapshot(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, number>> {
+  const { policies } = donor.context;
+  if (!policies.isActive) return yield* allOf(donor);
+  const entries = allOf(donor);
+  try {
+    for (;;) {
+      const { done, value } = await entries.next();
+      if (done === true) return value;
+      yield value.filter((entry) => entry.kind !== 'key' || !policies.ignores(entry.db, entry.key));
+    }
+  } finally {
+    await entries.return(new Map());
+  }
+}
+
+async function* allOf(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, number>> {
   const { context, address, keyspace } = donor;
   if (keyspace !== null) {
     // What clients write while it is read comes again in the stream, as a whole: it may be in the snapshot or not.

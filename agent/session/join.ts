@@ -9,6 +9,7 @@
  *    and its stream carries the result to everybody;
  * 2. then it loads a snapshot of the donor, as data that everything its own clients write meanwhile has seen.
  */
+import type { ConflictPolicies } from '../../model';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type RdbEntry, type RdbKey, toCommands } from '../capture';
 import { type OpRecord, type OriginId, peekRecord, RecordKind } from '../record';
@@ -68,7 +69,7 @@ export class Join {
   async offerOwnData(batches: AsyncIterable<RdbEntry[]>): Promise<void> {
     const { mesh, log } = this.host.context;
     this.host.context.setState('syncing', 'looking for the mesh');
-    const snapshot = ownKeysOf(batches);
+    const snapshot = ownKeysOf(batches, this.host.context.policies);
     const first = await snapshot.next();
     if (first.done === true) await this.host.offered();
     this.donor = await this.findDonor(true);
@@ -212,9 +213,13 @@ export class Join {
   }
 }
 
-async function* ownKeysOf(batches: AsyncIterable<RdbEntry[]>): AsyncGenerator<RdbKey, undefined> {
+async function* ownKeysOf(
+  batches: AsyncIterable<RdbEntry[]>,
+  policies: ConflictPolicies,
+): AsyncGenerator<RdbKey, undefined> {
   for await (const entries of batches)
-    for (const entry of entries) if (entry.kind === 'key' && !isOwnKey(entry.key)) yield entry;
+    for (const entry of entries)
+      if (entry.kind === 'key' && !isOwnKey(entry.key) && !policies.ignores(entry.db, entry.key)) yield entry;
 }
 
 function nameOf(db: number, key: string): string {

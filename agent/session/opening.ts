@@ -233,7 +233,8 @@ export class Opening {
   }
 
   private limits(): RecorderOptions {
-    return { blockBytesMax: this.context.config.limits.transactionBytes };
+    const { config, policies } = this.context;
+    return { blockBytesMax: config.limits.transactionBytes, policies };
   }
 
   /** The snapshot that a full resync begins with. */
@@ -621,7 +622,9 @@ export class Opening {
         if (!Buffer.isBuffer(next) || !Array.isArray(keys))
           throw new SessionError('redis', 'the keys of this Redis cannot be listed');
         cursor = next.toString();
-        for (const key of keys) if (Buffer.isBuffer(key) && !isOwnKey(key)) yield { db, key: key.toString('latin1') };
+        for (const key of keys)
+          if (Buffer.isBuffer(key) && !isOwnKey(key) && !this.context.policies.ignores(db, key))
+            yield { db, key: key.toString('latin1') };
       } while (cursor !== '0');
     }
     await connection.call('SELECT', 0);

@@ -10,6 +10,7 @@ import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
 import type { StoredLetter } from '../dead-letters/letter';
 import { MergeCore } from '../merge/core';
+import { isAboutIgnored } from '../merge/ignored';
 import { ELSEWHERE } from '../merge/settling';
 import { isOfGroup } from '../merge/forms';
 import type { Replay } from '../merge/replay';
@@ -278,6 +279,7 @@ export class Session implements Stay {
       region: config.region,
       members: config.members.map((member) => member.name),
       payloads: payloadsOf(journal),
+      policies: this.context.policies,
       ...(base === undefined
         ? { shelf: { files: new DiskShelf(config.stateDir, failed), budgetBytes: config.limits.windowBytes } }
         : { base }),
@@ -454,6 +456,8 @@ export class Session implements Stay {
 
   /** @internal The state of a key that a client wrote, as it was seen where the own stream stands. */
   ownState(db: number, payload: Buffer): void {
+    const { policies } = this.context;
+    if (policies.isActive && isAboutIgnored(policies, db, payload)) return;
     const { state } = this.recorder!;
     const end = positionAfter(Math.max(state.offset, state.end))!;
     this.tell(this.make(state, RecordKind.state, db, payload, end));

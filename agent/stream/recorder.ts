@@ -9,14 +9,17 @@
  * time that has passed by this machine's clock is `UNLINK k`. In an agent's block these are the region's own operations.
  *
  * What is not to leave the region (an eviction, a flush that was refused) gets another name of the same length, so that all
- * bytes keep their positions, and is no operation.
+ * bytes keep their positions, and is no operation; what is about ignored keys is left out (ignored.ts).
  */
+import type { ConflictPolicies } from '../../model';
 import { CommandScanner, ProtocolError } from '../resp';
 import { Class, Code, type Command, commandByName, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import { argText, keysOf } from '../merge/effects';
+import { shareOf } from '../merge/ignored';
 import type { OriginId, OpRecord, Vector } from '../record';
 import { COMMAND_BYTES_MAX, RecordKind } from '../record';
 import { Carried } from './carried';
+import { blank, leaveOut } from './ignored';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseHeartbeat, parseMarker, stampOf } from './keys';
 import type { Numbers } from './numbers';
 import { positionAfter } from './position';
@@ -71,12 +74,16 @@ export interface RecorderOptions {
   blockBytesMax?: number;
   /** What is known of numbers, to be kept up to date: then increments of floats are recorded as such. Default: none. */
   numbers?: Numbers | null;
+  /** By which keys are not replicated. Default: all are. */
+  policies?: ConflictPolicies | null;
 }
 
 export class Recorder {
   private readonly scanner = new CommandScanner({ maxCommandBytes: COMMAND_BYTES_MAX });
   private readonly blockBytesMax: number;
   private readonly numbers: Numbers | null;
+  /** Null: no key is ignored. */
+  private readonly policies: ConflictPolicies | null;
   /** What operations of the open record added to numbers, by their number in it. */
   private added = new Map<number, string>();
   private readonly base: number;
@@ -112,6 +119,7 @@ export class Recorder {
   ) {
     this.blockBytesMax = options.blockBytesMax ?? COMMAND_BYTES_MAX;
     this.numbers = options.numbers ?? null;
+    this.policies = options.policies?.isActive === true ? options.policies : null;
     this.base = state.offset;
     this.firstDb = state.db;
   }
@@ -182,6 +190,21 @@ export class Recorder {
         this.pass(own, end);
         continue;
       }
+      const share =
+        this.policies === null || own !== null
+          ? 'none'
+          : shareOf(this.policies, command ?? UNKNOWN_COMMAND, scanner, state.db);
+      // Before it is written over: what stays in this region changes its numbers, too.
+      if (share === 'all') this.numbers?.note(found ?? UNKNOWN_COMMAND, scanner, state.db);
+      else if (share === 'some' && this.numbers !== null) this.reckon(this.numbers, found ?? UNKNOWN_COMMAND);
+      if (share === 'all' && this.block === null) {
+        keepRun();
+        this.flush();
+        state.offset = end;
+        continue;
+      }
+      if (share === 'all') blank(scanner);
+      if (share === 'some') leaveOut(this.policies!, command ?? UNKNOWN_COMMAND, scanner, state.db);
       if (own !== null && this.block !== null) {
         if (own.marker !== null) this.block.marker = own.marker;
         else if (own.heartbeatMs > 0) this.block.heartbeatMs = own.heartbeatMs;
@@ -199,9 +222,9 @@ export class Recorder {
           this.closeBlock(end);
           if (this.chunkBytes >= RECORD_BYTES) this.flush();
         }
-      } else if (own === null) {
+      } else if (own === null && share !== 'all') {
         // As it stands in the stream: what stays in this region changes its numbers, too.
-        if (this.numbers !== null) this.reckon(this.numbers, found ?? UNKNOWN_COMMAND);
+        if (this.numbers !== null && share === 'none') this.reckon(this.numbers, found ?? UNKNOWN_COMMAND);
         if (found?.code === Code.xadd || found?.code === Code.xtrim) this.mayTrim = true;
         if (this.block === null) this.ops++;
         else {

@@ -231,6 +231,7 @@ export function confOf(args: AgentInMeshArgs, host: pulumi.Input<string>): pulum
       maxLagMs: args.maxLagMs ?? 1000,
       heartbeatMs: args.heartbeatMs ?? 25,
       compression: args.compression ?? 'auto',
+      conflicts: args.conflicts ?? [],
       conflictValues: args.conflictValues ?? 'digest',
       flush: args.flush ?? 'carry',
       dryRun: args.dryRun ?? false,

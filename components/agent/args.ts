@@ -33,6 +33,16 @@ export interface AgentMember {
   primary?: boolean;
 }
 
+/** What becomes of keys with names of a pattern. */
+export interface ConflictPolicyArgs {
+  /** A pattern for keys, as in KEYS: `session:*`. */
+  keys: string;
+  /** `merge`, or `ignore`: each region has its own, and it is not replicated. */
+  policy: string;
+  /** The database it is for. Default: all. */
+  db?: number;
+}
+
 export interface SyncAgentArgs extends AgentTuningArgs {
   /** Name of the region, one of `members`. */
   region: string;
@@ -104,6 +114,8 @@ export interface AgentTuningArgs {
   heartbeatMs?: pulumi.Input<number>;
   /** Of what travels between regions: auto, none, deflate. Default: auto. */
   compression?: pulumi.Input<string>;
+  /** What becomes of keys by their names, by the first pattern that matches; the same at all agents of a mesh. Default: none; all keys merge. */
+  conflicts?: ConflictPolicyArgs[];
   /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
   conflictValues?: pulumi.Input<string>;
   /** What a client's FLUSHALL does to the other regions: carry, or refuse (its region then gets its data back). Default: carry. */

@@ -1,4 +1,4 @@
-import { Capture, peersOf, SystemUser, type Topology } from '../../model';
+import { Capture, type ConflictPolicyRule, peersOf, SystemUser, type Topology } from '../../model';
 
 /** Where the agent's container finds things. */
 export const paths = {
@@ -46,6 +46,7 @@ export interface AgentConf {
   readonly maxLagMs: number;
   readonly heartbeatMs: number;
   readonly compression: string;
+  readonly conflicts: readonly ConflictPolicyRule[];
   readonly conflictValues: string;
   readonly flush: string;
   readonly dryRun: boolean;
@@ -116,7 +117,10 @@ export function renderAgentConfig(
       flush: conf.flush,
       dryRun: conf.dryRun,
     },
-    conflicts: { values: conf.conflictValues },
+    conflicts: {
+      ...(conf.conflicts.length === 0 ? {} : { policies: conf.conflicts }),
+      values: conf.conflictValues,
+    },
     journal: { bytesMax: conf.journalBytes, segmentBytes: conf.journalSegmentBytes },
     limits: { windowBytes: conf.windowBytes },
     log: { level: conf.logLevel },

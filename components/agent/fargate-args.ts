@@ -3,7 +3,7 @@ import type * as pulumi from '@pulumi/pulumi';
 import { Capture, type ConfigIssue } from '../../model';
 import { dnsLabel, namesList, oneOf, rule } from '../common';
 import { networkIssues } from '../managed';
-import { type AgentMember, issuesOf as agentIssues, type PeerTopology } from './args';
+import { type AgentMember, type ConflictPolicyArgs, issuesOf as agentIssues, type PeerTopology } from './args';
 
 /** What the image is built for. */
 export const FargateArchitecture = {
@@ -61,6 +61,8 @@ export interface FargateSyncAgentArgs extends FargateTaskArgs {
   heartbeatMs?: pulumi.Input<number>;
   /** Of what travels between regions: auto, none, deflate. Default: auto. */
   compression?: pulumi.Input<string>;
+  /** What becomes of keys by their names, by the first pattern that matches; the same at all agents of a mesh. Default: none; all keys merge. */
+  conflicts?: ConflictPolicyArgs[];
   /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
   conflictValues?: pulumi.Input<string>;
   /** What a client's FLUSHALL does to the other regions: carry, or refuse (its region then gets its data back). Default: carry. */

@@ -4,6 +4,7 @@ export { FargateSyncAgent } from './fargate';
 export { FargateArchitecture, type FargateSyncAgentArgs, type FargateTaskArgs } from './fargate-args';
 export {
   type AgentMember,
+  type ConflictPolicyArgs,
   PeerTopology,
   ReplicationMode,
   type AgentTuningArgs,

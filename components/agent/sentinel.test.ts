@@ -65,6 +65,7 @@ test('Sentinel reaches the agent as a replica, and the agent follows a failover'
       maxLagMs: 1000,
       heartbeatMs: 25,
       compression: 'auto',
+      conflicts: [],
       conflictValues: 'digest',
       flush: 'carry',
       dryRun: false,

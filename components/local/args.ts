@@ -1,5 +1,5 @@
 import { type ConfigIssue, parseStackConfig } from '../../model';
-import { type PeerTopology, type ReplicationMode } from '../agent';
+import { type ConflictPolicyArgs, type PeerTopology, type ReplicationMode } from '../agent';
 import { type RedisUse } from '../kubernetes';
 
 /** One region of a LocalMesh. */
@@ -48,6 +48,8 @@ export interface LocalMeshArgs {
   heartbeatMs?: number;
   /** Of what travels between regions: auto, none, deflate. Default: auto. */
   compression?: string;
+  /** What becomes of keys by their names, by the first pattern that matches; the same at all agents of a mesh. Default: none; all keys merge. */
+  conflicts?: ConflictPolicyArgs[];
   /** What the conflict journal keeps of values: full, digest, none. Default: digest, for they may be secret. */
   conflictValues?: string;
   /** What a client's FLUSHALL does to the other regions: carry, or refuse (its region then gets its data back). Default: carry. */
@@ -102,6 +104,7 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
       maxLagMs: args.maxLagMs,
       heartbeatMs: args.heartbeatMs,
       compression: args.compression,
+      conflicts: args.conflicts,
       conflictValues: args.conflictValues,
       flush: args.flush,
       dryRun: args.dryRun,

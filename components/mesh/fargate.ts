@@ -50,7 +50,7 @@ export function createFargateAgent(
 function argsOf(args: RedisRegionArgs, beside: Beside): FargateSyncAgentArgs {
   const { fargate, elasticache, agent = {}, peerCidrs = {} } = args;
   if (fargate === undefined || elasticache === undefined) throw new RangeError('the arguments are checked');
-  const { maxLagMs, heartbeatMs, compression, conflictValues, flush, dryRun } = agent;
+  const { maxLagMs, heartbeatMs, compression, conflicts, conflictValues, flush, dryRun } = agent;
   const { journalBytes, journalSegmentBytes, windowBytes, logLevel } = agent;
   const { protect, retainOnDelete } = agent;
   const { region, stack, members, topology, hub, peerHosts } = args;
@@ -59,7 +59,7 @@ function argsOf(args: RedisRegionArgs, beside: Beside): FargateSyncAgentArgs {
     ...fargate,
     ...{ region, stack, members, topology, hub, peerHosts },
     ...{ userPasswords, caBundlePem, caCertPem, caPrivateKeyPem },
-    ...{ maxLagMs, heartbeatMs, compression, conflictValues, flush, dryRun },
+    ...{ maxLagMs, heartbeatMs, compression, conflicts, conflictValues, flush, dryRun },
     ...{ journalBytes, journalSegmentBytes, windowBytes, logLevel, protect, retainOnDelete },
     ...beside,
     providerRegion: elasticache.providerRegion,

@@ -1,6 +1,7 @@
 import { escapeBytes } from '../bytes';
 import { LocalError, errorText } from '../errors';
 import { readSecrets } from '../secrets';
+import { ConflictPolicies } from '../../model';
 import { requireRunning } from '../status';
 import { renderTable } from '../table';
 import { type Comparison, type Difference, compareRegions } from '../verify';
@@ -30,11 +31,13 @@ async function compare(options: VerifyCommandOptions): Promise<void> {
   const state = requireRunning(dir, options.stack);
   const password = readSecrets(dir)?.password;
   const endpoints = state.regions.map(({ name, redis }) => ({ name, host: redis.host, port: redis.port, password }));
+  const policies = new ConflictPolicies(state.conflicts);
   const startedAt = performance.now();
   const comparison = await compareRegions(endpoints, {
     waitMs: options.wait * 1000,
     toleranceMs: options.tolerance,
     missingIsEqual: state.use === 'cache',
+    ...(policies.isActive ? { ignores: (db: number, key: Buffer) => policies.ignores(db, key) } : {}),
     limit: options.limit,
     values: options.values === true,
     ...(process.stderr.isTTY ? { onProgress: showProgress() } : {}),

@@ -14,6 +14,8 @@ export interface VerifyOptions extends Equality {
   readonly waitMs: number;
   /** The most differences to describe. */
   readonly limit: number;
+  /** Keys that are not replicated: each region has its own. Default: none. */
+  readonly ignores?: (db: number, key: Buffer) => boolean;
   /** Show the beginnings of values, too. */
   readonly values: boolean;
   readonly onProgress?: (progress: { keys: number; differing: number }) => void;
@@ -97,7 +99,8 @@ async function scanAll(servers: readonly Server[], options: VerifyOptions): Prom
     await select(servers, db);
     if (first === undefined) break;
     // Every key of the first region, in all regions.
-    for await (const keys of pages(first)) {
+    const isLeftOut = (key: Buffer): boolean => options.ignores?.(db, key) === true;
+    for await (const keys of pages(first, isLeftOut)) {
       const read = await Promise.all(servers.map((server) => readBatch(server, keys)));
       const now = Date.now();
       keys.forEach((key, i) => {
@@ -115,7 +118,7 @@ async function scanAll(servers: readonly Server[], options: VerifyOptions): Prom
     }
     // And every key of the others that the first one lacks.
     for (const server of others) {
-      for await (const keys of pages(server)) {
+      for await (const keys of pages(server, isLeftOut)) {
         const lacking = await lackingOf(first, keys);
         for (const key of lacking) suspect(pass, db, key);
         pass.keys += lacking.length;
@@ -129,7 +132,7 @@ async function scanAll(servers: readonly Server[], options: VerifyOptions): Prom
 const missing: KeySummary = { type: 'none', size: 0, expiresAtMs: null, digest: '' };
 
 /** The keys of the selected database, page by page; the next page is on its way while one is worked on. */
-async function* pages(server: Server): AsyncGenerator<Buffer[]> {
+async function* pages(server: Server, isLeftOut: (key: Buffer) => boolean): AsyncGenerator<Buffer[]> {
   let coming = server.call('SCAN', 0, 'COUNT', pageKeys);
   for (;;) {
     const [next, found] = items(await coming);
@@ -140,7 +143,7 @@ async function* pages(server: Server): AsyncGenerator<Buffer[]> {
       coming.catch(() => undefined); // told when it is awaited
     }
     const keys = items(found ?? null).map(buffer);
-    const theirs = keys.filter((key) => !key.subarray(0, ownPrefix.length).equals(ownPrefix));
+    const theirs = keys.filter((key) => !key.subarray(0, ownPrefix.length).equals(ownPrefix) && !isLeftOut(key));
     if (theirs.length > 0) yield theirs;
     if (isLast) return;
   }

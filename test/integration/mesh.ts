@@ -28,7 +28,7 @@ import { findRedisBinary, type RedisBinary } from '../../local/redis-binary';
 import { renderRedisConf } from '../../local/redis-conf';
 import { provideSecrets, type Secrets } from '../../local/secrets';
 import { compareRegions, type Comparison } from '../../local/verify';
-import { parseStackConfig, formatIssues } from '../../model';
+import { ConflictPolicies, parseStackConfig, formatIssues } from '../../model';
 
 const root = packageRoot();
 export const agentProgram = path.join(root, 'dist', 'agent', 'main.js');
@@ -50,6 +50,8 @@ export interface MeshOptions {
   agents?: boolean;
   /** Local replicas of each region; they are started by the test. Default: 0. */
   replicas?: number;
+  /** Conflict policies of all regions. Default: none. */
+  policies?: NonNullable<NonNullable<AgentConfigInput['conflicts']>['policies']>;
   /** Changes an agent's config before it is written. */
   configure?: (config: AgentConfigInput) => void;
   /** Regions that capture by keyspace notifications, with an agent's user that may do no more than at a managed service. Default: none. */
@@ -474,11 +476,13 @@ export class Mesh {
 
   compare(waitMs: number): Promise<Comparison> {
     const { password } = this.secrets;
+    const policies = new ConflictPolicies(this.options.policies ?? []);
     const endpoints = this.running.map(({ name, port }) => ({ name, host: loopback, port, password }));
     return compareRegions(endpoints, {
       waitMs,
       toleranceMs: ttlToleranceMs,
       missingIsEqual: false,
+      ignores: (db, key) => policies.ignores(db, key),
       limit: 10,
       values: true,
     });
@@ -517,6 +521,7 @@ export class Mesh {
       }
       const config = JSON.parse(renderAgentConfig({ layout, region, peers })) as AgentConfigInput;
       if (process.env['MERIDIAN_TEST_LOG'] !== undefined) config.log = { level: 'debug' };
+      if (options.policies !== undefined) config.conflicts = { policies: [...options.policies] };
       options.configure?.(config);
       writeFileSync(region.agent.config, JSON.stringify(config));
     }

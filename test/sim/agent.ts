@@ -19,6 +19,7 @@ import { trimReport } from '../../agent/merge/stream-commands';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, parseMarker, stampOf } from '../../agent/stream/keys';
 import { Numbers } from '../../agent/stream/numbers';
 import { positionAfter } from '../../agent/stream/position';
+import type { ConflictPolicies } from '../../model';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
 import { Comparison, type DonorData, entryOf, type OwnData, takeData } from './difference';
 import { SimJournal } from './journal';
@@ -40,6 +41,7 @@ export interface SimBeat {
 export interface SimAgentHost {
   readonly region: string;
   readonly members: readonly string[];
+  readonly policies: ConflictPolicies;
   /** Beyond so much memory the window goes to a shelf. */
   readonly shelf: { budgetBytes: number; operations: number } | undefined;
   redis(): Redis;
@@ -193,6 +195,7 @@ export class SimAgent {
     this.core = new MergeCore({
       region: host.region,
       members: host.members,
+      policies: host.policies,
       payloads: journal.payloads,
       ...(shelf && { shelf: { ...shelf, files: SHELF_FILES } }),
     });
@@ -240,7 +243,7 @@ export class SimAgent {
         heartbeat: (_, offset) => this.ownBeat(offset),
         getAck: () => undefined,
       },
-      { numbers },
+      { numbers, policies: this.host.policies },
     );
     const { document } = this;
     const own = ([origin]: [OriginId, number]): boolean => regionOf(origin) === this.region && origin !== state.origin;
@@ -323,6 +326,7 @@ export class SimAgent {
     while ([...until].some(isMissing)) yield;
     const comparison = new Comparison({
       region,
+      policies: host.policies,
       mine,
       before: old,
       older,
@@ -412,12 +416,16 @@ export class SimAgent {
       const old = this.histories.get(previous.redis.replId)!.origin;
       const state = resume(journal, old);
       if (state.offset < previous.end)
-        new Recorder(state, {
-          record: (record) => void journal.append(record),
-          marker: () => undefined,
-          heartbeat: () => undefined,
-          getAck: () => undefined,
-        }).push(previous.redis.read(state.offset, previous.end - state.offset));
+        new Recorder(
+          state,
+          {
+            record: (record) => void journal.append(record),
+            marker: () => undefined,
+            heartbeat: () => undefined,
+            getAck: () => undefined,
+          },
+          { policies: this.host.policies },
+        ).push(previous.redis.read(state.offset, previous.end - state.offset));
       // An operation behind the last byte that is left, and before the next, belongs to it.
       const kept = journal.all().filter(({ origin: o, end }) => o === old && end < previous.end + 1);
       const top = Math.max(...kept.map(({ end }) => end));

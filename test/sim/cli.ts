@@ -1,10 +1,11 @@
 /**
- *     npm run sim -- [--seeds N] [--seed S] [--regions R] [--without crashes,ttl …] [--only 3,17 …] [--trace] [--keep-going]
+ *     npm run sim -- [--seeds N] [--seed S] [--regions R] [--without crashes,ttl …] [--policies] [--only 3,17 …] [--trace] [--keep-going]
  *
- * Runs N seeds from S on. Of a seed that fails the events that it needs are found (which may lead to another failure); it prints the
+ * Runs N seeds from S on; with --policies some keys are not replicated. Of a seed that fails the events that it needs are found (which may lead to another failure); it prints the
  * trace of these, and the command that runs them again.
  */
 import { parseArgs } from 'node:util';
+import { policiesOf } from './policies';
 import { shrink } from './shrink';
 import { type Outcome, SimFailure, World, type WorldOptions } from './world';
 
@@ -15,6 +16,7 @@ const { values } = parseArgs({
     regions: { type: 'string' },
     without: { type: 'string' },
     only: { type: 'string' },
+    policies: { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
   },
@@ -34,8 +36,9 @@ function main(): number {
   let failures = 0;
   const started = performance.now();
   for (let seed = first; seed < first + count; seed++) {
+    const ofSeed = values.policies ? { ...options, policies: policiesOf(seed) } : options;
     try {
-      const outcome = new World(seed, options).run();
+      const outcome = new World(seed, ofSeed).run();
       for (const [name, n] of Object.entries(outcome) as [keyof Outcome, number][])
         total[name] = (total[name] ?? 0) + n;
     } catch (error) {
@@ -43,7 +46,7 @@ function main(): number {
       failures++;
       console.log(`seed ${seed}: ${error.message}`);
       if (values['keep-going']) continue;
-      if (!values.trace && values.only === undefined) tellSmallest(error, options);
+      if (!values.trace && values.only === undefined) tellSmallest(error, ofSeed);
       return 1;
     }
   }
@@ -61,6 +64,7 @@ function tellSmallest(failure: SimFailure, options: WorldOptions): void {
   const flags = [
     values.regions === undefined ? '' : ` --regions ${values.regions}`,
     values.without === undefined ? '' : ` --without ${values.without}`,
+    values.policies ? ' --policies' : '',
   ];
   console.log(`  npm run sim -- --seed ${seed}${flags.join('')} --only ${events.join(',')} --trace`);
 }

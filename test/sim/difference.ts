@@ -1,4 +1,5 @@
 /** What agent/session/difference.ts gets by requests, and the pure comparison of agent/merge/difference.ts over it. */
+import type { ConflictPolicies } from '../../model';
 import { type RdbKey } from '../../agent/capture/rdb';
 import {
   type Candidate,
@@ -45,6 +46,7 @@ export function takeData(donor: SimAgent): DonorData {
 
 export interface Sources {
   region: string;
+  policies: ConflictPolicies;
   mine: OwnData;
   /** The history of before. */
   before: OriginId;
@@ -77,14 +79,14 @@ export class Comparison {
     const touchedBefore = touchesOf(o, theirs.vector);
     this.touched = touchesOf(o, values.vector);
     for (const { db, key, value, expireAt } of mine.keys.keys()) {
-      if (key.startsWith('meridian:') || (expireAt !== null && expireAt < o.startedMs)) continue;
+      if (isPassedOver(o, db, key) || (expireAt !== null && expireAt < o.startedMs)) continue;
       const their = theirs.keys.entry(db, key);
       if (their !== undefined && touchedBefore.of(db, key) === undefined && isEqual({ value, expireAt }, their))
         continue;
       this.candidates.push({ db, key, parts: [entryOf(db, key, value, expireAt)] });
     }
     for (const { db, key } of theirs.keys.keys())
-      if (!key.startsWith('meridian:') && mine.keys.entry(db, key) === undefined)
+      if (!isPassedOver(o, db, key) && mine.keys.entry(db, key) === undefined)
         this.candidates.push({ db, key, parts: [] });
     this.theirs = this.candidates.map((candidate) => this.theirValue(values.keys, candidate));
     const history = o.records.filter(({ origin }) => origin === before);
@@ -104,6 +106,11 @@ export class Comparison {
     const dump = found === undefined ? null : entryOf(db, key, found.value, null);
     return { dump, expireAtMs: found?.expireAt ?? null };
   }
+}
+
+/** The agents' own keys, and those that are not replicated. */
+function isPassedOver({ policies }: Sources, db: number, key: string): boolean {
+  return key.startsWith('meridian:') || policies.ignores(db, Buffer.from(key));
 }
 
 /** What other regions did behind what the snapshot holds, up to there. */

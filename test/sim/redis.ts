@@ -705,6 +705,11 @@ export function parseCommands(bytes: Buffer): { argv: Argv; end: number }[] {
     return text;
   };
   while (at < bytes.length) {
+    // In the place of what is not replicated.
+    if (bytes[at] === 10) {
+      at++;
+      continue;
+    }
     const argc = Number(line().slice(1));
     const argv: string[] = [];
     for (let i = 0; i < argc; i++) {

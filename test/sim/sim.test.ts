@@ -1,19 +1,27 @@
-import { SimFailure, World } from './world';
+import { policiesOf } from './policies';
+import { SimFailure, World, type WorldOptions } from './world';
 
-function run(seed: number): void {
+function run(seed: number, options: WorldOptions = {}): void {
   try {
-    new World(seed).run();
+    new World(seed, options).run();
   } catch (error) {
     if (!(error instanceof SimFailure)) throw error;
     const last = error.trace.slice(-100).join('\n');
-    throw new Error(`seed ${seed}: ${error.message}\n  npm run sim -- --seed ${seed} --trace\n\n${last}`, {
-      cause: error,
-    });
+    throw new Error(
+      `seed ${seed}: ${error.message}\n  npm run sim -- --seed ${seed}${options.policies === undefined ? '' : ' --policies'} --trace\n\n${last}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 
 test('1,000 schedules', () => {
   for (let seed = 1; seed <= 1000; seed++) run(seed);
+});
+
+test('500 schedules in which some keys are not replicated', () => {
+  for (let seed = 1; seed <= 500; seed++) run(seed, { policies: policiesOf(seed) });
 });
 
 test('one that nobody has seen yet', () => run(Math.floor(Math.random() * 1e9)));

@@ -10,10 +10,11 @@
  */
 import { type OpRecord, regionOf } from '../../agent/record';
 import { CURSOR_KEY, HEARTBEAT_KEY, parseMarker } from '../../agent/stream/keys';
+import { ConflictPolicies, type ConflictPolicyRule } from '../../model';
 import { ForeignHand, SimAgent } from './agent';
 import { Clients, type Mix } from './clients';
 import { Random } from './random';
-import { type Argv, CommandFailed, Redis, type Value } from './redis';
+import { type Argv, CommandFailed, encode, Redis, type Value } from './redis';
 import { operationsOf, Rule, type RuleOp, saw } from './rule';
 import { idsIn } from './stream';
 
@@ -65,6 +66,8 @@ export interface WorldOptions {
   readonly without?: readonly string[];
   /** Numbers of the events that happen; the others only take their time. */
   readonly only?: ReadonlySet<number>;
+  /** Of keys that are not replicated. */
+  readonly policies?: readonly ConflictPolicyRule[];
   readonly print?: (line: string) => void;
 }
 
@@ -153,6 +156,7 @@ export class World {
   readonly profile: Profile;
   private readonly regions: Region[] = [];
   private readonly clients: Clients;
+  private readonly policies: ConflictPolicies;
   private readonly cut = new Set<string>();
   private now = 1_700_000_000_000;
   private seq = 0;
@@ -187,6 +191,7 @@ export class World {
       else Object.assign(this.profile.mix, { [name]: false });
     }
     this.print = options.print;
+    this.policies = new ConflictPolicies(options.policies ?? []);
     this.clients = new Clients(this.random, this.profile.mix, (key) =>
       this.regions.flatMap(({ redis }) => [0, 1].flatMap((db) => idsIn(redis.entry(db, key)?.value))),
     );
@@ -207,6 +212,7 @@ export class World {
         region: name,
         members: names,
         shelf: SHELVES[(seed + i) % SHELVES.length],
+        policies: this.policies,
         redis: () => region.redis,
         now: () => this.clock(region),
         uptime: () => this.now,
@@ -586,6 +592,10 @@ export class World {
     });
     for (const id of ids) {
       const values = held.map((map) => map.get(id) ?? 'absent');
+      if (this.isIgnored(id)) {
+        this.checkIgnored(id, values);
+        continue;
+      }
       const expected = rule.value(id);
       let says =
         expected === 'verbatim' ? null : expected === null ? 'absent' : show(expected.value, expected.expireAt);
@@ -613,6 +623,36 @@ export class World {
     }
   }
 
+  private isIgnored(id: string): boolean {
+    const at = id.indexOf(' ');
+    return this.policies.ignores(Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
+  }
+
+  /** Of a key that is not replicated each region has what its own clients wrote. */
+  private checkIgnored(id: string, values: readonly string[]): void {
+    this.regions.forEach(({ name }, i) => {
+      if (/ string/.test(id) && /^"[a-z]\d+b?"/.test(values[i]!) && values[i]![1] !== name[0])
+        this.fail(`key ${id} is not replicated, and ${name} has ${values[i]}`);
+    });
+  }
+
+  /** What of a command is recorded: not what each of its keys that are not replicated stands for; null for nothing of it. */
+  private recordedOf({ argv, db, end }: { argv: Argv; db: number; end: number }): { argv: Argv; end: number } | null {
+    if (!this.policies.isActive) return { argv, end };
+    const [name, ...args] = argv as [string, ...string[]];
+    const isMset = name === 'MSET';
+    const isOfKeys = isMset || /^(?:DEL|UNLINK)$/i.test(name);
+    const step = isMset ? 2 : 1;
+    const keys = isOfKeys ? args.filter((_, i) => i % step === 0) : keysIn(argv);
+    const ignored = keys.filter((key) => this.isIgnored(`${db} ${key}`));
+    if (ignored.length === 0) return { argv, end };
+    if (ignored.length === keys.length) return null;
+    if (!isOfKeys) return { argv, end };
+    const kept = args.filter((_, i) => !ignored.includes(args[i - (i % step)]!));
+    const rest: Argv = [name === 'UNLINK' ? 'unlink' : name, ...kept];
+    return { argv: rest, end: end - encode(argv).length + encode(rest).length };
+  }
+
   /** What was recorded is what clients did. */
   private checkRecords(): void {
     const found = new Set<string>();
@@ -633,7 +673,7 @@ export class World {
             if (argv[1] === CURSOR_KEY || argv[1] === HEARTBEAT_KEY) continue;
             if (marker !== undefined) {
               // An expiry that an agent's block met, or made: recorded beside the stream's bytes, once.
-              if (argv[0] !== 'UNLINK') continue;
+              if (argv[0] !== 'UNLINK' || this.isIgnored(`${command.db} ${argv[1]}`)) continue;
               const beside = [...this.log.values()].find(
                 (op) =>
                   op.origin === origin &&
@@ -650,14 +690,20 @@ export class World {
               else if (unit.end <= end) this.fail(`${origin}@${command.end} ${argv.join(' ')} was never recorded`);
               continue;
             }
-            const id = `${origin}@${command.end}`;
+            const recorded = this.recordedOf(command);
+            if (recorded === null) {
+              if (this.log.has(`${origin}@${command.end}`))
+                this.fail(`${origin}@${command.end} ${argv.join(' ')} is not replicated, and was recorded`);
+              continue;
+            }
+            const id = `${origin}@${recorded.end}`;
             const op = this.log.get(id);
             if (op === undefined) {
               if (command.end <= end) this.fail(`${id} ${argv.join(' ')} was never recorded`);
               continue;
             }
             found.add(id);
-            if (op.commands[0]!.argv.join(' ') !== argv.join(' ') || op.commands[0]!.db !== command.db)
+            if (op.commands[0]!.argv.join(' ') !== recorded.argv.join(' ') || op.commands[0]!.db !== command.db)
               this.fail(`${id} was ${argv.join(' ')}, recorded as ${op.commands[0]!.argv.join(' ')}`);
             const { added } = op.commands[0]!;
             if (command.by !== undefined && added !== undefined && Number(added) !== Number(command.by))
@@ -791,7 +837,10 @@ export class World {
       }
     const isDelete = (name: string): boolean => /^(?:DEL|UNLINK)$/i.test(name);
     const { moves } = this.profile.mix;
+    const isMoved =
+      moves && keys.some((key) => key.startsWith('list') && [0, 1].some((db) => this.isIgnored(`${db} ${key}`)));
     for (const [id, mine] of touches) {
+      if (this.isIgnored(id) || (isMoved && id.includes(' list'))) continue;
       const [db, key] = id.split(' ') as [string, string];
       const isList = key.startsWith('list');
       const deletes = [...mine.filter(({ argv }) => isDelete(argv[0]!)).map(({ op }) => op)];
@@ -819,6 +868,7 @@ export class World {
     const keys = this.clients.bitmapKeys();
     for (const key of keys)
       for (const db of [0, 1]) {
+        if (this.isIgnored(`${db} ${key}`)) continue;
         const ops = [...this.log.values()].flatMap((op) =>
           op.isState ? [] : op.commands.map((command, index) => ({ op, index, ...command })),
         );
@@ -972,4 +1022,13 @@ function show(value: Value, expireAt: number | null): string {
     case 'stream':
       return `stream ${JSON.stringify([...value.entries].map(([id, fields]) => [id, fields.join(' ')]))} last ${value.lastId}${ttl}`;
   }
+}
+
+/** Keys of a command that clients of the simulation send. */
+function keysIn([name, ...args]: Argv): string[] {
+  return /^(?:LMOVE|RPOPLPUSH|SMOVE|RENAME|COPY)$/.test(name!)
+    ? args.slice(0, 2)
+    : name === 'XGROUP'
+      ? [args[1]!]
+      : args.slice(0, 1);
 }
