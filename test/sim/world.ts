@@ -630,6 +630,8 @@ export class World {
 
   /** Of a key that is not replicated each region has what its own clients wrote. */
   private checkIgnored(id: string, values: readonly string[]): void {
+    // Who wrote a string that bits were set in can't be told from it.
+    if (this.profile.mix.otherTypes) return;
     this.regions.forEach(({ name }, i) => {
       if (/ string/.test(id) && /^"[a-z]\d+b?"/.test(values[i]!) && values[i]![1] !== name[0])
         this.fail(`key ${id} is not replicated, and ${name} has ${values[i]}`);
