@@ -36,7 +36,7 @@ import { ELSEWHERE, Settling } from './settling';
 import { StateOperations } from './state-operations';
 import { partsOf } from './state-parts';
 import { isTrimReport, mayTrim } from './stream-commands';
-import { placesFrom, StreamEntry } from './stream-entries';
+import { placesFrom, standingAt, StreamEntry } from './stream-entries';
 import { StreamOperations } from './stream-operations';
 import { StreamTrims } from './stream-trims';
 import { Tail } from './tail';
@@ -258,6 +258,14 @@ export class MergeCore {
     if (element === undefined || !element.live) return null;
     if (element.increments.length > 0) return true;
     return element.puts.some(({ op }) => op instanceof StateOp) ? null : false;
+  }
+
+  /** Whether an entry with these fields, or any (null), came to an ID of a stream, and is not removed. */
+  hasEntry(db: number, key: string, id: string, value: Buffer | null): boolean {
+    const entry = this.find(db, key)?.findElement(Type.stream, id);
+    if (!(entry instanceof StreamEntry)) return false;
+    if (value === null) return standingAt(entry, this.origins) !== null;
+    return [...entry.contenders()].some((contender) => contender.value?.equals(value) === true);
   }
 
   /** Of keys' states, as commands, that were read at this place of the own stream: which operations made them. */

@@ -29,6 +29,8 @@ function found(
   theirs: RdbKey,
   meanwhile?: string,
   counted: boolean | null = null,
+  /** The ID of an entry that came lately. */
+  known: string | null = null,
 ): string[] | 'unsettled' {
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
@@ -41,7 +43,7 @@ function found(
     [{ dump: theirs, expireAtMs: null }],
     touches,
     'exact',
-    { isExplained: () => false, isCounted: () => counted },
+    { isExplained: () => false, isCounted: () => counted, hasEntry: (_db, _key, id) => id === known },
     { isByKey: false, evicts: false },
     0,
   );
@@ -106,4 +108,14 @@ test.each<[Record<string, string> | null, Record<string, string>, string | undef
   [null, {}, 'XGROUP CREATE k g 0 MKSTREAM', []],
 ])('stream: %j here, %j there, meanwhile %s: %j', (mine, theirs, meanwhile, expected) => {
   expect(found(mine === null ? null : entry('stream', mine), entry('stream', theirs), meanwhile)).toEqual(expected);
+});
+
+test('an entry that came lately and is not there may have been refused: that is no removal', () => {
+  const [mine, theirs] = [entry('stream', { '2-1': 'b' }), entry('stream', { '1-1': 'a', '2-1': 'b' })];
+  expect(found(mine, theirs)).toEqual(['XDEL k 1-1']);
+  expect(found(mine, theirs, undefined, null, '1-1')).toEqual([]);
+  // Nor is one that stands there, and is about to move.
+  const other = entry('stream', { '1-1': 'c', '2-1': 'b' });
+  expect(found(other, theirs)).toEqual(['XADD k 1-1 f c']);
+  expect(found(other, theirs, undefined, null, '1-1')).toEqual([]);
 });

@@ -186,6 +186,18 @@ export interface Knowledge {
   isExplained(candidate: Candidate): boolean;
   /** Whether what was done to an element lately was adding to it (true), or giving it values (false); null: nothing is known of it. */
   isCounted(db: number, key: string, type: RdbKey['type'], name: string): boolean | null;
+  /**
+   * Whether an entry with these fields, or any (null), came to an ID of a stream and is not removed. This Redis may have refused it, and whether
+   * a client has removed it meanwhile can't be told from that: it stays.
+   */
+  hasEntry(db: number, key: string, id: string, value: Buffer | null): boolean;
+}
+
+/** An entry of a stream that is not in Redis as the operations known say. */
+export interface MissingEntry {
+  readonly db: number;
+  readonly key: string;
+  readonly id: string;
 }
 
 /** Commands on keys of one database that make one operation. */
@@ -196,7 +208,7 @@ export interface Difference {
 
 const COMMANDS_PER_OPERATION = 256;
 
-/** The differences of several keys. `unsettled`: those that only the donor's state can settle. */
+/** The differences of several keys. `unsettled`: those that only the donor's state can settle; `missing`: what no client did, and has to be put right. */
 export function writeDifferences(
   candidates: readonly Candidate[],
   /** Of each of them. */
@@ -207,9 +219,10 @@ export function writeDifferences(
   region: RegionTraits,
   /** Unix ms: what expires before that may be over here already, by another clock. */
   soonMs: number,
-): { operations: Difference[]; unsettled: { db: number; key: string }[] } {
+): { operations: Difference[]; unsettled: { db: number; key: string }[]; missing: MissingEntry[] } {
   const operations: Difference[] = [];
   const unsettled: { db: number; key: string }[] = [];
+  const missing: MissingEntry[] = [];
   const byDb = new Map<number, CommandWriter>();
   const flush = (db: number, writer: CommandWriter): void => {
     if (writer.commands > 0) operations.push({ db, payload: writer.take() });
@@ -218,12 +231,12 @@ export function writeDifferences(
     const { db, key } = candidate;
     let writer = byDb.get(db);
     if (writer === undefined) byDb.set(db, (writer = new CommandWriter(4096)));
-    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, known, region, soonMs))
+    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, known, region, soonMs, missing))
       unsettled.push({ db, key });
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(db, writer);
   });
   for (const [db, writer] of byDb) flush(db, writer);
-  return { operations, unsettled };
+  return { operations, unsettled, missing };
 }
 
 /** @returns false when only the donor's state can settle the key */
@@ -236,6 +249,7 @@ function writeDifference(
   known: Knowledge,
   region: RegionTraits,
   soonMs: number,
+  missing: MissingEntry[],
 ): boolean {
   const key = Buffer.from(candidate.key, 'latin1');
   const { dump } = theirs;
@@ -309,11 +323,14 @@ function writeDifference(
     case 'hash':
     case 'set':
     case 'zset':
-    case 'stream':
-      writeElements(writer, key, first.type, elementsOf(candidate.parts), elementsOf([dump]), touch, isCounted);
+    case 'stream': {
+      const [mine, their] = [elementsOf(candidate.parts), elementsOf([dump])];
+      if (first.type === 'stream') leaveOut(candidate, mine, their, known, missing);
+      writeElements(writer, key, first.type, mine, their, touch, isCounted);
       if (first.type === 'hash') writeFieldTtlDifferences(writer, key, candidate.parts, [dump], touch?.elements);
       if (first.type === 'stream') writeLastId(writer, candidate, dump);
       break;
+    }
     default:
       if (touch !== undefined) return false;
       replace(writer, candidate);
@@ -447,6 +464,23 @@ function isTouched(touch: Touch | undefined, type: RdbKey['type'], name: string)
   if (touch === undefined) return false;
   if (touch.elements?.has(name) === true) return true;
   return type === 'stream' && touch.below !== null && compareIds(name, touch.below) < 0;
+}
+
+/** Leaves out what differs by what came lately, and may have been refused or be about to move: see Knowledge.hasEntry. */
+function leaveOut(
+  { db, key }: Candidate,
+  mine: Map<string, Buffer>,
+  their: Map<string, Buffer>,
+  known: Knowledge,
+  missing: MissingEntry[],
+): void {
+  for (const [id, value] of their) {
+    const own = mine.get(id);
+    if (own?.equals(value) === true || !known.hasEntry(db, key, id, own ?? null)) continue;
+    mine.delete(id);
+    their.delete(id);
+    missing.push({ db, key, id });
+  }
 }
 
 /** The last ID of a stream goes up only. */

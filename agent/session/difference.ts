@@ -20,6 +20,7 @@ import {
   type TheirValue,
   Touches,
   type Knowledge,
+  type MissingEntry,
   writeDifferences,
 } from '../merge/difference';
 import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
@@ -68,6 +69,7 @@ export interface Differences {
   operations: Difference[];
   /** Keys that only the donor's state can bring to rest. */
   unsettled: KeyName[];
+  missing: MissingEntry[];
   donor: string;
   /** The donor's data held changes that were in no operation; now all of them are, or will be by its states. */
   explained: boolean;

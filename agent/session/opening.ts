@@ -511,6 +511,7 @@ export class Opening {
       const payload = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads);
       session.tell(session.make(state, RecordKind.difference, db, payload, end));
     }
+    for (const { db, key, id } of found.missing) session.core.refused(db, key, { increment: null, entry: id });
     // Asked for until it is here: the donor may be gone before it has sent it.
     for (const { db, key } of found.unsettled) session.core.settling.demandState(db, key, ELSEWHERE);
     const request: SettleRequest = { from: session.region, keys: found.unsettled, explained: found.explained };

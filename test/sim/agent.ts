@@ -365,6 +365,7 @@ export class SimAgent {
       );
       this.tell(record);
     }
+    for (const { db, key, id } of found.missing) this.core.refused(db, key, { increment: null, entry: id });
     for (const { db, key } of found.unsettled) {
       this.core.settling.demandState(db, key, ELSEWHERE);
       host.ask(donor.region, db, key);
