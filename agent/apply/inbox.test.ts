@@ -74,3 +74,28 @@ test('once stopped it asks for nothing more', async () => {
 function fail(error: Error): never {
   throw error;
 }
+
+test('what is read again is read before all that is there was taken, each record once', async () => {
+  const all = Array.from({ length: 40 }, (_, i) => record(i * 1000, 1000));
+  const read = async (_: string, from: number): Promise<OpRecord[]> => {
+    await turn(3);
+    return all.filter(({ end }) => end > from).slice(0, 4);
+  };
+  const inbox = new Inbox({ read }, 5000, () => undefined, fail);
+  for (const each of all) inbox.offer(each);
+  const ends: number[] = [];
+  let waited = 0;
+  for (let tries = 0; ends.length < all.length && tries < 200; tries++) {
+    const next = inbox.peek('a:00');
+    if (next === undefined) {
+      waited++;
+      await turn(1);
+      continue;
+    }
+    ends.push(next.end);
+    inbox.take('a:00');
+    await turn(1);
+  }
+  expect(ends).toEqual(all.map(({ end }) => end));
+  expect(waited).toBe(0);
+});

@@ -23,6 +23,8 @@ interface Lane {
 }
 
 const READ_BYTES = 1024 * 1024;
+/** What is read again is wanted in blocks of about as much as one reading: the next one comes while that is planned and run. */
+const READ_AHEAD_BYTES = 2 * READ_BYTES;
 
 export class Inbox {
   private readonly lanes = new Map<OriginId, Lane>();
@@ -88,11 +90,12 @@ export class Inbox {
     if (++lane.head === lane.records.length) {
       lane.records = [];
       lane.head = 0;
-      if (lane.spilled) void this.refill(origin, lane, record.end);
     } else if (lane.head > 1024) {
       lane.records = lane.records.slice(lane.head);
       lane.head = 0;
     }
+    if (!lane.spilled || lane.bytes >= Math.min(READ_AHEAD_BYTES, this.laneBytesMax)) return;
+    void this.refill(origin, lane, (lane.records[lane.records.length - 1] ?? record).end);
   }
 
   private async refill(origin: OriginId, lane: Lane, from: number): Promise<void> {
