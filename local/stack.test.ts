@@ -66,7 +66,9 @@ test('up, use, break, verify, down: the data stays, and purge removes it', async
   // Exactly the documented form.
   const status = await meridian.json<StackStatus>('status');
   expect(Object.keys(status)).toEqual(['stack', 'regions', 'converged']);
-  expect(Object.keys(status.regions[0] ?? {})).toEqual(['name', 'weight', 'redis', 'replicas', 'agent', 'links']);
+  expect(Object.keys(status.regions[0] ?? {})).toEqual([
+    ...['name', 'weight', 'redis', 'replicas', 'agent', 'links', 'dryRun'],
+  ]);
   expect(status.regions[0]).toMatchObject({
     redis: { host: '127.0.0.1', port: base, pid: expect.any(Number) },
     replicas: [{ host: '127.0.0.1', port: base + 1, pid: expect.any(Number) }],
