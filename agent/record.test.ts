@@ -13,6 +13,12 @@ import {
 const origin = fc.stringMatching(/^[a-z][a-z0-9-]{0,12}:[0-9a-f]{16}(~diff)?$/);
 const position = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
+const bytes = fc.uint8Array({ maxLength: 20 }).map((array) => Buffer.from(array));
+const source = fc.record(
+  { origin, position, stamp: position, value: bytes },
+  { requiredKeys: ['origin', 'position', 'stamp'] },
+);
+
 const record: fc.Arbitrary<OpRecord> = fc
   .record({
     kind: fc.constantFrom(0 as const, 1 as const, 2 as const, 4 as const),
@@ -21,10 +27,7 @@ const record: fc.Arbitrary<OpRecord> = fc
       maxLength: 4,
     }),
     carried: fc.option(
-      fc.uniqueArray(fc.tuple(fc.nat(), fc.option(fc.record({ origin, position, stamp: position }))), {
-        selector: ([i]) => i,
-        maxLength: 4,
-      }),
+      fc.uniqueArray(fc.tuple(fc.nat(), fc.array(source, { maxLength: 3 })), { selector: ([i]) => i, maxLength: 4 }),
     ),
     origin,
     positions: fc.tuple(position, position),

@@ -17,8 +17,8 @@
  *     u16 n           bytes of the origin's id, then the id (ASCII)
  *     u16 n           entries in `seen`, each: u16 bytes of the id, the id, f64 position
  *     u32 n           only of kind `added`: entries, each: u32 number of the operation, u16 bytes of a decimal, the decimal
- *     u32 n           only of kind 5, a state with `carried`: entries, each: u32 number of the value, u16 bytes of an origin's id, the id (none
- *                     for null), f64 position, f64 stamp
+ *     u32 n           only of kind 5, a state with `carried`: entries, each: u32 number of the value, u16 n operations, each: u16 bytes of its
+ *                     origin's id, the id, f64 position, f64 stamp, u32 1 + bytes of its value (0: it is the one in the payload), the value
  *     …               payload: RESP commands, to the record's end
  */
 import { crc32 } from 'zlib';
@@ -73,10 +73,10 @@ export interface OpRecord {
   /** Whether it holds an XADD or XTRIM, as who cut it from the stream knows. Not encoded: absent, nobody has looked. */
   readonly mayTrim?: boolean;
   /**
-   * Of a state: which operations made the values in it, by their number (see merge/carried.ts); null: nobody knows, and it counts as the state's
-   * own. Those that are not in it are older than all that is still told of the key. Absent: all count as the state's own.
+   * Of a state: which operations made the values in it, by their number (see merge/carried.ts), the one that stands first, then those that it wins
+   * over; none: nobody knows, and it counts as the state's own. Those that are not in it are older than all that is still told of the key. Absent: all count as the state's own.
    */
-  readonly carried?: ReadonlyMap<number, Source | null>;
+  readonly carried?: ReadonlyMap<number, readonly Source[]>;
 }
 
 /** An operation, as others know it. */
@@ -84,6 +84,8 @@ export interface Source {
   readonly origin: OriginId;
   readonly position: number;
   readonly stamp: number;
+  /** What it put, where another one won over it. */
+  readonly value?: Buffer;
 }
 
 /** Whether the payload is the stream's own bytes, so that operations have positions in it. */
@@ -161,7 +163,10 @@ export function encodeRecord(record: OpRecord): Buffer {
   const carried = record.kind === RecordKind.state ? record.carried : undefined;
   if (carried !== undefined) {
     size += 4;
-    for (const source of carried.values()) size += 22 + (source?.origin.length ?? 0);
+    for (const sources of carried.values()) {
+      size += 6;
+      for (const { origin, value } of sources) size += 22 + origin.length + (value?.length ?? 0);
+    }
   }
   const out = Buffer.allocUnsafe(size);
   out.writeUInt32LE(size - 4, 0);
@@ -187,9 +192,13 @@ export function encodeRecord(record: OpRecord): Buffer {
   }
   if (carried !== undefined) {
     at = out.writeUInt32LE(carried.size, at);
-    for (const [number, source] of carried) {
-      at = writeId(out, out.writeUInt32LE(number, at), source?.origin ?? '');
-      at = out.writeDoubleLE(source?.stamp ?? 0, out.writeDoubleLE(source?.position ?? 0, at));
+    for (const [number, sources] of carried) {
+      at = out.writeUInt16LE(sources.length, out.writeUInt32LE(number, at));
+      for (const { origin, position, stamp, value } of sources) {
+        at = out.writeDoubleLE(stamp, out.writeDoubleLE(position, writeId(out, at, origin)));
+        at = out.writeUInt32LE(value === undefined ? 0 : value.length + 1, at);
+        if (value !== undefined) at += value.copy(out, at);
+      }
     }
   }
   record.payload.copy(out, at);
@@ -261,18 +270,26 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
   const numbers = bytes.readUInt32LE(at);
   at += 4;
   if (written === CARRYING) {
-    const carried = new Map<number, Source | null>();
+    const carried = new Map<number, readonly Source[]>();
     for (let i = 0; i < numbers; i++) {
-      need(4);
+      need(6);
       const number = bytes.readUInt32LE(at);
-      at += 4;
-      const id = readId();
-      need(16);
-      const source = { origin: id, position: bytes.readDoubleLE(at), stamp: bytes.readDoubleLE(at + 8) };
-      at += 16;
-      if (!(Number.isFinite(source.position) && source.stamp >= 0 && Number.isSafeInteger(source.stamp)))
-        throw new RecordError('malformed', 'record carries a position or stamp out of order');
-      carried.set(number, id === '' ? null : source);
+      const operations = bytes.readUInt16LE(at + 4);
+      at += 6;
+      const sources: Source[] = [];
+      for (let j = 0; j < operations; j++) {
+        const id = readId();
+        need(20);
+        const source = { origin: id, position: bytes.readDoubleLE(at), stamp: bytes.readDoubleLE(at + 8) };
+        const length = bytes.readUInt32LE(at + 16) - 1;
+        at += 20;
+        if (!(Number.isFinite(source.position) && source.stamp >= 0 && Number.isSafeInteger(source.stamp)))
+          throw new RecordError('malformed', 'record carries a position or stamp out of order');
+        need(Math.max(0, length));
+        sources.push(length < 0 ? source : { ...source, value: bytes.subarray(at, at + length) });
+        at += Math.max(0, length);
+      }
+      carried.set(number, sources);
     }
     return { ...record, payload: bytes.subarray(at), carried };
   }

@@ -93,7 +93,7 @@ test('what is older than all that is known goes by anybody who had not seen the 
   const known = record('a:1', 1, {}, 'SADD s other');
   const b = new Region('b').takes(known);
   const state = stateOf(b, 5, { known }, 'DEL s', 'SADD s old other');
-  expect(state.carried).toEqual(new Map([[1, { origin: 'a:1', position: known.end, stamp: 1 }]]));
+  expect(state.carried).toEqual(new Map([[1, [{ origin: 'a:1', position: known.end, stamp: 1 }]]]));
   const removal = record('c:1', 3, {}, 'SREM s old');
   for (const a of inRegionA([known], state, removal)) {
     expect(a.value('s', Type.set, 'old')).toBeNull();
@@ -113,7 +113,18 @@ test('a number that was added to counts as the state’s own', () => {
   const put = record('a:1', 1, {}, 'SET k 5', 'INCR k');
   const b = new Region('b').takes(put);
   const state = stateOf(b, 5, { put }, 'DEL k', 'SET k 6');
-  expect(state.carried).toEqual(new Map([[0, null]]));
+  expect(state.carried).toEqual(new Map([[0, []]]));
+});
+
+test('what lost to another is told of, too: it stands again where the winner is removed alone', () => {
+  const one = record('a:1', 1, {}, 'HSET k f low');
+  const two = record('c:1', 2, {}, 'HSET k f high');
+  const b = new Region('b').takes(one, two);
+  const state = stateOf(b, 5, { one, two }, 'DEL k', 'HSET k f high');
+  const removal = record('c:1', 3, {}, 'HDEL k f');
+  for (const a of inRegionA([one, two], state, removal)) expect(a.value('k', Type.hash, 'f')).toBe('low');
+  const both = { ...removal, seen: new Map([[one.origin, one.end]]) };
+  for (const a of inRegionA([one, two], state, both)) expect(a.value('k', Type.hash, 'f')).toBeNull();
 });
 
 test('a string keeps the time to live that came with it', () => {

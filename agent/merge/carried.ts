@@ -10,7 +10,7 @@ import { type Effect, parseScore } from './effects';
 import { type KeyState, Type } from './key-state';
 import { CarriedOp, type Op, type StateOp } from './op';
 import type { OriginTable } from './origins';
-import { highestTtl } from './resolve';
+import { highestTtl, winner } from './resolve';
 import type { StatePart } from './state-parts';
 
 /** PTTL is read in whole milliseconds. */
@@ -33,15 +33,19 @@ export class CarriedOps {
     for (const effect of effects) this.number += valuesIn(effect);
   }
 
-  next(): CarriedOp | StateOp {
+  /** Of the next value. `value`: of one that loses to the first. */
+  next(): { by: CarriedOp | StateOp; value?: Buffer }[] {
     const { carried, op } = this;
     const number = this.number++;
-    if (carried === undefined) return op;
-    const source = carried.get(number);
-    if (source === null) return op;
+    if (carried === undefined) return [{ by: op }];
+    const sources = carried.get(number);
     // Whoever writes has seen what is older than all that is known.
-    if (source === undefined) return new CarriedOp({ origin: op.origin, position: -1, stamp: 0 }, op);
-    return new CarriedOp({ ...source, origin: this.origins.index(source.origin) }, op);
+    if (sources === undefined) return [{ by: new CarriedOp({ origin: op.origin, position: -1, stamp: 0 }, op) }];
+    if (sources.length === 0) return [{ by: op }];
+    return sources.map(({ origin, position, stamp, value }) => {
+      const by = new CarriedOp({ origin: this.origins.index(origin), position, stamp }, op);
+      return value === undefined ? { by } : { by, value };
+    });
   }
 }
 
@@ -61,15 +65,18 @@ export function carriedBy(
   find: (key: string) => KeyState | undefined,
   origins: OriginTable,
 ): Carried {
-  const carried = new Map<number, Source | null>();
+  const carried = new Map<number, readonly Source[]>();
   let number = 0;
-  const note = (source: Op | null | undefined): void => {
+  const note = (sources: readonly Told[] | undefined): void => {
+    const isOldest = sources === undefined || (sources.length === 1 && sources[0]!.op.position < 0);
     // Absent: it is not told of.
-    if (source === null) carried.set(number, null);
-    else if (source !== undefined && source.position >= 0) {
-      const { origin, position, stamp } = source;
-      carried.set(number, { origin: origins.id(origin), position, stamp });
-    }
+    if (!isOldest)
+      carried.set(
+        number,
+        sources.map(({ op: { origin, position, stamp }, value }) => {
+          return { origin: origins.id(origin), position, stamp, ...(value === undefined ? {} : { value }) };
+        }),
+      );
     number++;
   };
   for (const { key, effects, isWhole } of parts) {
@@ -77,39 +84,51 @@ export function carriedBy(
     // What opaque commands made is no element's.
     const isKnown = isWhole && (state === undefined || (state.isKnown && state.log === null));
     const value = (type: Type, name: string, bytes: Buffer): void =>
-      note(!isKnown ? null : state === undefined ? undefined : sourceOf(state, type, name, bytes));
+      note(!isKnown ? [] : state === undefined ? undefined : sourcesOf(state, type, name, bytes, origins));
     for (const effect of effects)
       if (effect.kind === 'set') {
         value(Type.string, '', effect.value);
         if (effect.expireAt !== null)
-          note(!isKnown ? null : state === undefined ? undefined : ttlSourceOf(state, effect.expireAt, origins));
+          note(!isKnown ? [] : state === undefined ? undefined : ttlSourceOf(state, effect.expireAt, origins));
       } else if (effect.kind === 'put') {
         if (effect.type !== Type.stream) effect.names.forEach((name, i) => value(effect.type, name, effect.values[i]!));
       }
       // Redis drops a collection's with the last element: nothing tells whose it is.
-      else if (effect.kind === 'ttl') note(null);
+      else if (effect.kind === 'ttl') note([]);
   }
   return carried;
 }
 
-/** Undefined: it is older than what is known. Null: not known. */
-function sourceOf(state: KeyState, type: Type, name: string, value: Buffer): Op | null | undefined {
+interface Told {
+  readonly op: Op;
+  readonly value?: Buffer;
+}
+
+/** The one that stands at first, then those that it wins over. Undefined: it is older than what is known. None: not known. */
+function sourcesOf(
+  state: KeyState,
+  type: Type,
+  name: string,
+  value: Buffer,
+  origins: OriginTable,
+): readonly Told[] | undefined {
   const element = state.findElement(type, name);
-  if (element === undefined) return state.isBaseDead(type) ? null : undefined;
-  if (element.increments.length > 0 || element.puts.length > 1) return null;
-  const put = element.puts[0];
-  if (put === undefined) return element.baseDead ? null : undefined;
+  if (element === undefined) return state.isBaseDead(type) ? [] : undefined;
+  if (element.increments.length > 0) return [];
+  const put = winner(element, origins);
+  if (put === null) return element.baseDead ? [] : undefined;
   const isSame =
     type === Type.zset
       ? parseScore(put.value.toString('latin1')) === parseScore(value.toString('latin1'))
       : put.value.equals(value);
-  return isSame ? put.op : null;
+  return isSame ? [{ op: put.op }, ...element.puts.filter((other) => other !== put)] : [];
 }
 
-function ttlSourceOf(state: KeyState, at: number, origins: OriginTable): Op | null | undefined {
+function ttlSourceOf(state: KeyState, at: number, origins: OriginTable): readonly Told[] | undefined {
   const ttl = highestTtl(state, origins);
-  if (ttl === null) return state.ttlBaseDead ? null : undefined;
-  return !ttl.isDoubtful && ttl.at !== null && Math.abs(ttl.at - at) <= TTL_ROUNDING_MS ? ttl.op : null;
+  if (ttl === null) return state.ttlBaseDead ? [] : undefined;
+  const { op, isDoubtful, at: known } = ttl;
+  return !isDoubtful && known !== null && Math.abs(known - at) <= TTL_ROUNDING_MS ? [{ op }] : [];
 }
 
 /** Puts into the window what a state holds of a key, but for what clients have removed meanwhile. */
@@ -124,25 +143,25 @@ export function insertCarried(
     by instanceof CarriedOp && state.isRemovedBeside(by, element);
   switch (effect.kind) {
     case 'set': {
-      const value = ops.next();
-      const ttl = effect.expireAt === null ? null : ops.next();
-      const isGone = { value: isDead(value, STRING), ttl: ttl !== null && isDead(ttl, null) };
+      const values = ops.next().filter(({ by }) => !isDead(by, STRING));
+      const ttl = effect.expireAt === null ? null : ops.next()[0]!.by;
+      const isTtlGone = ttl !== null && isDead(ttl, null);
       state.wipe(op);
-      if (!isGone.value) state.put(value, Type.string, '', effect.value);
-      if (ttl !== null && !isGone.ttl) state.setTtl(ttl, effect.expireAt, false);
+      for (const { by, value } of values) state.put(by, Type.string, '', value ?? effect.value);
+      if (ttl !== null && !isTtlGone) state.setTtl(ttl, effect.expireAt, false);
       return;
     }
     case 'put': {
       if (effect.type === Type.stream) return insert(effect);
       const { type } = effect;
       effect.names.forEach((name, i) => {
-        const by = ops.next();
-        if (!isDead(by, { type, name })) state.put(by, type, name, effect.values[i]!, effect.keepTtl);
+        for (const { by, value } of ops.next())
+          if (!isDead(by, { type, name })) state.put(by, type, name, value ?? effect.values[i]!, effect.keepTtl);
       });
       return;
     }
     case 'ttl':
-      state.setTtl(ops.next(), effect.expireAt, false);
+      state.setTtl(ops.next()[0]!.by, effect.expireAt, false);
       return;
     case 'field-ttl': {
       const names = effect.names.filter((name) => state.findElement(effect.type, name)?.live === true);

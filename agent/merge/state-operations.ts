@@ -35,7 +35,8 @@ export class StateOperations {
       const { state, effects, isFloor } = part;
       const quiet = state.isQuietFor(op);
       if (!part.isWhole) {
-        for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(ops.next(), effect.expireAt, false);
+        for (const effect of effects)
+          if (effect.kind === 'ttl') state.setTtl(ops.next()[0]!.by, effect.expireAt, false);
         this.noteTtl(state, op, quiet, batch);
         continue;
       }

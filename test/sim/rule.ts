@@ -95,11 +95,14 @@ export function operationsOf(record: OpRecord): RuleOp[] {
 }
 
 /** The operation that made a value of a state. */
-function carriedOp(state: RuleOp, number: number): RuleOp {
-  const source = state.carried!.get(number);
-  if (source === null) return state;
-  const { origin, position, stamp } = source ?? { origin: state.origin, position: -1, stamp: 0 };
-  return { ...state, origin, region: origin.slice(0, origin.indexOf(':')), position, stamp, carrier: state };
+function carriedOps(state: RuleOp, number: number): { op: RuleOp; value?: string }[] {
+  const sources = state.carried!.get(number) ?? [{ origin: state.origin, position: -1, stamp: 0 }];
+  if (sources.length === 0) return [{ op: state }];
+  return sources.map(({ origin, position, stamp, value }) => {
+    const region = origin.slice(0, origin.indexOf(':'));
+    const op = { ...state, origin, region, position, stamp, carrier: state };
+    return value === undefined ? { op } : { op, value: value.toString() };
+  });
 }
 
 /** Whether a had seen b. */
@@ -111,7 +114,8 @@ export function after(a: Part, b: Part): boolean {
   const by = a.op.carrier ?? a.op;
   const { carrier } = b.op;
   if (carrier === undefined) return by === b.op ? a.index > b.index : saw(by, b.op);
-  if (by === carrier) return a.index > b.index;
+  // What it tells of beside each other had not seen each other.
+  if (by === carrier) return a.op.carrier === undefined && a.index > b.index;
   // Another state has to have seen this one; and what this one had seen removed nothing of it.
   return by.isState ? saw(by, carrier) : saw(by, b.op) && !saw(carrier, by);
 }
@@ -133,11 +137,11 @@ export class Rule {
         const id = `${db} ${key}`;
         const parts = this.parts.get(id) ?? [];
         const isValue = (part.kind === 'put' && part.type !== 'stream') || part.kind === 'ttl';
-        const by = op.carried !== undefined && isValue ? carriedOp(op, number++) : op;
-        if (op.carried !== undefined && part.kind === 'put' && part.at !== null) {
-          parts.push({ op: by, index: parts.length, ...part, at: null });
-          parts.push({ op: carriedOp(op, number++), index: parts.length, kind: 'ttl', at: part.at });
-        } else parts.push({ op: by, index: parts.length, ...part });
+        const ops = op.carried !== undefined && isValue ? carriedOps(op, number++) : [{ op }];
+        const at = part.kind === 'put' && op.carried !== undefined ? part.at : null;
+        for (const { op: by, ...other } of ops)
+          parts.push({ op: by, index: parts.length, ...part, ...(at === null ? {} : { at: null }), ...other });
+        if (at !== null) parts.push({ ...carriedOps(op, number++)[0]!, index: parts.length, kind: 'ttl', at });
         this.parts.set(id, parts);
       }
     }
