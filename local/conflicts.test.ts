@@ -177,3 +177,18 @@ test('in a dry run they are what would have been, and there is nothing to bring 
     'from tokyo',
   ]);
 });
+
+test('keys that are not replicated are not compared, and explained as such', async () => {
+  const { meridian, cli } = await start("    conflicts: [{ keys: 'local:*', policy: ignore }]");
+  await cli('paris', 'SET', 'local:1', 'paris');
+  await cli('tokyo', 'SET', 'local:1', 'tokyo');
+  await cli('tokyo', 'SET', 'shared', 'tokyo');
+  const { status, stdout } = await meridian.run('verify', '--wait', '30');
+  expect([status, stdout]).toEqual([0, expect.stringMatching(/^Equal: 1 keys?/)]);
+  expect([await cli('paris', 'GET', 'local:1'), await cli('paris', 'GET', 'shared')]).toEqual(['paris', 'tokyo']);
+  const explained = await meridian.json<{ regions: Explanation[] }>('explain', 'local:1');
+  expect(explained.regions).toMatchObject([
+    { region: 'paris', policy: 'ignore', operations: [] },
+    { region: 'tokyo', policy: 'ignore', operations: [] },
+  ]);
+});
