@@ -36,7 +36,7 @@ import { ELSEWHERE, Settling } from './settling';
 import { StateOperations } from './state-operations';
 import { partsOf } from './state-parts';
 import { isTrimReport, mayTrim } from './stream-commands';
-import { placesFrom, standingAt, StreamEntry } from './stream-entries';
+import { isForeignAt, placesFrom, StreamEntry } from './stream-entries';
 import { StreamOperations } from './stream-operations';
 import { StreamTrims } from './stream-trims';
 import { Tail } from './tail';
@@ -211,6 +211,8 @@ export class MergeCore {
    */
   private isCalmFor(record: OpRecord): boolean {
     if (this.corrections.areUnderWay || this.settling.unsettledKeys > 0 || this.flushes.areKnown) return false;
+    // What comes to a stream that was cut is to be known before it is said where that begins.
+    if (this.trims.isDue) return false;
     const origin = this.origins.index(record.origin);
     for (let o = 0; o < this.tops.length; o++) {
       const top = this.tops[o]!;
@@ -260,11 +262,11 @@ export class MergeCore {
     return element.puts.some(({ op }) => op instanceof StateOp) ? null : false;
   }
 
-  /** Whether an entry with these fields, or any (null), came to an ID of a stream, and is not removed. */
+  /** Whether an entry with these fields, or any that was not in this Redis by itself (null), came to an ID of a stream, and is not removed. */
   hasEntry(db: number, key: string, id: string, value: Buffer | null): boolean {
     const entry = this.find(db, key)?.findElement(Type.stream, id);
     if (!(entry instanceof StreamEntry)) return false;
-    if (value === null) return standingAt(entry, this.origins) !== null;
+    if (value === null) return isForeignAt(entry, this.options.region, this.origins);
     return [...entry.contenders()].some((contender) => contender.value?.equals(value) === true);
   }
 

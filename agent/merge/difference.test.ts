@@ -105,6 +105,7 @@ test.each<[Record<string, string> | null, Record<string, string>, string | undef
   // Deleted here. They had added to it since; or only trimmed what there was.
   [null, { '2-1': 'b' }, 'XADD k 2-1 f b', []],
   [null, {}, 'XTRIM k MINID = 2-1', ['DEL k']],
+  [null, { '1-1': 'a' }, 'XTRIM k MINID = 2-1 KEEP 1-1', ['DEL k']],
   [null, {}, 'XGROUP CREATE k g 0 MKSTREAM', []],
 ])('stream: %j here, %j there, meanwhile %s: %j', (mine, theirs, meanwhile, expected) => {
   expect(found(mine === null ? null : entry('stream', mine), entry('stream', theirs), meanwhile)).toEqual(expected);

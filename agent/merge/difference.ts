@@ -187,7 +187,7 @@ export interface Knowledge {
   /** Whether what was done to an element lately was adding to it (true), or giving it values (false); null: nothing is known of it. */
   isCounted(db: number, key: string, type: RdbKey['type'], name: string): boolean | null;
   /**
-   * Whether an entry with these fields, or any (null), came to an ID of a stream and is not removed. This Redis may have refused it, and whether
+   * Whether an entry with these fields, or any that an agent had to write here (null), came to an ID of a stream and is not removed. This Redis may have refused it, and whether
    * a client has removed it meanwhile can't be told from that: it stays.
    */
   hasEntry(db: number, key: string, id: string, value: Buffer | null): boolean;
@@ -392,7 +392,8 @@ function isMadeBy(touch: Touch, value: { type: RdbKey['type']; value: RdbValue }
   if (value.type !== 'string' && !hasElements(value.type)) return false;
   if (value.type === 'stream' && !touch.makes) return false;
   for (const [name, bytes] of elementsOf([value]))
-    if (!isTouched(touch, value.type, name) && !isSumOf(touch, name, bytes)) return false;
+    // What a trim has left it has not made.
+    if (touch.elements?.has(name) !== true && !isSumOf(touch, name, bytes)) return false;
   return true;
 }
 

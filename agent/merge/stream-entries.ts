@@ -134,6 +134,12 @@ export function standingAt(entry: StreamEntry, origins: OriginTable): Buffer | n
   return null;
 }
 
+/** Whether what stands at the entry's ID came there from another region, or by moving: an agent had to write it. */
+export function isForeignAt(entry: StreamEntry, region: string, origins: OriginTable): boolean {
+  const best = highest(entry, origins);
+  return best !== null && best.value !== null && (best.from !== null || origins.region(best.op.origin) !== region);
+}
+
 /** What is known of a stream's entries, beside the elements themselves. */
 export class StreamOrder {
   /** Ascending. Those that have left the window are dropped now and then. */
