@@ -106,7 +106,7 @@ function carriedOps(state: RuleOp, number: number): { op: RuleOp; value?: string
     const { origin, position, stamp, value } = { value: undefined, ...source };
     const region = origin.slice(0, origin.indexOf(':'));
     const op = { ...state, origin, region, position, stamp, carrier: state, ...(i === 0 ? { summands } : {}) };
-    return [value === undefined ? { op } : { op, value: (value as Buffer).toString() }];
+    return [value === undefined ? { op } : { op, value: value.toString() }];
   });
 }
 
