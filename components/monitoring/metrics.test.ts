@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { dryRunMetrics } from '../../agent/dry-run';
 import { createMetrics } from '../../agent/metrics';
 import { dashboards } from './dashboards';
 import { alertRules, defaultAlertSettings } from '../../model/alerts';
@@ -44,6 +45,7 @@ const asked = [
 async function agentMetrics(): Promise<Map<string, string>> {
   const metrics = createMetrics('west', { processMetrics: true });
   metrics.link('eu').lagMs(1);
+  dryRunMetrics(metrics.registry);
   const found = await metrics.registry.getMetricsAsJSON();
   return new Map(found.map(({ name, type }) => [name, String(type)]));
 }
