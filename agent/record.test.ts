@@ -14,7 +14,6 @@ const origin = fc.stringMatching(/^[a-z][a-z0-9-]{0,12}:[0-9a-f]{16}(~diff)?$/);
 const position = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 
 const bytes = fc.uint8Array({ maxLength: 20 }).map((array) => Buffer.from(array));
-const summand = fc.record({ origin, position, stamp: position, isSummand: fc.constant(true) });
 const source = fc.record(
   { origin, position, stamp: position, value: bytes },
   { requiredKeys: ['origin', 'position', 'stamp'] },
@@ -28,10 +27,7 @@ const record: fc.Arbitrary<OpRecord> = fc
       maxLength: 4,
     }),
     carried: fc.option(
-      fc.uniqueArray(fc.tuple(fc.nat(), fc.array(fc.oneof(source, summand), { maxLength: 3 })), {
-        selector: ([i]) => i,
-        maxLength: 4,
-      }),
+      fc.uniqueArray(fc.tuple(fc.nat(), fc.array(source, { maxLength: 3 })), { selector: ([i]) => i, maxLength: 4 }),
     ),
     origin,
     positions: fc.tuple(position, position),

@@ -18,8 +18,7 @@
  *     u16 n           entries in `seen`, each: u16 bytes of the id, the id, f64 position
  *     u32 n           only of kind `added`: entries, each: u32 number of the operation, u16 bytes of a decimal, the decimal
  *     u32 n           only of kind 5, a state with `carried`: entries, each: u32 number of the value, u16 n operations, each: u16 bytes of its
- *                     origin's id, the id, f64 position, f64 stamp, u32 1 + bytes of its value (0: it is the one in the payload;
- *                     2^32 - 1: it is a part of that), the value
+ *                     origin's id, the id, f64 position, f64 stamp, u32 1 + bytes of its value (0: it is the one in the payload), the value
  *     …               payload: RESP commands, to the record's end
  */
 import { crc32 } from 'zlib';
@@ -52,7 +51,6 @@ export const RecordKind = {
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 /** As which a state with `carried` is written. */
 const CARRYING = 5;
-const SUMMAND = 0xffff_ffff;
 
 export interface OpRecord {
   readonly kind: RecordKind;
@@ -88,8 +86,6 @@ export interface Source {
   readonly stamp: number;
   /** What it put, where another one won over it. */
   readonly value?: Buffer;
-  /** What it put or added is in the number that stands, with the first one's. */
-  readonly isSummand?: boolean;
 }
 
 /** Whether the payload is the stream's own bytes, so that operations have positions in it. */
@@ -198,9 +194,9 @@ export function encodeRecord(record: OpRecord): Buffer {
     at = out.writeUInt32LE(carried.size, at);
     for (const [number, sources] of carried) {
       at = out.writeUInt16LE(sources.length, out.writeUInt32LE(number, at));
-      for (const { origin, position, stamp, value, isSummand } of sources) {
+      for (const { origin, position, stamp, value } of sources) {
         at = out.writeDoubleLE(stamp, out.writeDoubleLE(position, writeId(out, at, origin)));
-        at = out.writeUInt32LE(isSummand === true ? SUMMAND : value === undefined ? 0 : value.length + 1, at);
+        at = out.writeUInt32LE(value === undefined ? 0 : value.length + 1, at);
         if (value !== undefined) at += value.copy(out, at);
       }
     }
@@ -285,14 +281,12 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
         const id = readId();
         need(20);
         const source = { origin: id, position: bytes.readDoubleLE(at), stamp: bytes.readDoubleLE(at + 8) };
-        const word = bytes.readUInt32LE(at + 16);
-        const length = word === SUMMAND ? -1 : word - 1;
+        const length = bytes.readUInt32LE(at + 16) - 1;
         at += 20;
         if (!(Number.isFinite(source.position) && source.stamp >= 0 && Number.isSafeInteger(source.stamp)))
           throw new RecordError('malformed', 'record carries a position or stamp out of order');
         need(Math.max(0, length));
-        if (word === SUMMAND) sources.push({ ...source, isSummand: true });
-        else sources.push(length < 0 ? source : { ...source, value: bytes.subarray(at, at + length) });
+        sources.push(length < 0 ? source : { ...source, value: bytes.subarray(at, at + length) });
         at += Math.max(0, length);
       }
       carried.set(number, sources);

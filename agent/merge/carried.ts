@@ -7,10 +7,10 @@
  */
 import type { OpRecord, Source } from '../record';
 import { type Effect, parseScore } from './effects';
-import { type Element, type KeyState, Type } from './key-state';
+import { type KeyState, Type } from './key-state';
 import { CarriedOp, type Op, type StateOp } from './op';
 import type { OriginTable } from './origins';
-import { highestTtl, resolve, winner } from './resolve';
+import { highestTtl, winner } from './resolve';
 import type { StatePart } from './state-parts';
 
 /** PTTL is read in whole milliseconds. */
@@ -42,14 +42,10 @@ export class CarriedOps {
     // Whoever writes has seen what is older than all that is known.
     if (sources === undefined) return [{ by: new CarriedOp({ origin: op.origin, position: -1, stamp: 0 }, op) }];
     if (sources.length === 0) return [{ by: op }];
-    const known = sources.map((source) => ({ ...source, origin: this.origins.index(source.origin) }));
-    const others = known.filter(({ isSummand }) => isSummand === true);
-    return known
-      .filter(({ isSummand }) => isSummand !== true)
-      .map((source, i) => {
-        const by = new CarriedOp(source, op, i === 0 ? others : []);
-        return source.value === undefined ? { by } : { by, value: source.value };
-      });
+    return sources.map(({ origin, position, stamp, value }) => {
+      const by = new CarriedOp({ origin: this.origins.index(origin), position, stamp }, op);
+      return value === undefined ? { by } : { by, value };
+    });
   }
 }
 
@@ -77,13 +73,9 @@ export function carriedBy(
     if (!isOldest)
       carried.set(
         number,
-        sources.map(({ op: { origin, position, stamp }, value, isSummand }) => ({
-          origin: origins.id(origin),
-          position,
-          stamp,
-          ...(value === undefined ? {} : { value }),
-          ...(isSummand === true ? { isSummand } : {}),
-        })),
+        sources.map(({ op: { origin, position, stamp }, value }) => {
+          return { origin: origins.id(origin), position, stamp, ...(value === undefined ? {} : { value }) };
+        }),
       );
     number++;
   };
@@ -108,9 +100,8 @@ export function carriedBy(
 }
 
 interface Told {
-  readonly op: Pick<Op, 'origin' | 'position' | 'stamp'>;
+  readonly op: Op;
   readonly value?: Buffer;
-  readonly isSummand?: boolean;
 }
 
 /** The one that stands at first, then those that it wins over. Undefined: it is older than what is known. None: not known. */
@@ -123,35 +114,14 @@ function sourcesOf(
 ): readonly Told[] | undefined {
   const element = state.findElement(type, name);
   if (element === undefined) return state.isBaseDead(type) ? [] : undefined;
-  if (element.increments.length > 0) return summandsOf(element, value, origins);
+  if (element.increments.length > 0) return [];
   const put = winner(element, origins);
   if (put === null) return element.baseDead ? [] : undefined;
   const isSame =
     type === Type.zset
       ? parseScore(put.value.toString('latin1')) === parseScore(value.toString('latin1'))
       : put.value.equals(value);
-  if (!isSame) return [];
-  const losers = element.puts.filter((other) => other !== put).map(({ op, value: lost }) => ({ op, value: lost }));
-  return [{ op: put.op }, ...othersOf(put.op), ...losers];
-}
-
-/** More operations than that are not told of. */
-const SUMMANDS_MAX = 64;
-
-/** Of a number that was added to: the highest at first. */
-function summandsOf(element: Element, value: Buffer, origins: OriginTable): readonly Told[] {
-  const { puts, increments, baseDead } = element;
-  if (puts.length > 1 || increments.length > SUMMANDS_MAX) return [];
-  const resolved = resolve(element, origins);
-  // What was there before the window is as old as can be.
-  if (resolved.known ? resolved.value?.equals(value) !== true : baseDead) return [];
-  const ops = [...puts, ...increments].flatMap(({ op }) => [{ op, isSummand: true }, ...othersOf(op)]);
-  const first = ops.reduce((a, b) => (b.op.stamp > a.op.stamp ? b : a));
-  return [{ op: first.op }, ...ops.filter((other) => other !== first)];
-}
-
-function othersOf(op: Op): Told[] {
-  return op instanceof CarriedOp ? op.others.map((other) => ({ op: other, isSummand: true })) : [];
+  return isSame ? [{ op: put.op }, ...element.puts.filter((other) => other !== put)] : [];
 }
 
 function ttlSourceOf(state: KeyState, at: number, origins: OriginTable): readonly Told[] | undefined {

@@ -24,7 +24,7 @@ import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
 import { OpaqueOperations } from './opaque-operations';
-import { CarriedOp, StateOp } from './op';
+import { StateOp } from './op';
 import { OriginTable, seenAt, type Seen } from './origins';
 import type { Parts } from './parts';
 import type { PayloadSource } from './payload-source';
@@ -259,7 +259,6 @@ export class MergeCore {
     const element = place < 0 ? undefined : this.find(db, key)?.findElement(place as Type, name);
     if (element === undefined || !element.live) return null;
     if (element.increments.length > 0) return true;
-    if (element.puts.some(({ op }) => op instanceof CarriedOp && op.others.length > 0)) return true;
     return element.puts.some(({ op }) => op instanceof StateOp) ? null : false;
   }
 

@@ -462,7 +462,7 @@ export class KeyState {
   isRemovedBeside(op: CarriedOp, element: { type: Type; name: string } | null): boolean {
     // Of states it is said by their own operations.
     const isBy = (by: Op): boolean =>
-      !(by instanceof StateOp || by instanceof CarriedOp) && op.isSeenBy(by) && !saw(op.carrier, by);
+      !(by instanceof StateOp || by instanceof CarriedOp) && saw(by, op) && !saw(op.carrier, by);
     if (this.deletions.some(isBy)) return true;
     if (element === null)
       return (

@@ -14,7 +14,7 @@ export class Op {
 }
 
 /** Whether `later` had seen `earlier`. An operation has not seen itself. */
-export function saw(later: Op, earlier: Pick<Op, 'origin' | 'position'>): boolean {
+export function saw(later: Op, earlier: Op): boolean {
   return later.origin === earlier.origin
     ? later.position > earlier.position
     : seenAt(later.seen, earlier.origin) >= earlier.position;
@@ -33,24 +33,17 @@ export class StateOp extends Op {}
  * state has to have seen this one.
  */
 export class CarriedOp extends Op {
-  /** @param others of a number that was added to: whatever else is in it, which all have to have been seen, too */
   constructor(
-    { origin, position, stamp }: Pick<Op, 'origin' | 'position' | 'stamp'>,
+    { origin, position, stamp }: { origin: number; position: number; stamp: number },
     readonly carrier: StateOp,
-    readonly others: readonly Pick<Op, 'origin' | 'position' | 'stamp'>[] = [],
   ) {
     super(origin, position, stamp, carrier.seen);
-  }
-
-  isSeenBy(by: Op): boolean {
-    return saw(by, this) && this.others.every((other) => saw(by, other));
   }
 }
 
 /** Whether `by` removes what `part` made. @param by not a carried one: the state that carries it removes */
 export function removes(by: Op, part: Op): boolean {
-  if (!(part instanceof CarriedOp)) return saw(by, part);
-  return by instanceof StateOp ? saw(by, part.carrier) : part.isSeenBy(by);
+  return part instanceof CarriedOp && by instanceof StateOp ? saw(by, part.carrier) : saw(by, part);
 }
 
 /** Order among live operations: the higher stamp, then the higher region name. */

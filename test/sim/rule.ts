@@ -17,8 +17,6 @@ export interface RuleOp {
   readonly isState: boolean;
   /** Of what a state says that it stands: the state. */
   readonly carrier?: RuleOp;
-  /** Of a number in a state: what else is in it. */
-  readonly summands?: readonly { origin: string; position: number }[];
   /** Of a state: which operations made what it holds. */
   readonly carried?: OpRecord['carried'];
   /** Found by comparing data: not in the stream. */
@@ -100,18 +98,15 @@ export function operationsOf(record: OpRecord): RuleOp[] {
 function carriedOps(state: RuleOp, number: number): { op: RuleOp; value?: string }[] {
   const sources = state.carried!.get(number) ?? [{ origin: state.origin, position: -1, stamp: 0 }];
   if (sources.length === 0) return [{ op: state }];
-  const summands = sources.filter((source) => 'isSummand' in source);
-  return sources.flatMap((source, i) => {
-    if ('isSummand' in source) return [];
-    const { origin, position, stamp, value } = { value: undefined, ...source };
+  return sources.map(({ origin, position, stamp, value }) => {
     const region = origin.slice(0, origin.indexOf(':'));
-    const op = { ...state, origin, region, position, stamp, carrier: state, ...(i === 0 ? { summands } : {}) };
-    return [value === undefined ? { op } : { op, value: value.toString() }];
+    const op = { ...state, origin, region, position, stamp, carrier: state };
+    return value === undefined ? { op } : { op, value: value.toString() };
   });
 }
 
 /** Whether a had seen b. */
-export function saw(a: RuleOp, b: { origin: string; position: number }): boolean {
+export function saw(a: RuleOp, b: RuleOp): boolean {
   return a.origin === b.origin ? a.position > b.position : (a.seen.get(b.origin) ?? -1) >= b.position;
 }
 
@@ -122,8 +117,7 @@ export function after(a: Part, b: Part): boolean {
   // What it tells of beside each other had not seen each other.
   if (by === carrier) return a.op.carrier === undefined && a.index > b.index;
   // Another state has to have seen this one; and what this one had seen removed nothing of it.
-  if (by.isState) return saw(by, carrier);
-  return [b.op, ...(b.op.summands ?? [])].every((part) => saw(by, part)) && !saw(carrier, by);
+  return by.isState ? saw(by, carrier) : saw(by, b.op) && !saw(carrier, by);
 }
 
 export function higher(a: RuleOp, b: RuleOp): boolean {
