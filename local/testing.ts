@@ -1,11 +1,11 @@
 /** For tests only: real servers, stacks and commands, on free ports and in folders of their own. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { isFree } from '../agent/free-port';
 import { type Arg, type Reply, RedisConnection } from '../agent/resp';
 import { stateDirOf } from './layout';
 import { loopback } from './ports';
@@ -44,14 +44,6 @@ export async function freeBasePort(count = 30): Promise<number> {
     const free = await Promise.all(Array.from({ length: count }, (_, i) => isFree(base + i)));
     if (free.every(Boolean)) return base;
   }
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = net.createServer();
-    server.once('error', () => resolve(false));
-    server.listen({ host: loopback, port, exclusive: true }, () => server.close(() => resolve(true)));
-  });
 }
 
 /** Waits until something is so. */

@@ -24,12 +24,13 @@ import {
   type Vector,
 } from '../record';
 import { RedisConnection } from '../resp';
-import { type AgentContext, announcedOptions, type RedisAddress, SessionError } from '../session/context';
+import { type AgentContext, announcedOptions, liveRegions, type RedisAddress, SessionError } from '../session/context';
 import type { MeshAnswer } from '../session/difference';
 import { DigestTable, writeDigests } from '../session/digest';
 import { readCursor, readServerInfo, type ServerInfo } from '../session/info';
+import { OwnBeats } from '../session/own-beats';
 import { Removals } from '../session/removals';
-import type { Stay } from '../session/stay';
+import { type Stay, Stopped } from '../session/stay';
 import { Throughput } from '../session/throughput';
 import { stampOf } from '../stream/keys';
 import { Numbers } from '../stream/numbers';
@@ -40,8 +41,6 @@ import type { Trial } from './trial';
 
 /** Redis drops a replica that says nothing for repl-timeout, and `min-replicas-max-lag` counts seconds. */
 const ACK_MS = 900;
-/** Between two beats told to peers while nothing changes. */
-const QUIET_BEAT_MS = 200;
 /** Between two looks at what is in memory. */
 const LOOK_MS = 1000;
 
@@ -64,8 +63,7 @@ export class DryRun implements Stay {
   private readonly timers: NodeJS.Timeout[] = [];
   private ended: Error | null = null;
   private readonly endWaiters: ((error: Error) => void)[] = [];
-  private lastBeat = { end: -1, seen: -1, timeMs: 0 };
-  private readonly ownBeats: { beat: Beat; after: number }[] = [];
+  private readonly ownBeats = new OwnBeats();
 
   constructor(
     private readonly context: AgentContext,
@@ -265,25 +263,20 @@ export class DryRun implements Stay {
     const position = this.rehearsal.heartbeat(timeMs);
     const { state } = this.recorder!;
     const { origin, end, stamp } = state;
-    const { lastBeat } = this;
-    const { planned } = this.rehearsal;
-    if (end === lastBeat.end && planned === lastBeat.seen && timeMs - lastBeat.timeMs < QUIET_BEAT_MS) return;
-    this.lastBeat = { end, seen: planned, timeMs };
+    if (!this.ownBeats.isNews(end, this.rehearsal.planned, timeMs)) return;
     const seen = new Map(state.seen);
     const beat = {
       ...{ region: this.region, origin, position, timeMs, stamp, seen },
       durable: new Map<string, number>(),
       paths: new Map<string, string[]>(),
     };
-    this.ownBeats.push({ beat, after: end });
+    this.ownBeats.push(beat, end);
     this.readable();
   }
 
   readable(): void {
     if (this.recorder === null) return;
-    const end = this.context.journal.readableEnd(this.recorder.state.origin) ?? -1;
-    let due: Beat | null = null;
-    while (this.ownBeats.length > 0 && this.ownBeats[0]!.after <= end) due = this.ownBeats.shift()!.beat;
+    const due = this.ownBeats.take(this.context.journal.readableEnd(this.recorder.state.origin) ?? -1);
     if (due !== null) this.context.mesh.publish(due);
   }
 
@@ -363,8 +356,7 @@ export class DryRun implements Stay {
   }
 
   live(): string[] {
-    const links = this.context.mesh.links().filter(({ state }) => state === 'up');
-    return [this.region, ...links.map(({ peer }) => peer)];
+    return liveRegions(this.context);
   }
 
   /** For other dry runs. */
@@ -391,5 +383,3 @@ export class DryRun implements Stay {
   acknowledged(): void {}
   durable(): void {}
 }
-
-class Stopped extends Error {}

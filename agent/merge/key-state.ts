@@ -18,7 +18,7 @@ import { CommandWriter } from '../resp/encode';
 import { ALL_TYPES, type Delta, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type } from './element';
 import type { Kept } from './kept-bytes';
 import { OpaqueLog, type Part } from './opaque-log';
-import { CarriedOp, removes, StateOp } from './op';
+import { CarriedOp, removerOf, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
 import { seenAt } from './origins';
 import { HEAD, StreamEntry, StreamOrder } from './stream-entries';
@@ -222,7 +222,7 @@ export class KeyState {
   eachHeld(visit: (origin: number, position: number) => void): void {
     const op = (held: Op): void => {
       // What a state carries comes with it.
-      const { origin, position } = held instanceof CarriedOp ? held.carrier : held;
+      const { origin, position } = removerOf(held);
       visit(origin, position);
     };
     for (const element of this.elements()) {
@@ -252,7 +252,7 @@ export class KeyState {
   }
 
   put(op: Op, type: Type, name: string, value: Buffer, keepTtl = false): Element {
-    const by = op instanceof CarriedOp ? op.carrier : op;
+    const by = removerOf(op);
     const element = this.begin(by, type, name);
     element.removeSeen(by);
     this.log?.dropElement(by, type + name);
@@ -358,7 +358,7 @@ export class KeyState {
   }
 
   setTtl(op: Op, at: number | null, alone: boolean): void {
-    const by = op instanceof CarriedOp ? op.carrier : op;
+    const by = removerOf(op);
     if (this.ttls.length > 0) this.ttls = this.ttls.filter((ttl) => !removes(by, ttl.op) && ttl.op !== op);
     if (this.renewals.length > 0) this.renewals = this.renewals.filter((renewal) => !saw(by, renewal));
     this.ttls = [...this.ttls, { op, at, alone, isDoubtful: false }];
@@ -515,7 +515,7 @@ export class KeyState {
     const id = type === Type.string ? null : type + element.name;
     for (const put of element.puts) {
       if (!isSeen(put.op)) continue;
-      const by = put.op instanceof CarriedOp ? put.op.carrier : put.op;
+      const by = removerOf(put.op);
       const run = new ShelvedPart(this.key, element, put);
       const log = (this.log ??= new OpaqueLog());
       if (id === null) log.lay({ op: by, build: run });

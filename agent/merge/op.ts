@@ -41,7 +41,12 @@ export class CarriedOp extends Op {
   }
 }
 
-/** Whether `by` removes what `part` made. @param by not a carried one: the state that carries it removes */
+/** The operation that removes, where `op` is put: of what a state carries the state. */
+export function removerOf(op: Op): Op {
+  return op instanceof CarriedOp ? op.carrier : op;
+}
+
+/** Whether `by` removes what `part` made. @param by not a carried one (see `removerOf`) */
 export function removes(by: Op, part: Op): boolean {
   return part instanceof CarriedOp && by instanceof StateOp ? saw(by, part.carrier) : saw(by, part);
 }

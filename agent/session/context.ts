@@ -65,6 +65,12 @@ export function announcedOptions(context: AgentContext, address: RedisAddress): 
 
 export type AgentState = 'starting' | 'syncing' | 'active' | 'standby' | 'dry-run' | 'stopped';
 
+/** Regions that can be reached, this one included. */
+export function liveRegions({ config, mesh }: AgentContext): string[] {
+  const links = mesh.links().filter((link) => link.state === 'up');
+  return [config.region, ...links.map((link) => link.peer)];
+}
+
 export class SessionError extends Error {
   constructor(
     readonly code: 'replica' | 'loading' | 'redis' | 'no-donor' | 'lost',

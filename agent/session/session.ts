@@ -35,11 +35,12 @@ import type { Recorder, RecorderState, Removal } from '../stream/recorder';
 import { formatVector, raise } from '../vector';
 import { ACK_MS, AckPolicy } from './ack';
 import type { Backlog } from './backlog';
-import { type AgentContext, type RedisAddress, SessionError } from './context';
+import { type AgentContext, liveRegions, type RedisAddress, SessionError } from './context';
 import type { MeshAnswer } from './difference';
 import type { Donor, SettleRequest } from './donor';
 import { evicts, type ServerInfo } from './info';
 import { Opening } from './opening';
+import { OwnBeats } from './own-beats';
 import { metaOf, positionAfter } from './position';
 import { LOOKS_MAX, lookAt } from './trims';
 import { payloadsOf } from './payloads';
@@ -47,7 +48,7 @@ import { RecordReaders } from './records';
 import { refill } from './refill';
 import { Removals } from './removals';
 import { DiskShelf } from './shelf-files';
-import type { Stay } from './stay';
+import { type Stay, Stopped } from './stay';
 import { type Settler, statesPayload, ttlPayload } from './settle';
 import { Throughput } from './throughput';
 
@@ -60,8 +61,6 @@ const EVICTIONS_MS = 10_000;
 const IDLE_MS = 1000;
 /** How long whoever retries a command waits for what comes of it. */
 const RETRY_MS = 5000;
-/** Between two heartbeats told to peers while nothing changes. */
-const QUIET_BEAT_MS = 200;
 
 export class Session implements Stay {
   core: MergeCore;
@@ -121,8 +120,7 @@ export class Session implements Stay {
   private readonly readWaiters: { offset: number; done: () => void; fail: (error: Error) => void }[] = [];
   private wakePump: (() => void) | null = null;
   private readonly beats: { beat: Beat; after: number }[] = [];
-  private lastBeat = { end: -1, seen: '', timeMs: 0 };
-  private readonly ownBeats: { beat: Beat; after: number }[] = [];
+  private readonly ownBeats = new OwnBeats();
   private readonly timers: NodeJS.Timeout[] = [];
   private readonly ack: AckPolicy;
   /** The last of the own blocks read back. */
@@ -513,12 +511,7 @@ export class Session implements Stay {
     const state = this.recorder!.state;
     const { core } = this;
     core.report(this.region, core.origins.toSeen(state.seen), { origin: state.origin, position: offset });
-    // Peers take a beat for "all of mine up to here has been sent": it waits for the records before it.
-    // A region at rest says so less often.
-    const seen = formatVector(state.seen);
-    if (state.end === this.lastBeat.end && seen === this.lastBeat.seen && timeMs - this.lastBeat.timeMs < QUIET_BEAT_MS)
-      return;
-    this.lastBeat = { end: state.end, seen, timeMs };
+    if (!this.ownBeats.isNews(state.end, formatVector(state.seen), timeMs)) return;
     const durable = new Map<OriginId, number>();
     for (const origin of journal.origins()) {
       const end = journal.durableEnd(origin);
@@ -534,7 +527,7 @@ export class Session implements Stay {
       durable,
       paths: new Map(),
     };
-    this.ownBeats.push({ beat, after: state.end });
+    this.ownBeats.push(beat, state.end);
     this.publishBeats();
   }
 
@@ -550,12 +543,10 @@ export class Session implements Stay {
 
   private publishBeats(): void {
     if (this.joining || this.recorder === null) {
-      this.ownBeats.length = 0;
+      this.ownBeats.clear();
       return;
     }
-    const end = this.context.journal.readableEnd(this.recorder.state.origin) ?? -1;
-    let due: Beat | null = null;
-    while (this.ownBeats.length > 0 && this.ownBeats[0]!.after <= end) due = this.ownBeats.shift()!.beat;
+    const due = this.ownBeats.take(this.context.journal.readableEnd(this.recorder.state.origin) ?? -1);
     if (due !== null) this.context.mesh.publish(due);
   }
 
@@ -812,8 +803,7 @@ export class Session implements Stay {
 
   /** The regions that can be reached directly, this one included. */
   live(): string[] {
-    const links = this.context.mesh.links().filter((link) => link.state === 'up');
-    return [this.region, ...links.map((link) => link.peer)];
+    return liveRegions(this.context);
   }
 
   /**
@@ -1073,5 +1063,4 @@ export class Session implements Stay {
   }
 }
 
-class Stopped extends Error {}
 const EMPTY = Buffer.alloc(0);

@@ -11,6 +11,9 @@ import type { Donor, SettleRequest } from './donor';
 import type { ServerInfo } from './info';
 import type { Throughput } from './throughput';
 
+/** A stay was ended by its agent: nothing has failed. */
+export class Stopped extends Error {}
+
 export interface Stay {
   readonly address: RedisAddress;
   readonly core: MergeCore;
