@@ -110,6 +110,13 @@ export function saw(a: RuleOp, b: RuleOp): boolean {
   return a.origin === b.origin ? a.position > b.position : (a.seen.get(b.origin) ?? -1) >= b.position;
 }
 
+/** Whether two vectors say the same. */
+export function sameSeen(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
+  if (a.size !== b.size) return false;
+  for (const [origin, position] of a) if (b.get(origin) !== position) return false;
+  return true;
+}
+
 export function after(a: Part, b: Part): boolean {
   const by = a.op.carrier ?? a.op;
   const { carrier } = b.op;

@@ -1,39 +1,19 @@
 /**
- * The world of one seed: two or three regions with clients, Redis, agent and links, and a scheduler that lets anything
- * happen between any two steps. When the storm is over everything heals, and then
- *
- * - all regions hold the same keys, values and times to live;
- * - they are what the naive rule says of the complete set of operations;
- * - every effective command of a client that survived in its Redis was recorded, once, with the right `seen`;
- * - no list lost an element that nobody removed;
- * - every window is empty.
+ * The world of one seed: regions with clients, Redis, agent and links, and a scheduler that lets anything happen between any
+ * two steps. When the storm is over everything heals, and what there is then is checked (`checks/`).
  */
 import { type OpRecord, regionOf } from '../../agent/record';
-import { CURSOR_KEY, HEARTBEAT_KEY, parseMarker } from '../../agent/stream/keys';
 import { ConflictPolicies, type ConflictPolicyRule } from '../../model';
 import { ForeignHand, SimAgent } from './agent';
-import { Clients, type Mix } from './clients';
+import { check } from './checks';
+import type { Ended } from './checks/ended';
+import { Clients } from './clients';
+import { type Profile, profileOf } from './profile';
 import { Random } from './random';
-import { type Argv, CommandFailed, encode, Redis, type Value } from './redis';
-import { operationsOf, Rule, type RuleOp, saw } from './rule';
+import { type Argv, CommandFailed, Redis } from './redis';
+import type { Region } from './region';
+import { operationsOf, type RuleOp, sameSeen } from './rule';
 import { idsIn } from './stream';
-
-export interface Profile {
-  regions: number;
-  events: number;
-  mix: Mix;
-  crashes: boolean;
-  restarts: boolean;
-  failovers: boolean;
-  /** Redis and its agent die together, and Redis loses the last of its data. */
-  outages: boolean;
-  partitions: boolean;
-  relayOnly: boolean;
-  skew: boolean;
-  trims: boolean;
-  /** Half-way all comes to rest: what clients do then meets what has left the window. */
-  rests: boolean;
-}
 
 export interface Outcome {
   events: number;
@@ -71,75 +51,8 @@ export interface WorldOptions {
   readonly print?: (line: string) => void;
 }
 
-interface Region {
-  name: string;
-  redis: Redis;
-  initial: Redis;
-  agent: SimAgent;
-  skewMs: number;
-  /** What its replica has: a failover goes back to a place at or after this. */
-  replicated: number;
-  /** Histories that ended, and where. */
-  past: { redis: Redis; end: number; isOutage?: boolean }[];
-  /** How often it is passed over, and how fast its parts are. */
-  idle: number;
-  slow: { read: number; pull: number; step: number };
-}
-
 const NAMES = ['eu', 'us', 'ap'];
 const REST_ROUNDS_MAX = 1500;
-
-export function profileOf(random: Random, regions?: number): Profile {
-  const maybe = (p: number): boolean => random.chance(p);
-  const profile: Profile = {
-    regions: regions ?? (maybe(0.5) ? 2 : 3),
-    events: random.pick([40, 80, 150, 300]),
-    mix: {
-      keysPerType: random.pick([1, 1, 2, 3]),
-      strings: maybe(0.7),
-      counters: maybe(0.6),
-      hashes: maybe(0.6),
-      sets: maybe(0.6),
-      zsets: maybe(0.5),
-      lists: maybe(0.3),
-      decimals: maybe(0.4),
-      moves: maybe(0.4),
-      bitmaps: maybe(0.2),
-      logs: maybe(0.2),
-      queues: maybe(0.2),
-      streams: maybe(0.4),
-      ttl: maybe(0.4),
-      ttlShare: random.pick([0.2, 0.2, 0.5]),
-      deletes: maybe(0.6),
-      transactions: maybe(0.5),
-      otherTypes: maybe(0.25),
-      appends: maybe(0.15),
-      otherDbs: maybe(0.2),
-    },
-    crashes: maybe(0.5),
-    restarts: maybe(0.25),
-    failovers: maybe(0.3),
-    outages: maybe(0.3),
-    partitions: maybe(0.5),
-    relayOnly: maybe(0.2),
-    skew: maybe(0.5),
-    trims: maybe(0.5),
-    rests: maybe(0.4),
-  };
-  // In some all meet on one key.
-  if (maybe(0.25)) {
-    const { mix } = profile;
-    const kinds = [
-      ...(['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists'] as const),
-      ...(['lists', 'bitmaps', 'logs', 'queues', 'streams'] as const),
-    ];
-    const only = random.pick(kinds);
-    for (const kind of kinds) mix[kind] = kind === only;
-    mix.keysPerType = only === 'lists' && mix.moves ? 2 : 1;
-    mix.ttl = maybe(0.7);
-  }
-  return profile;
-}
 
 /** In half of the regions memory has to do; in others next to nothing stays there, and what goes goes by one or by many. */
 const SHELVES = [
@@ -266,7 +179,7 @@ export class World {
         this.outcome.events++;
       }
       this.rest(200_000);
-      this.check();
+      check(this.ended);
     } catch (error) {
       if (error instanceof SimFailure) throw error;
       this.trace(`thrown: ${error instanceof Error ? error.stack : String(error)}`);
@@ -578,320 +491,11 @@ export class World {
     return reasons.join('; ');
   }
 
-  private check(): void {
-    this.checkRecords();
-    const rule = new Rule();
-    for (const op of this.log.values()) rule.add(op);
-    const ids = new Set(rule.ids());
-    const held = this.regions.map(({ redis }) => {
-      const map = new Map<string, string>();
-      for (const { db, key, value, expireAt } of redis.keys())
-        if (!key.startsWith('meridian:')) map.set(`${db} ${key}`, show(value, expireAt));
-      for (const id of map.keys()) ids.add(id);
-      return map;
-    });
-    for (const id of ids) {
-      const values = held.map((map) => map.get(id) ?? 'absent');
-      if (this.isIgnored(id)) {
-        this.checkIgnored(id, values);
-        continue;
-      }
-      const expected = rule.value(id);
-      let says =
-        expected === 'verbatim' ? null : expected === null ? 'absent' : show(expected.value, expected.expireAt);
-      // Where Redis decides about the time to live, and the regions agree, only the value is the rule's.
-      // So it is where an element that was written while no agent was reading was not told of, for others wrote it too.
-      if (
-        says !== null &&
-        expected !== null &&
-        expected !== 'verbatim' &&
-        (expected.ttlByRedis || this.profile.outages)
-      )
-        if (withoutTtl(says) === withoutTtl(values[0]!)) says = null;
-      const equal = values.every((value) => value === values[0]);
-      if (equal && (says === null || says === values[0])) continue;
-      const lines = this.regions.map(({ name }, i) => `${name}: ${values[i]}`);
-      if (says !== null) lines.push(`rule: ${says}`);
-      for (const line of rule.describe(id)) this.trace(line);
-      this.fail(
-        `key ${id} ${equal ? 'is not what the rule says' : 'differs between regions'}\n  ${lines.join('\n  ')}`,
-      );
-    }
-    if (!this.profile.outages) {
-      this.checkAdded();
-      this.checkBits();
-    }
-  }
-
-  private isIgnored(id: string): boolean {
-    const at = id.indexOf(' ');
-    return this.policies.ignores(Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
-  }
-
-  /** Of a key that is not replicated each region has what its own clients wrote. */
-  private checkIgnored(id: string, values: readonly string[]): void {
-    // Who wrote a string that bits were set in can't be told from it.
-    if (this.profile.mix.otherTypes) return;
-    this.regions.forEach(({ name }, i) => {
-      if (/ string/.test(id) && /^"[a-z]\d+b?"/.test(values[i]!) && values[i]![1] !== name[0])
-        this.fail(`key ${id} is not replicated, and ${name} has ${values[i]}`);
-    });
-  }
-
-  /** What of a command is recorded: not what each of its keys that are not replicated stands for; null for nothing of it. */
-  private recordedOf({ argv, db, end }: { argv: Argv; db: number; end: number }): { argv: Argv; end: number } | null {
-    if (!this.policies.isActive) return { argv, end };
-    const [name, ...args] = argv as [string, ...string[]];
-    const isMset = name === 'MSET';
-    const isOfKeys = isMset || /^(?:DEL|UNLINK)$/i.test(name);
-    const step = isMset ? 2 : 1;
-    const keys = isOfKeys ? args.filter((_, i) => i % step === 0) : keysIn(argv);
-    const ignored = keys.filter((key) => this.isIgnored(`${db} ${key}`));
-    if (ignored.length === 0) return { argv, end };
-    if (ignored.length === keys.length) return null;
-    if (!isOfKeys) return { argv, end };
-    const kept = args.filter((_, i) => !ignored.includes(args[i - (i % step)]!));
-    const rest: Argv = [name === 'UNLINK' ? 'unlink' : name, ...kept];
-    return { argv: rest, end: end - encode(argv).length + encode(rest).length };
-  }
-
-  /** What was recorded is what clients did. */
-  private checkRecords(): void {
-    const found = new Set<string>();
-    for (const region of this.regions) {
-      const histories = [...region.past, { redis: region.redis, end: region.redis.offset }];
-      for (const { redis, end } of histories) {
-        const known = region.agent.histories.get(redis.replId);
-        if (known === undefined) continue;
-        const { origin, from } = known;
-        let seen: ReadonlyMap<string, number> | null = null;
-        let cursor: string | null = null;
-        for (const unit of redis.units) {
-          const marker = unit.commands.find(({ argv }) => argv[1] === CURSOR_KEY);
-          for (const command of unit.commands) {
-            const { argv } = command;
-            // Before it was read, it was found as a difference.
-            if (command.end <= from) continue;
-            if (argv[1] === CURSOR_KEY || argv[1] === HEARTBEAT_KEY) continue;
-            if (marker !== undefined) {
-              // An expiry that an agent's block met, or made: recorded beside the stream's bytes, once.
-              if (argv[0] !== 'UNLINK' || this.isIgnored(`${command.db} ${argv[1]}`)) continue;
-              const beside = [...this.log.values()].find(
-                (op) =>
-                  op.origin === origin &&
-                  op.position > unit.start &&
-                  op.position < unit.end + 1 &&
-                  !Number.isInteger(op.position) &&
-                  !op.isState &&
-                  !op.isDifference &&
-                  op.commands[0]!.argv[1] === argv[1] &&
-                  op.commands[0]!.db === command.db &&
-                  !found.has(`${origin}@${op.position}`),
-              );
-              if (beside !== undefined) found.add(`${origin}@${beside.position}`);
-              else if (unit.end <= end) this.fail(`${origin}@${command.end} ${argv.join(' ')} was never recorded`);
-              continue;
-            }
-            const recorded = this.recordedOf(command);
-            if (recorded === null) {
-              if (this.log.has(`${origin}@${command.end}`))
-                this.fail(`${origin}@${command.end} ${argv.join(' ')} is not replicated, and was recorded`);
-              continue;
-            }
-            const id = `${origin}@${recorded.end}`;
-            const op = this.log.get(id);
-            if (op === undefined) {
-              if (command.end <= end) this.fail(`${id} ${argv.join(' ')} was never recorded`);
-              continue;
-            }
-            found.add(id);
-            if (op.commands[0]!.argv.join(' ') !== recorded.argv.join(' ') || op.commands[0]!.db !== command.db)
-              this.fail(`${id} was ${argv.join(' ')}, recorded as ${op.commands[0]!.argv.join(' ')}`);
-            const { added } = op.commands[0]!;
-            if (command.by !== undefined && added !== undefined && Number(added) !== Number(command.by))
-              this.fail(`${id} ${argv.join(' ')} added ${command.by}, and was recorded to have added ${added}`);
-            if (seen !== null && !sameSeen(op.seen, seen))
-              this.fail(`${id} ${argv.join(' ')} was recorded with a wrong seen`);
-          }
-          if (marker !== undefined) {
-            cursor = marker.argv[2]!;
-            seen = parseMarker(cursor)!.vector;
-          }
-        }
-      }
-    }
-    const begins = new Map(
-      this.regions.flatMap(({ agent }) => [...agent.histories.values()].map((h) => [h.origin, h.from])),
-    );
-    // What was over, found with the differences before the first byte.
-    const isBefore = ({ origin, position }: RuleOp): boolean =>
-      !Number.isInteger(position) && Math.floor(position) === Math.floor(begins.get(origin) ?? -1);
-    for (const [id, op] of this.log)
-      if (!found.has(id) && !op.isState && !op.isDifference && !isBefore(op))
-        this.fail(`${id} was recorded, and never happened`);
-    this.checkDifferences();
-    // A hybrid logical clock: what has seen an operation is stamped after it.
-    const byOrigin = new Map<string, RuleOp[]>();
-    for (const op of this.log.values()) {
-      const ops = byOrigin.get(op.origin);
-      if (ops === undefined) byOrigin.set(op.origin, [op]);
-      else ops.push(op);
-    }
-    for (const ops of byOrigin.values()) ops.sort((a, b) => a.position - b.position);
-    for (const [origin, ops] of byOrigin)
-      ops.forEach((op, i) => {
-        const below = [...op.seen].map(([o, position]) =>
-          byOrigin.get(o)?.findLast((other) => other.position <= position),
-        );
-        for (const other of [ops[i - 1], ...below])
-          if (other !== undefined && other.stamp >= op.stamp)
-            this.fail(`${origin}@${op.position} saw ${other.origin}@${other.position}, whose stamp is not lower`);
-      });
-  }
-
-  /**
-   * What is found as a difference is something that a client did, and that nobody had recorded: never what Redis has lost. Of
-   * keys that other regions write too it can't be said so simply.
-   */
-  private checkDifferences(): void {
-    const isOver = ({ commands }: RuleOp): boolean =>
-      commands.some(({ argv }) => argv[0] === 'PEXPIREAT' && Number(argv[2]) < this.now);
-    /** A delete that has seen nothing of its key. */
-    const isIdle = (op: RuleOp, at: number, [name, key]: Argv): boolean =>
-      name === 'DEL' &&
-      op.commands.length === 1 &&
-      ![...this.log.values()].some(
-        ({ origin, position, commands }) =>
-          (op.seen.get(origin) ?? -1) >= position &&
-          commands.some(({ db, argv }) => (db === at && argv.includes(key!)) || argv[0] === 'FLUSHDB'),
-      );
-    for (const region of this.regions) {
-      const shared = new Set<string>();
-      const share = ({ db, argv }: { db: number; argv: Argv }): void => {
-        for (const key of namesIn(argv)) shared.add(`${db} ${key}`);
-      };
-      for (const op of this.log.values()) if (op.region !== region.name) op.commands.forEach(share);
-      // Not all that clients did was ever recorded.
-      for (const other of this.regions)
-        if (other !== region)
-          for (const { redis } of [...other.past, other])
-            for (const { commands } of redis.units)
-              if (!commands.some(({ argv }) => argv[1] === CURSOR_KEY)) commands.forEach(share);
-      const histories = [...region.past, { redis: region.redis, isOutage: false }];
-      // What a cut to a length has left out is told by the region that cut, later, and found by a comparison before that.
-      const cut = new Set<string>();
-      for (const { redis } of histories)
-        for (const { commands } of redis.units)
-          for (const { db, argv } of commands) if (argv.includes('MAXLEN')) cut.add(`${db} ${argv[1]}`);
-      const unrecorded = new Set<string>();
-      for (const { redis, isOutage } of histories) {
-        const known = region.agent.histories.get(redis.replId);
-        const note = (keep: (end: number) => boolean): void => {
-          for (const { commands } of redis.units)
-            for (const { argv, db, end } of commands)
-              if (keep(end)) for (const key of namesIn(argv)) unrecorded.add(`${db} ${key}`);
-        };
-        if (known === undefined) note(() => true);
-        else {
-          note((end) => end <= known.from);
-          for (const op of this.log.values())
-            if (op.isDifference && op.origin === known.origin)
-              for (const { db, argv } of op.commands)
-                // A donor may have given a key a moment more, and have read it when that was over.
-                if (
-                  argv[0] !== 'PEXPIREAT' &&
-                  !isOver(op) &&
-                  !isIdle(op, db, argv) &&
-                  !(argv[0] === 'XDEL' && isIn(cut, db, argv[1]!)) &&
-                  !isIn(unrecorded, db, argv[1]!) &&
-                  !isIn(shared, db, argv[1]!)
-                )
-                  this.fail(`${op.origin}@${op.position} ${argv.join(' ')} is no difference that a client made`);
-          unrecorded.clear();
-          if (isOutage) note((end) => !this.log.has(`${known.origin}@${end}`));
-        }
-      }
-    }
-  }
-
-  /**
-   * What was added is there, unless a client was given it, or deleted the key and had seen it. What moves is in one of the lists; where they are
-   * deleted, too, that is not looked at.
-   */
-  private checkAdded(): void {
-    const keys = this.clients.addedKeys();
-    const there = new Set<string>();
-    for (const { db, key, value } of this.regions[0]!.redis.keys()) {
-      if (!keys.includes(key)) continue;
-      const elements = value.type === 'list' ? value.list : value.type === 'zset' ? value.zset.keys() : tokensOf(value);
-      for (const element of elements) there.add(`${db} ${value.type === 'list' ? 'list' : key} ${element}`);
-    }
-    const touches = new Map<string, { op: RuleOp; argv: Argv }[]>();
-    const flushes: RuleOp[] = [];
-    for (const op of this.log.values())
-      for (const { db, argv } of op.commands) {
-        if (op.isState) continue;
-        if (argv[0] === 'FLUSHDB') flushes.push(op);
-        for (const key of new Set(argv.slice(1).filter((arg) => keys.includes(arg)))) {
-          const id = `${db} ${key}`;
-          touches.set(id, [...(touches.get(id) ?? []), { op, argv }]);
-        }
-      }
-    const isDelete = (name: string): boolean => /^(?:DEL|UNLINK)$/i.test(name);
-    const { moves } = this.profile.mix;
-    const isMoved =
-      moves && keys.some((key) => key.startsWith('list') && [0, 1].some((db) => this.isIgnored(`${db} ${key}`)));
-    for (const [id, mine] of touches) {
-      if (this.isIgnored(id) || (isMoved && id.includes(' list'))) continue;
-      const [db, key] = id.split(' ') as [string, string];
-      const isList = key.startsWith('list');
-      const deletes = [...mine.filter(({ argv }) => isDelete(argv[0]!)).map(({ op }) => op)];
-      if (db === '1') deletes.push(...flushes);
-      if (mine.some(({ argv }) => !isKnown(key, argv[0]!) && !isDelete(argv[0]!))) continue;
-      if (
-        isList &&
-        moves &&
-        [...touches].some(([other, ops]) => isListOf(other, db) && ops.some(({ argv }) => !isKnown('list', argv[0]!)))
-      )
-        continue;
-      if (isList && moves && db === '1' && flushes.length > 0) continue;
-      for (const { op, argv } of mine)
-        for (const element of addedBy(argv)) {
-          if (there.has(`${db} ${isList ? 'list' : key} ${element}`) || this.taken.has(element)) continue;
-          if (deletes.some((by) => saw(by, op))) continue;
-          for (const { op: by, argv: args } of mine) this.trace(`${by.origin}@${by.position} ${args.join(' ')}`);
-          this.fail(`${key} lost ${element}, added by ${op.origin}@${op.position}`);
-        }
-    }
-  }
-
-  /** A bit is what one of those SETBITs says that no other, and no delete, had seen. (An expiry may be void.) */
-  private checkBits(): void {
-    const keys = this.clients.bitmapKeys();
-    for (const key of keys)
-      for (const db of [0, 1]) {
-        if (this.isIgnored(`${db} ${key}`)) continue;
-        const ops = [...this.log.values()].flatMap((op) =>
-          op.isState ? [] : op.commands.map((command, index) => ({ op, index, ...command })),
-        );
-        const mine = ops.filter(({ db: at, argv }) => at === db && (argv.includes(key) || argv[0] === 'FLUSHDB'));
-        if (mine.some(({ argv }) => !/^(?:SETBIT|DEL|UNLINK|FLUSHDB)$/i.test(argv[0]!))) continue;
-        const value = this.regions[0]!.redis.entry(db, key)?.value;
-        const text = value?.type === 'string' ? value.string : '';
-        for (let bit = 0; bit < 12; bit++) {
-          const puts = mine.filter(({ argv }) => argv[0] !== 'SETBIT' || argv[2] === String(bit));
-          const live = puts.filter(
-            ({ op, argv }) =>
-              argv[0] === 'SETBIT' && !puts.some(({ op: by, argv: [name] }) => !/^P/.test(name!) && saw(by, op)),
-          );
-          const found = ((text.charCodeAt(bit >> 3) || 0) >> (7 - (bit & 7))) & 1;
-          const allowed = live.length === 0 ? ['0'] : live.map(({ argv }) => argv[3]!);
-          if (allowed.includes(String(found))) continue;
-          for (const { op, argv } of puts)
-            this.trace(`${op.origin}@${op.position} stamp ${op.stamp} ${argv.join(' ')}`);
-          this.fail(`bit ${bit} of ${db} ${key} is ${found}, and should be ${allowed.join(' or ')}`);
-        }
-      }
+  private get ended(): Ended {
+    const { profile, regions, clients, policies, log, taken, now } = this;
+    const trace = (text: string): void => this.trace(text);
+    const fail = (message: string): never => this.fail(message);
+    return { profile, regions, clients, policies, log, taken, now, trace, fail };
   }
 
   private fail(message: string): never {
@@ -938,42 +542,6 @@ export class World {
   }
 }
 
-/** What a check of what was added knows of, by the beginning of the key. */
-const KNOWN: readonly [string, RegExp][] = [
-  ['list', /^(?:[LR]PUSH|LPUSHX|LINSERT|LMOVE|[LR]POP|PEXPIREAT|PERSIST)$/],
-  ['log', /^(?:APPEND|PEXPIREAT|PERSIST)$/],
-  ['queue', /^(?:ZADD|ZPOPMIN|PEXPIREAT|PERSIST)$/],
-];
-
-function isKnown(key: string, name: string): boolean {
-  return KNOWN.find(([kind]) => key.startsWith(kind))![1].test(name);
-}
-
-function isListOf(id: string, db: string): boolean {
-  return id.startsWith(`${db} list`);
-}
-
-function addedBy(argv: Argv): string[] {
-  switch (argv[0]) {
-    case 'APPEND':
-      return /\.$/.test(argv[2]!) ? [argv[2]!.slice(0, -1)] : [];
-    case 'ZADD':
-      return argv.length === 4 ? [argv[3]!] : [];
-    case 'LINSERT':
-      return [argv[4]!];
-    case 'RPUSH':
-    case 'LPUSH':
-    case 'LPUSHX':
-      return argv.slice(2);
-    default:
-      return [];
-  }
-}
-
-function tokensOf(value: Value): string[] {
-  return value.type === 'string' ? value.string.split('.') : [];
-}
-
 function link(a: string, b: string): string {
   return a < b ? `${a}–${b}` : `${b}–${a}`;
 }
@@ -986,51 +554,4 @@ function showsItsLoss(commands: readonly { argv: Argv }[]): boolean {
       !argv.includes('INCR') &&
       !argv[1]!.startsWith('meridian:'),
   );
-}
-
-/** What may be keys of a command; a FLUSHDB is about all of them. */
-function namesIn([name, ...args]: Argv): readonly string[] {
-  return name === 'FLUSHDB' ? ['*'] : args;
-}
-
-function isIn(names: ReadonlySet<string>, db: number, key: string): boolean {
-  return names.has(`${db} ${key}`) || names.has(`${db} *`);
-}
-
-function withoutTtl(shown: string): string {
-  return shown.replace(/ until \d+$/, '');
-}
-
-function sameSeen(a: ReadonlyMap<string, number>, b: ReadonlyMap<string, number>): boolean {
-  if (a.size !== b.size) return false;
-  for (const [origin, position] of a) if (b.get(origin) !== position) return false;
-  return true;
-}
-
-/** A value as one text; order of elements counts only in lists. */
-function show(value: Value, expireAt: number | null): string {
-  const ttl = expireAt === null ? '' : ` until ${expireAt}`;
-  switch (value.type) {
-    case 'string':
-      return `"${value.string}"${ttl}`;
-    case 'hash':
-      return `hash ${JSON.stringify([...value.hash].sort())}${ttl}`;
-    case 'set':
-      return `set ${JSON.stringify([...value.set].sort())}${ttl}`;
-    case 'zset':
-      return `zset ${JSON.stringify([...value.zset].map(([m, s]) => [m, String(s)]).sort())}${ttl}`;
-    case 'list':
-      return `list ${JSON.stringify(value.list)}${ttl}`;
-    case 'stream':
-      return `stream ${JSON.stringify([...value.entries].map(([id, fields]) => [id, fields.join(' ')]))} last ${value.lastId}${ttl}`;
-  }
-}
-
-/** Keys of a command that clients of the simulation send. */
-function keysIn([name, ...args]: Argv): string[] {
-  return /^(?:LMOVE|RPOPLPUSH|SMOVE|RENAME|COPY)$/.test(name!)
-    ? args.slice(0, 2)
-    : name === 'XGROUP'
-      ? [args[1]!]
-      : args.slice(0, 1);
 }

@@ -1,0 +1,26 @@
+/** A schedule that is over, all healed and quiet: what the checks look at. */
+import type { ConflictPolicies } from '../../../model';
+import type { Clients } from '../clients';
+import type { Profile } from '../profile';
+import type { Region } from '../region';
+import type { RuleOp } from '../rule';
+
+export interface Ended {
+  readonly profile: Profile;
+  readonly regions: readonly Region[];
+  readonly clients: Clients;
+  readonly policies: ConflictPolicies;
+  /** Every operation that became durable in its own region's journal, by origin and position. */
+  readonly log: ReadonlyMap<string, RuleOp>;
+  /** Elements that a client was given. */
+  readonly taken: ReadonlySet<string>;
+  readonly now: number;
+  trace(text: string): void;
+  fail(message: string): never;
+}
+
+/** Whether a key, by its database and name, is not replicated. */
+export function isIgnored({ policies }: Ended, id: string): boolean {
+  const at = id.indexOf(' ');
+  return policies.ignores(Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
+}

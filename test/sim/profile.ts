@@ -1,0 +1,72 @@
+/** What takes part in the schedule of one seed: regions, commands, faults. */
+import type { Mix } from './clients';
+import type { Random } from './random';
+
+export interface Profile {
+  regions: number;
+  events: number;
+  mix: Mix;
+  crashes: boolean;
+  restarts: boolean;
+  failovers: boolean;
+  /** Redis and its agent die together, and Redis loses the last of its data. */
+  outages: boolean;
+  partitions: boolean;
+  relayOnly: boolean;
+  skew: boolean;
+  trims: boolean;
+  /** Half-way all comes to rest: what clients do then meets what has left the window. */
+  rests: boolean;
+}
+
+export function profileOf(random: Random, regions?: number): Profile {
+  const maybe = (p: number): boolean => random.chance(p);
+  const profile: Profile = {
+    regions: regions ?? (maybe(0.5) ? 2 : 3),
+    events: random.pick([40, 80, 150, 300]),
+    mix: {
+      keysPerType: random.pick([1, 1, 2, 3]),
+      strings: maybe(0.7),
+      counters: maybe(0.6),
+      hashes: maybe(0.6),
+      sets: maybe(0.6),
+      zsets: maybe(0.5),
+      lists: maybe(0.3),
+      decimals: maybe(0.4),
+      moves: maybe(0.4),
+      bitmaps: maybe(0.2),
+      logs: maybe(0.2),
+      queues: maybe(0.2),
+      streams: maybe(0.4),
+      ttl: maybe(0.4),
+      ttlShare: random.pick([0.2, 0.2, 0.5]),
+      deletes: maybe(0.6),
+      transactions: maybe(0.5),
+      otherTypes: maybe(0.25),
+      appends: maybe(0.15),
+      otherDbs: maybe(0.2),
+    },
+    crashes: maybe(0.5),
+    restarts: maybe(0.25),
+    failovers: maybe(0.3),
+    outages: maybe(0.3),
+    partitions: maybe(0.5),
+    relayOnly: maybe(0.2),
+    skew: maybe(0.5),
+    trims: maybe(0.5),
+    rests: maybe(0.4),
+  };
+  // In some all meet on one key.
+  if (maybe(0.25)) {
+    const { mix } = profile;
+    const kinds = [
+      ...(['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists'] as const),
+      ...(['lists', 'bitmaps', 'logs', 'queues', 'streams'] as const),
+    ];
+    const only = random.pick(kinds);
+    for (const kind of kinds) mix[kind] = kind === only;
+    mix.keysPerType = only === 'lists' && mix.moves ? 2 : 1;
+    mix.ttl = maybe(0.7);
+  }
+  return profile;
+}
