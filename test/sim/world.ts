@@ -4,7 +4,8 @@
  */
 import { type OpRecord, regionOf } from '../../agent/record';
 import { ConflictPolicies, type ConflictPolicyRule } from '../../model';
-import { ForeignHand, SimAgent } from './agent';
+import { SimAgent } from './agent';
+import { ForeignHand } from './applier';
 import { check } from './checks';
 import type { Ended } from './checks/ended';
 import { Clients } from './clients';

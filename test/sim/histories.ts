@@ -1,0 +1,63 @@
+/** How the history of a Redis begins in a journal, and where it goes on. */
+import { isOfStream, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
+import { Recorder, type RecorderState } from '../../agent/stream/recorder';
+import type { SimAgent } from './agent';
+import type { SimAgentHost } from './host';
+import type { SimJournal } from './journal';
+import { parseCommands, type Redis } from './redis';
+
+/** A new history. Of the older ones this Redis holds all, but for what a failover lost. */
+export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginId, redis: Redis): void {
+  const { journal, vector } = agent;
+  let stamp = agent.maxStamp + 1;
+  const { previous } = redis;
+  if (previous !== null) {
+    const old = agent.histories.get(previous.redis.replId)!.origin;
+    const state = resume(journal, old);
+    if (state.offset < previous.end)
+      new Recorder(
+        state,
+        {
+          record: (record) => void journal.append(record),
+          marker: () => undefined,
+          heartbeat: () => undefined,
+          getAck: () => undefined,
+        },
+        { policies: host.policies },
+      ).push(previous.redis.read(state.offset, previous.end - state.offset));
+    // An operation behind the last byte that is left, and before the next, belongs to it.
+    const kept = journal.all().filter(({ origin: o, end }) => o === old && end < previous.end + 1);
+    const top = Math.max(...kept.map(({ end }) => end));
+    vector.set(old, top === journal.end(old) ? top : Math.max(previous.end, top));
+    const last = journal.lastOf(old)!;
+    stamp = Math.max(stamp, last.stamp + last.ops);
+  }
+  const at = redis.start;
+  journal.append({
+    kind: RecordKind.birth,
+    origin,
+    start: at,
+    end: at,
+    stamp,
+    ops: 0,
+    db: 0,
+    seen: new Map(vector),
+    payload: Buffer.alloc(0),
+  });
+  journal.fsync();
+}
+
+/** A record without operations where a stream has come to. */
+export function recordAt({ origin, end, stamp, seen, db }: RecorderState): OpRecord {
+  return { kind: RecordKind.stream, origin, start: end, end, stamp, ops: 0, db, seen, payload: Buffer.alloc(0) };
+}
+
+/** Where the stream goes on: behind the last recorded bytes. States and expiries in blocks are between two of them. */
+export function resume(journal: SimJournal, of: OriginId): RecorderState {
+  const { origin, end, seen, stamp, ops } = journal.lastOf(of)!;
+  const stream = journal.lastOfStream(of);
+  let { db } = stream;
+  if (isOfStream(stream.kind))
+    for (const { argv } of parseCommands(stream.payload)) if (argv[0] === 'SELECT') db = Number(argv[1]);
+  return { origin, offset: stream.end, end, stamp: stamp + ops, seen, db };
+}

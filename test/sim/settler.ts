@@ -1,0 +1,140 @@
+/** The model of agent/session/settle.ts and trims.ts: a key's state, or where a stream begins, is read and told to the other regions. */
+import { Batch } from '../../agent/merge/batch';
+import type { KeyState } from '../../agent/merge/key-state';
+import { trimReport } from '../../agent/merge/stream-commands';
+import { type OpRecord, RecordKind } from '../../agent/record';
+import { positionAfter } from '../../agent/stream/position';
+import type { SimAgent } from './agent';
+import type { Applier } from './applier';
+import { recordAt } from './histories';
+import type { SimAgentHost } from './host';
+import { encode, parseCommands } from './redis';
+import { idsIn } from './stream';
+
+const SETTLE_REST_MS = 30;
+const SETTLE_AGAIN_MS = 1000;
+const AWAIT_MS = 3000;
+
+export class Settler {
+  private readonly awaitedSince = new WeakMap<KeyState, number>();
+  private readonly settleDue = new WeakMap<KeyState, number>();
+
+  constructor(
+    private readonly agent: SimAgent,
+    private readonly host: SimAgentHost,
+    private readonly applier: Applier,
+  ) {}
+
+  /** What other regions should settle, and may not know of. */
+  askForStates(): void {
+    const now = this.host.uptime();
+    for (const [region, states] of this.agent.core.settling.awaited(this.host.live()))
+      for (const state of states) {
+        const since = this.awaitedSince.get(state);
+        if (since === undefined) this.awaitedSince.set(state, now);
+        else if (now - since >= AWAIT_MS) {
+          this.awaitedSince.set(state, now);
+          this.host.ask(region, state.db, state.key);
+        }
+      }
+  }
+
+  *settleOne(): Generator<void> {
+    const { core } = this.agent;
+    const now = this.host.uptime();
+    let chosen: KeyState | null = null;
+    for (const state of core.settling.toSettle(this.host.live())) {
+      const due = this.settleDue.get(state);
+      if (due === undefined) this.settleDue.set(state, now + SETTLE_REST_MS);
+      else if (due <= now) {
+        this.settleDue.set(state, now + SETTLE_AGAIN_MS);
+        chosen = state;
+        break;
+      }
+    }
+    if (chosen === null) return;
+    const state = chosen;
+    const block = this.applier.nextBlock();
+    const states = state.unsettled ? core.settling.joinedWith(state) : [state];
+    let payload = Buffer.alloc(0);
+    yield* this.applier.apply(new Batch(), block, states, null, () => {
+      const dump = states.flatMap(({ db, key }) => this.host.redis().dump(db, key));
+      const commands = state.unsettled ? dump : dump.filter(([name]) => name === 'PEXPIREAT');
+      payload = Buffer.concat(commands.map(encode));
+    });
+    if (payload.length === 0) {
+      core.settling.foundNoTtl(state);
+      return;
+    }
+    this.agent.waitingFor = `block ${block} to be read back`;
+    while (this.agent.landed !== block) yield;
+    const at = this.agent.stream;
+    const end = positionAfter(Math.max(at.offset, at.end));
+    if (
+      end === null ||
+      this.agent.recorder!.inBlock ||
+      states.some((other) => other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset) ||
+      core.corrections.racedKeys > 0
+    ) {
+      this.settleDue.set(state, now + SETTLE_REST_MS);
+      return;
+    }
+    const { origin, stamp, seen } = at;
+    const record: OpRecord = {
+      kind: RecordKind.state,
+      origin,
+      start: at.end,
+      end,
+      stamp,
+      ops: 1,
+      db: state.db,
+      seen,
+      payload,
+      carried: core.carriedBy(state.db, payload),
+    };
+    at.end = end;
+    at.stamp++;
+    this.agent.settlements++;
+    this.host.trace(
+      `${this.agent.region} settles ${state.db} ${state.key}: ${parseCommands(payload)
+        .map((c) => c.argv.join(' '))
+        .join('; ')}`,
+    );
+    core.localState(this.agent.journal.append(record));
+  }
+
+  /** As agent/session/session.ts has it. */
+  *reportTrims(): Generator<void> {
+    const { host } = this;
+    const { core } = this.agent;
+    const { trims } = core;
+    for (const stream of trims.choose(host.uptime(), 1 + host.pick(3))) {
+      const { db, key } = stream;
+      if (core.isAmiss(db, key)) continue;
+      trims.look(stream);
+      const value = host.redis().entry(db, key)?.value;
+      const beginning = value?.type === 'stream' ? trims.beginning(stream, idsIn(value), value.lastId) : null;
+      this.agent.waitingFor = 'a look to be answered';
+      yield;
+      const at = this.agent.stream;
+      const end = positionAfter(Math.max(at.offset, at.end));
+      if (beginning === null || !trims.isNews(stream, beginning)) trims.done(stream, beginning, host.uptime());
+      else if (
+        end === null ||
+        this.agent.recorder!.inBlock ||
+        core.isAmiss(db, key) ||
+        trims.isOutdated(stream, beginning.first)
+      )
+        trims.retry(stream, host.uptime());
+      else {
+        const payload = trimReport([{ key, ...beginning }]);
+        const record: OpRecord = { ...recordAt(at), kind: RecordKind.state, db, payload, ops: 1, end };
+        at.end = end;
+        at.stamp++;
+        host.trace(`${this.agent.region} reports ${parseCommands(payload)[0]!.argv.join(' ')}`);
+        core.localState(this.agent.journal.append(record));
+        trims.done(stream, beginning, host.uptime());
+      }
+    }
+  }
+}
