@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { TestServer } from '../capture/testserver';
 import { type RedisConnection } from '../resp';
 import { ADD_SCRIPT, Decimal, formatDecimal, ONE, parseDecimal } from './decimal';
+import { KEEP_SCRIPT } from './field-script';
 
 const units = fc.oneof(
   fc.bigInt({ min: -(10n ** 40n), max: 10n ** 40n }),
@@ -75,6 +76,22 @@ describe('with a server', () => {
       ),
       { numRuns: 100 },
     );
+  });
+
+  test('a field keeps its time to live, where the server has such, and one that is put by KEEPTTL does', async () => {
+    await call('HSET', 't', 'f', '1', 'g', '1');
+    const hasThem = (await call('HPEXPIRE', 't', 100_000, 'FIELDS', 1, 'f')) === '1';
+    expect(await call('EVAL', ADD_SCRIPT, 1, 't', '0.5', 'f')).toBe('1.5');
+    expect(await call('EVAL', ADD_SCRIPT, 1, 't', '0.5', 'g')).toBe('1.5');
+    const left = async (field: string): Promise<number> => Number(await call('HPTTL', 't', 'FIELDS', 1, field));
+    if (hasThem) expect([(await left('f')) > 0, await left('g')]).toEqual([true, -1]);
+    await call('EVAL', KEEP_SCRIPT, 1, 't', 'f', 'x', 'new', 'y');
+    expect(await call('HMGET', 't', 'f', 'g', 'new')).toBe('x,1.5,y');
+    if (hasThem) expect([(await left('f')) > 0, await left('new')]).toEqual([true, -1]);
+    await call('EVAL', KEEP_SCRIPT, 1, 'none', 'f', 'x');
+    expect(await call('HGET', 'none', 'f')).toBe('x');
+    await call('SADD', 'set', 'a');
+    expect(await call('EVAL', KEEP_SCRIPT, 1, 'set', 'f', 'x')).toMatch(/WRONGTYPE/);
   });
 
   test('what is no plain decimal is left to Redis', async () => {

@@ -3,6 +3,7 @@
  * point at most ("%.17Lf", zeros cut: redis/src/util.c, ld2string). These texts, and the differences between them, are whole numbers of
  * 10^-17. Sums of them do not depend on their order, so that all regions come to the same digits.
  */
+import { SET_FIELD } from './field-script';
 
 /** Digits behind the point. */
 const PLACES = 17;
@@ -48,7 +49,7 @@ export function unitsOf(delta: bigint | Decimal): bigint {
  * that the order of additions would show. Relative, so that it takes nothing from what a client writes in the same moment. Works in limbs of seven digits:
  * a Lua number holds 15. What is no plain decimal number is left to Redis, which refuses what is none at all.
  */
-export const ADD_SCRIPT = `local field = ARGV[2]
+export const ADD_SCRIPT = `${SET_FIELD}local field = ARGV[2]
 local old
 if field then old = redis.call('HGET', KEYS[1], field) else old = redis.call('GET', KEYS[1]) end
 local function limbs(text)
@@ -87,6 +88,6 @@ local text = string.gsub(string.sub(digits, 1, -18), '^0+(%d)', '%1')
 local rest = string.gsub(string.sub(digits, -17), '0+$', '')
 if rest ~= '' then text = text .. '.' .. rest end
 if minus then text = '-' .. text end
-if field then redis.call('HSET', KEYS[1], field, text) else redis.call('SET', KEYS[1], text, 'KEEPTTL') end
+if field then setField(field, text) else redis.call('SET', KEYS[1], text, 'KEEPTTL') end
 return text
 `;

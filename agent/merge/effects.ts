@@ -5,6 +5,7 @@ import type { Command } from './commands';
 import { ADD_SCRIPT, Decimal, parseDecimal } from './decimal';
 import { ALL_ARGUMENTS, Class, Code } from './commands';
 import { type Delta, Type } from './element';
+import { KEEP_SCRIPT } from './field-script';
 import { decodeFieldTtl } from './field-ttl';
 import { countFields, decodeStream } from './stream-commands';
 import { trimBut } from './stream-splice';
@@ -51,12 +52,12 @@ function argBytes(args: Args, i: number): Buffer {
 export function decodeEffects(command: Command, args: Args, out: Effect[], added?: string): void {
   const by = added === undefined ? null : parseDecimal(added);
   if (by !== null) {
-    const isField = command.code === Code.hset;
+    const field = command.code === Code.hset ? 2 : command.code === Code.hsetex ? 5 : 0;
     out.push({
       kind: 'increment',
       key: argText(args, 1),
-      type: isField ? Type.hash : Type.string,
-      name: isField ? argText(args, 2) : '',
+      type: field > 0 ? Type.hash : Type.string,
+      name: field > 0 ? argText(args, field) : '',
       delta: new Decimal(by),
     });
     return;
@@ -383,7 +384,7 @@ export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
     case 'put':
       if (effect.keepTtl === true)
         out.command([
-          ...['HSETEX', key, 'KEEPTTL', 'FIELDS', effect.names.length],
+          ...['EVAL', KEEP_SCRIPT, 1, key],
           ...effect.names.flatMap((name, i) => [latin1(name), effect.values[i]!]),
         ]);
       else if (effect.type === Type.stream)

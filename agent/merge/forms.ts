@@ -21,14 +21,13 @@ export function isUnconditional(command: Command, scanner: CommandScanner): bool
     case Code.hsetnx:
     case Code.getset:
     case Code.mset:
-    case Code.msetex: // which older servers do not know
+    case Code.hsetex: // which older servers do not know, as the next
+    case Code.msetex:
     case Code.delone:
       return false;
     case Code.hpexpireat:
     case Code.hexpireat:
       return scanner.argc > 3 && argText(scanner, 3).toUpperCase() === 'FIELDS';
-    case Code.hsetex: // which Redis 7.4 does not know
-      return argText(scanner, 2).toUpperCase() === 'KEEPTTL' && argText(scanner, 3).toUpperCase() === 'FIELDS';
     case Code.zadd:
       return scanner.buf[scanner.argStart[2]!]! < 65 || isInfinity(scanner);
     default:

@@ -3,6 +3,7 @@ import type { CommandWriter } from '../resp/encode';
 import { INT64_MAX, INT64_MIN, parseInteger, parseScore } from './effects';
 import { Decimal, formatDecimal, parseDecimal, unitsOf } from './decimal';
 import type { Delta } from './element';
+import { KEEP_SCRIPT } from './field-script';
 import { writeFieldTtl } from './field-ttl';
 import type { OriginTable } from './origins';
 import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
@@ -149,7 +150,7 @@ export function writeElement(out: CommandWriter, state: KeyState, element: Eleme
     case Type.hash:
       if (value === null) out.command(['HDEL', key, name]);
       else if (element.puts.length === 1 && element.puts[0]!.keepTtl === true)
-        out.command(['HSETEX', key, 'KEEPTTL', 'FIELDS', 1, name, value]);
+        out.command(['EVAL', KEEP_SCRIPT, 1, key, name, value]);
       else {
         out.command(['HSET', key, name, value]);
         writeFieldTtl(out, key, element, true, origins);

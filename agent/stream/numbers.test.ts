@@ -64,6 +64,20 @@ test.each<[string[], string | null]>([
   [['HSET h f 1', 'DEL h', 'HSET h f 2', 'HSET h f 2.5'], '0.5'],
   [['HSET h f 1', 'FLUSHDB', 'HSET h f 1.5'], null],
   [['SET k 1', 'FLUSHALL', 'SET k 1.5 KEEPTTL'], '1.5'],
+  // As Redis 8 tells of HINCRBYFLOAT: of nothing, where there was no hash, and of integers, too.
+  [['HSETEX h KEEPTTL FIELDS 1 f 1.5'], '1.5'],
+  [['HSET h f 1', 'HSETEX h KEEPTTL FIELDS 1 f 1.5'], '0.5'],
+  [['HSET h f 1', 'HSETEX h KEEPTTL FIELDS 1 f 3'], '2'],
+  [['HSETEX h KEEPTTL FIELDS 1 f 1.5', 'HSETEX h KEEPTTL FIELDS 1 f 1.25'], '-0.25'],
+  [['HSET h f 1', 'HSETEX h PXAT 1700 FIELDS 2 f 2.5 g 3', 'HSETEX h KEEPTTL FIELDS 1 f 2.75'], '0.25'],
+  [['HSET h f 1', 'hsetex h fields 1 f 2.5', 'HSETEX h KEEPTTL FIELDS 1 f 2.75'], '0.25'],
+  [['HSET h g 1', 'HSETEX h KEEPTTL FIELDS 1 f 1.5'], null],
+  [['HSET h f x', 'HSETEX h KEEPTTL FIELDS 1 f 1.5'], null],
+  [['SADD h m', 'HSETEX h KEEPTTL FIELDS 1 f 1.5'], null],
+  [['HSET h f 1', 'HSETEX h KEEPTTL FIELDS 2 f 1.5 g 2'], null],
+  [['HSET h f 1', 'HSETEX h PXAT 1700 FIELDS 1 f 1.5'], null],
+  [['HSET h f 1', 'HSETEX h FXX KEEPTTL FIELDS 1 f 1.5'], null],
+  [['HSET h f 1', 'hsetex h keepttl fields 1 f 1.5'], null],
 ])('%j: %s', (commands, expected) => {
   expect(last(new Numbers(true), commands)).toBe(expected);
 });

@@ -1,6 +1,6 @@
 /**
- * The numbers that a Redis holds, as its stream has told them: so that an INCRBYFLOAT, which arrives as its result (`SET key value KEEPTTL`, `HSET key
- * field value`), can be recorded as what it added.
+ * The numbers that a Redis holds, as its stream has told them: so that an INCRBYFLOAT, which arrives as its result (`SET key value KEEPTTL`), can be
+ * recorded as what it added; and a HINCRBYFLOAT (`HSET key field value`, from Redis 8 on `HSETEX key KEEPTTL FIELDS 1 field value`).
  *
  * What it knows depends on what it has read, and on how much it may keep: so it decides once, for the record, and never again. It knows what the
  * snapshot held that the stream began with, and all that was written since, by agents too. It forgets what has not been written for the longest; what it has never
@@ -57,16 +57,15 @@ export class Numbers {
 
   /**
    * What a client's command added to a number, where it has the form in which Redis writes INCRBYFLOAT or HINCRBYFLOAT. A client can
-   * write the same: `SET key number KEEPTTL` counts as an increment, as whoever keeps a time to live changes a value. HSET is what clients say to set a
-   * field, so that it counts only where a number replaces one, and they are not both integers: HINCRBY is for those.
+   * write the same: `SET key number KEEPTTL` and `HSETEX key KEEPTTL FIELDS 1 field number` count as increments, as whoever keeps a time to live changes a
+   * value. HSET is what clients say to set a field, so that it counts only where a number replaces one, and they are not both integers: HINCRBY is for those.
    * To be asked before the command is told.
    * @returns the text of a decimal; null: it is no increment, or what was there is not known
    */
   addedBy(command: Command, args: Args, db: number): string | null {
-    const { buf, argStart, argEnd, argc } = args;
-    if (argc !== 4) return null;
+    const { buf, argStart, argEnd } = args;
     if (command.code === Code.set) {
-      if (!is(args, 0, 'SET') || !is(args, 3, 'KEEPTTL')) return null;
+      if (!isForm(args, SET_FORM)) return null;
       const after = canonical(argText(args, 2));
       if (after === null) return null;
       this.table.seek(this.space(db), buf, argStart[1]!, argEnd[1]!);
@@ -75,15 +74,18 @@ export class Numbers {
       const before = this.unitsAt(at);
       return before === null ? null : formatDecimal(after - before);
     }
-    if (command.code !== Code.hset || command.name !== 'HSET' || !is(args, 0, 'HSET')) return null;
-    const after = canonical(argText(args, 3));
+    const isKept = command.code === Code.hsetex && isForm(args, HSETEX_FORM);
+    if (!isKept && !(command.code === Code.hset && isForm(args, HSET_FORM))) return null;
+    const field = isKept ? 5 : 2;
+    const after = canonical(argText(args, field + 1));
     if (after === null) return null;
     const space = this.hashSpace(db, buf, argStart[1]!, argEnd[1]!);
-    if (space === null) return null;
-    this.table.seek(space, buf, argStart[2]!, argEnd[2]!);
+    // A key that is not there has no field.
+    if (space === null) return isKept && this.table.find() < 0 && !this.table.isOther() ? formatDecimal(after) : null;
+    this.table.seek(space, buf, argStart[field]!, argEnd[field]!);
     const at = this.table.find();
     const before = at < 0 ? null : this.unitsAt(at);
-    if (before === null || (before % ONE === 0n && after % ONE === 0n)) return null;
+    if (before === null || (!isKept && before % ONE === 0n && after % ONE === 0n)) return null;
     return formatDecimal(after - before);
   }
 
@@ -133,20 +135,15 @@ export class Numbers {
       case Code.hset:
       case Code.hsetnx:
         this.markKey(db, args);
-        for (let i = 2; i + 1 < argc; i += 2)
-          this.putField(
-            db,
-            buf,
-            argStart[1]!,
-            argEnd[1]!,
-            buf,
-            argStart[i]!,
-            argEnd[i]!,
-            buf,
-            argStart[i + 1]!,
-            argEnd[i + 1]!,
-          );
+        this.setFields(db, args, 2);
         return;
+      case Code.hsetex: {
+        this.markKey(db, args);
+        let fields = 2;
+        while (fields < argc && !isWord(args, fields, 'FIELDS')) fields++;
+        this.setFields(db, args, fields + 2);
+        return;
+      }
       case Code.hincrby:
       case Code.hdel: {
         if (command.code === Code.hincrby) this.markKey(db, args);
@@ -232,6 +229,23 @@ export class Numbers {
     }
   }
 
+  /** @param first of the arguments field value field value … */
+  private setFields(db: number, { buf, argStart, argEnd, argc }: Args, first: number): void {
+    for (let i = first; i + 1 < argc; i += 2)
+      this.putField(
+        db,
+        buf,
+        argStart[1]!,
+        argEnd[1]!,
+        buf,
+        argStart[i]!,
+        argEnd[i]!,
+        buf,
+        argStart[i + 1]!,
+        argEnd[i + 1]!,
+      );
+  }
+
   private putField(
     db: number,
     key: Buffer,
@@ -297,10 +311,24 @@ function canonical(text: string): bigint | null {
   return units !== null && formatDecimal(units) === text ? units : null;
 }
 
+// As Redis writes them; undefined stands for any argument.
+const SET_FORM = ['SET', undefined, undefined, 'KEEPTTL'];
+const HSET_FORM = ['HSET', undefined, undefined, undefined];
+const HSETEX_FORM = ['HSETEX', undefined, 'KEEPTTL', 'FIELDS', '1', undefined, undefined];
+
+function isForm(args: Args, form: readonly (string | undefined)[]): boolean {
+  return args.argc === form.length && form.every((word, i) => word === undefined || is(args, i, word));
+}
+
 function is({ buf, argStart, argEnd }: Args, i: number, word: string): boolean {
   if (argEnd[i]! - argStart[i]! !== word.length) return false;
   for (let n = 0; n < word.length; n++) if (buf[argStart[i]! + n] !== word.charCodeAt(n)) return false;
   return true;
+}
+
+/** In upper or lower case. */
+function isWord(args: Args, i: number, word: string): boolean {
+  return args.argEnd[i]! - args.argStart[i]! === word.length && argText(args, i).toUpperCase() === word;
 }
 
 const MINUS = 45;

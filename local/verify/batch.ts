@@ -39,9 +39,12 @@ end
 local function small(key, size)
   return size <= elements and call('MEMORY', 'USAGE', key, 'SAMPLES', 0) <= bytes
 end
-local function plain(key, size)
+local function plain(key)
   if not fieldsexpire or call('OBJECT', 'ENCODING', key) == 'listpack' then return true end
-  local times = call('HPEXPIRETIME', key, 'FIELDS', size, unpack(call('HKEYS', key)))
+  -- Of Valkey 9 HLEN counts fields that have expired, and HKEYS does not.
+  local fields = call('HKEYS', key)
+  if #fields == 0 then return true end
+  local times = call('HPEXPIRETIME', key, 'FIELDS', #fields, unpack(fields))
   for i = 1, #times do if times[i] > 0 then return false end end
   return true
 end
@@ -63,7 +66,7 @@ for i = 1, #KEYS do
       if size <= bytes then digest = sha1(value) end
     elseif kind == 'hash' then
       size = call('HLEN', key)
-      if small(key, size) and plain(key, size) then digest = summed(call('HGETALL', key), 2) end
+      if small(key, size) and plain(key) then digest = summed(call('HGETALL', key), 2) end
     elseif kind == 'set' then
       size = call('SCARD', key)
       if small(key, size) then digest = summed(call('SMEMBERS', key), 1) end

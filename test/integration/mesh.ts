@@ -24,7 +24,7 @@ import {
 import { packageRoot } from '../../local/package-root';
 import { checkPortsFree, loopback } from '../../local/ports';
 import { LinkProxy } from '../../local/proxy';
-import { findRedisBinary, type RedisBinary } from '../../local/redis-binary';
+import { findRedisBinary, inspectRedisBinary, type RedisBinary } from '../../local/redis-binary';
 import { renderRedisConf } from '../../local/redis-conf';
 import { provideSecrets, type Secrets } from '../../local/secrets';
 import { compareRegions, type Comparison } from '../../local/verify';
@@ -173,7 +173,7 @@ export class Region {
     readonly layout: RegionLayout,
   ) {
     this.port = layout.redis.port;
-    this.redis = new Program(mesh, mesh.binary.path, [layout.redis.conf], layout.redis.log);
+    this.redis = new Program(mesh, mesh.binaryOf(name).path, [layout.redis.conf], layout.redis.log);
     const aheadMs = mesh.options.clockAheadMs?.[name];
     this.agent = new Program(
       mesh,
@@ -199,7 +199,7 @@ export class Region {
   /** Starts another node of the region, a replica by its configuration file. */
   async startReplica(index = 0): Promise<Program> {
     const node = this.layout.replicas[index]!;
-    const replica = new Program(this.mesh, this.mesh.binary.path, [node.conf], node.log);
+    const replica = new Program(this.mesh, this.mesh.binaryOf(this.name).path, [node.conf], node.log);
     this.mesh.extra.push(replica);
     replica.start();
     await answers(node.port, this.mesh.secrets.password, replica);
@@ -334,6 +334,14 @@ export class Mesh {
       await mesh.stop();
       throw error;
     }
+  }
+
+  /** The server of a region: all have the same, but where `MERIDIAN_LAST_REDIS_SERVER` names another one for the last of several. */
+  binaryOf(name: string): RedisBinary {
+    const other = process.env['MERIDIAN_LAST_REDIS_SERVER'];
+    const { regions } = this.layout;
+    if (other === undefined || regions.length === 1 || regions.at(-1)!.name !== name) return this.binary;
+    return inspectRedisBinary(other, 'MERIDIAN_LAST_REDIS_SERVER');
   }
 
   region(name: string): Region {
@@ -529,7 +537,8 @@ export class Mesh {
 
   private writeRedisConf(region: RegionLayout, node: NodeLayout): void {
     mkdirSync(node.dir, { recursive: true });
-    const { binary, secrets, options } = this;
+    const { secrets, options } = this;
+    const binary = this.binaryOf(region.name);
     const conf = renderRedisConf({ config: this.layout.config, region, node, binary, secrets, agents: true });
     writeFileSync(node.conf, conf + (options.redisConf ?? []).map((line) => `${line}\n`).join(''), { mode: 0o600 });
   }

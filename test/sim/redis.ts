@@ -5,13 +5,15 @@
  * - commands without effect, and commands that fail, do not appear;
  * - times are absolute (`EXPIRE` → `PEXPIREAT`, `PX` → `PXAT`), a time in the past is `UNLINK k`;
  * - an expired key that a command meets is `UNLINK k` in front of the command, in one block with it;
- * - INCRBYFLOAT is `SET key value KEEPTTL`, HINCRBYFLOAT is `HSET key field value`: what was added is gone. (Sums are exact here, Redis rounds
+ * - INCRBYFLOAT is `SET key value KEEPTTL`, HINCRBYFLOAT is `HSET key field value`, or `HSETEX key KEEPTTL FIELDS 1 field value` as of Redis 8: what was
+ *   added is gone. (Sums are exact here, Redis rounds
  *   them to long doubles: the clients' numbers are such that it makes no difference);
  * - a block with one effective command arrives bare; SELECT stands before the block, in other versions inside it.
  *
  * `redis.test.ts` runs random commands against a real server and compares states and streams.
  */
 import { ADD_SCRIPT, formatDecimal, parseDecimal } from '../../agent/merge/decimal';
+import { KEEP_SCRIPT } from '../../agent/merge/field-script';
 import { encodeCommand } from '../../agent/resp';
 import { compareIds } from '../../agent/merge/stream-id';
 import {
@@ -78,6 +80,8 @@ export class Redis {
   private streamDb = -1;
   /** Where the SELECT for a block's first command stands. */
   selectsInside = false;
+  /** It tells of HINCRBYFLOAT as Redis 8 does. */
+  isRedis8 = false;
   /** In the order of the stream. */
   readonly units: Unit[] = [];
   offset: number;
@@ -394,6 +398,11 @@ export class Redis {
         for (let i = 2; i < argv.length; i += 2) hash.set(argv[i]!, argv[i + 1]!);
         return done(1);
       }
+      case 'HSETEX': {
+        // HSETEX key KEEPTTL FIELDS 1 field value: no field has a time to live here.
+        this.findOrCreate(db, key, 'hash').hash.set(argv[5]!, argv[6]!);
+        return done(1);
+      }
       case 'HSETNX': {
         const { hash } = this.findOrCreate(db, key, 'hash');
         if (hash.has(argv[2]!)) return 0;
@@ -411,6 +420,7 @@ export class Redis {
       case 'HINCRBYFLOAT':
         return this.addDecimal(db, key, argv[2]!, argv[3]!);
       case 'EVAL':
+        if (key === KEEP_SCRIPT) return this.execute(db, ['HSET', argv[3]!, ...argv.slice(4)]);
         if (key !== ADD_SCRIPT)
           return splice(argv, this.find(db, argv[3]!, 'stream') ?? null, (...command) => this.execute(db, command));
         return this.addDecimal(db, argv[3]!, argv[5] ?? null, argv[4]!);
@@ -570,7 +580,8 @@ export class Redis {
     if (field === null) this.findOrCreate(db, key, 'string').string = sum;
     else this.findOrCreate(db, key, 'hash').hash.set(field, sum);
     this.touch(db, key);
-    this.propagate(db, field === null ? ['SET', key, sum, 'KEEPTTL'] : ['HSET', key, field, sum], by);
+    const told = this.isRedis8 ? ['HSETEX', key, 'KEEPTTL', 'FIELDS', '1', field!, sum] : ['HSET', key, field!, sum];
+    this.propagate(db, field === null ? ['SET', key, sum, 'KEEPTTL'] : told, by);
     return sum;
   }
 

@@ -381,7 +381,10 @@ function partsOf(argv: Argv, added?: string): [key: string, part: Shape<Part>][]
   ];
   const removal = (type: ElementType): [string, Shape<Part>][] =>
     argv.slice(2).map((field) => [key, { kind: 'remove', type, name: field }]);
-  if (added !== undefined) return name === 'HSET' ? increment('hash', argv[2]!, added) : increment('string', '', added);
+  if (added !== undefined) {
+    const field = name === 'HSET' ? argv[2] : name === 'HSETEX' ? argv[5] : undefined;
+    return field === undefined ? increment('string', '', added) : increment('hash', field, added);
+  }
   switch (name) {
     case 'INCRBYFLOAT':
       return increment('string', '', argv[2]!);
@@ -413,6 +416,9 @@ function partsOf(argv: Argv, added?: string): [key: string, part: Shape<Part>][]
       return [[key, { kind: 'ttl', at: null }]];
     case 'HSET':
       return pairs(2).map(([field, value]) => element('hash', field, value));
+    // As HINCRBYFLOAT arrives from Redis 8: HSETEX key KEEPTTL FIELDS 1 field value.
+    case 'HSETEX':
+      return [element('hash', argv[5]!, argv[6]!)];
     case 'HSETNX':
       return [element('hash', argv[2]!, argv[3]!)];
     case 'HINCRBY':

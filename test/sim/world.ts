@@ -250,6 +250,7 @@ export class World {
       case 'noise':
         redis.noise(random.pick(['ping', 'getack', 'select']));
         redis.selectsInside = random.chance(0.5);
+        redis.isRedis8 = random.chance(0.5);
         return;
       case 'crash':
         if (agent.alive) this.crash(region);
