@@ -23,6 +23,7 @@ import { joinsIgnored } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
+import { LowWater } from './low-water';
 import { OpaqueOperations } from './opaque-operations';
 import { StateOp } from './op';
 import { OriginTable, seenAt, type Seen } from './origins';
@@ -88,6 +89,7 @@ export class MergeCore {
   private readonly tail: Tail;
   /** End of the last record with operations, by interned origin. */
   private readonly tops: number[] = [];
+  private readonly low = new LowWater();
   /** Of the last record of this region's own stream, interned. */
   private ownOrigin = -1;
 
@@ -149,6 +151,7 @@ export class MergeCore {
     const index = this.origins.index(origin);
     this.reader.skip(index, position);
     this.window.begin(index, position);
+    this.low.begin(index, position);
   }
 
   private raiseKnown(origin: number, position: number): void {
@@ -280,13 +283,17 @@ export class MergeCore {
     return this.window.operations + this.tail.operations;
   }
 
-  /** The lowest position per origin that is still needed here. */
-  lowWater(): Map<number, number> {
-    const low = this.window.lowWater();
-    for (const { record, origin } of this.tail.entries())
-      if ((low.get(origin) ?? Infinity) > record.start) low.set(origin, record.start + 1);
-    this.trims.eachCut((origin, position) => low.set(origin, Math.min(position, low.get(origin) ?? Infinity)));
-    return low;
+  /** Per origin the position up to which no operation is needed here any more (see low-water.ts). */
+  lowWater(): Map<OriginId, number> {
+    const { window, origins } = this;
+    const needed = window.lowWater();
+    const lower = (origin: number, position: number): void => {
+      if ((needed.get(origin) ?? Infinity) > position) needed.set(origin, position);
+    };
+    // Positions are ends of operations.
+    for (const { record, origin } of this.tail.entries()) lower(origin, record.start + 1);
+    this.trims.eachCut(lower);
+    return origins.toVector(this.low.raise(window.stable, needed));
   }
 
   private localEffect(effect: Exclude<Effect, { kind: 'opaque' }>, op: Op, db: number): void {
@@ -470,10 +477,5 @@ export class MergeCore {
     this.flushes.drop(window.stable);
     this.tail.dropSeen(window.stable);
     window.settleShelf();
-  }
-
-  /** What all members have reported to have seen. */
-  stable(): Map<OriginId, number> {
-    return this.origins.toVector(this.window.stable);
   }
 }

@@ -575,7 +575,7 @@ export class Session implements Stay {
       applied: () => this.vector,
       past: () => this.past,
       unexplained: this.unexplained,
-      low: () => this.lowWater(),
+      low: () => this.core.lowWater(),
       stamp: () => recorder.state.stamp,
       journalled: (offset) => this.journalled(offset),
     };
@@ -1000,7 +1000,7 @@ export class Session implements Stay {
     every(AWAIT_MS, () => this.askForStates());
     if (this.removals !== null) every(EVICTIONS_MS, () => void this.lookAtEvictions().catch(() => undefined));
     every(META_MS, () => {
-      const low = this.lowWater();
+      const low = this.core.lowWater();
       void this.writeMeta(low).catch((error: unknown) =>
         this.context.log.error({ err: error }, 'cannot keep the position'),
       );
@@ -1009,7 +1009,7 @@ export class Session implements Stay {
   }
 
   /** @internal */
-  writeMeta(low = this.lowWater()): Promise<void> {
+  writeMeta(low = this.core.lowWater()): Promise<void> {
     const { journal } = this.context;
     const state = this.recorder!.resumeState;
     const meta = metaOf({
@@ -1026,18 +1026,6 @@ export class Session implements Stay {
     });
     // The document must not be ahead of the journal: what it says was read has to be durable first.
     return journal.flushed().then(() => journal.writeMeta(meta));
-  }
-
-  /** Per origin the position before which no operation is needed any more. */
-  private lowWater(): Map<OriginId, number> {
-    const { core } = this;
-    const low = core.stable();
-    for (const [origin, position] of core.lowWater()) {
-      const id = core.origins.id(origin);
-      // Positions are ends of operations: what ends before the first needed one may go.
-      if ((low.get(id) ?? -1) >= position) low.set(id, position - 1);
-    }
-    return low;
   }
 
   private async trim(low: Map<OriginId, number>): Promise<void> {

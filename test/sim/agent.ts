@@ -374,13 +374,7 @@ export class SimAgent {
   trim(): number {
     // Before that it knows nothing of what all have seen.
     if (!this.isRebuilt) return 0;
-    const { core } = this;
-    const low = core.stable();
-    for (const [origin, position] of core.lowWater()) {
-      const id = core.origins.id(origin);
-      if ((low.get(id) ?? -1) >= position) low.set(id, position - 1);
-    }
-    return this.journal.trim(low, (origin) => this.host.durableElsewhere(origin));
+    return this.journal.trim(this.core.lowWater(), (origin) => this.host.durableElsewhere(origin));
   }
 
   // ——— applying
