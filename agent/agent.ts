@@ -210,6 +210,7 @@ export class Agent {
       else log.error('the journal has reached its size: a region must be far behind');
     });
     metrics.deadLettersKept.from(() => letters.size);
+    metrics.trespassedKeys.from(() => this.session?.core.settling.trespassedKeys ?? 0);
     metrics.conflictsLeftOut.from(() => conflicts.leftOut);
     metrics.journalBytes.from(() => journal.bytes);
     metrics.journalSegments.from(() => journal.segments);

@@ -5,7 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { z } from 'zod';
-import { CONFLICT_POLICIES, type ConfigIssue, formatIssues } from '../model';
+import { CONFLICT_POLICIES, CONFLICT_POLICY, type ConfigIssue, formatIssues, policyIssues } from '../model';
 import { nearest } from '../model/nearest';
 import { CONFLICT_VALUES } from './conflicts/entry';
 import { LOG_LEVELS } from './log';
@@ -170,7 +170,7 @@ const schema = section({
       .array(
         section({
           keys: text('a pattern for keys').max(1024, 'a pattern of up to 1024 characters'),
-          policy: choice(CONFLICT_POLICIES),
+          policy: text(CONFLICT_POLICIES).regex(CONFLICT_POLICY, CONFLICT_POLICIES),
           db: whole(0, 65_535, 'the number of a database').optional(),
         }),
         'a list of policies, each a mapping with keys, policy, db',
@@ -348,6 +348,8 @@ function check(config: AgentConfig): ConfigIssue[] {
     if (config.replication.dryRun)
       add('replication.dryRun', 'true, with redis.capture notifications', 'false: a dry run reads by PSYNC only');
   }
+  for (const { index, found, allowed } of policyIssues(config.conflicts.policies, names, config.replication.flush))
+    add(index === null ? 'replication.flush' : `conflicts.policies[${index}].policy`, found, allowed);
   if (config.journal.segmentBytes * 4 > config.journal.bytesMax)
     add(
       'journal.segmentBytes',

@@ -41,6 +41,8 @@ export interface AgentMetrics {
   readonly deadLettersKept: SampledGauge;
   readonly evictions: Tally;
   readonly flushesRefused: Tally;
+  readonly trespasses: Tally;
+  readonly trespassedKeys: SampledGauge;
   /** By type of the key. */
   conflict(type: string, n?: number): void;
   /** By code of the error. */
@@ -187,6 +189,11 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
     deadLettersKept: sampled('meridian_dead_letters', 'Dead letters that wait for somebody to retry or drop them.'),
     evictions: counter('meridian_evictions_total', 'Keys that the own Redis evicted. They stay in the other regions.'),
     flushesRefused: counter('meridian_flushes_refused_total', "Clients' FLUSHDB and FLUSHALL that were not carried."),
+    trespasses: counter(
+      'meridian_trespasses_total',
+      "Clients' writes here of keys that another region owns: put back.",
+    ),
+    trespassedKeys: sampled('meridian_trespassed_keys', 'Keys of other regions that wait to be put back.'),
     conflict: (type, n = 1) => conflicts.inc({ type }, n),
     deadLetter: (code, n = 1) => deadLetters.inc({ code }, n),
     fullSync: (kind) => fullSyncs.inc({ kind }),

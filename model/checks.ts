@@ -2,6 +2,7 @@ import { type z } from 'zod';
 
 import { captureOf, regionCapture, regionIssues } from './capabilities';
 import { Capture } from './capture';
+import { policyIssues } from './conflict-policies';
 import { type ConfigIssue, pathOf, show, suggest } from './explain';
 import { type Backend, type regionSchema } from './regions';
 import {
@@ -136,7 +137,9 @@ function checkReplication(
 ): void {
   const path = (...keys: PropertyKey[]): string => pathOf('replication', keys);
   const names = regions.map((region) => region.name);
-  const { hub, topology, semiSyncRegions } = replication;
+  const { hub, topology, semiSyncRegions, conflicts, flush } = replication;
+  for (const { index, found, allowed } of policyIssues(conflicts, names, flush))
+    issues.push({ path: index === null ? path('flush') : path('conflicts', index, 'policy'), found, allowed });
   if (hub !== undefined && topology !== 'star') {
     issues.push({
       path: path('hub'),

@@ -600,6 +600,33 @@ test.each<[string, unknown, ConfigIssue]>([
     },
   ],
   [
+    'a conflict policy that is none',
+    having('replication', { conflicts: [{ keys: 'a*', policy: 'mine' }] }),
+    {
+      path: 'meridian:replication.conflicts[0].policy',
+      found: '"mine"',
+      allowed: 'merge, ignore, region:<name of a region>',
+    },
+  ],
+  [
+    'keys of a region that is none',
+    having('replication', { flush: 'refuse', conflicts: [{ keys: 'a*', policy: 'region:mars' }] }),
+    {
+      path: 'meridian:replication.conflicts[0].policy',
+      found: '"region:mars"',
+      allowed: 'region: and the name of a region: us-west-2, eu-central-1, ap-northeast-1',
+    },
+  ],
+  [
+    'keys of a region that another one may flush',
+    having('replication', { conflicts: [{ keys: 'a*', policy: 'region:us-west-2' }] }),
+    {
+      path: 'meridian:replication.flush',
+      found: 'carry, with policy region:us-west-2',
+      allowed: 'refuse: a flush is about databases and not about keys, and would empty what another region owns',
+    },
+  ],
+  [
     'journal files as large as the journal',
     having('replication', { journal: { maxBytes: '128mb' } }),
     {

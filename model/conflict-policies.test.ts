@@ -1,4 +1,4 @@
-import { ConflictPolicies } from './conflict-policies';
+import { ConflictPolicies, policyIssues } from './conflict-policies';
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -31,4 +31,37 @@ test('lists that say the same have the same text; one that only merges has none'
   expect(text({ keys: 'a', policy: 'merge' }, { keys: '*', policy: 'ignore' })).not.toBe(
     text({ keys: '*', policy: 'ignore' }, { keys: 'a', policy: 'merge' }),
   );
+});
+
+test('what a region owns, others keep what their clients write of', () => {
+  const policies = new ConflictPolicies([
+    { keys: 'eu:free:*', policy: 'merge' },
+    { keys: 'eu:*', policy: 'region:eu' },
+    { keys: 'local:*', policy: 'ignore' },
+  ]);
+  expect(policies.ownerOf(0, bytes('eu:1'))).toBe('eu');
+  for (const key of ['eu:free:1', 'local:1', 'x']) expect(policies.ownerOf(0, bytes(key))).toBe(null);
+  expect(policies.nameOf(0, bytes('eu:1'))).toBe('region:eu');
+  expect(policies.ignores(0, bytes('eu:1'))).toBe(false);
+  expect(policies.keeps('eu', 0, bytes('eu:1'))).toBe(false);
+  expect(policies.keeps('us', 0, bytes('eu:1'))).toBe(true);
+  for (const region of ['eu', 'us']) {
+    expect(policies.keeps(region, 0, bytes('local:1'))).toBe(true);
+    expect(policies.keeps(region, 0, bytes('eu:free:1'))).toBe(false);
+  }
+  expect(policies.haveOwners).toBe(true);
+  expect(new ConflictPolicies([{ keys: '*', policy: 'ignore' }]).haveOwners).toBe(false);
+  expect(policies.text).toContain('"eu:*": region:eu');
+});
+
+test('an owner is a region, and nobody else may flush what it owns', () => {
+  const rules = [
+    { keys: 'a', policy: 'ignore' },
+    { keys: 'b', policy: 'region:mars' },
+  ];
+  expect(policyIssues(rules, ['eu', 'us'], 'refuse')).toEqual([
+    { index: 1, found: '"region:mars"', allowed: 'region: and the name of a region: eu, us' },
+  ]);
+  expect(policyIssues([{ keys: 'b', policy: 'region:eu' }], ['eu'], 'carry').map(({ index }) => index)).toEqual([null]);
+  expect(policyIssues(rules.slice(0, 1), ['eu'], 'carry')).toEqual([]);
 });

@@ -4,8 +4,13 @@
  */
 import { type Glob, compileGlob } from './glob';
 
-/** `ignore`: each region has its own, and it is not replicated. */
-export const CONFLICT_POLICIES = ['merge', 'ignore'] as const;
+/**
+ * - `merge`: the merge rule;
+ * - `ignore`: each region has its own, and it is not replicated;
+ * - `region:<name>`: that region owns the key. What clients of others write there is put back.
+ */
+export const CONFLICT_POLICIES = 'merge, ignore, region:<name of a region>';
+export const CONFLICT_POLICY = /^(?:merge|ignore|region:[^]+)$/;
 
 export interface ConflictPolicyRule {
   /** A glob pattern, as in KEYS. */
@@ -19,14 +24,18 @@ export interface ConflictPolicyRule {
 interface Compiled {
   readonly glob: Glob;
   readonly db: number;
-  readonly isIgnored: boolean;
+  readonly policy: string;
+  readonly owner: string | null;
 }
 
 const ANY_DB = -1;
+const OWNED = 'region:';
 
 export class ConflictPolicies {
   /** The same for lists that say the same; empty where all keys are merged. */
   readonly text: string;
+  /** Whether regions own keys. */
+  readonly haveOwners: boolean;
   private readonly rules: readonly Compiled[];
   /** Whether any pattern that isn't `merge` may match what begins with this byte: mostly that is all that has to be looked at. */
   private readonly begins = new Uint8Array(256);
@@ -36,15 +45,17 @@ export class ConflictPolicies {
     this.rules = rules.map(({ keys, policy, db }) => ({
       glob: compileGlob(latin1(keys)),
       db: db ?? ANY_DB,
-      isIgnored: policy === 'ignore',
+      policy,
+      owner: ownerIn(policy),
     }));
-    const ignoring = this.rules.filter(({ isIgnored }) => isIgnored);
+    const others = this.rules.filter(({ policy }) => policy !== 'merge');
     const say = ({ keys, policy, db }: ConflictPolicyRule): string =>
       `${JSON.stringify(keys)}${db === undefined ? '' : ` db ${db}`}: ${policy}`;
-    this.text = ignoring.length === 0 ? '' : rules.map(say).join('; ');
+    this.text = others.length === 0 ? '' : rules.map(say).join('; ');
+    this.haveOwners = others.some(({ owner }) => owner !== null);
     for (let byte = 0; byte < 256; byte++)
-      this.begins[byte] = ignoring.some(({ glob }) => glob.mayBeginWith(byte)) ? 1 : 0;
-    this.matchesEmpty = ignoring.some(({ glob }) => glob.matches(new Uint8Array(0)));
+      this.begins[byte] = others.some(({ glob }) => glob.mayBeginWith(byte)) ? 1 : 0;
+    this.matchesEmpty = others.some(({ glob }) => glob.matches(new Uint8Array(0)));
   }
 
   /** Whether any key is not merged. */
@@ -54,16 +65,75 @@ export class ConflictPolicies {
 
   /** Whether the key in [start, end) is not replicated. */
   ignores(db: number, bytes: Uint8Array, start = 0, end = bytes.length): boolean {
-    if (start === end ? !this.matchesEmpty : this.begins[bytes[start]!] === 0) return false;
-    for (const rule of this.rules)
-      if ((rule.db === ANY_DB || rule.db === db) && rule.glob.matches(bytes, start, end)) return rule.isIgnored;
-    return false;
+    return this.find(db, bytes, start, end)?.policy === 'ignore';
+  }
+
+  /** The region that owns the key; null: none does. */
+  ownerOf(db: number, bytes: Uint8Array, start = 0, end = bytes.length): string | null {
+    return this.haveOwners ? (this.find(db, bytes, start, end)?.owner ?? null) : null;
+  }
+
+  /** Whether what clients of a region do to the key stays there: it is not replicated, or another region's. */
+  keeps(region: string, db: number, bytes: Uint8Array, start = 0, end = bytes.length): boolean {
+    const rule = this.find(db, bytes, start, end);
+    if (rule === null) return false;
+    return rule.policy === 'ignore' || (rule.owner !== null && rule.owner !== region);
   }
 
   /** As the config says it. */
   nameOf(db: number, key: Uint8Array): string {
-    return this.ignores(db, key) ? 'ignore' : 'merge';
+    return this.find(db, key, 0, key.length)?.policy ?? 'merge';
   }
+
+  private find(db: number, bytes: Uint8Array, start: number, end: number): Compiled | null {
+    if (start === end ? !this.matchesEmpty : this.begins[bytes[start]!] === 0) return null;
+    for (const rule of this.rules)
+      if ((rule.db === ANY_DB || rule.db === db) && rule.glob.matches(bytes, start, end)) return rule;
+    return null;
+  }
+}
+
+/** What does not fit the rest of a config. */
+export interface PolicyIssue {
+  /** In the list; null: it is `flush`. */
+  readonly index: number | null;
+  readonly found: string;
+  readonly allowed: string;
+}
+
+/**
+ * @param regions names of all regions
+ * @param flush what a client's FLUSHALL does to other regions: `carry` or `refuse`
+ */
+export function policyIssues(
+  rules: readonly ConflictPolicyRule[],
+  regions: readonly string[],
+  flush: string,
+): PolicyIssue[] {
+  const issues: PolicyIssue[] = [];
+  let owned: ConflictPolicyRule | null = null;
+  rules.forEach((rule, index) => {
+    const owner = ownerIn(rule.policy);
+    if (owner === null) return;
+    owned ??= rule;
+    if (!regions.includes(owner))
+      issues.push({
+        index,
+        found: JSON.stringify(rule.policy),
+        allowed: `region: and the name of a region: ${regions.join(', ')}`,
+      });
+  });
+  if (owned !== null && flush !== 'refuse')
+    issues.push({
+      index: null,
+      found: `${flush}, with policy ${(owned as ConflictPolicyRule).policy}`,
+      allowed: 'refuse: a flush is about databases and not about keys, and would empty what another region owns',
+    });
+  return issues;
+}
+
+function ownerIn(policy: string): string | null {
+  return policy.startsWith(OWNED) ? policy.slice(OWNED.length) : null;
 }
 
 /** A pattern is text, keys are bytes: those of its UTF-8. */

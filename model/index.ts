@@ -25,7 +25,13 @@ export {
   serviceOf,
 } from './capabilities';
 export { Capture, captureEvents, notificationAgentRules, reportsEveryChange } from './capture';
-export { CONFLICT_POLICIES, ConflictPolicies, type ConflictPolicyRule } from './conflict-policies';
+export {
+  CONFLICT_POLICIES,
+  CONFLICT_POLICY,
+  ConflictPolicies,
+  type ConflictPolicyRule,
+  policyIssues,
+} from './conflict-policies';
 export {
   type ConfigResult,
   type FailoverConfig,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { usersDefault } from './acl';
-import { CONFLICT_POLICIES } from './conflict-policies';
+import { CONFLICT_POLICIES, CONFLICT_POLICY } from './conflict-policies';
 import { choice, flag, fraction, mode, namespaceName, section, size, text, whole } from './fields';
 
 // The shape of each `meridian:<section>` of a stack's config, one object per section; that of the regions is in regions.ts.
@@ -47,14 +47,14 @@ export const replicationSchema = section({
     segmentBytes: size('1mb', '1gb').default(64 * 1024 ** 2),
   }).prefault({}),
   /**
-   * What becomes of a key by its name, by the first pattern that matches (as in KEYS): `merge`, or `ignore`, which each region has for itself: it is not replicated
-   * (docs/conflicts.md). Default: none; all keys merge.
+   * What becomes of a key by its name, by the first pattern that matches (as in KEYS): `merge`; `ignore`, which each region has for itself: it is not replicated;
+   * or `region:<name>`, which that region owns: what clients of others write there is put back (docs/conflicts.md). Default: none; all keys merge.
    */
   conflicts: z
     .array(
       section({
         keys: text(/^[^]{1,1024}$/, 'a pattern for keys, such as session:*'),
-        policy: choice(...CONFLICT_POLICIES),
+        policy: text(CONFLICT_POLICY, CONFLICT_POLICIES),
         /** Default: all. */
         db: whole(0, 65_535, 'the number of a database').optional(),
       }),

@@ -12,7 +12,7 @@ import { payloadsOf } from '../session/payloads';
 import { RecordReaders } from '../session/records';
 import { Throughput } from '../session/throughput';
 import { stampOf, timeOfStamp } from '../stream/keys';
-import type { Recorder } from '../stream/recorder';
+import type { Recorder, Trespass } from '../stream/recorder';
 import { Elsewhere } from './elsewhere';
 import type { Trial } from './trial';
 
@@ -96,6 +96,11 @@ export class Rehearsal {
   local(record: OpRecord): void {
     this.guarded(() => this.core.local(record));
     this.count();
+  }
+
+  /** A client's write that would be put back. */
+  trespassed(trespass: Trespass): void {
+    if (!trespass.isExpiry) this.core.notes.noteTrespass(trespass);
   }
 
   /** What the heartbeat key would say where the own stream has been read up to. @returns that place */

@@ -4,6 +4,7 @@ import { type ConflictSink, conflictsOf, setConflict } from './conflict';
 import type { Effect } from './effects';
 import { type Element, type KeyState, type Op, TYPE_NAMES } from './key-state';
 import type { OriginTable } from './origins';
+import type { Trespass } from '../stream/recorder';
 import type { SetRun } from './set-run';
 import type { SetSource } from './set-source';
 import type { Window } from './window';
@@ -32,6 +33,15 @@ export class ConflictNotes {
     const key = payload!.toString('latin1', keys[i], keyEnds[i]);
     const conflict = setConflict(db, key, this.window.lastPuts(), [origin, base + ends[i]!], this.origins);
     if (conflict !== null) sink.note(conflict);
+  }
+
+  /** What a client wrote to a key that another region owns. Its value was never taken from the stream. */
+  noteTrespass({ db, key, origin, position, stamp }: Trespass): void {
+    const { sink } = this;
+    this.countKind('trespass');
+    if (sink === null || !sink.wants()) return;
+    const loser = { origin, position, stamp, act: 'command', value: () => null } as const;
+    sink.note({ db, key, type: 'key', element: '', reason: 'policy', winner: null, loser });
   }
 
   count(effect: Effect): void {

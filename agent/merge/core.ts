@@ -11,6 +11,7 @@ import type { RdbKey } from '../capture/rdb';
 import type { ConflictPolicies } from '../../model';
 import type { OpRecord, OriginId } from '../record';
 import { RecordKind } from '../record';
+import type { Trespass } from '../stream/recorder';
 import { Base } from './base';
 import { Batch } from './batch';
 import { type Carried, carriedBy } from './carried';
@@ -19,7 +20,7 @@ import { Corrections } from './corrections';
 import type { Candidate } from './difference';
 import { decodeEffects, type Effect, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
-import { joinsIgnored } from './ignored';
+import { joinsKept } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
@@ -102,12 +103,13 @@ export class MergeCore {
     const kept = new KeptBytes(payloads);
     this.base = new Base(base === undefined ? -1 : origins.index(base));
     this.notes = new ConflictNotes(origins, window, this.base);
-    this.settling = new Settling(region, options.members, origins, window, () => this.indexTail());
+    const policies = options.policies?.isActive === true ? options.policies : null;
+    this.settling = new Settling(region, policies, options.members, origins, window, () => this.indexTail());
     this.corrections = new Corrections(origins, window, this.settling, trims);
     const parts: Parts = (this.parts = {
       region,
       origins,
-      policies: options.policies?.isActive === true ? options.policies : null,
+      policies,
       window,
       trims,
       kept,
@@ -166,7 +168,7 @@ export class MergeCore {
     this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
     const { policies } = this.parts;
-    const isWhole = policies === null || !joinsIgnored(policies, record);
+    const isWhole = policies === null || !joinsKept(policies, record);
     const isCalm = record.kind !== RecordKind.difference && isWhole && this.isCalmFor(record);
     if (isCalm && (record.mayTrim === false || !mayTrim(record.payload))) this.setAside(record);
     else {
@@ -331,6 +333,20 @@ export class MergeCore {
   overwritten(db: number, key: string): void {
     this.indexTail();
     this.corrections.race(this.window.ensure(db, key), null);
+  }
+
+  /**
+   * A key that another region owns was written here, or expired: it is put back.
+   * @returns null where that is how its owner has it, as far as is known
+   */
+  trespassed(trespass: Trespass): KeyState | null {
+    const { db, key, isExpiry } = trespass;
+    const owner = this.parts.policies?.ownerOf(db, Buffer.from(key, 'latin1')) ?? null;
+    if (owner === null || (isExpiry && this.find(db, key)?.isAbsent === true)) return null;
+    const state = this.window.ensure(db, key);
+    this.settling.putBack(state, owner);
+    if (!isExpiry) this.notes.noteTrespass(trespass);
+    return state;
   }
 
   /** Whether a key's value in Redis is known not to be the rule's, or about to be decided by a state. */

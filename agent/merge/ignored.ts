@@ -1,47 +1,72 @@
-/** Keys that are not replicated (policy `ignore`), in commands. */
+/** Keys of which what a region's clients do stays there (policy `ignore`, or `region:` and another one), in commands. */
 import type { ConflictPolicies } from '../../model';
-import type { OpRecord } from '../record';
+import { type OpRecord, regionOf } from '../record';
 import { CommandScanner } from '../resp';
 import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from './commands';
 import { argText, keysOf } from './effects';
+import { isOfGroup } from './forms';
 import { formOf } from './opaque-form';
 
-/** How much of a command is about ignored keys. */
+/** How much of a command of a region's clients is about keys that it keeps. */
 export type Share = 'none' | 'some' | 'all';
 
-export function shareOf(policies: ConflictPolicies, command: Command, scanner: CommandScanner, db: number): Share {
+export function shareOf(
+  policies: ConflictPolicies,
+  region: string,
+  command: Command,
+  scanner: CommandScanner,
+  db: number,
+): Share {
   const { argc, buf, argStart, argEnd } = scanner;
   if (command.class === Class.ignored || command.firstKey === 0 || argc <= command.firstKey) return 'none';
   const isOfOne = command.firstKey === 1 && command.lastKey === 1 && command.numkeysAt === 0;
   if (command.class === Class.element && isOfOne)
-    return policies.ignores(db, buf, argStart[1], argEnd[1]) ? 'all' : 'none';
-  const ignores = (key: string, at: number): boolean => policies.ignores(at, Buffer.from(key, 'latin1'));
-  const found =
-    command.class === Class.element
-      ? keysOf(command, scanner).map((key) => ignores(key, db))
-      : formOf(command, scanner).places.map((place) => ignores(place.key, place.db ?? db));
+    return policies.keeps(region, db, buf, argStart[1], argEnd[1]) ? 'all' : 'none';
+  const found = placesOf(command, scanner, db).map(({ at, key }) => policies.keeps(region, at, key));
   if (!found.includes(true)) return 'none';
   return found.includes(false) ? 'some' : 'all';
 }
 
-/** Whether a command of a record joins ignored keys with others; those that could be parted have been. */
-export function joinsIgnored(policies: ConflictPolicies, { db: first, payload }: OpRecord): boolean {
+/** Its keys, each with its database. */
+function placesOf(command: Command, scanner: CommandScanner, db: number): { at: number; key: Buffer }[] {
+  const bytes = (key: string): Buffer => Buffer.from(key, 'latin1');
+  if (command.class === Class.element) return keysOf(command, scanner).map((key) => ({ at: db, key: bytes(key) }));
+  return formOf(command, scanner).places.map(({ key, db: other }) => ({ at: other ?? db, key: bytes(key) }));
+}
+
+/** Keys of other regions that a command of this one's clients is about. Groups of streams, and what PFCOUNT has counted, are each region's. */
+export function othersKeys(
+  policies: ConflictPolicies,
+  region: string,
+  command: Command,
+  scanner: CommandScanner,
+  db: number,
+): { at: number; key: Buffer }[] {
+  if (command.name === 'PFCOUNT' || isOfGroup(command.name)) return [];
+  return placesOf(command, scanner, db).filter(({ at, key }) => {
+    const owner = policies.ownerOf(at, key);
+    return owner !== null && owner !== region;
+  });
+}
+
+/** Whether a command of a record joins keys that its region keeps with others; those that could be parted have been. */
+export function joinsKept(policies: ConflictPolicies, { db: first, payload, origin }: OpRecord): boolean {
   const scanner = new CommandScanner();
   scanner.push(payload);
+  const region = regionOf(origin);
   let db = first;
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
     if (command.code === Code.select) db = Number(argText(scanner, 1));
-    if (command.class !== Class.element && shareOf(policies, command, scanner, db) === 'some') return true;
+    if (command.class !== Class.element && shareOf(policies, region, command, scanner, db) === 'some') return true;
   }
   return false;
 }
 
-/** Whether commands that are all about one key are about an ignored one. */
-export function isAboutIgnored(policies: ConflictPolicies, db: number, payload: Buffer): boolean {
+/** The key of commands that are all about one; null: they are about none. */
+export function onlyKeyOf(payload: Buffer): Buffer | null {
   const scanner = new CommandScanner();
   scanner.push(payload);
-  return (
-    scanner.next() && scanner.argc > 1 && policies.ignores(db, scanner.buf, scanner.argStart[1], scanner.argEnd[1])
-  );
+  if (!scanner.next() || scanner.argc < 2) return null;
+  return scanner.buf.subarray(scanner.argStart[1], scanner.argEnd[1]);
 }

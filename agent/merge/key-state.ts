@@ -102,6 +102,8 @@ export class KeyState {
   settler: string | null = null;
   /** The one region whose state may settle it; null: any may. */
   onlySettler: string | null = null;
+  /** Clients of this region have written it, and it is that one's (policy `region:`): what it was has to come from elsewhere. */
+  trespassedOn: string | null = null;
   /** How often Redis refused a command on it. */
   refusals = 0;
   /** Increments that Redis has refused, to be added as decimals: not yet, and with the correction that is on its way. */

@@ -1,8 +1,8 @@
 /**
  * Operations that are known only as commands (lists, HyperLogLogs, APPEND, RENAME …): noted, and carried as they are while their keys are quiet.
  *
- * One that joins ignored keys with others is *partial*: what it made of those nobody can make elsewhere, so its region sends their states, and nobody
- * else may.
+ * One that joins keys that its region keeps (policies) with others is *partial*: what it made of those nobody can make elsewhere, so its region sends
+ * their states, and nobody else may.
  */
 import type { Batch, BatchItem, GuardedItem } from './batch';
 import type { Command } from './commands';
@@ -11,7 +11,7 @@ import type { KeyState, Op } from './key-state';
 import { formOf, type OpaqueForm, type Place } from './opaque-form';
 import type { Part } from './opaque-log';
 import type { Parts } from './parts';
-import type { OpRecord } from '../record';
+import { type OpRecord, regionOf } from '../record';
 import { correctKey } from './resolve';
 import { type CommandScanner, CommandWriter } from '../resp';
 import { TOGETHER_MAX } from './settling';
@@ -29,10 +29,12 @@ export class OpaqueOperations {
   constructor(private readonly parts: Parts) {}
 
   read(command: Command, scanner: CommandScanner, record: OpRecord, db: number): Opaque {
-    const { policies } = this.parts;
+    // What a region that joins is given no client of it did.
+    const policies = this.parts.base.isPlanned ? null : this.parts.policies;
     const all = formOf(command, scanner);
+    const region = regionOf(record.origin);
     const isReplicated = (place: Place): boolean =>
-      policies?.ignores(place.db ?? db, Buffer.from(place.key, 'latin1')) !== true;
+      policies?.keeps(region, place.db ?? db, Buffer.from(place.key, 'latin1')) !== true;
     const places = policies === null ? all.places : all.places.filter(isReplicated);
     const isPartial = places.length < all.places.length;
     const form: OpaqueForm = isPartial ? { ...all, kind: 'gives', loose: null, places } : all;

@@ -107,6 +107,7 @@ export class Planner {
       const effect = this.parts.base.isPlanned ? underOwn(state, given) : given;
       if (effect === null) continue;
       const quiet = state.isQuietFor(op);
+      const replacesAll = quiet && state.isKnown && replaces(effect);
       if (effect.kind === 'put' && effect.type === Type.stream && this.streams.plan(state, effect, op, batch)) continue;
       if (this.streams.isPending(state)) this.streams.writePending(batch, state);
       if (this.parts.base.isPlanned && effect.kind === 'delete') {
@@ -123,6 +124,8 @@ export class Planner {
           out.raw(buf, start, end, 1);
         else writeEffect(out, effect);
       } else this.concurrent(state, effect, op, batch);
+      // Of clients here nothing is left of it, or they have written it since, and that is still to be read.
+      if (replacesAll) this.parts.settling.replaced(state);
     }
   }
 
@@ -206,7 +209,7 @@ export class Planner {
     } else if (opaque) {
       this.parts.settling.unsettle(state, null);
       this.parts.corrections.makeAnew(state);
-    } else if (!gone) this.parts.corrections.makeAnew(state);
+    } else if (!gone || state.trespassedOn !== null) this.parts.corrections.makeAnew(state);
   }
 
   /** Whether an expiry removes what a client of this region has given more time: this region still has it. */
@@ -253,6 +256,11 @@ export class Planner {
     this.parts.window.swap(a, b);
     this.parts.trims.swap(a, b);
   }
+}
+
+/** Whether nothing is left of what the key was. */
+function replaces(effect: KeyEffect): boolean {
+  return effect.kind === 'delete' || effect.kind === 'expire' || (effect.kind === 'set' && !effect.keepTtl);
 }
 
 function isDecimal(effect: KeyEffect): boolean {

@@ -2,6 +2,7 @@
  * Keys that only a state can settle: regions' writes met that can't be merged element by element, or something is known to be missing. One region
  * sends what it holds (session/settle.ts); which one follows from the regions that can be reached.
  */
+import type { ConflictPolicies } from '../../model';
 import type { Effect } from './effects';
 import { keeperOf } from './field-ttl';
 import { type Element, type KeyState, NONE, type Op } from './key-state';
@@ -22,9 +23,13 @@ export class Settling {
   /** The region's Redis lacks what was flushed in it: it sends no states, others do. */
   isEmptied = false;
 
-  /** @param index indexes by key what is known and is not yet */
+  /**
+   * @param policies by which regions own keys; null: none does
+   * @param index indexes by key what is known and is not yet
+   */
   constructor(
     private readonly region: string,
+    private readonly policies: ConflictPolicies | null,
     private readonly members: readonly string[],
     private readonly origins: OriginTable,
     private readonly window: Window,
@@ -50,6 +55,28 @@ export class Settling {
       state.onlySettler = region;
   }
 
+  /** A key that another region owns is not what that has made of it: it is put back to a state from elsewhere, its owner's if that can be reached. */
+  putBack(given: KeyState, owner: string): void {
+    this.unsettle(given, ELSEWHERE);
+    this.window.ensure(given.db, given.key).trespassedOn = owner;
+  }
+
+  /** Its owner has replaced the whole of it. */
+  replaced(state: KeyState): void {
+    if (state.trespassedOn !== null && state.onlySettler === null) this.settled(state);
+  }
+
+  /** Keys that wait to be put back. */
+  get trespassedKeys(): number {
+    let n = 0;
+    if (this.policies?.haveOwners === true) for (const state of this.unsettled) if (state.trespassedOn !== null) n++;
+    return n;
+  }
+
+  private ownerOf(db: number, key: string): string | null {
+    return this.policies?.ownerOf(db, Buffer.from(key, 'latin1')) ?? null;
+  }
+
   /**
    * Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included.
    * Of those that are not `unsettled` only the time to live is in doubt: it is sent if there is one, and if not the core
@@ -66,8 +93,12 @@ export class Settling {
     const joined = new Set([state]);
     for (const { links } of joined)
       for (const other of links ?? NONE)
-        if (joined.size < TOGETHER_MAX && other.db === state.db && !other.isGone && !other.hasLeft) joined.add(other);
+        if (joined.size < TOGETHER_MAX && this.isJoined(other, state)) joined.add(other);
     return [...joined];
+  }
+
+  private isJoined(other: KeyState, state: KeyState): boolean {
+    return other.db === state.db && !other.isGone && !other.hasLeft && other.trespassedOn === null;
   }
 
   /**
@@ -101,9 +132,10 @@ export class Settling {
 
   /** The region that is to send a key's state; null: nobody who could. */
   settlerOf(state: KeyState, live: readonly string[]): string | null {
-    const { onlySettler } = state;
+    const { onlySettler, trespassedOn } = state;
+    if (trespassedOn !== null && live.includes(trespassedOn)) return trespassedOn;
     if (onlySettler !== null && !(onlySettler === this.region && this.isEmptied)) return onlySettler;
-    const isElsewhere = state.settler === ELSEWHERE || this.isEmptied;
+    const isElsewhere = state.settler === ELSEWHERE || trespassedOn !== null || this.isEmptied;
     const able = isElsewhere ? live.filter((region) => region !== this.region) : live;
     if (state.settler !== null && able.includes(state.settler)) return state.settler;
     return able.reduce<string | null>((lowest, region) => (lowest === null || region < lowest ? region : lowest), null);
@@ -111,7 +143,7 @@ export class Settling {
 
   /** Keys whose value here is not to be trusted: another region has to send their state. */
   awaitedElsewhere(): KeyState[] {
-    return [...this.unsettled].filter((state) => state.settler === ELSEWHERE);
+    return [...this.unsettled].filter((state) => state.settler === ELSEWHERE || state.trespassedOn !== null);
   }
 
   get unsettledKeys(): number {
@@ -123,14 +155,18 @@ export class Settling {
    * @param settler a region, or ELSEWHERE
    */
   demandState(db: number, key: string, settler: string): void {
-    this.unsettle(this.window.ensure(db, key), settler);
+    const owner = this.ownerOf(db, key);
+    const state = this.window.ensure(db, key);
+    if (settler === ELSEWHERE && owner !== null && owner !== this.region) this.putBack(state, owner);
+    else this.unsettle(state, settler);
   }
 
-  /** Another region asks for a key's state. Where each waits for the other's, the first by name sends its own. */
+  /** Another region asks for a key's state. Where each waits for the other's, its owner sends its own, or else the first by name. */
   askedFor(db: number, key: string, by: string): void {
     const { region } = this;
     const state = this.window.ensure(db, key);
-    if (state.settler === ELSEWHERE && region < by) state.settler = null;
+    const isOwner = this.ownerOf(db, key) === region;
+    if (state.settler === ELSEWHERE && state.trespassedOn === null && (isOwner || region < by)) state.settler = null;
     this.unsettle(state, region);
   }
 

@@ -32,7 +32,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'heldFrom',
     'lagging',
   );
-  known.push('owed', 'owing', 'ttlDoubted', 'trimmed', 'isGone', 'bytes', 'countedBytes');
+  known.push('owed', 'owing', 'ttlDoubted', 'trespassedOn', 'trimmed', 'isGone', 'bytes', 'countedBytes');
   // It stays in memory while it has any of these.
   known.push('log', 'isDue', 'links', 'linksMax', 'renewals', 'isFromState', 'stream', 'wipes');
   expect(Object.keys(state).sort()).toEqual(known.sort());

@@ -566,6 +566,7 @@ export class Window {
     state.ttlDoubted = false;
     state.settler = null;
     state.onlySettler = null;
+    state.trespassedOn = null;
     state.refusals = 0;
     this.release(state);
   }

@@ -106,10 +106,15 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   // Equal digests say nothing of a key that others have changed since: both sides may have added the same.
   const touchedBefore = new Touches(() => vector);
   await noteOthers(o, vector, touchedBefore);
-  const { candidates, heartbeatMs } = await differingKeys(o, table, touchedBefore);
+  const { candidates: differing, heartbeatMs } = await differingKeys(o, table, touchedBefore);
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
   const absent = await namesOf(context, donor, [...table.unmet()]);
-  for (const name of absent) candidates.push({ ...name, parts: [] });
+  for (const name of absent) differing.push({ ...name, parts: [] });
+  // What another region owns is no difference that a client here may have made: it is put back.
+  const isOthers = ({ db, key }: Candidate): boolean =>
+    context.policies.keeps(context.config.region, db, Buffer.from(key, 'latin1'));
+  const candidates = differing.filter((candidate) => !isOthers(candidate));
+  const others = differing.filter(isOthers).map(({ db, key }) => ({ db, key }));
 
   const values: TheirValue[] = [];
   /** Up to where operations are in the value of a key: each request was answered at another moment. */
@@ -148,12 +153,13 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     differences: (known) => {
       const mode = unexplained ? 'unexplained' : 'exact';
       const found = writeDifferences(candidates, values, touched, mode, known, o, Date.now() + SOON_MS);
-      const { operations, unsettled } = found;
+      const { operations } = found;
+      const unsettled = [...found.unsettled, ...others];
       log.info(
         { donor, candidates: candidates.length, operations: operations.length, unsettled: unsettled.length },
         'full sync compared with the mesh',
       );
-      return { ...found, donor, explained: unexplained };
+      return { ...found, unsettled, donor, explained: unexplained };
     },
   };
 }

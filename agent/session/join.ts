@@ -67,9 +67,9 @@ export class Join {
 
   /** Finds the donor and offers it what this Redis held before. */
   async offerOwnData(batches: AsyncIterable<RdbEntry[]>): Promise<void> {
-    const { mesh, log } = this.host.context;
+    const { mesh, log, policies, config } = this.host.context;
     this.host.context.setState('syncing', 'looking for the mesh');
-    const snapshot = ownKeysOf(batches, this.host.context.policies);
+    const snapshot = ownKeysOf(batches, policies);
     const first = await snapshot.next();
     if (first.done === true) await this.host.offered();
     this.donor = await this.findDonor(true);
@@ -82,6 +82,8 @@ export class Join {
       if (this.donor === null) continue;
       const entry = next.value;
       this.ownKeys.add(nameOf(entry.db, entry.key.toString('latin1')));
+      // Of what another region owns the mesh's stands, or nothing.
+      if (policies.keeps(config.region, entry.db, entry.key)) continue;
       frame.add(entry);
       if (frame.bytes >= FRAME_BYTES) await send();
     }

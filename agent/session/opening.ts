@@ -63,6 +63,8 @@ export class Opening {
   /** Of a full resync: what its snapshot holds. */
   private numbers: Numbers | null = null;
   private receive: (chunk: Buffer) => void;
+  /** Keys of other regions that the last bytes of the old history wrote. */
+  private readonly late: [number, string][] = [];
   private readonly early: Buffer[] = [];
 
   constructor(private readonly session: Session) {
@@ -212,6 +214,7 @@ export class Opening {
         heartbeat: () => undefined,
         getAck: () => undefined,
         removal: () => (server.evicts ? 'evicted' : 'expired'),
+        trespass: ({ db, key }) => this.late.push([db, key]),
       },
       this.limits(),
     );
@@ -280,6 +283,7 @@ export class Opening {
         getAck: () => session.sendAck(true),
         removal: (db, key, end) => session.removal(db, key, end),
         flushRefused: context.config.replication.flush === 'refuse' ? (db) => session.flushRefused(db) : undefined,
+        trespass: (trespass) => session.trespasses.note(trespass),
       },
       { ...this.limits(), numbers },
     );
@@ -334,7 +338,8 @@ export class Opening {
     session.nextOrigin = state.origin;
     const comparison = isFull ? await this.compare(state) : null;
     const replay = await this.rebuild(state.origin);
-    for (const [db, key] of meta?.awaited ?? []) session.core.settling.demandState(db, key, ELSEWHERE);
+    for (const [db, key] of [...(meta?.awaited ?? []), ...this.late])
+      session.core.settling.demandState(db, key, ELSEWHERE);
     const others = new Map([...vector].filter(([origin]) => origin !== state.origin));
     if (missingOf(replay, others).length > 0 || replay.waiting().length > 0) {
       session.replay = replay;
@@ -560,7 +565,9 @@ export class Opening {
     context.setState('syncing', 'getting from peers what the data of the mesh had met');
     await this.rememberMesh(loaded, replay);
     // Where a part of the data can't be told from what clients did to it here, a region that had both in order can tell.
-    for (const { db, key } of session.core.settling.toSettle([region])) doubted.set(`${db}:${key}`, { db, key });
+    const { settling } = session.core;
+    for (const { db, key } of [...settling.toSettle([region]), ...settling.awaitedElsewhere()])
+      doubted.set(`${db}:${key}`, { db, key });
     await this.publish(state, loaded, replay.core, [...doubted.values()]);
     // From now on peers can have the public origin.
     journal.forget(privateOrigin(state.origin));

@@ -10,7 +10,7 @@ import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
 import type { StoredLetter } from '../dead-letters/letter';
 import { MergeCore } from '../merge/core';
-import { isAboutIgnored } from '../merge/ignored';
+import { onlyKeyOf } from '../merge/ignored';
 import { ELSEWHERE } from '../merge/settling';
 import { isOfGroup } from '../merge/forms';
 import type { Replay } from '../merge/replay';
@@ -50,6 +50,7 @@ import { Removals } from './removals';
 import { DiskShelf } from './shelf-files';
 import { type Stay, Stopped } from './stay';
 import { type Settler, statesPayload, ttlPayload } from './settle';
+import { Trespasses } from './trespasses';
 import { Throughput } from './throughput';
 
 const META_MS = 1000;
@@ -138,6 +139,7 @@ export class Session implements Stay {
   /** Positions behind what has been planned: ahead of `vector` by what is on its way. */
   private readonly planned = new Map<OriginId, number>();
   private readonly awaitedSince = new WeakMap<KeyState, number>();
+  /** @internal */ readonly trespasses: Trespasses;
   /** @internal A client has flushed this Redis, and its data has not come back yet. */
   isEmptied = false;
   private refilling = false;
@@ -164,6 +166,14 @@ export class Session implements Stay {
       (error) => this.end(error),
     );
     this.ack = new AckPolicy(config.replication);
+    this.trespasses = new Trespasses({
+      context,
+      core: () => this.core,
+      ask: () => this.askForStates(),
+      hasten: (state) => this.awaitedSince.set(state, -Infinity),
+      keep: () => this.writeMeta(),
+      fail: (error) => this.end(error),
+    });
   }
 
   // ——— life
@@ -202,6 +212,7 @@ export class Session implements Stay {
 
   private async close(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
+    this.trespasses.stop();
     this.inbox.stop();
     this.readers.close();
     this.link?.close();
@@ -455,8 +466,14 @@ export class Session implements Stay {
   /** @internal The state of a key that a client wrote, as it was seen where the own stream stands. */
   ownState(db: number, payload: Buffer): void {
     const { policies } = this.context;
-    if (policies.isActive && isAboutIgnored(policies, db, payload)) return;
     const { state } = this.recorder!;
+    const name = policies.isActive ? onlyKeyOf(payload) : null;
+    if (name !== null && policies.keeps(this.region, db, name)) {
+      const key = name.toString('latin1');
+      const { origin, stamp, offset } = state;
+      this.trespasses.note({ db, key, isExpiry: false, origin, stamp, position: offset });
+      return;
+    }
     const end = positionAfter(Math.max(state.offset, state.end))!;
     this.tell(this.make(state, RecordKind.state, db, payload, end));
     this.captured.add(1);
@@ -858,7 +875,7 @@ export class Session implements Stay {
       end === null ||
       recorder!.inBlock ||
       core.settling.isEmptied ||
-      states.some((other) => other.positionOf(core.origins.index(at.origin)) > marker) ||
+      states.some((other) => other.positionOf(core.origins.index(at.origin)) > marker || other.trespassedOn !== null) ||
       core.corrections.racedKeys > 0
     ) {
       this.settler!.retry(state, payload.length, Date.now());

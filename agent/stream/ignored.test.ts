@@ -2,11 +2,13 @@ import { ConflictPolicies } from '../../model';
 import type { OpRecord } from '../record';
 import { CommandScanner, CommandWriter } from '../resp';
 import { argText } from '../merge/effects';
-import { Recorder } from './recorder';
+import { Recorder, type Trespass } from './recorder';
 
 const policies = new ConflictPolicies([
   { keys: 'local:*', policy: 'ignore' },
   { keys: '*', policy: 'ignore', db: 3 },
+  { keys: 'eu:*', policy: 'region:eu' },
+  { keys: 'us:*', policy: 'region:us' },
 ]);
 
 const encode = (commands: readonly string[][]): Buffer => {
@@ -24,7 +26,7 @@ const commandsIn = (payload: Buffer): string[] => {
 };
 
 /** What is recorded of a stream, given in pieces of so many bytes. */
-function recorded(stream: Buffer, pieceBytes = stream.length): OpRecord[] {
+function recorded(stream: Buffer, pieceBytes = stream.length, trespasses: Trespass[] = []): OpRecord[] {
   const records: OpRecord[] = [];
   const recorder = new Recorder(
     { origin: 'eu:1', offset: 1000, end: 1000, stamp: 1, seen: new Map(), db: 0 },
@@ -33,6 +35,7 @@ function recorded(stream: Buffer, pieceBytes = stream.length): OpRecord[] {
       marker: () => undefined,
       heartbeat: () => undefined,
       getAck: () => undefined,
+      trespass: (trespass) => trespasses.push(trespass),
     },
     { policies },
   );
@@ -106,4 +109,41 @@ test('of keys that stand for themselves the others stay', () => {
   ]);
   expect(records.reduce((sum, { ops }) => sum + ops, 0)).toBe(5);
   expect(Buffer.concat(records.map(({ payload }) => payload)).includes('secret')).toBe(false);
+});
+
+const cursor = ['SET', 'meridian:cursor', '1 x:1 5 us:r2=9'];
+
+test('what another region owns is told of, and not recorded; what an agent has applied is no trespass', () => {
+  const stream = encode([
+    ['SET', 'eu:1', '1'],
+    ['SET', 'us:1', 'secret'],
+    ['MULTI'],
+    ['RPUSH', 'us:2', 'secret'],
+    ['SET', 'a', '1'],
+    ['EXEC'],
+    ['MSET', 'us:3', 'secret', 'b', '2'],
+    ['RENAME', 'us:4', 'c'],
+    ['UNLINK', 'us:5'],
+    ['XCLAIM', 'us:6', 'g', 'c', '0', '1-1'],
+    ['PFCOUNT', 'us:7'],
+    ['MULTI'],
+    ['SET', 'us:8', '1'],
+    ['UNLINK', 'us:9'],
+    cursor,
+    ['EXEC'],
+  ]);
+  for (const pieceBytes of [1, 7, stream.length]) {
+    const trespasses: Trespass[] = [];
+    const records = recorded(stream, pieceBytes, trespasses);
+    expect(commandsOf(records)).toEqual(['SET eu:1 1', 'MULTI', 'SET a 1', 'EXEC', 'MSET b 2', 'RENAME us:4 c']);
+    expect(Buffer.concat(records.map(({ payload }) => payload)).includes('secret')).toBe(false);
+    expect(trespasses.map(({ db, key, isExpiry }) => `${db} ${key}${isExpiry ? ' expired' : ''}`)).toEqual([
+      '0 us:1',
+      '0 us:2',
+      '0 us:3',
+      '0 us:4',
+      '0 us:5 expired',
+      '0 us:9 expired',
+    ]);
+  }
 });

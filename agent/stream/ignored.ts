@@ -1,8 +1,9 @@
 /**
- * Keys that are not replicated (policy `ignore`), in the replication stream. What is about them alone is no operation, and its bytes stay here; of a DEL or an MSET
- * of several keys they are left out. The rest of the command, and then newlines, stand in its place, so that all other bytes keep their positions.
+ * Keys of which what clients do here stays here (policy `ignore`, or `region:` and another region), in the replication stream. What is about them alone is no
+ * operation, and its bytes stay here; of a DEL or an MSET of several keys they are left out. The rest of the command, and then newlines, stand in its place, so that
+ * all other bytes keep their positions.
  *
- * What joins an ignored key with others (RENAME, SUNIONSTORE …) goes as it came: see agent/merge/opaque-operations.ts.
+ * What joins such a key with others (RENAME, SUNIONSTORE …) goes as it came: see agent/merge/opaque-operations.ts.
  */
 import type { ConflictPolicies } from '../../model';
 import { Code, type Command } from '../merge/commands';
@@ -16,15 +17,22 @@ export function blank({ buf, start, end }: CommandScanner): void {
   buf.fill(NEWLINE, start, end);
 }
 
-/** Leaves the ignored keys out of a command of which each key stands for itself; of others nothing. */
-export function leaveOut(policies: ConflictPolicies, command: Command, scanner: CommandScanner, db: number): void {
+/** Leaves the keys that a region keeps out of a command of which each key stands for itself; of others nothing. */
+export function leaveOut(
+  policies: ConflictPolicies,
+  region: string,
+  command: Command,
+  scanner: CommandScanner,
+  db: number,
+): void {
   const { buf, start, end, argc } = scanner;
   const step = STEPS.get(command.code);
   if (step === undefined) return;
   const [first, last] = placesOf(command, scanner, step);
   const args = Array.from({ length: argc }, (_, i) => Buffer.from(argText(scanner, i), 'latin1'));
   const kept: Buffer[] = [];
-  for (let i = first; i < last; i += step) if (!policies.ignores(db, args[i]!)) kept.push(...args.slice(i, i + step));
+  for (let i = first; i < last; i += step)
+    if (!policies.keeps(region, db, args[i]!)) kept.push(...args.slice(i, i + step));
   // In upper case an UNLINK of one key is an expiry.
   const name = command.code === Code.unlink ? 'unlink' : args[0]!;
   const head = command.code === Code.msetex ? [name, String(kept.length / step)] : [name];

@@ -9,15 +9,15 @@
  * time that has passed by this machine's clock is `UNLINK k`. In an agent's block these are the region's own operations.
  *
  * What is not to leave the region (an eviction, a flush that was refused) gets another name of the same length, so that all
- * bytes keep their positions, and is no operation; what is about ignored keys is left out (ignored.ts).
+ * bytes keep their positions, and is no operation; what is about keys that this region keeps is left out (ignored.ts).
  */
 import type { ConflictPolicies } from '../../model';
 import { CommandScanner, ProtocolError } from '../resp';
 import { Class, Code, type Command, commandByName, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import { argText, keysOf } from '../merge/effects';
-import { shareOf } from '../merge/ignored';
+import { othersKeys, shareOf } from '../merge/ignored';
 import type { OriginId, OpRecord, Vector } from '../record';
-import { COMMAND_BYTES_MAX, RecordKind } from '../record';
+import { COMMAND_BYTES_MAX, RecordKind, regionOf } from '../record';
 import { Carried } from './carried';
 import { blank, leaveOut } from './ignored';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseHeartbeat, parseMarker, stampOf } from './keys';
@@ -54,6 +54,20 @@ export interface RecorderEvents {
   removal?(db: number, key: string, end: number): Removal;
   /** A client has flushed a database, or all of them (null), and that stays here; all records up to it have been given. Absent: flushes are carried. */
   flushRefused?: ((db: number | null) => void) | undefined;
+  /** A key that another region owns (policy `region:`) was written here, or expired. Absent: nobody wants to know. */
+  trespass?(trespass: Trespass): void;
+}
+
+export interface Trespass {
+  readonly db: number;
+  /** Latin-1. */
+  readonly key: string;
+  /** Redis removed it, as its time was up. */
+  readonly isExpiry: boolean;
+  readonly origin: OriginId;
+  readonly stamp: number;
+  /** The offset behind it. */
+  readonly position: number;
 }
 
 /** `deleted`: by a client. */
@@ -74,7 +88,7 @@ export interface RecorderOptions {
   blockBytesMax?: number;
   /** What is known of numbers, to be kept up to date: then increments of floats are recorded as such. Default: none. */
   numbers?: Numbers | null;
-  /** By which keys are not replicated. Default: all are. */
+  /** By which what clients do to keys stays here. Default: nothing does. */
   policies?: ConflictPolicies | null;
 }
 
@@ -82,8 +96,9 @@ export class Recorder {
   private readonly scanner = new CommandScanner({ maxCommandBytes: COMMAND_BYTES_MAX });
   private readonly blockBytesMax: number;
   private readonly numbers: Numbers | null;
-  /** Null: no key is ignored. */
+  /** Null: nothing stays here. */
   private readonly policies: ConflictPolicies | null;
+  private readonly region: string;
   /** What operations of the open record added to numbers, by their number in it. */
   private added = new Map<number, string>();
   private readonly base: number;
@@ -107,6 +122,7 @@ export class Recorder {
     /** Refused if it is a client's. */
     flushes: (number | null)[];
     added: Map<number, string>;
+    trespasses: Trespass[];
     /** Where it begins. */
     db: number;
     offset: number;
@@ -120,6 +136,7 @@ export class Recorder {
     this.blockBytesMax = options.blockBytesMax ?? COMMAND_BYTES_MAX;
     this.numbers = options.numbers ?? null;
     this.policies = options.policies?.isActive === true ? options.policies : null;
+    this.region = regionOf(state.origin);
     this.base = state.offset;
     this.firstDb = state.db;
   }
@@ -178,6 +195,7 @@ export class Recorder {
           expiries: [],
           flushes: [],
           added: new Map(),
+          trespasses: [],
           db,
           offset,
         };
@@ -193,7 +211,8 @@ export class Recorder {
       const share =
         this.policies === null || own !== null
           ? 'none'
-          : shareOf(this.policies, command ?? UNKNOWN_COMMAND, scanner, state.db);
+          : shareOf(this.policies, this.region, command ?? UNKNOWN_COMMAND, scanner, state.db);
+      if (share !== 'none') this.noteTrespasses(this.policies!, command ?? UNKNOWN_COMMAND, end);
       // Before it is written over: what stays in this region changes its numbers, too.
       if (share === 'all') this.numbers?.note(found ?? UNKNOWN_COMMAND, scanner, state.db);
       else if (share === 'some' && this.numbers !== null) this.reckon(this.numbers, found ?? UNKNOWN_COMMAND);
@@ -204,7 +223,7 @@ export class Recorder {
         continue;
       }
       if (share === 'all') blank(scanner);
-      if (share === 'some') leaveOut(this.policies!, command ?? UNKNOWN_COMMAND, scanner, state.db);
+      if (share === 'some') leaveOut(this.policies!, this.region, command ?? UNKNOWN_COMMAND, scanner, state.db);
       if (own !== null && this.block !== null) {
         if (own.marker !== null) this.block.marker = own.marker;
         else if (own.heartbeatMs > 0) this.block.heartbeatMs = own.heartbeatMs;
@@ -280,6 +299,19 @@ export class Recorder {
     return removal === 'deleted' && block === null ? rename(scanner, 'unlink') : command;
   }
 
+  /** Tells which keys of other regions the command at hand is about; in a block when it is known whose it is. */
+  private noteTrespasses(policies: ConflictPolicies, command: Command, end: number): void {
+    const { scanner, state, block, events } = this;
+    if (!policies.haveOwners || events.trespass === undefined) return;
+    const isExpiry = command.code === Code.unlink && scanner.argc === 2 && isUpperCase(scanner);
+    for (const { at: db, key } of othersKeys(policies, this.region, command, scanner, state.db)) {
+      const { origin, stamp } = state;
+      const trespass = { db, key: key.toString('latin1'), isExpiry, origin, stamp, position: end };
+      if (block === null) events.trespass(trespass);
+      else block.trespasses.push(trespass);
+    }
+  }
+
   /** Notes what the command at hand does to numbers. It is not counted yet. */
   private reckon(numbers: Numbers, command: Command): void {
     const { scanner, state, block } = this;
@@ -322,7 +354,9 @@ export class Recorder {
   private closeBlock(end: number): void {
     const block = this.block!;
     this.block = null;
-    if (block.marker === null && block.heartbeatMs === 0) {
+    const isClients = block.marker === null && block.heartbeatMs === 0;
+    for (const trespass of block.trespasses) if (isClients || trespass.isExpiry) this.events.trespass?.(trespass);
+    if (isClients) {
       this.chunks.push(...block.chunks);
       for (const chunk of block.chunks) this.chunkBytes += chunk.length;
       for (const [i, by] of block.added) this.added.set(this.ops + i, by);

@@ -131,7 +131,8 @@ function cellsOf(entry: FoundConflict): string[] {
   const { id, timeMs, db, key, type, element, reason, winner, loser } = entry;
   const name = escapeBytes(Buffer.from(key, 'latin1'));
   const what = element === '' ? type : `${type} ${escapeBytes(Buffer.from(element, 'latin1'))}`;
-  const stands = winner === null ? `the state that settles it` : sideText(winner);
+  const unknown = reason === 'policy' ? "its owner's" : 'the state that settles it';
+  const stands = winner === null ? unknown : sideText(winner);
   return [
     new Date(timeMs).toISOString(),
     id,

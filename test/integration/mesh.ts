@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Redis, { type RedisOptions } from 'ioredis';
+import { ADMIN_TOKEN_FILE } from '../../agent/admin-token';
 import { agentNodeOptions } from '../../agent/node-options';
 import { type AgentConfigInput } from '../../agent/config';
 import { renderAgentConfig } from '../../local/agent-config';
@@ -232,7 +233,9 @@ export class Region {
   // ——— what it says
 
   async http(route: string): Promise<{ status: number; text: string }> {
+    const token = path.join(this.layout.agent.data, ADMIN_TOKEN_FILE);
     const response = await fetch(`http://${loopback}:${this.layout.agent.adminPort}${route}`, {
+      headers: existsSync(token) ? { authorization: `Bearer ${readFileSync(token, 'utf8').trim()}` } : {},
       signal: AbortSignal.timeout(5000),
     });
     return { status: response.status, text: await response.text() };

@@ -11,7 +11,7 @@ import { MemoryFile, type ShelfFiles } from '../../agent/merge/shelf';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
 import { Numbers } from '../../agent/stream/numbers';
-import { Recorder, type RecorderState } from '../../agent/stream/recorder';
+import { Recorder, type RecorderState, type Trespass } from '../../agent/stream/recorder';
 import { Applier } from './applier';
 import { compare } from './comparison';
 import { openHistory, resume } from './histories';
@@ -80,6 +80,7 @@ export class SimAgent {
   private readonly applier: Applier;
   private settler!: Settler;
   settlements = 0;
+  trespasses = 0;
   refusals = 0;
 
   constructor(private readonly host: SimAgentHost) {
@@ -167,9 +168,10 @@ export class SimAgent {
       return;
     }
     const origin = document?.replId === redis.replId ? document.origin : streamOrigin(host.region, redis.replId);
-    if (journal.end(origin) === undefined) openHistory(this, host, origin, redis);
+    const late = journal.end(origin) === undefined ? openHistory(this, host, origin, redis) : [];
     const replay = this.rebuild(origin);
-    for (const { db, key } of document?.awaited ?? []) this.core.settling.demandState(db, key, ELSEWHERE);
+    for (const { db, key } of [...(document?.awaited ?? []), ...late])
+      this.core.settling.demandState(db, key, ELSEWHERE);
     const state = resume(journal, origin);
     const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
     this.read(state, redis, new Numbers(isFresh, NUMBERS_MAX));
@@ -187,6 +189,7 @@ export class SimAgent {
         marker: (found, offset) => this.ownMarker(found, offset),
         heartbeat: (_, offset) => this.ownBeat(offset),
         getAck: () => undefined,
+        trespass: (trespass) => this.trespassed(trespass),
       },
       { numbers, policies: this.host.policies },
     );
@@ -279,6 +282,22 @@ export class SimAgent {
     else this.backlog.push(record);
   }
 
+  /** As agent/session/trespasses.ts has it. */
+  private trespassed(trespass: Trespass): void {
+    const state = this.core.trespassed(trespass);
+    if (state === null) return;
+    this.trespasses++;
+    this.host.trace(`${this.region} is to put back ${trespass.db} ${trespass.key}`);
+    if (!trespass.isExpiry) this.settler.hasten(state);
+    // Nothing that a restart reads behind it tells of it.
+    this.keepAwaited();
+  }
+
+  private keepAwaited(): void {
+    if (this.document === null) return;
+    this.document.awaited = this.core.settling.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
+  }
+
   private ownMarker(marker: Marker, offset: number): void {
     this.landed = marker.block;
     this.landedOffset = offset;
@@ -314,7 +333,7 @@ export class SimAgent {
   fsync(): void {
     this.journal.fsync();
     if (this.document === null || this.recorder === null) return this.publishBeats();
-    this.document.awaited = this.core.settling.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
+    this.keepAwaited();
     this.publishBeats();
   }
 

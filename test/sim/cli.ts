@@ -1,7 +1,7 @@
 /**
  *     npm run sim -- [--seeds N] [--seed S] [--regions R] [--without crashes,ttl …] [--policies] [--only 3,17 …] [--trace] [--keep-going]
  *
- * Runs N seeds from S on; with --policies some keys are not replicated. Of a seed that fails the events that it needs are found (which may lead to another failure); it prints the
+ * Runs N seeds from S on; with --policies some keys are not replicated, and some are one region's. Of a seed that fails the events that it needs are found (which may lead to another failure); it prints the
  * trace of these, and the command that runs them again.
  */
 import { parseArgs } from 'node:util';

@@ -1,4 +1,5 @@
 /** One region's merge core, told what other regions send and what clients did here: it answers with what Redis is to run, as text. */
+import type { ConflictPolicies } from '../../model';
 import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
 import { type OpRecord, type OriginId, RecordKind, type Vector } from '../../agent/record';
@@ -11,10 +12,11 @@ export function commands(...list: string[]): Buffer {
 
 /** Region b of a, b and c. */
 export class CoreRegion {
-  readonly core = new MergeCore({ region: 'b', members: ['a', 'b', 'c'] });
+  readonly core: MergeCore;
   private readonly ends = new Map<OriginId, number>();
 
-  constructor() {
+  constructor(policies?: ConflictPolicies) {
+    this.core = new MergeCore({ region: 'b', members: ['a', 'b', 'c'], ...(policies && { policies }) });
     for (const origin of ['a:1', 'b:1', 'c:1']) this.core.assume(origin, 0);
   }
 

@@ -67,6 +67,8 @@ const FEW = 5e-7;
 /** As agent/session/difference.ts has it. */
 export class Comparison {
   private readonly candidates: Candidate[] = [];
+  /** Keys of other regions that differ: they are put back. */
+  private readonly others: { db: number; key: string }[] = [];
   private readonly theirs: TheirValue[];
   private readonly touched: Touches;
   private readonly nowMs: number;
@@ -83,11 +85,10 @@ export class Comparison {
       const their = theirs.keys.entry(db, key);
       if (their !== undefined && touchedBefore.of(db, key) === undefined && isEqual({ value, expireAt }, their))
         continue;
-      this.candidates.push({ db, key, parts: [entryOf(db, key, value, expireAt)] });
+      this.note(o, { db, key, parts: [entryOf(db, key, value, expireAt)] });
     }
     for (const { db, key } of theirs.keys.keys())
-      if (!isPassedOver(o, db, key) && mine.keys.entry(db, key) === undefined)
-        this.candidates.push({ db, key, parts: [] });
+      if (!isPassedOver(o, db, key) && mine.keys.entry(db, key) === undefined) this.note(o, { db, key, parts: [] });
     this.theirs = this.candidates.map((candidate) => this.theirValue(values.keys, candidate));
     const history = o.records.filter(({ origin }) => origin === before);
     const evidence = evidenceOf(this.candidates, this.theirs, this.touched);
@@ -96,9 +97,17 @@ export class Comparison {
       for (const record of history) if (record.end > this.keptUntil) this.touched.note(record, this.keptUntil);
   }
 
+  private note({ policies, region }: Sources, candidate: Candidate): void {
+    const { db, key } = candidate;
+    if (policies.keeps(region, db, Buffer.from(key))) this.others.push({ db, key });
+    else this.candidates.push(candidate);
+  }
+
   differences(known: Knowledge): ReturnType<typeof writeDifferences> {
     const traits = { isByKey: false, evicts: false };
-    return writeDifferences(this.candidates, this.theirs, this.touched, 'exact', known, traits, this.nowMs + 2000);
+    const { candidates, theirs, touched, others } = this;
+    const found = writeDifferences(candidates, theirs, touched, 'exact', known, traits, this.nowMs + 2000);
+    return { ...found, unsettled: [...found.unsettled, ...others] };
   }
 
   private theirValue(keys: Redis, { db, key }: Candidate): TheirValue {

@@ -6,9 +6,18 @@ import type { SimAgentHost } from './host';
 import type { SimJournal } from './journal';
 import { parseCommands, type Redis } from './redis';
 
-/** A new history. Of the older ones this Redis holds all, but for what a failover lost. */
-export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginId, redis: Redis): void {
+interface KeyName {
+  readonly db: number;
+  readonly key: string;
+}
+
+/**
+ * A new history. Of the older ones this Redis holds all, but for what a failover lost.
+ * @returns keys of other regions that the last bytes of the old one wrote
+ */
+export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginId, redis: Redis): KeyName[] {
   const { journal, vector } = agent;
+  const late: KeyName[] = [];
   let stamp = agent.maxStamp + 1;
   const { previous } = redis;
   if (previous !== null) {
@@ -22,6 +31,7 @@ export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginI
           marker: () => undefined,
           heartbeat: () => undefined,
           getAck: () => undefined,
+          trespass: ({ db, key }) => late.push({ db, key }),
         },
         { policies: host.policies },
       ).push(previous.redis.read(state.offset, previous.end - state.offset));
@@ -45,6 +55,7 @@ export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginI
     payload: Buffer.alloc(0),
   });
   journal.fsync();
+  return late;
 }
 
 /** A record without operations where a stream has come to. */

@@ -1,4 +1,4 @@
-/** The policies of one seed: some keys are not replicated. */
+/** The policies of one seed: some keys are not replicated, and some are one region's. */
 import { type ConflictPolicyRule } from '../../model';
 import { Random } from './random';
 
@@ -6,9 +6,15 @@ const KINDS = ['string', 'counter', 'decimal', 'hash', 'set', 'zset', 'list', 'b
 
 export function policiesOf(seed: number): ConflictPolicyRule[] {
   const random = new Random(seed * 7919);
+  // With owners there are no flushes: some seeds have none.
+  const policies = random.pick([
+    ['merge', 'ignore'],
+    ['merge', 'region:eu', 'region:us'],
+    ['merge', 'ignore', 'region:eu', 'region:us'],
+  ]);
   return KINDS.map((kind) => ({
     keys: `${kind}${random.pick(['*', '0', '[0-1]', '?'])}`,
-    policy: random.pick(['merge', 'ignore']),
+    policy: random.pick(policies),
     ...(random.chance(0.2) ? { db: random.pick([0, 1]) } : {}),
   }));
 }

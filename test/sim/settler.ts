@@ -25,6 +25,11 @@ export class Settler {
     private readonly applier: Applier,
   ) {}
 
+  /** A key's state is to be asked for at once. */
+  hasten(state: KeyState): void {
+    this.awaitedSince.set(state, -Infinity);
+  }
+
   /** What other regions should settle, and may not know of. */
   askForStates(): void {
     const now = this.host.uptime();
@@ -73,7 +78,10 @@ export class Settler {
     if (
       end === null ||
       this.agent.recorder!.inBlock ||
-      states.some((other) => other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset) ||
+      states.some(
+        (other) =>
+          other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset || other.trespassedOn !== null,
+      ) ||
       core.corrections.racedKeys > 0
     ) {
       this.settleDue.set(state, now + SETTLE_REST_MS);

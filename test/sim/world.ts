@@ -27,6 +27,7 @@ export interface Outcome {
   corrections: number;
   conflicts: number;
   refusals: number;
+  trespasses: number;
 }
 
 export class SimFailure extends Error {
@@ -92,6 +93,7 @@ export class World {
     corrections: 0,
     conflicts: 0,
     refusals: 0,
+    trespasses: 0,
   };
 
   constructor(
@@ -190,6 +192,7 @@ export class World {
     for (const { agent } of this.regions) {
       this.outcome.settlements += agent.settlements;
       this.outcome.refusals += agent.refusals;
+      this.outcome.trespasses += agent.trespasses;
       this.outcome.corrections += agent.core.corrections.count;
       for (const n of Object.values(agent.core.notes.counts)) this.outcome.conflicts += n;
     }
@@ -284,7 +287,10 @@ export class World {
 
   private client(region: Region): void {
     const { redis } = region;
-    const commands = this.clients.commands(region.name);
+    // Where regions own keys a flush is refused, and that is not modelled.
+    const { haveOwners } = this.policies;
+    const commands = this.clients.commands(region.name).filter(([name]) => !haveOwners || name !== 'FLUSHDB');
+    if (commands.length === 0) return;
     // In the other database there are an agent's keys, which FLUSHDB would take too.
     const db = commands.some(([name]) => name === 'FLUSHDB') ? 1 : this.clients.db();
     const before = redis.offset;

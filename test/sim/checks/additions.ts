@@ -1,7 +1,7 @@
 /** What clients added is there, and bits are what somebody set. */
 import type { Argv, Value } from '../redis';
 import { type RuleOp, saw } from '../rule';
-import { type Ended, isIgnored } from './ended';
+import { type Ended, isIgnored, isKept } from './ended';
 
 /**
  * What was added is there, unless a client was given it, or deleted the key and had seen it. What moves is in one of the lists; where they are
@@ -29,7 +29,12 @@ export function checkAdded(ended: Ended): void {
   const isDelete = (name: string): boolean => /^(?:DEL|UNLINK)$/i.test(name);
   const { moves } = ended.profile.mix;
   const isMoved =
-    moves && keys.some((key) => key.startsWith('list') && [0, 1].some((db) => isIgnored(ended, `${db} ${key}`)));
+    moves &&
+    keys.some(
+      (key) =>
+        key.startsWith('list') &&
+        [0, 1].some((db) => ended.regions.some(({ name }) => isKept(ended, `${db} ${key}`, name))),
+    );
   for (const [id, mine] of touches) {
     if (isIgnored(ended, id) || (isMoved && id.includes(' list'))) continue;
     const [db, key] = id.split(' ') as [string, string];

@@ -24,3 +24,15 @@ export function isIgnored({ policies }: Ended, id: string): boolean {
   const at = id.indexOf(' ');
   return policies.ignores(Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
 }
+
+/** Whether what a region's clients do to a key stays there. */
+export function isKept({ policies }: Ended, id: string, region: string): boolean {
+  const at = id.indexOf(' ');
+  return policies.keeps(region, Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
+}
+
+/** The region that owns a key. */
+export function ownerOf({ policies }: Ended, id: string): string | null {
+  const at = id.indexOf(' ');
+  return policies.ownerOf(Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
+}

@@ -2,7 +2,7 @@
 import { CURSOR_KEY, HEARTBEAT_KEY, parseMarker } from '../../../agent/stream/keys';
 import { type Argv, encode } from '../redis';
 import { type RuleOp, sameSeen } from '../rule';
-import { type Ended, isIgnored } from './ended';
+import { type Ended, isKept } from './ended';
 
 /** What was recorded is what clients did. */
 export function checkRecords(ended: Ended): void {
@@ -24,7 +24,7 @@ export function checkRecords(ended: Ended): void {
           if (argv[1] === CURSOR_KEY || argv[1] === HEARTBEAT_KEY) continue;
           if (marker !== undefined) {
             // An expiry that an agent's block met, or made: recorded beside the stream's bytes, once.
-            if (argv[0] !== 'UNLINK' || isIgnored(ended, `${command.db} ${argv[1]}`)) continue;
+            if (argv[0] !== 'UNLINK' || isKept(ended, `${command.db} ${argv[1]}`, region.name)) continue;
             const beside = [...ended.log.values()].find(
               (op) =>
                 op.origin === origin &&
@@ -41,10 +41,10 @@ export function checkRecords(ended: Ended): void {
             else if (unit.end <= end) ended.fail(`${origin}@${command.end} ${argv.join(' ')} was never recorded`);
             continue;
           }
-          const recorded = recordedOf(ended, command);
+          const recorded = recordedOf(ended, command, region.name);
           if (recorded === null) {
             if (ended.log.has(`${origin}@${command.end}`))
-              ended.fail(`${origin}@${command.end} ${argv.join(' ')} is not replicated, and was recorded`);
+              ended.fail(`${origin}@${command.end} ${argv.join(' ')} stays there, and was recorded`);
             continue;
           }
           const id = `${origin}@${recorded.end}`;
@@ -97,10 +97,11 @@ export function checkRecords(ended: Ended): void {
     });
 }
 
-/** What of a command is recorded: not what each of its keys that are not replicated stands for; null for nothing of it. */
+/** What of a command is recorded: not what each of its keys that its region keeps stands for; null for nothing of it. */
 function recordedOf(
   ended: Ended,
   { argv, db, end }: { argv: Argv; db: number; end: number },
+  region: string,
 ): { argv: Argv; end: number } | null {
   if (!ended.policies.isActive) return { argv, end };
   const [name, ...args] = argv as [string, ...string[]];
@@ -108,7 +109,7 @@ function recordedOf(
   const isOfKeys = isMset || /^(?:DEL|UNLINK)$/i.test(name);
   const step = isMset ? 2 : 1;
   const keys = isOfKeys ? args.filter((_, i) => i % step === 0) : keysIn(argv);
-  const ignored = keys.filter((key) => isIgnored(ended, `${db} ${key}`));
+  const ignored = keys.filter((key) => isKept(ended, `${db} ${key}`, region));
   if (ignored.length === 0) return { argv, end };
   if (ignored.length === keys.length) return null;
   if (!isOfKeys) return { argv, end };

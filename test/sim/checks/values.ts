@@ -1,7 +1,7 @@
 /** All regions hold the same, and what the naive rule says of the complete set of operations. */
 import { Rule } from '../rule';
 import type { Value } from '../redis';
-import { type Ended, isIgnored } from './ended';
+import { type Ended, isIgnored, ownerOf } from './ended';
 
 export function checkValues(ended: Ended): void {
   const rule = new Rule();
@@ -20,6 +20,7 @@ export function checkValues(ended: Ended): void {
       checkIgnored(ended, id, values);
       continue;
     }
+    checkOwned(ended, id, values[0]!);
     const expected = rule.value(id);
     let says = expected === 'verbatim' ? null : expected === null ? 'absent' : show(expected.value, expected.expireAt);
     // Where Redis decides about the time to live, and the regions agree, only the value is the rule's.
@@ -33,6 +34,16 @@ export function checkValues(ended: Ended): void {
     for (const line of rule.describe(id)) ended.trace(line);
     ended.fail(`key ${id} ${equal ? 'is not what the rule says' : 'differs between regions'}\n  ${lines.join('\n  ')}`);
   }
+}
+
+/** What is in a key that a region owns its own clients have written: elements tell whose they are. */
+function checkOwned(ended: Ended, id: string, value: string): void {
+  const owner = ownerOf(ended, id);
+  const { otherTypes, moves } = ended.profile.mix;
+  if (owner === null || otherTypes || (moves && id.includes('list'))) return;
+  const others = ended.regions.filter(({ name }) => name !== owner).map(({ name }) => name[0]);
+  if (/ (?:string|list|log|queue)\d$/.test(id) && new RegExp(`["[.,][${others.join('')}]\\d`).test(value))
+    ended.fail(`key ${id} is ${owner}'s, and holds what others wrote: ${value}`);
 }
 
 /** Of a key that is not replicated each region has what its own clients wrote. */
