@@ -22,8 +22,15 @@ export function serverBinary(): string {
 
 /** Major and minor version of that binary, as 7.4. */
 export function serverVersion(): number {
-  const text = execFileSync(serverBinary(), ['--version'], { encoding: 'utf8' });
-  return Number(/v=(\d+\.\d+)/.exec(text)?.[1] ?? 0);
+  return Number(/v=(\d+\.\d+)/.exec(versionText())?.[1] ?? 0);
+}
+
+export function serverFlavour(): 'Redis' | 'Valkey' {
+  return /^Redis /.test(versionText()) ? 'Redis' : 'Valkey';
+}
+
+function versionText(): string {
+  return execFileSync(serverBinary(), ['--version'], { encoding: 'utf8' });
 }
 
 export interface TestServerOptions {

@@ -65,6 +65,10 @@ export class Batch {
   bytes = 0;
   /** The highest stamp of its operations. */
   stamp = 0;
+  /** Entries of streams that have to make room for those that are planned into it. */
+  moves = 0;
+  /** Writes what is left for its end. */
+  last: (() => void) | null = null;
   private db = -1;
   /** What of the writer is among the items. */
   private flushed = { length: 0, commands: 0 };
@@ -155,6 +159,7 @@ export class Batch {
   }
 
   finish(): BatchItem[] {
+    this.last?.();
     this.flush();
     return this.items;
   }

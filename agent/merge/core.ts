@@ -361,15 +361,17 @@ export class MergeCore {
    * Plans one record. It must be deliverable. Operations at or before `after` are skipped (already in Redis).
    */
   plan(record: OpRecord, batch: Batch, after = -1): void {
-    if (record.kind === RecordKind.state) this.noteState(record, batch);
-    else if (after <= record.start && this.isCalmFor(record) && this.planner.pass(record, batch)) this.setAside(record);
+    if (record.kind === RecordKind.state) {
+      this.streams.writePending(batch);
+      this.noteState(record, batch);
+    } else if (after <= record.start && this.isCalmFor(record) && this.planner.pass(record, batch))
+      this.setAside(record);
     else {
       this.indexTail();
       this.reader.each(record, after, { plan: batch }, (command, scanner, op, db, added) => {
         this.planner.plan(command, scanner, op, db, batch, record, added);
         batch.operations++;
       });
-      this.streams.writePending(batch);
     }
     batch.bytes += record.payload.length;
     const last = record.stamp + Math.max(0, record.ops - 1);

@@ -5,7 +5,7 @@ import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from './comma
 import { ALONE } from './corrections';
 import { Decimal, unitsOf } from './decimal';
 import { eachEffect } from './difference';
-import { argText, decodeEffects, type Effect, type KeyEffect, writeEffect } from './effects';
+import { argText, dbOf, decodeEffects, type Effect, type KeyEffect, type OpaqueEffect, writeEffect } from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { type KeyState, Op, saw, Type } from './key-state';
 import type { OpaqueOperations } from './opaque-operations';
@@ -76,7 +76,6 @@ export class Planner {
     effects.length = 0;
     decodeEffects(command, scanner, effects, added);
     const { buf, start, end } = scanner;
-    if (effects.length === 0 || !('key' in effects[0]!)) this.streams.writePending(batch);
     if (effects.length === 0) {
       if (command.class === Class.administrative && !isSentinelHello(command, scanner))
         batch.select(db).raw(buf, start, end, 1);
@@ -84,11 +83,13 @@ export class Planner {
     }
     const only = effects[0]!;
     if (only.kind === 'opaque') {
+      for (const effect of effects as OpaqueEffect[]) this.streams.writePendingOf(batch, dbOf(effect, db), effect.keys);
       // A list, say, that an own operation has replaced or removed.
       if (this.parts.base.isPlanned && only.keys.every((key) => this.parts.window.find(db, key)?.isReplaced === true))
         return;
       return this.opaques.plan(this.opaques.read(command, scanner, record, db), scanner, op, db, batch);
     }
+    if (only.kind === 'flush' || only.kind === 'swap') this.streams.writePending(batch);
     if (only.kind === 'flush') return this.flush(only.scope === 'db' ? db : null, scanner, op, db, batch);
     if (only.kind === 'swap') {
       this.swap(only.a, only.b);
@@ -99,8 +100,7 @@ export class Planner {
     for (const given of effects as KeyEffect[]) {
       if (given.kind === 'cap') continue;
       if (given.kind === 'group') {
-        this.streams.writePending(batch);
-        batch.select(db).raw(buf, start, end, 1);
+        this.streams.planGroup(db, given.key, buf.subarray(start, end), !given.makesKey && isFixedId(scanner), batch);
         if (!given.makesKey) continue;
       }
       const state = this.parts.flushes.stateFor(db, given.key, op);
@@ -108,8 +108,8 @@ export class Planner {
       if (effect === null) continue;
       const quiet = state.isQuietFor(op);
       const replacesAll = quiet && state.isKnown && replaces(effect);
-      if (effect.kind === 'put' && effect.type === Type.stream && this.streams.plan(state, effect, op, batch)) continue;
-      if (this.streams.isPending(state)) this.streams.writePending(batch, state);
+      if (this.streams.plan(state, effect, op, batch)) continue;
+      this.streams.writePending(batch, state);
       if (this.parts.base.isPlanned && effect.kind === 'delete') {
         // Makes room for what follows. A client's write in this very moment is corrected by what it meets.
         rewriteAlone(batch.select(db), state, this.parts.origins);
@@ -261,6 +261,11 @@ export class Planner {
 /** Whether nothing is left of what the key was. */
 function replaces(effect: KeyEffect): boolean {
   return effect.kind === 'delete' || effect.kind === 'expire' || (effect.kind === 'set' && !effect.keepTtl);
+}
+
+/** Of a command about a group: that it says no `$`, which is the last ID of the stream where it runs. */
+function isFixedId(scanner: CommandScanner): boolean {
+  return scanner.argc < 5 || argText(scanner, 4) !== '$';
 }
 
 function isDecimal(effect: KeyEffect): boolean {

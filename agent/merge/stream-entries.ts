@@ -174,6 +174,12 @@ export class StreamOrder {
     return this.highestMoved !== null && compareIds(id, this.highestMoved) <= 0;
   }
 
+  /** How many are known that stand above an ID. */
+  above(id: string): number {
+    const at = this.placeOf(id);
+    return this.entries.length - at - (this.entries[at]?.name === id ? 1 : 0);
+  }
+
   /** Something has come to an ID that is known. */
   revive(entry: StreamEntry): void {
     if (this.first > 0) this.first = Math.min(this.first, this.placeOf(entry.name));

@@ -1,16 +1,28 @@
-/** Entries of streams, beside the rule (stream-entries.ts): how those of one record get into Redis at once, and what own ones leave to be corrected. */
+/** Entries of streams, beside the rule (stream-entries.ts): how those of one block get into Redis at once, and what own ones leave to be corrected. */
 import type { Batch } from './batch';
-import { type Effect, type PutEffect, writeEntry } from './effects';
+import { type Effect, writeEntry } from './effects';
 import { type Element, type KeyState, type Op, Type } from './key-state';
 import type { Parts } from './parts';
 import { writeElements, writeTtl } from './resolve';
 import { HEAD, lastIdOf, type StreamEntry } from './stream-entries';
 import { compareIds } from './stream-id';
 import { isTooLarge } from './stream-splice';
+import { writeLastId } from './stream-write';
+
+/** What was planned for a stream, and is not in the batch yet. */
+interface Pending {
+  readonly elements: Set<Element>;
+  /** The lowest ID at which one is to stand; null: all are removed. */
+  lowest: string | null;
+  /** Entries that stand above it. */
+  above: number;
+  /** What came meanwhile about its groups: in RESP, to be run behind. */
+  readonly ofGroups: Buffer[];
+}
 
 export class StreamOperations {
-  /** Entries of the record at hand that were planned, and are not in the batch yet. */
-  private readonly pending = new Map<KeyState, Set<Element>>();
+  /** Of each batch that is still open. */
+  private readonly pending = new WeakMap<Batch, Map<KeyState, Pending>>();
 
   constructor(private readonly parts: Parts) {}
 
@@ -42,41 +54,92 @@ export class StreamOperations {
   }
 
   /**
-   * Entries that come below others, one by one, would each make room for themselves: those of a record are brought in at once.
+   * Entries that come below others, one by one, would each make room for themselves: those of a batch are brought in at once, with what is removed
+   * meanwhile.
    * @returns false where nothing stands above it, or more than the entries has to be written
    */
-  plan(state: KeyState, effect: PutEffect, op: Op, batch: Batch): boolean {
+  plan(state: KeyState, effect: Effect, op: Op, batch: Batch): boolean {
+    if ((effect.kind !== 'put' && effect.kind !== 'remove') || effect.type !== Type.stream) return false;
+    const { insertion, notes, settling } = this.parts;
+    const isPut = effect.kind === 'put';
     const quiet = state.isQuietFor(op);
-    if (quiet && state.stream?.isBelowMoved(effect.names[0]!) !== true) return false;
+    if (isPut ? quiet && state.stream?.isBelowMoved(effect.names[0]!) !== true : !this.isPending(state, batch))
+      return false;
     if (state.unsettled || state.hasOpaqueUnseenBy(op) || state.onlyType !== Type.stream) return false;
-    if (!quiet) this.parts.notes.count(effect);
-    this.parts.insertion.insert(state, effect, op);
-    this.parts.settling.check(state, effect, op, this.parts.insertion.touched);
-    const [id, value] = [effect.names[0]!, effect.values[0]!];
-    if (isTooLarge(value) && lastIdOf(state) === id) {
+    if (!quiet) notes.count(effect);
+    insertion.insert(state, effect, op);
+    if (!quiet && !isPut) notes.note(state, effect, op, insertion.touched);
+    settling.check(state, effect, op, insertion.touched);
+    if (isPut && isTooLarge(effect.values[0]!) && lastIdOf(state) === effect.names[0]) {
       this.writePending(batch, state);
-      writeEntry(batch.select(state.db), Buffer.from(state.key, 'latin1'), id, value);
+      writeEntry(batch.select(state.db), Buffer.from(state.key, 'latin1'), effect.names[0], effect.values[0]!);
       return true;
     }
-    const pending = this.pending.get(state);
-    if (pending === undefined) this.pending.set(state, new Set(this.parts.insertion.touched));
-    else for (const element of this.parts.insertion.touched) pending.add(element);
+    this.put(state, insertion.touched, batch);
     return true;
   }
 
-  isPending(state: KeyState): boolean {
-    return this.pending.has(state);
+  private put(state: KeyState, elements: readonly Element[], batch: Batch): void {
+    const streams = this.pending.get(batch) ?? new Map<KeyState, Pending>();
+    if (streams.size === 0) {
+      this.pending.set(batch, streams);
+      batch.last = () => this.writePending(batch);
+    }
+    let pending = streams.get(state);
+    if (pending === undefined)
+      streams.set(state, (pending = { elements: new Set(), lowest: null, above: 0, ofGroups: [] }));
+    const { lowest } = pending;
+    for (const element of elements) {
+      const { name } = element;
+      pending.elements.add(element);
+      if (element.live && (pending.lowest === null || compareIds(name, pending.lowest) < 0)) pending.lowest = name;
+    }
+    if (pending.lowest === lowest) return;
+    const above = state.stream!.above(pending.lowest!);
+    batch.moves += above - pending.above;
+    pending.above = above;
   }
 
-  /** Writes the entries that wait, of one stream or of all: before anything else that concerns it, and at a record's end. */
+  private isPending(state: KeyState, batch: Batch): boolean {
+    return this.pending.get(batch)?.has(state) === true;
+  }
+
+  /**
+   * A command about groups: it goes as it came, behind the entries that were before it.
+   * @param bytes in RESP
+   * @param isFixed it means the same when more entries are there
+   */
+  planGroup(db: number, key: string, bytes: Buffer, isFixed: boolean, batch: Batch): void {
+    const state = this.parts.window.find(db, key);
+    const pending = state === undefined ? undefined : this.pending.get(batch)?.get(state);
+    if (pending !== undefined && isFixed) return void pending.ofGroups.push(Buffer.from(bytes));
+    if (pending !== undefined) this.writePending(batch, state);
+    batch.select(db).raw(bytes, 0, bytes.length, 1);
+  }
+
+  /** Writes what waits, of one stream or of all: before anything else that concerns it, and at the batch's end. */
   writePending(batch: Batch, only?: KeyState): void {
-    for (const [state, elements] of this.pending) {
+    const streams = this.pending.get(batch);
+    if (streams === undefined) return;
+    for (const [state, { elements, lowest, ofGroups }] of streams) {
       if (only !== undefined && state !== only) continue;
-      this.pending.delete(state);
+      streams.delete(state);
       const out = batch.select(state.db);
       writeElements(out, state, elements, this.parts.origins);
+      // What came and went raises the last ID all the same.
+      if (lowest !== null && ![...elements].some(({ live }) => live)) writeLastId(out, state);
       // The key may just have come back, and a time to live of it have been here before.
       if (state.ttls.length > 0) writeTtl(out, state, this.parts.origins);
+      for (const bytes of ofGroups) out.raw(bytes, 0, bytes.length, 1);
     }
+  }
+
+  /** As `writePending`, of those among some keys. */
+  writePendingOf(batch: Batch, db: number, keys: readonly string[]): void {
+    if (this.pending.get(batch)?.size)
+      for (const key of keys) {
+        const state = this.parts.window.find(db, key);
+        if (state !== undefined) this.writePending(batch, state);
+      }
   }
 }

@@ -19,9 +19,11 @@ export const RESERVED_CONSUMER = 'meridian';
 
 /** Redis' Lua: LUAI_MAXCSTACK is 8,000. */
 const ARGUMENTS_MAX = 7000;
+/** By one XDEL: what an entry costs in the stream is then little more than the entry. */
+export const REMOVED_AT_ONCE = 1000;
 
 /**
- * KEYS[1]; ARGV: an ID that the last one must reach ('' for none), then of each entry, ascending: ID, the ID below it, number of arguments (−1: it
+ * KEYS[1]; ARGV: an ID that the last one must reach ('' for none), be it of a stream without entries; then of each entry, ascending: ID, the ID below it, number of arguments (−1: it
  * must not be there), arguments. @returns how many entries are new
  */
 export const SPLICE_SCRIPT = `
@@ -35,6 +37,9 @@ local function above(a, b)
   end
   if #aseq ~= #bseq then return #aseq > #bseq end
   return aseq > bseq
+end
+local function remove(ids)
+  for i = 1, #ids, ${REMOVED_AT_ONCE} do call('XDEL', key, unpack(ids, i, math.min(i + ${REMOVED_AT_ONCE - 1}, #ids))) end
 end
 local function add(id, fields, from, to) call('XADD', key, id, unpack(fields, from, to)) end
 local top, added, deleted, tail = '0-0', false, false, {}
@@ -80,12 +85,14 @@ if splices and first[4] == '0-0' and deleted and deleted ~= '0-0' then
 end
 -- Below 0-1 no mark of what was deleted can be: but trims leave none.
 local all = splices and first[4] == '0-0'
-if not all then for j = 1, #gone do call('XDEL', key, gone[j]) end end
+if not all then remove(gone) end
 if splices then
   if all then
     if #tail > 0 then call('XTRIM', key, 'MAXLEN', 0) end
   else
-    for j = from, #tail do if not dead[tail[j][1]] then call('XDEL', key, tail[j][1]) end end
+    local moved = {}
+    for j = from, #tail do if not dead[tail[j][1]] then moved[#moved + 1] = tail[j][1] end end
+    remove(moved)
   end
   local max = deleted
   if deleted then
@@ -134,7 +141,9 @@ else
   for j = 1, #fresh do add(fresh[j][1], ARGV, fresh[j][2], fresh[j][3]) end
   if #fresh > 0 then top = fresh[#fresh][1] end
 end
-if ARGV[1] ~= '' and above(ARGV[1], top) and call('EXISTS', key) == 1 then call('XSETID', key, ARGV[1]) end
+if ARGV[1] ~= '' and above(ARGV[1], top) then
+  if call('EXISTS', key) == 1 then call('XSETID', key, ARGV[1]) else call('XADD', key, 'MAXLEN', 0, ARGV[1], 'x', 'y') end
+end
 return new
 `.trim();
 
@@ -156,7 +165,7 @@ export interface Standing {
 
 /**
  * Brings entries to where they stand, and leaves all others of the stream as they are.
- * @param lastId what the stream's last ID is at least; null: what it is
+ * @param lastId what the stream's last ID is at least, and then there is one; null: what it is
  */
 export function writeEntries(
   out: CommandWriter,

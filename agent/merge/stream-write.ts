@@ -22,10 +22,16 @@ export function writeEntriesOf(
     if (found.value !== null || element.baseDead) standings.push(found);
   }
   const key = Buffer.from(state.key, 'latin1');
-  if (standings.some(({ value }) => value !== null)) writeEntries(out, key, standings, lastIdOf(state));
-  else if (standings.length > 0) out.command(['XDEL', key, ...standings.map(({ id }) => id)]);
+  let low: string | null = null;
+  for (const { id, value } of standings) if (value !== null && (low === null || compareIds(id, low) < 0)) low = id;
+  const isBelow = ({ id, value }: Standing): boolean => value === null && (low === null || compareIds(id, low) < 0);
+  // For these alone the script would read all that stands above them.
+  const gone = standings.filter(isBelow);
+  const rest = standings.filter((found) => !isBelow(found));
+  if (gone.length > 0) out.command(['XDEL', key, ...gone.map(({ id }) => id)]);
+  if (rest.length > 0) writeEntries(out, key, rest, lastIdOf(state));
   // The head alone: its last ID.
-  else if (elements.some(({ name }) => name === HEAD)) writeLastId(out, state);
+  else if (gone.length === 0 && elements.some(({ name }) => name === HEAD)) writeLastId(out, state);
 }
 
 /** Raises the last ID where it is lower. */

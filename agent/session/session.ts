@@ -38,6 +38,7 @@ import type { Backlog } from './backlog';
 import { type AgentContext, liveRegions, type RedisAddress, SessionError } from './context';
 import type { MeshAnswer } from './difference';
 import type { Donor, SettleRequest } from './donor';
+import { gatherMs, isFull } from './gathering';
 import { evicts, type ServerInfo } from './info';
 import { Opening } from './opening';
 import { OwnBeats } from './own-beats';
@@ -701,6 +702,8 @@ export class Session implements Stay {
     while (this.ended === null) {
       this.pumpAwake = false;
       this.collect();
+      if (this.next !== null && this.core.corrections.racedKeys === 0) await this.gather(this.next);
+      if (this.ended !== null) return;
       const { next } = this;
       if (next !== null || this.core.corrections.racedKeys > 0) {
         this.next = null;
@@ -715,6 +718,14 @@ export class Session implements Stay {
       if (this.core.settling.unsettledKeys > 0 && (await this.settleOne())) continue;
       await this.idle();
     }
+  }
+
+  /** Waits for more where that is cheaper than to send what there is. */
+  private async gather(batch: Batch): Promise<void> {
+    const waitMs = gatherMs(batch, this.context.config.limits);
+    if (waitMs === 0) return;
+    await sleep(waitMs);
+    if (this.ended === null) this.collect();
   }
 
   /**
@@ -742,11 +753,7 @@ export class Session implements Stay {
   /** Plans what is deliverable, as much as goes into one block, into `next`. */
   private collect(): void {
     const { core, inbox, planned } = this;
-    const { applyBatchBytes, applyBatchOps } = this.context.config.limits;
-    const isFull = (): boolean => {
-      const batch = this.next;
-      return batch !== null && (batch.isClosed || batch.bytes >= applyBatchBytes || batch.operations >= applyBatchOps);
-    };
+    const { limits } = this.context.config;
     for (let progress = true; progress;) {
       progress = false;
       for (const origin of inbox.origins()) {
@@ -759,8 +766,8 @@ export class Session implements Stay {
             continue;
           }
           if (!core.isDeliverable(record)) break;
-          if (isFull()) return;
           const batch = (this.next ??= new Batch());
+          if (isFull(batch, limits)) return;
           inbox.take(origin);
           core.plan(record, batch, after);
           planned.set(origin, record.end);

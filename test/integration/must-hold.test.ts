@@ -132,7 +132,6 @@ describe.each([2, 3])('%i regions', (count) => {
     expect(pushed.filter((element) => !taken.has(element))).toEqual([]);
   });
 
-  // Streams are not merged by ID yet: an entry below the top of the stream where it arrives is refused.
   test('concurrent XADD *: every entry is everywhere, in the order of the IDs', async () => {
     await everywhere(async (client, r) => {
       for (const i of range(100)) await client.xadd('stream', '*', 'entry', `${r}:${i}`);

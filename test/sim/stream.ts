@@ -1,6 +1,6 @@
 /** Streams in the model of Redis, and the script of agent/merge/stream-splice.ts, step by step as Redis runs it. */
 import { compareIds } from '../../agent/merge/stream-id';
-import { SPLICE_SCRIPT, TRIM_SCRIPT } from '../../agent/merge/stream-splice';
+import { REMOVED_AT_ONCE, SPLICE_SCRIPT, TRIM_SCRIPT } from '../../agent/merge/stream-splice';
 
 type Argv = readonly string[];
 
@@ -81,16 +81,19 @@ export function splice(argv: Argv, stream: StreamValue | null, call: (...command
     i += 3 + fields.length;
   }
   const added = fresh.filter(({ isThere }) => !isThere).length;
+  const remove = (ids: readonly string[]): void => {
+    for (let i = 0; i < ids.length; i += REMOVED_AT_ONCE) call('XDEL', key, ...ids.slice(i, i + REMOVED_AT_ONCE));
+  };
   const add = (id: string, fields: readonly string[]): void => void call('XADD', key, id, ...fields);
   const [first] = fresh;
   const splices = first !== undefined && compareIds(first.id, top) <= 0;
   const isAll = splices && first.below === '0-0';
   if (isAll && before!.maxDeleted !== '0-0') throw new CommandFailed('ERR nothing can come below what was deleted');
-  if (!isAll) for (const id of gone) call('XDEL', key, id);
+  if (!isAll) remove(gone);
   if (splices) {
     const moved = tail.filter(([id]) => compareIds(id, first.id) > 0 && !gone.includes(id));
     if (isAll && tail.length > 0) call('XTRIM', key, 'MAXLEN', '0');
-    if (!isAll) for (const [id] of moved) call('XDEL', key, id);
+    if (!isAll) remove(moved.map(([id]) => id));
     let max = before?.maxDeleted ?? '0-0';
     for (const id of gone) if (compareIds(id, max) > 0) max = id;
     const added0 = String(before!.added);
@@ -109,8 +112,10 @@ export function splice(argv: Argv, stream: StreamValue | null, call: (...command
     top = fresh.at(-1)?.id ?? top;
   }
   const lastId = argv[4]!;
-  if (lastId !== '' && compareIds(lastId, top) > 0 && (stream !== null || fresh.length > 0))
-    call('XSETID', key, lastId);
+  if (lastId !== '' && compareIds(lastId, top) > 0) {
+    if (stream !== null || fresh.length > 0) call('XSETID', key, lastId);
+    else call('XADD', key, 'MAXLEN', '0', lastId, 'x', 'y');
+  }
   return added;
 }
 
