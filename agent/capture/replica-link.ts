@@ -30,7 +30,7 @@ export interface ReplicaLinkOptions {
   spoolDir?: string;
   /**
    * How long bytes of the stream may wait for more, so that they are given out together, in ms; five times as long while
-   * they come fast. Default 2; 0: not at all.
+   * they come fast, and ten times under a flood. Default 2; 0: not at all.
    */
   gatherMs?: number;
   /** For the snapshot's reader. */
@@ -62,17 +62,19 @@ interface ReplicaLinkEvents {
 }
 
 const GATHER_MS = 2;
-const BUSY_GATHER_FACTOR = 5;
-/** Bytes given out at once that mean a fast stream. */
+/** Bytes given out at once that mean a fast stream, or a flood, and so many times `gatherMs` for what comes next to come together. */
 const BUSY_BYTES = 8 * 1024;
+const BUSY_GATHER_FACTOR = 5;
+const FLOOD_BYTES = 96 * 1024;
+const FLOOD_GATHER_FACTOR = 10;
 /**
  * A plain socket is read until it is empty, a TLS socket once a turn: 64 KB, some of which may belong to a record that has not
  * ended. A turn that gave so much has left something behind.
  */
 const TLS_TURN_BYTES_FULL = 32 * 1024;
 /** So many bytes do not wait for more. With the read that makes them so many they are one record, which goes to peers as one frame. */
-const GATHERED_BYTES_ENOUGH = 184 * 1024;
-const GATHERED_BYTES_MAX = 256 * 1024;
+const GATHERED_BYTES_ENOUGH = 376 * 1024;
+const GATHERED_BYTES_MAX = 512 * 1024;
 
 /** The Valkey whose snapshots (RDB version 80) are read here. */
 const VALKEY_VERSION_READ = '9.0.0';
@@ -425,9 +427,9 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
       return;
     }
     this.turn = null;
-    const isBusy = this.gatheredBytes >= BUSY_BYTES;
+    const factor = gatherFactor(Math.max(turnBytes, this.gatheredBytes));
     this.deliver();
-    this.rest(isBusy ? this.gatherMs * BUSY_GATHER_FACTOR : this.gatherMs);
+    this.rest(this.gatherMs * factor);
   }
 
   private rest(ms: number): void {
@@ -664,4 +666,9 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
       queueMicrotask(() => this.announceEnd());
     }
   }
+}
+
+function gatherFactor(bytesAtOnce: number): number {
+  if (bytesAtOnce >= FLOOD_BYTES) return FLOOD_GATHER_FACTOR;
+  return bytesAtOnce >= BUSY_BYTES ? BUSY_GATHER_FACTOR : 1;
 }

@@ -34,7 +34,7 @@ export interface JournalOptions {
   readonly tailBytes?: number;
   /** Flush to the disk before a record counts as durable. Default true; false only where the machine's crash may lose data. */
   readonly fsync?: boolean;
-  /** Between the beginnings of two writes, and of two flushes, at least, while nobody waits for one, in ms. Default 10. */
+  /** Between the beginnings of two writes, and of two flushes, at least, while nobody waits for one, in ms; three times as long under a flood. Default 10. */
   readonly syncMs?: number;
 }
 
@@ -74,6 +74,9 @@ const TAIL_BYTES = 1024 * 1024;
 /** One write's size: large enough for the disk's full speed, small enough that readers do not wait for it. */
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
 const SYNC_MS = 10;
+/** So much waits longer for more: each write and each flush costs, whatever is in it. */
+const FLOOD_BYTES = 96 * 1024;
+const FLOOD_FACTOR = 3;
 /** So much does not wait for more. */
 const GROUP_BYTES_MIN = 1024 * 1024;
 const RETRY_MS_MIN = 50;
@@ -490,11 +493,16 @@ export class Journal extends EventEmitter<JournalEvents> {
   /** At once after a rest; under a steady trickle in groups, for each costs several operations' work. */
   private async rest(): Promise<void> {
     for (;;) {
-      const restMs = this.syncMs - (performance.now() - this.wroteAtMs);
-      const isMuch = this.queuedBytes - this.writtenBytes >= GROUP_BYTES_MIN;
+      const bytes = this.queuedBytes - this.writtenBytes;
+      const restMs = this.paceMs(bytes) - (performance.now() - this.wroteAtMs);
+      const isMuch = bytes >= GROUP_BYTES_MIN;
       if (restMs <= 0 || this.awaited || isMuch || this.isClosing) return;
       await this.writeRest.of(restMs);
     }
+  }
+
+  private paceMs(bytes: number): number {
+    return bytes >= FLOOD_BYTES ? this.syncMs * FLOOD_FACTOR : this.syncMs;
   }
 
   private async run(): Promise<void> {
@@ -596,7 +604,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   private async sync(): Promise<void> {
     while (this.written > 0 && !this.isDoubtful) {
       for (;;) {
-        const restMs = this.syncMs - (performance.now() - this.syncedAtMs);
+        const restMs = this.paceMs(this.writtenBytes) - (performance.now() - this.syncedAtMs);
         if (restMs <= 0 || this.syncAwaited || this.isClosing) break;
         await this.syncRest.of(restMs);
       }

@@ -42,7 +42,7 @@ export interface BatchMark {
 }
 
 /** Records up to this size are copied at once, others piece by piece. */
-const STAGE_BYTES_MAX = 512 * 1024;
+const STAGE_BYTES_MAX = 1024 * 1024;
 const WRITER_BYTES = 64 * 1024;
 /**
  * Writers of batches that are over, for the next ones: hundreds of batches a second, each with memory of its own, would have

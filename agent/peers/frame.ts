@@ -7,7 +7,7 @@ import { RECORD_BYTES_MAX, RECORD_PREFIX_BYTES, recordLength } from '../record';
 import { messageOf, PeerError } from './error';
 
 /** Whole records are packed up to this size. */
-export const FRAME_BYTES = 256 * 1024;
+export const FRAME_BYTES = 512 * 1024;
 /** A record above FRAME_BYTES is cut into parts of this size. */
 export const CHUNK_BYTES = 512 * 1024;
 /** What the largest message may have: a chunk and the fields around it, or an offer of very many origins. */

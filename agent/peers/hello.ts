@@ -2,8 +2,8 @@
 import type { PeerCertificate } from 'tls';
 import { PeerError } from './error';
 
-/** Version of mesh.proto and of the rules in this folder. */
-export const PROTOCOL = 1;
+/** Version of mesh.proto, of the rules in this folder, and of the records that are sent. */
+export const PROTOCOL = 2;
 
 export interface Hello {
   readonly protocol: number;

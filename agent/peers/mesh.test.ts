@@ -14,7 +14,8 @@ import pino from 'pino';
 import { decodeRecord, encodeRecord, peekRecord, RecordKind } from '../record';
 import type { Beat } from './beat';
 import { createCa, issueCertificate, type CertificateAuthority } from './certificates';
-import { certificateName } from './hello';
+import { FRAME_BYTES } from './frame';
+import { certificateName, PROTOCOL } from './hello';
 import { PeerMesh } from './mesh';
 import type { PeerAddress, PeerMeshOptions, RecordSource } from './options';
 import { meshMethods, type Downward, type Ping, type Upward } from './proto';
@@ -676,7 +677,9 @@ describe('mesh', () => {
       const a = new Region('a');
       await open(a, []).start();
       const { call, ended } = dial(a.mesh.port, tls.get('b')!, 'a');
-      call.write({ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'c', instance: 'i', policies: '' } });
+      call.write({
+        hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'c', instance: 'i', policies: '' },
+      });
       expect((await ended).details).toMatch(/^\[identity\]/);
       expect(a.mesh.links().find(({ peer }) => peer === 'b')).toMatchObject({ errors: { identity: 1 }, state: 'down' });
     });
@@ -725,7 +728,9 @@ describe('mesh', () => {
     const a = new Region('a');
     await open(a, [], { timing: { pingMs: 100, deadMs: 20_000 } }).start();
     a.write(Buffer.from('x'));
-    const hello = { hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' } };
+    const hello = {
+      hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' },
+    };
     const bad: [Upward, RegExp][] = [
       [{}, /malformed/],
       [{ subscribe: { id: 1, origin: a.origin, from: NaN } }, /malformed/],
@@ -761,7 +766,7 @@ describe('mesh', () => {
     const mute = dial(a.mesh.port, tls.get('b')!, 'a');
     const silent = dial(a.mesh.port, tls.get('b')!, 'a');
     silent.call.write({
-      hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' },
+      hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' },
     });
     expect((await silent.ended).details).toMatch(/timeout.*no ping/);
     expect((await mute.ended).details).toMatch(/timeout.*no Hello/);
@@ -811,7 +816,7 @@ describe('mesh', () => {
       ['a gap, twice', 'gap', [frame(birth), frame(second), frame(second, 0, 2)]],
       ['no beginning, twice', 'gap', [frame(second), frame(second, 0, 2)]],
       ['a frame of nothing subscribed', 'malformed', [frame(birth, 0, 7)]],
-      ['a frame too big', 'flood', [frame(Buffer.alloc(300_000))]],
+      ['a frame too big', 'flood', [frame(Buffer.alloc(FRAME_BYTES + 1))]],
       ['a bomb that says so', 'flood', [frame(bomb, 50_000_000)]],
       ['a bomb that does not', 'malformed', [frame(bomb, 1000)]],
       ['a record too big', 'flood', [chunk(Buffer.alloc(1000), 0, 2 ** 31)]],
@@ -841,7 +846,7 @@ describe('mesh', () => {
       [
         'a second Hello',
         'malformed',
-        [{ hello: { protocol: 1, meshVersion: 1, stack: STACK, region: 'b', instance: '', policies: '' } }],
+        [{ hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: '', policies: '' } }],
       ],
       ['missing up to nowhere', 'malformed', [{ missing: { subscription: 1, firstStart: Infinity } }]],
     ];

@@ -77,7 +77,7 @@ export type Removal = 'expired' | 'evicted' | 'deleted';
  * A record is closed at this size, so that the first operations of a burst need not wait for the last. With its header and its last command it goes into
  * one frame (peers/frame.ts), where that command is no giant: what is cut costs a copy more on either side.
  */
-const RECORD_BYTES = 240 * 1024;
+const RECORD_BYTES = 496 * 1024;
 /** A record names its database in two bytes. */
 const DATABASES_MAX = 65_536;
 /** `*1\r\n$5\r\nMULTI\r\n` */

@@ -4,7 +4,7 @@ import { type BeatMessage, type Downward, meshMethods, type Upward } from '../..
 import { decodeBeat, encodeBeat } from '../../agent/peers/beat';
 import { PeerError } from '../../agent/peers/error';
 import { Assembly, CHUNK_BYTES, cut, inflate, split } from '../../agent/peers/frame';
-import { checkHello, type Hello, regionOfCertificate } from '../../agent/peers/hello';
+import { checkHello, type Hello, PROTOCOL, regionOfCertificate } from '../../agent/peers/hello';
 import { Inlet } from '../../agent/peers/inlet';
 import { Items } from '../../agent/peers/request';
 import { decodeRecord, encodeRecord, type OpRecord, RecordError, RecordKind } from '../../agent/record';
@@ -180,7 +180,7 @@ test('parts of an item: no more than the limit, and none that costs more than it
   expect(flood).toThrow(/more than/);
 });
 
-const hello: Hello = { protocol: 1, meshVersion: 1, stack: 'prod', region: 'us', instance: 'i', policies: '' };
+const hello: Hello = { protocol: PROTOCOL, meshVersion: 1, stack: 'prod', region: 'us', instance: 'i', policies: '' };
 const place = new Map([[origin, 12]]);
 const beat = encodeBeat(
   {
