@@ -17,7 +17,7 @@ import { Batch } from './batch';
 import { type Carried, carriedBy } from './carried';
 import { ConflictNotes } from './conflict-notes';
 import { Corrections } from './corrections';
-import type { Candidate } from './difference';
+import type { Amiss, Candidate } from './difference';
 import { decodeEffects, type Effect, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
 import { joinsKept } from './ignored';
@@ -353,6 +353,19 @@ export class MergeCore {
   isAmiss(db: number, key: string): boolean {
     const state = this.window.find(db, key);
     return state !== undefined && (state.corrections > 0 || state.unsettled);
+  }
+
+  /** What of a key's value in Redis is not to be relied on: see Amiss. */
+  amissOf(db: number, key: string): Amiss | null {
+    const state = this.window.find(db, key);
+    if (state === undefined) return null;
+    if (state.unsettled) return 'state';
+    if (state.corrections === 0) return null;
+    if (!(state.raced instanceof Set) || state.isDue || state.stream !== null) return 'all';
+    if (state.owed.length > 0 || state.owing.length > 0) return 'all';
+    // Others are only looked at: what was added to is right, whoever came first.
+    const wrong = [...state.raced].filter((element) => resolve(element, this.origins).known);
+    return wrong.length === 0 ? null : wrong.map(({ name }) => name);
   }
 
   // ——— others' operations

@@ -1,7 +1,7 @@
 import type { HashItem, RdbKey, RdbValue, ZsetItem } from '../capture/rdb';
 import { type OpRecord, RecordKind } from '../record';
 import { CommandScanner, encodeCommand } from '../resp';
-import { Touches, writeDifferences } from './difference';
+import { type Amiss, isDoubtful, Touches, writeDifferences } from './difference';
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 
@@ -31,6 +31,7 @@ function found(
   counted: boolean | null = null,
   /** The ID of an entry that came lately. */
   known: string | null = null,
+  amiss: Amiss | null = null,
 ): string[] | 'unsettled' {
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
@@ -40,14 +41,14 @@ function found(
   }
   const { operations, unsettled } = writeDifferences(
     [{ db: 0, key: 'k', parts: mine === null ? [] : [mine] }],
-    [{ dump: theirs, expireAtMs: null }],
+    [{ dump: theirs, expireAtMs: null, amiss }],
     touches,
     'exact',
     { isExplained: () => false, isCounted: () => counted, hasEntry: (_db, _key, id) => id === known },
     { isByKey: false, evicts: false },
     0,
   );
-  if (unsettled.length > 0) return 'unsettled';
+  if (unsettled.length > 0 && operations.length === 0) return 'unsettled';
   const scanner = new CommandScanner();
   scanner.push(Buffer.concat(operations.map(({ payload }) => payload)));
   const commands: string[] = [];
@@ -57,6 +58,7 @@ function found(
         scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]),
       ).join(' '),
     );
+  if (unsettled.length > 0) commands.push('unsettled');
   return commands;
 }
 
@@ -119,4 +121,26 @@ test('an entry that came lately and is not there may have been refused: that is 
   const other = entry('stream', { '1-1': 'c', '2-1': 'b' });
   expect(found(other, theirs)).toEqual(['XADD k 1-1 f c']);
   expect(found(other, theirs, undefined, null, '1-1')).toEqual([]);
+});
+
+test('of what waits for a state at the donor only what is here alone is told: the state tells the rest', () => {
+  const [mine, theirs] = [entry('string', { '': '7' }), entry('string', { '': '5' })];
+  expect(found(mine, theirs, undefined, null, null, 'state')).toBe('unsettled');
+  expect(found(null, theirs, undefined, null, null, 'state')).toBe('unsettled');
+  const [more, fewer] = [entry('hash', { a: '1', b: '2' }), entry('hash', { b: '3', c: '4' })];
+  expect(found(more, fewer, undefined, null, null, 'state')).toEqual(['HSET k a 1', 'unsettled']);
+  // What others did meanwhile may have taken it.
+  expect(found(more, fewer, 'DEL k', null, null, 'state')).toBe('unsettled');
+});
+
+test.each<[Record<string, string>, Record<string, string>, Amiss | null, boolean]>([
+  [{ a: '1' }, { a: '2' }, null, false],
+  [{ a: '1' }, { a: '2' }, 'all', true],
+  [{ a: '1' }, { a: '2' }, ['a'], true],
+  [{ a: '1' }, {}, ['a'], true],
+  [{ a: '1', b: '1' }, { a: '2', b: '1' }, ['b'], true],
+  [{ a: '1' }, { a: '2', b: '1' }, ['b'], false],
+])('%j here, %j there, of which %j is amiss: doubtful %s', (mine, theirs, amiss, expected) => {
+  const candidate = { db: 0, key: 'k', parts: [entry('hash', mine)] };
+  expect(isDoubtful(candidate, { dump: entry('hash', theirs), expireAtMs: null, amiss })).toBe(expected);
 });

@@ -37,6 +37,22 @@ export interface TheirValue {
   dump: DecodedDump | RdbKey | null;
   /** Unix ms; null: it does not expire. */
   expireAtMs: number | null;
+  amiss: Amiss | null;
+}
+
+/**
+ * What of a value is not what the operations at its place make of it: it waits for a state; it is about to be corrected, all of it; or these elements
+ * of it (Latin-1; a string's is empty).
+ */
+export type Amiss = 'state' | 'all' | readonly string[];
+
+/** Whether a difference may be what is amiss there. */
+export function isDoubtful({ parts }: Candidate, { dump, amiss }: TheirValue): boolean {
+  if (amiss === null) return false;
+  if (typeof amiss === 'string' || dump?.type !== parts[0]?.type) return true;
+  // What is not here has come there since, or was removed here. What is equal may be so by what is amiss.
+  const mine = elementsOf(parts);
+  return amiss.some((name) => mine.has(name));
 }
 
 /** What was done to a key that this region's snapshot does not hold yet: by other regions, or here and lost. */
@@ -99,6 +115,14 @@ export class Touches {
     });
   }
 
+  /** Keys of which something is noted. */
+  *names(): IterableIterator<{ db: number; key: string }> {
+    for (const name of this.keys.keys()) {
+      const at = name.indexOf(':');
+      yield { db: Number(name.slice(0, at)), key: name.slice(at + 1) };
+    }
+  }
+
   of(db: number, key: string): Touch | undefined {
     const name = nameOf(db, key);
     const touch = this.keys.get(name);
@@ -115,11 +139,14 @@ export function nameOf(db: number, key: string): string {
   return `${db}:${key}`;
 }
 
-/** Visits what a record's operations behind a position do. */
+/**
+ * Visits what a record's operations behind a position do.
+ * @param visit `unit`: where what Redis runs as a whole begins, a command or a transaction
+ */
 export function eachEffect(
   record: OpRecord,
   after: number,
-  visit: (db: number, effect: Effect, position: number, stamp: number) => void,
+  visit: (db: number, effect: Effect, position: number, stamp: number, unit: number) => void,
 ): void {
   if (record.kind === RecordKind.birth) return;
   const scanner = new CommandScanner();
@@ -128,10 +155,13 @@ export function eachEffect(
   const base = record.end - record.payload.length;
   let { db } = record;
   let stamp = record.stamp - 1;
+  let transaction: number | null = null;
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
     if (command.class === Class.ignored) {
       if (command.code === Code.select) db = Number(argText(scanner, 1));
+      else if (command.code === Code.multi) transaction = base + scanner.start;
+      else if (command.code === Code.exec) transaction = null;
       continue;
     }
     if (isOfStream(record.kind) || stamp < record.stamp) stamp++;
@@ -140,7 +170,8 @@ export function eachEffect(
     if (position <= after) continue;
     effects.length = 0;
     decodeEffects(command, scanner, effects, record.added?.get(stamp - record.stamp));
-    for (const effect of effects) visit(dbOf(effect, db), effect, position, stamp);
+    const unit = isOfStream(record.kind) ? (transaction ?? base + scanner.start) : record.start;
+    for (const effect of effects) visit(dbOf(effect, db), effect, position, stamp, unit);
   }
 }
 
@@ -208,6 +239,13 @@ export interface Difference {
 
 const COMMANDS_PER_OPERATION = 256;
 
+/** Keys that others have touched and that neither side has, as candidates: of data with changes that are in no operation. */
+export function touchedAndAbsent(touched: Touches, has: (name: string) => boolean): Candidate[] {
+  return [...touched.names()]
+    .filter(({ db, key }) => !has(nameOf(db, key)))
+    .map(({ db, key }) => ({ db, key, parts: [] }));
+}
+
 /** The differences of several keys. `unsettled`: those that only the donor's state can settle; `missing`: what no client did, and has to be put right. */
 export function writeDifferences(
   candidates: readonly Candidate[],
@@ -231,8 +269,10 @@ export function writeDifferences(
     const { db, key } = candidate;
     let writer = byDb.get(db);
     if (writer === undefined) byDb.set(db, (writer = new CommandWriter(4096)));
-    if (!writeDifference(writer, candidate, theirs[i]!, touches.of(db, key), mode, known, region, soonMs, missing))
-      unsettled.push({ db, key });
+    const touch = touches.of(db, key);
+    const isSettled = writeDifference(writer, candidate, theirs[i]!, touch, mode, known, region, soonMs, missing);
+    // What others made meanwhile may have been changed there, with nothing to tell of it.
+    if (!isSettled || (mode === 'unexplained' && touch !== undefined)) unsettled.push({ db, key });
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(db, writer);
   });
   for (const [db, writer] of byDb) flush(db, writer);
@@ -276,6 +316,16 @@ function writeDifference(
     const isKept = touch.keepTtl && (first?.expireAtMs ?? null) !== theirs.expireAtMs;
     return !touch.opaque && !isKept && known.isExplained(candidate);
   }
+  if (theirs.amiss === 'state') {
+    // What is here alone is new here; what is there alone may be about to go there.
+    if (first !== undefined && hasElements(first.type) && dump?.type === first.type) {
+      const their = elementsOf([dump]);
+      const more = new Map([...elementsOf(candidate.parts)].filter(([name]) => !their.has(name)));
+      if (first.type === 'stream') leaveOut(candidate, more, their, known, missing);
+      writeElements(writer, key, first.type, more, new Map(), touch, () => true);
+    }
+    return false;
+  }
   if (first === undefined) {
     if (mode !== 'exact') return dump === null;
     // It removes what this region had seen; what others did meanwhile it had not. What they made of nothing was never here, but
@@ -299,7 +349,10 @@ function writeDifference(
     }
     return true;
   }
-  if (mode === 'unexplained') return writeUnion(writer, candidate, dump, touch);
+  const isTtlSame = isSameTime(first.expireAtMs, theirs.expireAtMs);
+  // What nobody can tell of, the donor's state decides.
+  if (mode === 'unexplained')
+    return writeUnion(writer, candidate, dump, touch) && isTtlSame && isLastIdSame(first, dump);
   if (dump.type !== first.type) {
     replace(writer, candidate);
     return true;
@@ -336,16 +389,19 @@ function writeDifference(
       replace(writer, candidate);
       return true;
   }
-  const theirAtMs = theirs.expireAtMs;
-  const isSame =
-    expireAtMs === null || theirAtMs === null
-      ? expireAtMs === theirAtMs
-      : Math.abs(expireAtMs - theirAtMs) <= TTL_ROUNDING_MS;
-  if (isSame) return true;
+  if (isTtlSame) return true;
   // Was it changed here too? The donor's state decides.
   if (touch?.ttl === true) return false;
   writer.command(expireAtMs === null ? ['PERSIST', key] : ['PEXPIREAT', key, expireAtMs]);
   return true;
+}
+
+function isSameTime(a: number | null, b: number | null): boolean {
+  return a === null || b === null ? a === b : Math.abs(a - b) <= TTL_ROUNDING_MS;
+}
+
+function isLastIdSame(mine: RdbKey, their: DecodedDump | RdbKey): boolean {
+  return mine.type !== 'stream' || mine.value.lastId === (their.value as StreamValue).lastId;
 }
 
 /** In units of decimals; null where it is no plain number, or not written as Redis writes one: nobody has added to it. */

@@ -137,7 +137,12 @@ test.each<[string, string[]]>([
   ['HPEXPIREAT k 1700 GT FIELDS 2 f g', ['k']],
   ['HSETEX k EX 5 FIELDS 1 f v', ['k']],
 ])('%s is carried as it is, with all its keys', (line, keys) => {
-  expect(effectsOf(...line.split(' '))).toEqual([{ kind: 'opaque', keys }]);
+  expect(effectsOf(...line.split(' '))).toMatchObject([{ kind: 'opaque', keys }]);
+});
+
+test('a push adds, a pop does not', () => {
+  expect(effectsOf('RPUSH', 'k', 'a')).toEqual([{ kind: 'opaque', keys: ['k'], adds: true }]);
+  expect(effectsOf('LPOP', 'k')).toEqual([{ kind: 'opaque', keys: ['k'] }]);
 });
 
 test('MOVE and COPY … DB touch their keys in the other database too', () => {

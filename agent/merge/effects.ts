@@ -33,8 +33,11 @@ export type Effect =
   | { kind: 'lastId'; key: string; id: string }
   /** About groups of a stream, which are not merged; `makesKey`: the key is a stream from then on. */
   | { kind: 'group'; key: string; makesKey: boolean }
-  /** Depends on the state of its keys, or is unknown: all keys read or written. `db`: not in the selected database (see `dbOf`). */
-  | { kind: 'opaque'; keys: string[]; db?: number }
+  /**
+   * Depends on the state of its keys, or is unknown: all keys read or written. `db`: not in the selected database (see `dbOf`); `adds`: to its
+   * first key, whatever that holds.
+   */
+  | { kind: 'opaque'; keys: string[]; db?: number; adds?: true }
   | { kind: 'flush'; scope: 'db' | 'all' }
   | { kind: 'swap'; a: number; b: number };
 
@@ -72,7 +75,7 @@ export function decodeEffects(command: Command, args: Args, out: Effect[], added
     return;
   } else if (command.class === Class.ignored) return;
   const keys = keysOf(command, args);
-  out.push({ kind: 'opaque', keys });
+  out.push(command.adds ? { kind: 'opaque', keys, adds: true } : { kind: 'opaque', keys });
   const other = otherDb(command, args);
   if (other !== null) out.push({ kind: 'opaque', keys, db: other });
 }

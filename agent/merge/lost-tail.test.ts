@@ -20,14 +20,16 @@ function history(...steps: { args: string[]; stamp?: number; seen?: number }[]):
 }
 
 interface Held {
+  /** Keys that are as elsewhere. */
+  whole?: string[];
   strings?: Record<string, string>;
   sets?: Record<string, string[]>;
   surplus?: Record<string, bigint>;
 }
 
-function evidence({ strings = {}, sets = {}, surplus = {} }: Held): TailEvidence {
+function evidence({ whole = [], strings = {}, sets = {}, surplus = {} }: Held): TailEvidence {
   return {
-    isWhole: () => false,
+    isWhole: (_, key) => whole.includes(key),
     exists: (_, key) => key in strings || key in sets,
     value: (_, key, type, name) => {
       const text = type === Type.string ? strings[key] : sets[key]?.includes(name) === true ? '' : undefined;
@@ -109,4 +111,40 @@ test('counters tell where nothing else does; where they do not either, all is th
   expect(lastHeld(records, { surplus: { n: -2n, m: -7n } })).toBe(0);
   expect(lastHeld(records, { surplus: { n: -7n, m: -7n } })).toBe(-1);
   expect(lastHeld(records, { surplus: { n: 93n, m: 12n } })).toBeNull();
+});
+
+test('of a transaction all is there, or nothing', () => {
+  const payload = Buffer.concat(
+    [['MULTI'], ['SET', 'a', '2'], ['SET', 'b', '1'], ['EXEC']].map((argv) =>
+      encodeCommand(argv.map((arg) => Buffer.from(arg))),
+    ),
+  );
+  const [before] = history({ args: ['SET', 'a', '1'] });
+  const start = before!.end;
+  const both: OpRecord = { ...before!, start, end: start + payload.length, stamp: before!.stamp + 1, ops: 2, payload };
+  expect(lastHeld([before!, both], { strings: { a: '1' } })).toBe(0);
+  expect(lastHeld([before!, both], { strings: { a: '2' } })).toBeNull();
+});
+
+test('what was there before is not always known: what differs was lost, rather than changed since', () => {
+  const unknown = history({ args: ['INCR', 'a'] }, { args: ['SET', 'a', '5'] });
+  expect(lastHeld(unknown, { strings: { a: '1' } })).toBe(0);
+  expect(lastHeld(unknown, { strings: { a: '5' } })).toBeNull();
+  // Where something is there that came behind it, it was changed.
+  const more = history({ args: ['INCR', 'a'] }, { args: ['SET', 'a', '5'] }, { args: ['SET', 'b', '1'] });
+  expect(lastHeld(more, { strings: { a: '1', b: '1' } })).toBeNull();
+});
+
+test('what was added to a list, which is as elsewhere, was not lost', () => {
+  const steps = [{ args: ['SET', 'a', '1'] }, { args: ['RPUSH', 'l', 'x'] }];
+  expect(lastHeld(history(...steps), { whole: ['l'] })).toBeNull();
+  expect(lastHeld(history(...steps), {})).toBe(-1);
+  // Taken again, it would be as elsewhere, too.
+  expect(lastHeld(history(...steps, { args: ['RPOP', 'l'] }), { whole: ['l'] })).toBe(-1);
+});
+
+test('what stands before the records that are there is held', () => {
+  const [, b, c] = sets;
+  const birth: OpRecord = { ...sets[0]!, kind: RecordKind.birth, start: 0, end: 0, ops: 0, payload: Buffer.alloc(0) };
+  expect(keptUntil([birth, b!, c!], 'eu', b!.seen, 1000, evidence({}), 1e-6)).toBe(b!.start);
 });

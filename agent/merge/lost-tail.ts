@@ -9,7 +9,15 @@
  */
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
-import { type Candidate, eachEffect, elementsOf, nameOf, type TheirValue, type Touches } from './difference';
+import {
+  type Candidate,
+  eachEffect,
+  elementsOf,
+  isDoubtful,
+  nameOf,
+  type TheirValue,
+  type Touches,
+} from './difference';
 import { Decimal, parseDecimal, unitsOf } from './decimal';
 import type { Effect } from './effects';
 import type { Delta } from './element';
@@ -55,6 +63,7 @@ export function evidenceOf(
       const i = place(db, key);
       if (i === undefined) return 0n;
       const { dump } = theirs[i]!;
+      if (isDoubtful(candidates[i]!, theirs[i]!)) return null;
       const own = number(mine(i).get(name));
       const their = number(dump === null ? undefined : elementsOf([dump]).get(name));
       if (own === null || their === null) return null;
@@ -76,6 +85,8 @@ interface Doubtful {
   db: number;
   effect: Effect;
   position: number;
+  /** Where the command or the transaction begins that it is of. */
+  unit: number;
 }
 
 /**
@@ -99,7 +110,8 @@ export function keptUntil(
   let before: OpRecord | null = null;
   let stampBefore = Infinity;
   for (const record of records) {
-    kept ??= record.start;
+    // Records before it may be gone.
+    if (doubtful.length === 0) kept = Math.max(kept ?? 0, record.start);
     const order = compareSeen(record.seen, cursor, region);
     if (order === 'more') {
       lostFrom = record.start;
@@ -110,7 +122,7 @@ export function keptUntil(
     if (!isSameBlock) stampBefore = Infinity;
     let isLost = false;
     let last = record.start;
-    eachEffect(record, -1, (db, effect, position, stamp) => {
+    eachEffect(record, -1, (db, effect, position, stamp, unit) => {
       if (isLost) return;
       if (isSure || stamp < stampOf(heartbeatMs)) {
         kept = position;
@@ -120,7 +132,7 @@ export function keptUntil(
         isLost = true;
         lostFrom = last;
         return;
-      } else doubtful.push({ db, effect, position });
+      } else doubtful.push({ db, effect, position, unit });
       stampBefore = stamp;
       last = position;
     });
@@ -147,8 +159,8 @@ function lastKept(
   let sum = 0;
   for (let kept = 0; kept <= doubtful.length; kept++) {
     if (kept > 0) sum += verdicts[kept - 1]!;
-    // Commands of one position are there together.
-    if (kept > 0 && doubtful[kept]?.position === doubtful[kept - 1]!.position) continue;
+    // All of a transaction is there, or nothing.
+    if (kept > 0 && doubtful[kept]?.unit === doubtful[kept - 1]!.unit) continue;
     const score = sum + fits[kept]! * COUNTERS_WEIGHT;
     if (score < most) continue;
     most = score;
@@ -164,11 +176,15 @@ function lastKept(
  */
 const LEAST_MISSING = 4;
 
+/** Of what is missing, or was changed since. */
+const MAYBE = 0.5;
+
 /** Counters decide where nothing else does. */
 const COUNTERS_WEIGHT = 1e-6;
 
 /**
- * Of each effect 1 where the snapshot shows it; −1 where it shows what was before; 0 where something came after it, here or since.
+ * Of each effect 1 where the snapshot shows it; −1 where it shows what was before; something between where it may be that; 0 where something came
+ * after it, here or since.
  */
 function verdictsOf(
   doubtful: readonly Doubtful[],
@@ -181,7 +197,7 @@ function verdictsOf(
   const chains = new Map<string, { mark: Mark; steps: Step[] } | null>();
   /** Those of a key's elements, by its name. */
   const idsOf = new Map<string, Set<string>>();
-  /** A counter that is as elsewhere has all that was added to it. */
+  /** A counter that is as elsewhere has all that was added to it, and so has a list. */
   const added = new Map<string, number>();
   doubtful.forEach(({ db, effect, position }, index) => {
     for (const mark of marksOf(db, effect)) {
@@ -204,6 +220,13 @@ function verdictsOf(
       for (const known of idsOf.get(nameOf(db, effect.key)) ?? []) chains.set(known, null);
     // What it makes does not show, and neither does what was before.
     for (const id of hiddenBy(db, effect)) chains.set(id, null);
+    if (effect.kind === 'opaque')
+      for (const key of effect.keys) {
+        // What was taken again shows nothing.
+        if (effect.adds === true && evidence.isWhole(db, key)) added.set(nameOf(db, key), index);
+        else added.delete(nameOf(db, key));
+      }
+    else if (effect.kind === 'delete' || effect.kind === 'set') added.delete(nameOf(db, effect.key));
     if (effect.kind === 'increment' && !isNothing(effect.delta) && evidence.isWhole(db, effect.key))
       added.set(elementId(db, effect.key, effect.type, effect.name), index);
   });
@@ -211,8 +234,8 @@ function verdictsOf(
     if (verdicts[index]! >= 0) verdicts[index]!++;
   };
   // What a part of an operation lacks, it lacks as a whole: the rest may be from before.
-  const miss = (index: number): void => {
-    verdicts[index] = Math.min(0, verdicts[index]!) - 1;
+  const miss = (index: number, weight = 1): void => {
+    verdicts[index] = Math.min(0, verdicts[index]!) - weight;
   };
   for (const index of added.values()) show(index);
   for (const chain of chains.values()) {
@@ -233,7 +256,10 @@ function verdictsOf(
     // It may have been absent before, too.
     if (shown >= 0 && (steps[shown]!.before !== undefined || found !== null)) show(steps[shown]!.index);
     const next = steps[shown + 1];
-    if (next !== undefined && (shown >= 0 || isFrom(found, next))) miss(next.index);
+    if (next === undefined) continue;
+    if (shown >= 0 || isFrom(found, next)) miss(next.index);
+    // What was before is not known: it may be that.
+    else if (next.before === undefined) miss(next.index, MAYBE);
   }
   return verdicts;
 }

@@ -16,8 +16,10 @@ import { decodeDump, type RdbEntry, type RdbKey } from '../capture';
 import {
   type Candidate,
   type Difference,
+  isDoubtful,
   nameOf,
   type TheirValue,
+  touchedAndAbsent,
   Touches,
   type Knowledge,
   type MissingEntry,
@@ -87,6 +89,9 @@ export interface Comparison {
 }
 
 const VALUES_PER_REQUEST = 100;
+/** What the donor is about to put right is asked for so often again. */
+const AMISS_TRIES = 10;
+const AMISS_MS = 100;
 /** How far clocks are off, mostly. */
 const SOON_MS = 2000;
 /** Of the history of before, what is looked at to find how much of it Redis has lost: it is seconds, not all of it. */
@@ -106,10 +111,16 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   // Equal digests say nothing of a key that others have changed since: both sides may have added the same.
   const touchedBefore = new Touches(() => vector);
   await noteOthers(o, vector, touchedBefore);
-  const { candidates: differing, heartbeatMs } = await differingKeys(o, table, touchedBefore);
+  /** Touched keys that are in the snapshot. */
+  const present = new Set<string>();
+  const { candidates: differing, heartbeatMs } = await differingKeys(o, table, touchedBefore, present);
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
   const absent = await namesOf(context, donor, [...table.unmet()]);
   for (const name of absent) differing.push({ ...name, parts: [] });
+  if (unexplained) {
+    for (const { db, key } of absent) present.add(nameOf(db, key));
+    differing.push(...touchedAndAbsent(touchedBefore, (name) => present.has(name)));
+  }
   // What another region owns is no difference that a client here may have made: it is put back.
   const isOthers = ({ db, key }: Candidate): boolean =>
     context.policies.keeps(context.config.region, db, Buffer.from(key, 'latin1'));
@@ -120,18 +131,30 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   /** Up to where operations are in the value of a key: each request was answered at another moment. */
   const readAt = new Map<string, Vector>();
   const until = new Map<OriginId, number>();
-  for (let i = 0; i < candidates.length; i += VALUES_PER_REQUEST) {
-    o.alive();
-    const keys = candidates.slice(i, i + VALUES_PER_REQUEST).map(({ db, key }) => ({ db, key }));
-    const answer = await context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
-      timeoutMs: 60_000,
-    });
-    const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
-    for (const { dump, expireAtMs } of parsed.values)
-      values.push({ dump: dump === null ? null : decodeDump(Buffer.from(dump, 'base64')), expireAtMs });
-    const at: Vector = new Map(parsed.vector);
-    for (const { db, key } of keys) readAt.set(nameOf(db, key), at);
-    raise(until, at);
+  let wanted = candidates.map((_, i) => i);
+  for (let tries = 0; wanted.length > 0 && tries < AMISS_TRIES; tries++) {
+    if (tries > 0) await sleep(AMISS_MS);
+    for (let from = 0; from < wanted.length; from += VALUES_PER_REQUEST) {
+      o.alive();
+      const places = wanted.slice(from, from + VALUES_PER_REQUEST);
+      const keys = places.map((i): KeyName => ({ db: candidates[i]!.db, key: candidates[i]!.key }));
+      const answer = await context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
+        timeoutMs: 60_000,
+      });
+      const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
+      const at: Vector = new Map(parsed.vector);
+      raise(until, at);
+      places.forEach((i, n) => {
+        const { dump, expireAtMs, amiss = null } = parsed.values[n]!;
+        values[i] = {
+          dump: dump === null ? null : decodeDump(Buffer.from(dump, 'base64')),
+          expireAtMs,
+          amiss,
+        };
+        readAt.set(nameOf(keys[n]!.db, keys[n]!.key), at);
+      });
+    }
+    wanted = wanted.filter((i) => isDoubtful(candidates[i]!, values[i]!));
   }
   const touched = new Touches((name) => readAt.get(name));
   await noteOthers(o, until, touched);
@@ -169,6 +192,7 @@ async function differingKeys(
   o: DifferenceOptions,
   table: DigestTable,
   touched: Touches,
+  present: Set<string>,
 ): Promise<{ candidates: Candidate[]; heartbeatMs: number }> {
   const candidates: Candidate[] = [];
   const digester = new Digester();
@@ -188,11 +212,13 @@ async function differingKeys(
       const digest = digester.add(entry);
       if (digest === null) continue;
       const theirs = table.meet(digest);
+      const isTouched = touched.of(entry.db, entry.key.toString('latin1')) !== undefined;
+      if (isTouched) present.add(nameOf(entry.db, entry.key.toString('latin1')));
       // Only what had expired already: anything else may be given more time by what the stream brings next.
       if (entry.expireAtMs !== null && entry.expireAtMs < o.startedMs) continue;
       if (
         theirs !== null &&
-        touched.of(entry.db, entry.key.toString('latin1')) === undefined &&
+        !isTouched &&
         theirs.isInteger === digest.isInteger &&
         theirs.value === digest.value &&
         theirs.expireAtMs === digest.expireAtMs

@@ -1,5 +1,6 @@
 /** What a region gives to others on request: its data, digests of it, single values. */
 import { type NotificationCapture, ReplicaLink, type RdbEntry } from '../capture';
+import type { Amiss } from '../merge/difference';
 import type { OriginId, Vector } from '../record';
 import { CommandWriter, type RedisConnection, type Reply } from '../resp';
 import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
@@ -31,6 +32,10 @@ export interface Donor {
   low(): ReadonlyMap<OriginId, number>;
   /** No operation known up to now has a higher one. */
   stamp(): number;
+  /** What of a key in Redis is known not to be the rule's, or waits for a state. */
+  amissOf(db: number, key: string): Amiss | null;
+  /** Resolves when the own stream has been read up to the offset. */
+  read(offset: number): Promise<void>;
   /** Resolves when the own stream has been read up to the offset and is in the journal. */
   journalled(offset: number): Promise<void>;
 }
@@ -171,6 +176,8 @@ export interface KeyName {
 export interface ServedValue {
   dump: string | null;
   expireAtMs: number | null;
+  /** Absent: nothing. */
+  amiss?: Amiss | null;
 }
 
 /** Values of keys, and the positions at which exactly they were read. */
@@ -179,15 +186,29 @@ export interface ValuesAnswer {
   vector: [OriginId, number][];
 }
 
+function bothAmiss(a: Amiss | null, b: Amiss | null): Amiss | null {
+  if (a === null || b === null) return a ?? b;
+  if (a === 'state' || b === 'state') return 'state';
+  return a === 'all' || b === 'all' ? 'all' : [...a, ...b];
+}
+
 export async function serveValues(donor: Donor, payload: Buffer): Promise<Buffer> {
   const { keys } = JSON.parse(payload.toString('utf8')) as { keys: KeyName[] };
+  // Before it is read, and once all before that is known: in between it may have been put right.
+  const amiss = keys.map(({ db, key }) => donor.amissOf(db, key));
+  const noteAmiss = (): void =>
+    keys.forEach(({ db, key }, i) => {
+      amiss[i] = bothAmiss(amiss[i]!, donor.amissOf(db, key));
+    });
   if (donor.keyspace !== null) {
     const { looks, cursor } = await donor.keyspace.values(keys);
     const marker = parseMarker(cursor ?? '');
     if (marker === null) throw new SessionError('lost', 'the cursor is gone; ask again');
-    const values = looks.map(({ dump, expireAtMs }) => ({
+    noteAmiss();
+    const values = looks.map(({ dump, expireAtMs }, i) => ({
       dump: dump?.toString('base64') ?? null,
       expireAtMs: expireAtMs === 0 ? null : expireAtMs,
+      amiss: amiss[i]!,
     }));
     const answer: ValuesAnswer = {
       values,
@@ -208,6 +229,8 @@ export async function serveValues(donor: Donor, payload: Buffer): Promise<Buffer
   const marker = Buffer.isBuffer(cursor) ? parseMarker(cursor.toString('latin1')) : null;
   const offset = Number(/^master_repl_offset:(\d+)/m.exec(Buffer.isBuffer(info) ? info.toString('latin1') : '')?.[1]);
   if (marker === null || !Number.isFinite(offset)) throw new SessionError('lost', 'the cursor is gone; ask again');
+  await donor.read(offset);
+  noteAmiss();
   const answer: ValuesAnswer = {
     values: keys.map((_, i) => {
       const dump = result[i * 3 + 2];
@@ -215,6 +238,7 @@ export async function serveValues(donor: Donor, payload: Buffer): Promise<Buffer
       return {
         dump: Buffer.isBuffer(dump) ? dump.toString('base64') : null,
         expireAtMs: typeof ttlMs === 'number' && ttlMs >= 0 ? nowMs + ttlMs : null,
+        amiss: amiss[i]!,
       };
     }),
     vector: [...(await withOwn(donor, new Map(marker.vector), offset))],

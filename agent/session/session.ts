@@ -595,6 +595,8 @@ export class Session implements Stay {
       unexplained: this.unexplained,
       low: () => this.core.lowWater(),
       stamp: () => recorder.state.stamp,
+      amissOf: (db, key) => this.core.amissOf(db, key),
+      read: (offset) => this.readUpTo(offset),
       journalled: (offset) => this.journalled(offset),
     };
   }

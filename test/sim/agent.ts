@@ -52,6 +52,8 @@ export class SimAgent {
   life = 0;
   vector = new Map<OriginId, number>();
   maxStamp = 0;
+  /** Its data holds changes that are in no operation. */
+  isUnexplained = false;
   /** Bytes of the stream given to the recorder, whole commands or not. */
   private readPosition = 0;
   document: Document | null = null;

@@ -13,6 +13,11 @@ import { recordAt } from './histories';
 import type { SimAgentHost } from './host';
 import { parseCommands, type Redis } from './redis';
 
+/** So often nobody is found before the first goes on. */
+const HOPELESS_STEPS = 10;
+/** So often what waits for a state at the donor is asked for again. */
+const AMISS_TRIES = 10;
+
 /**
  * Redis began anew from its disk: what clients did there while nobody was reading is the difference between what it holds
  * and what another region does. See agent/session/difference.ts.
@@ -48,6 +53,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
   agent.waitingFor = 'a donor';
   let donor: SimAgent | undefined;
   let theirs!: DonorData;
+  let hopeless = 0;
   for (;;) {
     const peers = host.peers();
     // What the journal has lost of this region, and only one has who can't be reached, would be told twice (Limits): it is waited for.
@@ -60,73 +66,111 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
     if (known !== undefined) needs.push([state.origin, known]);
     donor = peers[0];
     if (donor !== undefined) {
-      theirs = takeData(donor);
+      theirs = takeData(donor, mine.keys);
       const isBehind = needs.some(
         ([origin, position]) => (theirs.vector.get(origin) ?? firstOf(origin)) < Math.max(position, reach(origin)),
       );
       if (!isBehind) break;
     }
+    hopeless = host.isHopeless() ? hopeless + 1 : 0;
+    if (hopeless > HOPELESS_STEPS && isFirst(host)) {
+      yield* goOnAlone(agent, host, state, mine);
+      return;
+    }
     yield;
   }
   host.trace(`${region} compares with ${donor.region}`);
+  const { life } = donor;
   yield;
   // Values are read later than digests.
-  if (!donor.alive) throw new ForeignHand();
-  const values = takeData(donor);
+  let comparison!: Comparison;
   const until = new Map(theirs.vector);
-  for (const [origin, position] of values.vector) until.set(origin, Math.max(position, until.get(origin) ?? -1));
-  agent.waitingFor = 'records that the donor has';
   const isMissing = ([origin, position]: [OriginId, number]): boolean =>
     (regionOf(origin) !== region || origin === old) && (journal.durableEnd(origin) ?? -1) < position;
-  while ([...until].some(isMissing)) yield;
-  const comparison = new Comparison({
-    region,
-    policies: host.policies,
-    mine,
-    before: old,
-    older,
-    theirs,
-    values,
-    records: journal.all(),
-    startedMs,
-    nowMs: host.now(),
-  });
+  for (let tries = 0; tries < AMISS_TRIES; tries++) {
+    if (!donor.isOpen || donor.life !== life) throw new ForeignHand();
+    const values = takeData(donor, mine.keys);
+    for (const [origin, position] of values.vector) until.set(origin, Math.max(position, until.get(origin) ?? -1));
+    agent.waitingFor = 'records that the donor has';
+    while ([...until].some(isMissing)) yield;
+    comparison = new Comparison({
+      region,
+      policies: host.policies,
+      mine,
+      before: old,
+      older,
+      theirs,
+      values,
+      records: journal.all(),
+      startedMs,
+      nowMs: host.now(),
+    });
+    const { doubtful } = comparison;
+    if (doubtful === null) break;
+    // Corrections take milliseconds; a state may be this region's to send.
+    if (doubtful === 'soon') tries = 0;
+    agent.waitingFor = 'values that the donor is about to put right';
+    yield;
+  }
   for (const [origin, position] of theirs.vector)
     if (regionOf(origin) === region && origin !== state.origin && !older.has(origin))
       vector.set(origin, Math.max(position, vector.get(origin) ?? -1));
+  // What comes now is behind all that the donor had.
+  state.stamp = Math.max(state.stamp, theirs.stamp + 1, stampOf(mine.heartbeatMs) + 1);
   if (comparison.keptUntil !== null) {
     host.trace(`${region} lost what is behind ${old}@${comparison.keptUntil}`);
     vector.set(old, comparison.keptUntil);
   }
+  yield* begin(agent, redis, state, mine, () => {
+    const found = comparison.differences(agent.core);
+    for (const { db, payload } of found.operations) {
+      const end = positionAfter(state.end)!;
+      const record = journal.append({ ...recordAt(state), kind: RecordKind.difference, db, payload, ops: 1, end });
+      state.end = end;
+      state.stamp++;
+      host.trace(
+        `${region} finds ${parseCommands(payload)
+          .map((c) => c.argv.join(' '))
+          .join('; ')}`,
+      );
+      agent.tell(record);
+    }
+    for (const { db, key, id } of found.missing) agent.core.refused(db, key, { increment: null, entry: id });
+    for (const { db, key } of found.unsettled) {
+      agent.core.settling.demandState(db, key, ELSEWHERE);
+      host.ask(donor.region, db, key);
+    }
+  });
+}
+
+/** Puts the window together, and reads the stream. @param tell tells differences, before the first of the stream */
+function* begin(agent: SimAgent, redis: Redis, state: RecorderState, mine: OwnData, tell: () => void): Generator<void> {
+  const { journal, core, vector } = agent;
+  const isNew = journal.end(state.origin) === undefined;
   const replay = agent.rebuild(state.origin);
-  for (const { db, key } of agent.document!.awaited) agent.core.settling.demandState(db, key, ELSEWHERE);
+  for (const { db, key } of agent.document!.awaited) core.settling.demandState(db, key, ELSEWHERE);
   if (missingOf(replay, agent.others()).length > 0 || replay.waiting().length > 0) agent.replay = replay;
-  const found = comparison.differences(agent.core);
   state.seen = new Map(vector);
-  state.stamp = Math.max(state.stamp, theirs.stamp + 1, stampOf(mine.heartbeatMs) + 1);
-  if (known === undefined) {
+  if (isNew) {
     journal.append({ ...recordAt(state), kind: RecordKind.birth });
-    agent.core.assume(state.origin, state.end);
+    core.assume(state.origin, state.end);
   }
-  for (const { db, payload } of found.operations) {
-    const end = positionAfter(state.end)!;
-    const record = journal.append({ ...recordAt(state), kind: RecordKind.difference, db, payload, ops: 1, end });
-    state.end = end;
-    state.stamp++;
-    host.trace(
-      `${region} finds ${parseCommands(payload)
-        .map((c) => c.argv.join(' '))
-        .join('; ')}`,
-    );
-    agent.tell(record);
-  }
-  for (const { db, key, id } of found.missing) agent.core.refused(db, key, { increment: null, entry: id });
-  for (const { db, key } of found.unsettled) {
-    agent.core.settling.demandState(db, key, ELSEWHERE);
-    host.ask(donor.region, db, key);
-  }
+  tell();
   const numbers = new Numbers(true, NUMBERS_MAX);
   for (const { db, key, value, expireAt } of mine.keys.keys()) numbers.load(entryOf(db, key, value, expireAt));
   agent.read(state, redis, numbers);
   yield* agent.rememberAndPump(replay);
+}
+
+/** Whether others can be reached, and this is the first of all. */
+function isFirst(host: SimAgentHost): boolean {
+  const live = [...host.live()].sort();
+  return live.length > 1 && live[0] === host.region;
+}
+
+/** Nobody can tell: the first region goes on with what it has, and others compare with that. */
+function* goOnAlone(agent: SimAgent, host: SimAgentHost, state: RecorderState, mine: OwnData): Generator<void> {
+  host.trace(`${agent.region} goes on with what it has`);
+  agent.isUnexplained = true;
+  yield* begin(agent, host.redis(), state, mine, () => undefined);
 }

@@ -2,9 +2,13 @@
 import type { ConflictPolicies } from '../../model';
 import { type RdbKey } from '../../agent/capture/rdb';
 import {
+  type Amiss,
   type Candidate,
+  isDoubtful,
   type Knowledge,
+  nameOf,
   type TheirValue,
+  touchedAndAbsent,
   Touches,
   writeDifferences,
 } from '../../agent/merge/difference';
@@ -30,10 +34,14 @@ export interface OwnData extends Data {
 export interface DonorData extends Data {
   /** No operation in it has a higher one. */
   stamp: number;
+  /** Keys that it has not as operations make them, by database and name. */
+  amiss: ReadonlyMap<string, Amiss>;
+  /** It also holds changes that are in no operation. */
+  isUnexplained: boolean;
 }
 
-/** What a donor gives. */
-export function takeData(donor: SimAgent): DonorData {
+/** What a donor gives; `mine`: what it is asked for. */
+export function takeData(donor: SimAgent, mine: Redis): DonorData {
   while (donor.readStream(1_000_000));
   donor.fsync();
   const redis = donor.redis();
@@ -41,7 +49,13 @@ export function takeData(donor: SimAgent): DonorData {
   const vector = new Map(cursor === null ? [] : parseMarker(cursor)!.vector);
   for (const [origin, position] of donor.past) vector.set(origin, Math.max(position, vector.get(origin) ?? -1));
   vector.set(donor.origin!, Math.min(lastPositionAt(redis.offset), donor.journal.end(donor.origin!)!));
-  return { keys: redis.snapshot(), vector, stamp: donor.stamp };
+  const keys = redis.snapshot();
+  const amiss = new Map<string, Amiss>();
+  for (const { db, key } of [...keys.keys(), ...mine.keys()]) {
+    const found = donor.core.amissOf(db, key);
+    if (found !== null) amiss.set(nameOf(db, key), found);
+  }
+  return { keys, vector, stamp: donor.stamp, amiss, isUnexplained: donor.isUnexplained };
 }
 
 export interface Sources {
@@ -53,8 +67,8 @@ export interface Sources {
   /** This region's before that. */
   older: ReadonlySet<OriginId>;
   /** At the time of the digests, and of the values. */
-  theirs: Data;
-  values: Data;
+  theirs: DonorData;
+  values: DonorData;
   records: readonly OpRecord[];
   /** By the clock of this region's Redis, no later than its snapshot. */
   startedMs: number;
@@ -72,12 +86,14 @@ export class Comparison {
   private readonly theirs: TheirValue[];
   private readonly touched: Touches;
   private readonly nowMs: number;
+  private readonly mode: 'exact' | 'unexplained';
   /** Null: all of the history of before. */
   readonly keptUntil: number | null;
 
   constructor(o: Sources) {
     const { mine, theirs, values, before } = o;
     this.nowMs = o.nowMs;
+    this.mode = theirs.isUnexplained ? 'unexplained' : 'exact';
     const touchedBefore = touchesOf(o, theirs.vector);
     this.touched = touchesOf(o, values.vector);
     for (const { db, key, value, expireAt } of mine.keys.keys()) {
@@ -89,7 +105,12 @@ export class Comparison {
     }
     for (const { db, key } of theirs.keys.keys())
       if (!isPassedOver(o, db, key) && mine.keys.entry(db, key) === undefined) this.note(o, { db, key, parts: [] });
-    this.theirs = this.candidates.map((candidate) => this.theirValue(values.keys, candidate));
+    if (theirs.isUnexplained) {
+      const present = new Set([...mine.keys.keys(), ...theirs.keys.keys()].map(({ db, key }) => nameOf(db, key)));
+      for (const candidate of touchedAndAbsent(touchedBefore, (name) => present.has(name)))
+        if (!isPassedOver(o, candidate.db, candidate.key)) this.note(o, candidate);
+    }
+    this.theirs = this.candidates.map((candidate) => this.theirValue(values, candidate));
     const history = o.records.filter(({ origin }) => origin === before);
     const evidence = evidenceOf(this.candidates, this.theirs, this.touched);
     this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, evidence, FEW);
@@ -103,17 +124,24 @@ export class Comparison {
     else this.candidates.push(candidate);
   }
 
+  /** The donor is about to put some of it right; `state`: it waits for a state itself. */
+  get doubtful(): 'soon' | 'state' | null {
+    const doubtful = this.theirs.filter((their, i) => isDoubtful(this.candidates[i]!, their));
+    if (doubtful.length === 0) return null;
+    return doubtful.some(({ amiss }) => amiss !== 'state') ? 'soon' : 'state';
+  }
+
   differences(known: Knowledge): ReturnType<typeof writeDifferences> {
     const traits = { isByKey: false, evicts: false };
-    const { candidates, theirs, touched, others } = this;
-    const found = writeDifferences(candidates, theirs, touched, 'exact', known, traits, this.nowMs + 2000);
+    const { candidates, theirs, touched, mode, others } = this;
+    const found = writeDifferences(candidates, theirs, touched, mode, known, traits, this.nowMs + 2000);
     return { ...found, unsettled: [...found.unsettled, ...others] };
   }
 
-  private theirValue(keys: Redis, { db, key }: Candidate): TheirValue {
+  private theirValue({ keys, amiss }: DonorData, { db, key }: Candidate): TheirValue {
     const found = keys.isExpired(db, key) ? undefined : keys.entry(db, key);
     const dump = found === undefined ? null : entryOf(db, key, found.value, null);
-    return { dump, expireAtMs: found?.expireAt ?? null };
+    return { dump, expireAtMs: found?.expireAt ?? null, amiss: amiss.get(nameOf(db, key)) ?? null };
   }
 }
 

@@ -29,6 +29,8 @@ export interface SimAgentHost {
   uptime(): number;
   /** Regions that this one can talk to, itself included. */
   live(): string[];
+  /** All others that can be reached wait for data, too. */
+  isHopeless(): boolean;
   /** What a failover can't take back: offset of the own stream that is safe. */
   safeOffset(): number;
   nextSeq(): number;

@@ -1,6 +1,8 @@
 /** What takes part in the schedule of one seed: regions, commands, faults. */
 import type { Mix } from './clients';
-import type { Random } from './random';
+import { Random } from './random';
+
+export const REGIONS_MAX = 5;
 
 export interface Profile {
   regions: number;
@@ -17,9 +19,24 @@ export interface Profile {
   trims: boolean;
   /** Half-way all comes to rest: what clients do then meets what has left the window. */
   rests: boolean;
+  /** Peers send what they have sent before. */
+  repeats: boolean;
+  /** An outage may hit a region while another one has not come back from one. */
+  pairs: boolean;
 }
 
-export function profileOf(random: Random, regions?: number): Profile {
+/** Of a profile's parts, those that a schedule may be told to do without. */
+export const faults = [
+  ...(['crashes', 'restarts', 'failovers', 'outages', 'pairs', 'partitions', 'relayOnly'] as const),
+  ...(['repeats', 'skew', 'trims', 'rests'] as const),
+] satisfies (keyof Profile)[];
+export const families = [
+  ...(['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists', 'moves', 'bitmaps', 'logs'] as const),
+  ...(['queues', 'streams', 'ttl', 'deletes', 'transactions', 'otherTypes', 'appends', 'otherDbs'] as const),
+] satisfies (keyof Mix)[];
+
+/** @param random the seed's, at its beginning */
+export function profileOf(seed: number, random: Random, regions?: number): Profile {
   const maybe = (p: number): boolean => random.chance(p);
   const profile: Profile = {
     regions: regions ?? (maybe(0.5) ? 2 : 3),
@@ -55,6 +72,8 @@ export function profileOf(random: Random, regions?: number): Profile {
     skew: maybe(0.5),
     trims: maybe(0.5),
     rests: maybe(0.4),
+    repeats: false,
+    pairs: false,
   };
   // In some all meet on one key.
   if (maybe(0.25)) {
@@ -68,5 +87,10 @@ export function profileOf(random: Random, regions?: number): Profile {
     mix.keysPerType = only === 'lists' && mix.moves ? 2 : 1;
     mix.ttl = maybe(0.7);
   }
+  // By themselves, so that a seed without them is what it was before there were any.
+  const more = new Random(seed ^ 0x5bd1e995);
+  if (regions === undefined && more.chance(0.15)) profile.regions = more.pick([4, 4, 5]);
+  profile.repeats = more.chance(0.3);
+  profile.pairs = profile.outages && more.chance(0.3);
   return profile;
 }

@@ -98,7 +98,7 @@ export class Settler {
       db: state.db,
       seen,
       payload,
-      carried: core.carriedBy(state.db, payload),
+      ...(this.agent.isUnexplained ? {} : { carried: core.carriedBy(state.db, payload) }),
     };
     at.end = end;
     at.stamp++;

@@ -9,9 +9,10 @@ import { ForeignHand } from './applier';
 import { check } from './checks';
 import type { Ended } from './checks/ended';
 import { Clients } from './clients';
+import { crash, failover, outage, restart } from './faults';
 import { type Profile, profileOf } from './profile';
 import { Random } from './random';
-import { type Argv, CommandFailed, Redis } from './redis';
+import { CommandFailed, Redis } from './redis';
 import type { Region } from './region';
 import { operationsOf, type RuleOp, sameSeen } from './rule';
 import { idsIn } from './stream';
@@ -53,7 +54,7 @@ export interface WorldOptions {
   readonly print?: (line: string) => void;
 }
 
-const NAMES = ['eu', 'us', 'ap'];
+const NAMES = ['eu', 'us', 'ap', 'sa', 'in'];
 const REST_ROUNDS_MAX = 1500;
 
 /** In half of the regions memory has to do; in others next to nothing stays there, and what goes goes by one or by many. */
@@ -67,9 +68,9 @@ const SHELVES = [
 ];
 
 export class World {
-  private readonly random: Random;
+  readonly random: Random;
   readonly profile: Profile;
-  private readonly regions: Region[] = [];
+  readonly regions: Region[] = [];
   private readonly clients: Clients;
   private readonly policies: ConflictPolicies;
   private readonly cut = new Set<string>();
@@ -82,7 +83,7 @@ export class World {
   private readonly log = new Map<string, RuleOp>();
   /** Elements that a client was given. */
   private readonly taken = new Set<string>();
-  private readonly outcome: Outcome = {
+  readonly outcome: Outcome = {
     events: 0,
     operations: 0,
     crashes: 0,
@@ -101,7 +102,7 @@ export class World {
     private readonly options: WorldOptions = {},
   ) {
     this.random = new Random(seed);
-    this.profile = profileOf(this.random, options.regions);
+    this.profile = profileOf(seed, this.random, options.regions);
     for (const name of options.without ?? []) {
       if (name in this.profile) Object.assign(this.profile, { [name]: false });
       else Object.assign(this.profile.mix, { [name]: false });
@@ -133,6 +134,11 @@ export class World {
         now: () => this.clock(region),
         uptime: () => this.now,
         live: () => this.liveFrom(region),
+        isHopeless: () =>
+          this.regions.every(
+            ({ name: other, agent }) =>
+              agent === region.agent || !this.liveFrom(region).includes(other) || agent.waitingFor === 'a donor',
+          ),
         safeOffset: () => (this.profile.failovers || this.profile.outages ? region.replicated : Infinity),
         nextSeq: () => ++this.seq,
         pick: (n) => this.random.below(n),
@@ -163,7 +169,7 @@ export class World {
       this.regions.push(region);
     }
     for (const { agent } of this.regions) agent.start();
-    if (this.profile.relayOnly && names.length === 3) this.cut.add(link('eu', 'us'));
+    if (this.profile.relayOnly && names.length > 2) this.cut.add(link('eu', 'us'));
   }
 
   private readonly print: ((line: string) => void) | undefined;
@@ -224,6 +230,7 @@ export class World {
       partition: profile.partitions ? 2 : 0,
       trim: profile.trims ? 3 : 0,
       clock: profile.skew ? 0.5 : 0,
+      repeat: profile.repeats ? 4 : 0,
     });
     const { agent, redis } = region;
     switch (kind) {
@@ -256,14 +263,14 @@ export class World {
         redis.isRedis8 = random.chance(0.5);
         return;
       case 'crash':
-        if (agent.alive) this.crash(region);
+        if (agent.alive) crash(this, region);
         return;
       case 'restart':
-        return this.restart(region);
+        return restart(this, region);
       case 'failover':
-        return this.failover(region);
+        return failover(this, region);
       case 'outage':
-        return this.outage(region);
+        return outage(this, region);
       case 'partition': {
         const other = random.pick(this.regions);
         if (other === region) return;
@@ -282,6 +289,8 @@ export class World {
         region.skewMs = random.between(-60_000, 60_000);
         this.trace(`${region.name} clock skew ${region.skewMs}`);
         return;
+      case 'repeat':
+        return this.repeat(region, random.pick(this.regions));
     }
   }
 
@@ -321,17 +330,6 @@ export class World {
     region.agent.start();
   }
 
-  private crash(region: Region): void {
-    const { agent } = region;
-    const survivors = this.random.below(agent.unsynced + 1);
-    const late = this.random.chance(0.5);
-    this.trace(
-      `${region.name} agent crashes, loses ${agent.unsynced - survivors} records${late ? ', block lands' : ''}`,
-    );
-    agent.crash(survivors, late);
-    this.outcome.crashes++;
-  }
-
   private pull(to: Region, from: Region, count: number): number {
     if (to === from || !to.agent.alive || !from.agent.alive || this.cut.has(link(to.name, from.name))) return 0;
     let received = 0;
@@ -346,6 +344,19 @@ export class World {
     return received;
   }
 
+  /** A peer sends records again that it has sent before, and reports. */
+  private repeat(to: Region, from: Region): void {
+    if (to === from || !to.agent.alive || !from.agent.alive || this.cut.has(link(to.name, from.name))) return;
+    const { journal, beats } = from.agent;
+    for (const origin of journal.origins()) {
+      const records = journal.all().filter((record) => record.origin === origin);
+      for (const record of records.slice(this.random.below(records.length)))
+        if (record.end <= (to.agent.journal.end(origin) ?? -1)) to.agent.receive(record);
+    }
+    for (const beat of beats.values()) if (beat.region !== to.name) to.agent.receiveBeat(beat);
+    this.trace(`${from.name} repeats itself to ${to.name}`);
+  }
+
   private replicate(region: Region): void {
     const rest = region.redis.units.filter((unit) => unit.end > region.replicated);
     if (rest.length === 0) region.replicated = region.redis.offset;
@@ -353,87 +364,12 @@ export class World {
     if (region.agent.alive) region.agent.publishBeats();
   }
 
-  /** Redis starts again with all its data, and a new history. The agent had read all of the old one. */
-  private restart(region: Region): void {
-    const { agent, redis } = region;
-    if (!agent.isOpen) return;
-    while (agent.readStream(100_000));
-    agent.fsync();
-    this.trace(`${region.name} Redis restarts at ${redis.offset}`);
-    agent.crash(0, this.random.chance(0.5));
-    // Its last block may have landed late: the next session reads that before it finds a new history.
-    agent.start();
-    agent.readStream(100_000);
-    agent.fsync();
-    agent.crash(0, false);
-    this.newHistory(region, redis, redis.offset, 0);
-    this.outcome.restarts++;
-  }
-
-  /** A replica that lacks the last part takes over. */
-  private failover(region: Region): void {
-    const { random } = this;
-    const { agent, redis } = region;
-    const known = agent.histories.get(redis.replId);
-    if (known === undefined) return;
-    const units = redis.units.filter((unit) => unit.end >= region.replicated);
-    const fork = random.chance(0.3) || units.length === 0 ? redis.offset : random.pick(units).end;
-    if (fork < known.from) return;
-    // What only the journal of a region that has it knows of is lost for good (Limits).
-    const { origin } = known;
-    if (
-      this.regions.some((other) => (other.agent.journal.end(origin) ?? -1) > (agent.journal.durableEnd(origin) ?? -1))
-    )
-      agent.fsync();
-    this.trace(`${region.name} fails over at ${fork} of ${redis.offset}`);
-    if (agent.alive) agent.crash(random.below(agent.unsynced + 1), random.chance(0.3));
-    this.newHistory(region, redis.replicaAt(fork, region.initial), fork, fork);
-    this.outcome.failovers++;
-  }
-
-  /**
-   * Redis and its agent are killed together. What Redis had not written to its disk is lost, and so is what the agent had not;
-   * some of that peers may have. Clients may be back before the agent.
-   */
-  private outage(region: Region): void {
-    const { random } = this;
-    const { agent, redis } = region;
-    const known = agent.histories.get(redis.replId);
-    // One at a time: of what is lost in two places at once nobody could tell.
-    if (known === undefined || this.regions.some((other) => !other.agent.isOpen && other !== region)) return;
-    const units = redis.units.filter((unit) => unit.end >= Math.max(region.replicated, known.from)).slice(-12);
-    let end = random.chance(0.4) || units.length === 0 ? redis.offset : random.pick(units).end;
-    // A time to live, what lists had, or what was added to a score does not show that it was lost: clients may have undone it (Limits).
-    for (;;) {
-      const next = redis.units.find((unit) => unit.end > end);
-      if (next !== undefined && showsItsLoss(next.commands)) break;
-      end = next?.end ?? redis.offset;
-      if (next === undefined) break;
-    }
-    for (const other of this.regions) if (other !== region) other.agent.fsync();
-    this.trace(`${region.name} Redis and agent die, Redis comes back with ${end} of ${redis.offset}`);
-    if (agent.alive) agent.crash(random.below(agent.unsynced + 1), false);
-    region.past.push({ redis, end: -1, isOutage: true });
-    region.initial = redis.replicaAt(end, region.initial);
-    region.redis = new Redis(this.newReplId(), 0, () => this.clock(region), region.initial);
-    region.replicated = 0;
-    this.outcome.outages++;
-  }
-
-  private newHistory(region: Region, data: Redis, end: number, start: number): void {
-    const old = region.redis;
-    region.past.push({ redis: old, end });
-    region.initial = data;
-    region.redis = new Redis(this.newReplId(), start, () => this.clock(region), data, { redis: old, end });
-    region.replicated = start;
-  }
-
   // ——— the end
 
   private rest(ms: number): void {
     this.trace('— quiet —');
     this.cut.clear();
-    if (this.profile.relayOnly && this.regions.length === 3) this.cut.add(link('eu', 'us'));
+    if (this.profile.relayOnly && this.regions.length > 2) this.cut.add(link('eu', 'us'));
     this.now += ms;
     let wasQuiet = false;
     for (let round = 0; round < REST_ROUNDS_MAX; round++) {
@@ -522,11 +458,11 @@ export class World {
     }
   }
 
-  private clock(region: Region): number {
+  clock(region: Region): number {
     return this.now + region.skewMs;
   }
 
-  private newReplId(): string {
+  newReplId(): string {
     return `r${++this.replIds}`;
   }
 
@@ -544,7 +480,7 @@ export class World {
     return live;
   }
 
-  private trace(text: string): void {
+  trace(text: string): void {
     this.traceLines.push(text);
     this.print?.(text);
   }
@@ -552,14 +488,4 @@ export class World {
 
 function link(a: string, b: string): string {
   return a < b ? `${a}–${b}` : `${b}–${a}`;
-}
-
-/** Whether data without these commands can be told from data that clients have changed since. */
-function showsItsLoss(commands: readonly { argv: Argv }[]): boolean {
-  return commands.some(
-    ({ argv }) =>
-      /^(SET|GETSET|MSET|HSET|HDEL|HINCRBY|SADD|SREM|ZADD|ZREM|INCR|INCRBY|DECR|DECRBY|DEL|UNLINK)$/.test(argv[0]!) &&
-      !argv.includes('INCR') &&
-      !argv[1]!.startsWith('meridian:'),
-  );
 }

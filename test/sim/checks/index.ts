@@ -14,7 +14,8 @@ import { checkValues } from './values';
 
 export function check(ended: Ended): void {
   checkRecords(ended);
-  checkDifferences(ended);
+  // Of what two regions had lost at once nobody can tell who did it.
+  if (!ended.profile.pairs) checkDifferences(ended);
   checkValues(ended);
   if (ended.profile.outages) return;
   checkAdded(ended);
