@@ -382,6 +382,12 @@ export class KeyState {
     (this.log ??= new OpaqueLog()).lay({ op, build });
   }
 
+  /** A state is to tell of its elements: what made them is kept, where another state may come that had not seen it. */
+  keepForOthers(op: StateOp, stable: readonly number[]): void {
+    if (this.log === null || this.members === null) return;
+    for (const element of this.members.values()) this.shelve(element, op, stable);
+  }
+
   /** Whether a client replaced or deleted the whole key, and `op` has not seen it. */
   isReplacedUnseenBy(op: Op): boolean {
     if (this.deletions.some((deletion) => !saw(op, deletion))) return true;

@@ -81,6 +81,16 @@ test('a sorted set that something was popped from keeps what a delete had not se
   expect(b.unsettled).toEqual(['k']);
 });
 
+test('what a state tells of is not lost where another one stands that had seen neither', () => {
+  b.client(5, 'ZADD k 8 b1');
+  const seen = b.at('b:1');
+  b.client(20, 'ZADD k 1 b2');
+  expect(b.comes('c:1', 10, seen, 'ZPOPMIN k')).toBe('');
+  expect(b.unsettled).toEqual(['k']);
+  b.state('a:1', 25, b.at('b:1'), 'DEL k', 'ZADD k 8 b1 1 b2');
+  expect(b.state('c:1', 30, seen, 'DEL k')).toBe('DEL k; ZADD k 1 b2');
+});
+
 test('what was removed by its name does not come back', () => {
   b.client(20, 'ZADD k 1 x', 'ZADD k 2 y', 'ZPOPMAX k', 'ZREM k x');
   expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k; ZADD k 2 y');

@@ -43,6 +43,7 @@ export class StateOperations {
       if (this.parts.origins.region(op.origin) === state.onlySettler) state.onlySettler = null;
       const build = this.parts.kept.keep(record, part.start, part.end, part.commands);
       if (!isFloor) {
+        state.keepForOthers(op, this.parts.window.stable);
         for (const effect of effects)
           insertCarried(state, effect, ops, op, (other) => this.parts.insertion.apply(state, other, op));
         state.log?.lay({ op, build: null });

@@ -270,7 +270,8 @@ function removes(by: Part, part: Live, parts: readonly Part[]): boolean {
     case 'increment':
       return by.type !== part.type;
     case 'head':
-      return by.type !== part.type || part.kind === 'head';
+      // An entry that is told of later, found by comparing data, may stand below the last ID.
+      return by.type !== part.type || (part.kind === 'head' && compareIds(by.id, part.id) >= 0);
     case 'ttl':
     case 'verbatim':
       return false;
