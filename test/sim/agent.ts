@@ -142,7 +142,7 @@ export class SimAgent {
     const { shelf } = host;
     this.core = new MergeCore({
       region: host.region,
-      members: host.members,
+      members: host.members(),
       policies: host.policies,
       payloads: journal.payloads,
       ...(shelf && { shelf: { ...shelf, files: SHELF_FILES } }),

@@ -18,7 +18,8 @@ export interface SimBeat {
 
 export interface SimAgentHost {
   readonly region: string;
-  readonly members: readonly string[];
+  /** As its config says now. */
+  members(): readonly string[];
   readonly policies: ConflictPolicies;
   /** Beyond so much memory the window goes to a shelf. */
   readonly shelf: { budgetBytes: number; operations: number } | undefined;

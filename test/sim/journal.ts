@@ -14,6 +14,18 @@ export class SimJournal {
 
   constructor(private readonly onDurable: (record: OpRecord) => void) {}
 
+  /** Begins with what another region's has. @param low up to where nobody needs anything */
+  adopt(other: SimJournal, low: ReadonlyMap<OriginId, number>): void {
+    this.records = [...other.records];
+    this.durable = this.records.length;
+    for (const [origin, end] of other.ends) {
+      this.ends.set(origin, end);
+      this.durableEnds.set(origin, end);
+    }
+    for (const [origin, end] of other.trimmed) this.trimmed.set(origin, end);
+    this.low = low;
+  }
+
   /** Encoded and decoded once, as on disk. */
   append(record: OpRecord): OpRecord {
     const kept = decodeRecord(encodeRecord(record));

@@ -23,12 +23,14 @@ export interface Profile {
   repeats: boolean;
   /** An outage may hit a region while another one has not come back from one. */
   pairs: boolean;
+  leaves: boolean;
+  joins: boolean;
 }
 
 /** Of a profile's parts, those that a schedule may be told to do without. */
 export const faults = [
   ...(['crashes', 'restarts', 'failovers', 'outages', 'pairs', 'partitions', 'relayOnly'] as const),
-  ...(['repeats', 'skew', 'trims', 'rests'] as const),
+  ...(['repeats', 'leaves', 'joins', 'skew', 'trims', 'rests'] as const),
 ] satisfies (keyof Profile)[];
 export const families = [
   ...(['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists', 'moves', 'bitmaps', 'logs'] as const),
@@ -74,6 +76,8 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
     rests: maybe(0.4),
     repeats: false,
     pairs: false,
+    leaves: false,
+    joins: false,
   };
   // In some all meet on one key.
   if (maybe(0.25)) {
@@ -92,5 +96,7 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
   if (regions === undefined && more.chance(0.15)) profile.regions = more.pick([4, 4, 5]);
   profile.repeats = more.chance(0.3);
   profile.pairs = profile.outages && more.chance(0.3);
+  profile.leaves = more.chance(0.15);
+  profile.joins = more.chance(0.15);
   return profile;
 }

@@ -10,6 +10,7 @@ import { check } from './checks';
 import type { Ended } from './checks/ended';
 import { Clients } from './clients';
 import { crash, failover, outage, restart } from './faults';
+import { join, leave } from './membership';
 import { type Profile, profileOf } from './profile';
 import { Random } from './random';
 import { CommandFailed, Redis } from './redis';
@@ -24,6 +25,8 @@ export interface Outcome {
   restarts: number;
   failovers: number;
   outages: number;
+  leaves: number;
+  joins: number;
   settlements: number;
   corrections: number;
   conflicts: number;
@@ -71,6 +74,8 @@ export class World {
   readonly random: Random;
   readonly profile: Profile;
   readonly regions: Region[] = [];
+  /** Those that have left. */
+  readonly gone: Region[] = [];
   private readonly clients: Clients;
   private readonly policies: ConflictPolicies;
   private readonly cut = new Set<string>();
@@ -90,6 +95,8 @@ export class World {
     restarts: 0,
     failovers: 0,
     outages: 0,
+    leaves: 0,
+    joins: 0,
     settlements: 0,
     corrections: 0,
     conflicts: 0,
@@ -112,67 +119,72 @@ export class World {
     this.clients = new Clients(this.random, this.profile.mix, (key) =>
       this.regions.flatMap(({ redis }) => [0, 1].flatMap((db) => idsIn(redis.entry(db, key)?.value))),
     );
-    const names = NAMES.slice(0, this.profile.regions);
-    const pace = (): number => this.random.pick([0.1, 0.4, 1, 1, 1, 2]);
-    for (const [i, name] of names.entries()) {
-      const region = {
-        name,
-        skewMs: this.profile.skew ? this.random.between(-60_000, 60_000) : this.random.between(-20, 20),
-        replicated: 0,
-        past: [],
-        idle: this.random.pick([0, 0, 0.3, 0.8]),
-        slow: { read: pace(), pull: pace(), step: pace() },
-      } as unknown as Region;
-      region.initial = new Redis('', 0, () => this.now);
-      region.redis = new Redis(this.newReplId(), 0, () => this.clock(region));
-      region.agent = new SimAgent({
-        region: name,
-        members: names,
-        shelf: SHELVES[(seed + i) % SHELVES.length],
-        policies: this.policies,
-        redis: () => region.redis,
-        now: () => this.clock(region),
-        uptime: () => this.now,
-        live: () => this.liveFrom(region),
-        isHopeless: () =>
-          this.regions.every(
-            ({ name: other, agent }) =>
-              agent === region.agent || !this.liveFrom(region).includes(other) || agent.waitingFor === 'a donor',
-          ),
-        safeOffset: () => (this.profile.failovers || this.profile.outages ? region.replicated : Infinity),
-        nextSeq: () => ++this.seq,
-        pick: (n) => this.random.below(n),
-        trace: (text) => this.trace(text),
-        ask: (other, db, key) => {
-          this.trace(`${name} asks ${other} for ${db} ${key}`);
-          const { agent } = this.regions.find((candidate) => candidate.name === other)!;
-          if (agent.alive) agent.demand(db, key, name);
-        },
-        durable: (record) => this.keep(record),
-        durableElsewhere: (origin) =>
-          Math.min(
-            ...this.regions
-              .filter((other) => other !== region)
-              .map(
-                ({ name: other, agent }) =>
-                  agent.journal.durableEnd(origin) ?? (regionOf(origin) === other ? Infinity : -1),
-              ),
-          ),
-        knownElsewhere: (origin) =>
-          Math.max(
-            ...this.regions.map(({ agent }) =>
-              agent === region.agent ? -1 : (agent.journal.readableEnd(origin) ?? -1),
-            ),
-          ),
-        peers: () => this.peersOf(region),
-      });
-      this.regions.push(region);
-    }
+    for (let i = 0; i < this.profile.regions; i++) this.found();
     for (const { agent } of this.regions) agent.start();
-    if (this.profile.relayOnly && names.length > 2) this.cut.add(link('eu', 'us'));
+    if (this.profile.relayOnly && this.regions.length > 2) this.cut.add(link('eu', 'us'));
   }
 
   private readonly print: ((line: string) => void) | undefined;
+
+  /** A new region, which takes part from now on; null where there is no name left. */
+  found(): Region | null {
+    const taken = [...this.regions, ...this.gone];
+    const name = NAMES.find((candidate) => taken.every((region) => region.name !== candidate));
+    if (name === undefined) return null;
+    const pace = (): number => this.random.pick([0.1, 0.4, 1, 1, 1, 2]);
+    const shelf = SHELVES[(this.seed + taken.length) % SHELVES.length];
+    const region = {
+      name,
+      skewMs: this.profile.skew ? this.random.between(-60_000, 60_000) : this.random.between(-20, 20),
+      replicated: 0,
+      past: [],
+      idle: this.random.pick([0, 0, 0.3, 0.8]),
+      slow: { read: pace(), pull: pace(), step: pace() },
+    } as unknown as Region;
+    region.initial = new Redis('', 0, () => this.now);
+    region.redis = new Redis(this.newReplId(), 0, () => this.clock(region));
+    region.agent = new SimAgent({
+      region: name,
+      members: () => this.regions.map((other) => other.name),
+      shelf,
+      policies: this.policies,
+      redis: () => region.redis,
+      now: () => this.clock(region),
+      uptime: () => this.now,
+      live: () => this.liveFrom(region),
+      isHopeless: () =>
+        this.regions.every(
+          ({ name: other, agent }) =>
+            agent === region.agent || !this.liveFrom(region).includes(other) || agent.waitingFor === 'a donor',
+        ),
+      safeOffset: () => (this.profile.failovers || this.profile.outages ? region.replicated : Infinity),
+      nextSeq: () => ++this.seq,
+      pick: (n) => this.random.below(n),
+      trace: (text) => this.trace(text),
+      ask: (other, db, key) => {
+        this.trace(`${name} asks ${other} for ${db} ${key}`);
+        const { agent } = this.regions.find((candidate) => candidate.name === other)!;
+        if (agent.alive) agent.demand(db, key, name);
+      },
+      durable: (record) => this.keep(record),
+      durableElsewhere: (origin) =>
+        Math.min(
+          ...this.regions
+            .filter((other) => other !== region)
+            .map(
+              ({ name: other, agent }) =>
+                agent.journal.durableEnd(origin) ?? (regionOf(origin) === other ? Infinity : -1),
+            ),
+        ),
+      knownElsewhere: (origin) =>
+        Math.max(
+          ...this.regions.map(({ agent }) => (agent === region.agent ? -1 : (agent.journal.readableEnd(origin) ?? -1))),
+        ),
+      peers: () => this.peersOf(region),
+    });
+    this.regions.push(region);
+    return region;
+  }
 
   run(): Outcome {
     try {
@@ -231,6 +243,8 @@ export class World {
       trim: profile.trims ? 3 : 0,
       clock: profile.skew ? 0.5 : 0,
       repeat: profile.repeats ? 4 : 0,
+      leave: profile.leaves ? 1 : 0,
+      join: profile.joins ? 1 : 0,
     });
     const { agent, redis } = region;
     switch (kind) {
@@ -291,6 +305,10 @@ export class World {
         return;
       case 'repeat':
         return this.repeat(region, random.pick(this.regions));
+      case 'leave':
+        return leave(this);
+      case 'join':
+        return join(this);
     }
   }
 
@@ -330,7 +348,7 @@ export class World {
     region.agent.start();
   }
 
-  private pull(to: Region, from: Region, count: number): number {
+  pull(to: Region, from: Region, count: number): number {
     if (to === from || !to.agent.alive || !from.agent.alive || this.cut.has(link(to.name, from.name))) return 0;
     let received = 0;
     for (const origin of from.agent.journal.origins())
@@ -411,7 +429,7 @@ export class World {
       if (core.settling.unsettledKeys > 0)
         reasons.push(
           `${name} has ${core.settling.unsettledKeys} unsettled keys (${core.settling
-            .toSettle(NAMES.slice(0, this.regions.length))
+            .toSettle(this.regions.map((region) => region.name))
             .map((state) => state.key)
             .join()})`,
         );
