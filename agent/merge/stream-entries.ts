@@ -107,12 +107,12 @@ function isAt({ op, home, from }: Contender, origins: OriginTable, by: Op): bool
 }
 
 /**
- * Whether two that came to an ID as their own are one entry: a region's state, or difference, tells of entries that are there already. Such
- * operations stand between the bytes of the stream.
+ * Whether two that came to an ID are one entry: a region's state, or difference, tells of entries that are there already, of those that have moved
+ * as if the ID were their own. Such operations stand between the bytes of the stream.
  */
 function isSame(a: Contender, b: Contender): boolean {
   if (a.op === b.op && a.home === b.home) return true;
-  if (a.home !== b.home || (Number.isInteger(a.op.position) && Number.isInteger(b.op.position))) return false;
+  if (Number.isInteger(a.op.position) && Number.isInteger(b.op.position)) return false;
   if (a.value !== null && b.value !== null) return a.value.equals(b.value);
   return (a.hash ?? hashOf(a.value!)) === (b.hash ?? hashOf(b.value!));
 }

@@ -223,3 +223,20 @@ test('a state brings its groups, and entries that it had not seen are put into i
   expect(short(came)).toMatch(/^DEL k; XADD k 7-1 f c; XGROUP CREATE k g 7-1; EVAL … k 7-1 5-1 5-0 2 f a/);
   expect(b.unsettled).toEqual([]);
 });
+
+test('an entry that has moved, and that a state tells of where it stands, is one', () => {
+  const origins = new OriginTable();
+  const [a, b, c] = ['a:1', 'b:1', 'c:1'].map((origin) => origins.index(origin)) as [number, number, number];
+  const state = new KeyState(0, 'k');
+  const moved = movedId('a', '5-1');
+  const add = (op: Op, id: string, value: string): void => putEntry(state, op, id, Buffer.from(value), origins, []);
+  add(new Op(a, 10, 1, []), '5-1', 'x');
+  add(new Op(b, 10, 2, []), '5-1', 'y');
+  // Between the bytes of its region's stream, by one that had not seen the first.
+  add(new Op(c, 10.5, 3, origins.toSeen(new Map([['b:1', 10]]))), moved, 'x');
+  const standing = [...state.elements()].flatMap((entry) => {
+    const value = entry instanceof StreamEntry ? standingAt(entry, origins) : null;
+    return value === null ? [] : [`${entry.name} ${value.toString()}`];
+  });
+  expect(standing.sort()).toEqual(['5-1 y', `${moved} x`]);
+});

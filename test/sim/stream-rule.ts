@@ -22,7 +22,7 @@ export function placesOf(entries: readonly EntryPut[]): Map<EntryPut, string> {
 /** States and differences, which stand between the bytes of the stream, tell of entries that are there already. */
 function isCopy(a: EntryPut, b: EntryPut): boolean {
   if (Number.isInteger(a.op.position) && Number.isInteger(b.op.position)) return false;
-  return a.name === b.name && a.value === b.value;
+  return a.value === b.value;
 }
 
 /** Whether a removal or a trim is of this entry, as its writer saw it. */
