@@ -236,8 +236,10 @@ export class StreamOrder {
   refusedFor(op: Op, id: string): StreamEntry[] {
     const isUnseen = (entry: StreamEntry): boolean =>
       entry.puts.some((put) => put.op.origin !== op.origin && !saw(op, put.op));
+    // Its own it has not: what comes in a later history of this region, after a failover, may not have seen it.
+    const isSeen = (entry: StreamEntry): boolean => entry.puts.every((put) => put.op !== op && saw(op, put.op));
     let seen = 0;
-    while (seen < this.arrived.length && !isUnseen(this.arrived[seen]!)) seen++;
+    while (seen < this.arrived.length && isSeen(this.arrived[seen]!)) seen++;
     if (seen > 0) this.arrived.splice(0, seen);
     return this.arrived.filter((entry) => isUnseen(entry) && compareIds(entry.name, id) <= 0);
   }

@@ -4,7 +4,7 @@ import { encode } from '../../test/sim/redis';
 import { CommandScanner } from '../resp';
 import { findCommand } from './commands';
 import { decodeEffects, type Effect } from './effects';
-import { KeyState, Op } from './key-state';
+import { KeyState, Op, Type } from './key-state';
 import { OriginTable } from './origins';
 import { lastIdOf, putEntry, removeEntry, standingAt, StreamEntry, trimEntries } from './stream-entries';
 import { compareIds, idAbove, idBelow, movedId, parseStreamId } from './stream-id';
@@ -239,4 +239,19 @@ test('an entry that has moved, and that a state tells of where it stands, is one
     return value === null ? [] : [`${entry.name} ${value.toString()}`];
   });
   expect(standing.sort()).toEqual(['5-1 y', `${moved} x`]);
+});
+
+test('what a failover had taken back may be refused when it comes again, too', () => {
+  const origins = new OriginTable();
+  const [before, after] = ['b:1', 'b:2'].map((origin) => origins.index(origin)) as [number, number];
+  const state = new KeyState(0, 'k');
+  const add = (op: Op, id: string): string[] => {
+    putEntry(state, op, id, Buffer.from('x'), origins, []);
+    state.stream!.arrive(state.findElement(Type.stream, id) as StreamEntry);
+    return state.stream!.refusedFor(op, id).map(({ name }) => name);
+  };
+  expect(add(new Op(before, 10, 1, []), '5-1')).toEqual([]);
+  expect(add(new Op(before, 20, 2, []), '6-1')).toEqual([]);
+  // In the history that goes on where only the first of them is.
+  expect(add(new Op(after, 10, 3, origins.toSeen(new Map([['b:1', 10]]))), '9-1')).toEqual(['6-1']);
 });
