@@ -116,6 +116,8 @@ export class World {
     }
     this.print = options.print;
     this.policies = new ConflictPolicies(options.policies ?? []);
+    // What a region keeps to itself it does not bring, and whose owner has left nobody can settle.
+    if (this.policies.isActive) this.profile.joins = this.profile.leaves = false;
     this.clients = new Clients(this.random, this.profile.mix, (key) =>
       this.regions.flatMap(({ redis }) => [0, 1].flatMap((db) => idsIn(redis.entry(db, key)?.value))),
     );
