@@ -53,6 +53,8 @@ export interface DifferenceOptions {
   isByKey: boolean;
   /** This Redis removes keys when it is full: one that is missing was not deleted. */
   evicts: boolean;
+  /** Whether this Redis can hold a value, a DUMP: it may lack the module whose type it has. */
+  canHold(dump: Buffer): Promise<boolean>;
   /** Throws once the session has ended. */
   alive(): void;
   /** Told whether any reachable region may yet become a donor. */
@@ -124,10 +126,12 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   // What another region owns is no difference that a client here may have made: it is put back.
   const isOthers = ({ db, key }: Candidate): boolean =>
     context.policies.keeps(context.config.region, db, Buffer.from(key, 'latin1'));
-  const candidates = differing.filter((candidate) => !isOthers(candidate));
+  let candidates = differing.filter((candidate) => !isOthers(candidate));
   const others = differing.filter(isOthers).map(({ db, key }) => ({ db, key }));
 
-  const values: TheirValue[] = [];
+  let values: TheirValue[] = [];
+  /** Those that this Redis can't hold have been in no client's hands here. */
+  const strange = new Set<Candidate>();
   /** Up to where operations are in the value of a key: each request was answered at another moment. */
   const readAt = new Map<string, Vector>();
   const until = new Map<OriginId, number>();
@@ -144,18 +148,25 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
       const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
       const at: Vector = new Map(parsed.vector);
       raise(until, at);
-      places.forEach((i, n) => {
+      for (const [n, i] of places.entries()) {
         const { dump, expireAtMs, amiss = null } = parsed.values[n]!;
-        values[i] = {
-          dump: dump === null ? null : decodeDump(Buffer.from(dump, 'base64')),
-          expireAtMs,
-          amiss,
-        };
+        const bytes = dump === null ? null : Buffer.from(dump, 'base64');
+        values[i] = { dump: bytes === null ? null : decodeDump(bytes), expireAtMs, amiss };
         readAt.set(nameOf(keys[n]!.db, keys[n]!.key), at);
-      });
+        const isMissing = candidates[i]!.parts.length === 0;
+        if (isMissing && values[i].dump?.type === 'module' && !(await o.canHold(bytes!))) strange.add(candidates[i]!);
+      }
     }
     wanted = wanted.filter((i) => isDoubtful(candidates[i]!, values[i]!));
   }
+  values = values.filter((_, i) => !strange.has(candidates[i]!));
+  candidates = candidates.filter((candidate) => !strange.has(candidate));
+  for (const { db, key } of strange) {
+    context.letters.add({ db, key, command: 'RESTORE', code: 'ERR' });
+    context.metrics.deadLetter('ERR');
+  }
+  if (strange.size > 0)
+    log.warn({ keys: strange.size }, 'keys of modules that this Redis has not loaded stay in the other regions');
   const touched = new Touches((name) => readAt.get(name));
   await noteOthers(o, until, touched);
 

@@ -32,7 +32,8 @@ import {
   streamOrigin,
   type Vector,
 } from '../record';
-import { RedisConnection } from '../resp';
+import { RedisConnection, ReplyError } from '../resp';
+import { OWN_PREFIX } from '../stream/keys';
 import { Numbers } from '../stream/numbers';
 import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
@@ -51,6 +52,7 @@ const PATIENCE_MS = 5000;
 /** The same where somebody says to have it. */
 const PATIENCE_MAX_MS = 60_000;
 const SCAN_KEYS = 1000;
+const PROBE_KEY = `${OWN_PREFIX}probe`;
 
 export class Opening {
   private readonly context: AgentContext;
@@ -484,6 +486,7 @@ export class Opening {
       startedMs: session.server!.timeMs,
       isByKey: session.keyspace !== null,
       evicts: session.server!.evicts,
+      canHold: (dump) => canHold(this.connection, dump),
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
     });
@@ -724,4 +727,9 @@ export class Opening {
 /** Whether a Redis goes on with the history that the journal's document speaks of. */
 function isHistoryOf(server: ServerInfo, meta: Meta): boolean {
   return meta.replId === server.replId || meta.replId === server.replId2;
+}
+
+/** Has Redis read a DUMP without making a key of it: one that has expired already is read, and dropped. */
+async function canHold(connection: RedisConnection, dump: Buffer): Promise<boolean> {
+  return !((await connection.call('RESTORE', PROBE_KEY, 1, dump, 'ABSTTL')) instanceof ReplyError);
 }

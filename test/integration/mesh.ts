@@ -61,8 +61,8 @@ export interface MeshOptions {
   semiSync?: readonly string[];
   /** By how many ms an agent's clock is ahead of this machine's, by region. Default: none is. Redis keeps the machine's. */
   clockAheadMs?: Readonly<Record<string, number>>;
-  /** More lines of redis.conf. */
-  redisConf?: readonly string[];
+  /** More lines of redis.conf, of all regions or of each. */
+  redisConf?: readonly string[] | ((region: string) => readonly string[]);
   /** Where all files are, which then stay. Default: a temporary directory, removed at the end. */
   dir?: string;
 }
@@ -543,7 +543,9 @@ export class Mesh {
     const { secrets, options } = this;
     const binary = this.binaryOf(region.name);
     const conf = renderRedisConf({ config: this.layout.config, region, node, binary, secrets, agents: true });
-    writeFileSync(node.conf, conf + (options.redisConf ?? []).map((line) => `${line}\n`).join(''), { mode: 0o600 });
+    const { redisConf = [] } = options;
+    const lines = typeof redisConf === 'function' ? redisConf(region.name) : redisConf;
+    writeFileSync(node.conf, conf + lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
   }
 }
 
