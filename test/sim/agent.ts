@@ -108,6 +108,11 @@ export class SimAgent {
     return this.host.redis();
   }
 
+  /** Up to where its Redis holds an origin, or it is the one that is read. */
+  heldOf(origin: OriginId): number | undefined {
+    return origin === this.origin ? this.journal.end(origin) : this.vector.get(origin);
+  }
+
   /** It takes part. */
   get isOpen(): boolean {
     return this.alive && this.recorder !== null && this.replay === null;

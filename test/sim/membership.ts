@@ -7,7 +7,7 @@ import type { World } from './world';
 const ROUNDS = 20;
 
 /**
- * A region leaves: its clients go, the others take all that it has, and then each of them learns that it is no member any more, at a
+ * A region leaves: its clients go, the others apply all that it has, and then each of them learns that it is no member any more, at a
  * time of its own.
  */
 export function leave(world: World): void {
@@ -17,10 +17,19 @@ export function leave(world: World): void {
   const { journal } = region.agent;
   while (region.agent.readStream(1_000_000));
   region.agent.fsync();
+  const others = regions.filter((other) => other !== region);
+  // In their Redis, not only in their journals: what it had not seen of theirs must not fold before.
   const isBehind = (): boolean =>
-    regions.some(({ agent }) => journal.origins().some((origin) => agent.journal.end(origin) !== journal.end(origin)));
+    others.some(({ agent }) =>
+      journal.origins().some((origin) => (agent.heldOf(origin) ?? -1) < (journal.lastOf(origin)?.end ?? -1)),
+    );
   for (let round = 0; round < ROUNDS && isBehind(); round++)
-    for (const to of regions) for (const from of regions) world.pull(to, from, 1000);
+    for (const to of others) {
+      for (const from of regions) world.pull(to, from, 1000);
+      world.step(to);
+      to.agent.readStream(1_000_000);
+      to.agent.fsync();
+    }
   // It is cut off: nobody can tell what it has.
   if (isBehind()) return;
   regions.splice(regions.indexOf(region), 1);

@@ -334,7 +334,7 @@ export class World {
     );
   }
 
-  private step(region: Region): void {
+  step(region: Region): void {
     try {
       region.agent.step();
     } catch (error) {
