@@ -70,6 +70,8 @@ export function outage(world: World, region: Region): void {
     if (next === undefined) break;
   }
   for (const other of world.regions) if (other !== region) other.agent.fsync();
+  // What no journal has, and one Redis holds, is merged without it (docs/architecture.md, "Redis ahead of the journal").
+  if (!isAlone) agent.fsync();
   world.trace(`${region.name} Redis and agent die, Redis comes back with ${end} of ${redis.offset}`);
   if (agent.alive) agent.crash(random.below(agent.unsynced + 1), false);
   region.past.push({ redis, end: -1, isOutage: true });
