@@ -605,7 +605,7 @@ test.each<[string, unknown, ConfigIssue]>([
     {
       path: 'meridian:replication.conflicts[0].policy',
       found: '"mine"',
-      allowed: 'merge, ignore, region:<name of a region>',
+      allowed: 'merge, lww, ignore, region:<name of a region>',
     },
   ],
   [
@@ -623,7 +623,7 @@ test.each<[string, unknown, ConfigIssue]>([
     {
       path: 'meridian:replication.flush',
       found: 'carry, with policy region:us-west-2',
-      allowed: 'refuse: a flush is about databases and not about keys, and would empty what another region owns',
+      allowed: 'refuse: a flush is about databases and not about keys, whoever owns them or wrote them last',
     },
   ],
   [

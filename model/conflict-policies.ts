@@ -7,10 +7,11 @@ import { type Glob, compileGlob } from './glob';
 /**
  * - `merge`: the merge rule;
  * - `ignore`: each region has its own, and it is not replicated;
+ * - `lww`: the whole key stands as its last writer's region had it;
  * - `region:<name>`: that region owns the key. What clients of others write there is put back.
  */
-export const CONFLICT_POLICIES = 'merge, ignore, region:<name of a region>';
-export const CONFLICT_POLICY = /^(?:merge|ignore|region:[^]+)$/;
+export const CONFLICT_POLICIES = 'merge, lww, ignore, region:<name of a region>';
+export const CONFLICT_POLICY = /^(?:merge|lww|ignore|region:[^]+)$/;
 
 export interface ConflictPolicyRule {
   /** A glob pattern, as in KEYS. */
@@ -36,6 +37,8 @@ export class ConflictPolicies {
   readonly text: string;
   /** Whether regions own keys. */
   readonly haveOwners: boolean;
+  /** Whether there are keys that are their last writer's. */
+  readonly haveLastWriters: boolean;
   private readonly rules: readonly Compiled[];
   /** Whether any pattern that isn't `merge` may match what begins with this byte: mostly that is all that has to be looked at. */
   private readonly begins = new Uint8Array(256);
@@ -53,6 +56,7 @@ export class ConflictPolicies {
       `${JSON.stringify(keys)}${db === undefined ? '' : ` db ${db}`}: ${policy}`;
     this.text = others.length === 0 ? '' : rules.map(say).join('; ');
     this.haveOwners = others.some(({ owner }) => owner !== null);
+    this.haveLastWriters = others.some(({ policy }) => policy === 'lww');
     for (let byte = 0; byte < 256; byte++)
       this.begins[byte] = others.some(({ glob }) => glob.mayBeginWith(byte)) ? 1 : 0;
     this.matchesEmpty = others.some(({ glob }) => glob.matches(new Uint8Array(0)));
@@ -66,6 +70,11 @@ export class ConflictPolicies {
   /** Whether the key in [start, end) is not replicated. */
   ignores(db: number, bytes: Uint8Array, start = 0, end = bytes.length): boolean {
     return this.find(db, bytes, start, end)?.policy === 'ignore';
+  }
+
+  /** Whether the whole key stands as its last writer's region had it. */
+  isLastWriters(db: number, bytes: Uint8Array, start = 0, end = bytes.length): boolean {
+    return this.haveLastWriters && this.find(db, bytes, start, end)?.policy === 'lww';
   }
 
   /** The region that owns the key; null: none does. */
@@ -111,23 +120,22 @@ export function policyIssues(
   flush: string,
 ): PolicyIssue[] {
   const issues: PolicyIssue[] = [];
-  let owned: ConflictPolicyRule | null = null;
+  let fragile: ConflictPolicyRule | null = null;
   rules.forEach((rule, index) => {
     const owner = ownerIn(rule.policy);
-    if (owner === null) return;
-    owned ??= rule;
-    if (!regions.includes(owner))
+    if (owner !== null || rule.policy === 'lww') fragile ??= rule;
+    if (owner !== null && !regions.includes(owner))
       issues.push({
         index,
         found: JSON.stringify(rule.policy),
         allowed: `region: and the name of a region: ${regions.join(', ')}`,
       });
   });
-  if (owned !== null && flush !== 'refuse')
+  if (fragile !== null && flush !== 'refuse')
     issues.push({
       index: null,
-      found: `${flush}, with policy ${(owned as ConflictPolicyRule).policy}`,
-      allowed: 'refuse: a flush is about databases and not about keys, and would empty what another region owns',
+      found: `${flush}, with policy ${(fragile as ConflictPolicyRule).policy}`,
+      allowed: 'refuse: a flush is about databases and not about keys, whoever owns them or wrote them last',
     });
   return issues;
 }

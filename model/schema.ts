@@ -47,7 +47,7 @@ export const replicationSchema = section({
     segmentBytes: size('1mb', '1gb').default(64 * 1024 ** 2),
   }).prefault({}),
   /**
-   * What becomes of a key by its name, by the first pattern that matches (as in KEYS): `merge`; `ignore`, which each region has for itself: it is not replicated;
+   * What becomes of a key by its name, by the first pattern that matches (as in KEYS): `merge`; `lww`, which stands as a whole as its last writer's region had it; `ignore`, which each region has for itself: it is not replicated;
    * or `region:<name>`, which that region owns: what clients of others write there is put back (docs/conflicts.md). Default: none; all keys merge.
    */
   conflicts: z

@@ -1,8 +1,9 @@
 /** Conflicts, counted and told of. */
 import type { Base } from './base';
-import { type ConflictSink, conflictsOf, setConflict } from './conflict';
+import { type ConflictSide, type ConflictSink, conflictsOf, setConflict } from './conflict';
 import type { Effect } from './effects';
 import { type Element, type KeyState, type Op, TYPE_NAMES } from './key-state';
+import { isHigher } from './op';
 import type { OriginTable } from './origins';
 import type { Trespass } from '../stream/recorder';
 import type { SetRun } from './set-run';
@@ -42,6 +43,24 @@ export class ConflictNotes {
     if (sink === null || !sink.wants()) return;
     const loser = { origin, position, stamp, act: 'command', value: () => null } as const;
     sink.note({ db, key, type: 'key', element: '', reason: 'policy', winner: null, loser });
+  }
+
+  /** Of two writes of a key that is its last writer's: what is lost is all that the key was by the lower one. */
+  noteLast(state: KeyState, op: Op): void {
+    const { sink, origins } = this;
+    this.countKind('lww');
+    if (sink === null || !sink.wants()) return;
+    const last = state.last!;
+    const top = last.topOf(state, origins)!;
+    const others = state.opaques.filter((other) => other !== top);
+    const lost =
+      top === op ? others.reduce<Op | null>((a, b) => (a === null || isHigher(b, a, origins) ? b : a), null) : op;
+    if (lost === null) return;
+    const side = ({ origin, position, stamp }: Op): ConflictSide => {
+      return { origin: origins.id(origin), position, stamp, act: 'command', value: () => null };
+    };
+    const { db, key } = state;
+    sink.note({ db, key, type: 'key', element: '', reason: 'policy', winner: side(top), loser: side(lost) });
   }
 
   count(effect: Effect): void {

@@ -23,6 +23,7 @@ import { Flushes } from './flushes';
 import { joinsKept } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
+import { LastWriter } from './last-writer';
 import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
 import { LowWater } from './low-water';
 import { OpaqueOperations } from './opaque-operations';
@@ -106,10 +107,11 @@ export class MergeCore {
     const policies = options.policies?.isActive === true ? options.policies : null;
     this.settling = new Settling(region, policies, options.members, origins, window, () => this.indexTail());
     this.corrections = new Corrections(origins, window, this.settling, trims);
-    const parts: Parts = (this.parts = {
+    const parts: Parts & { lastWriter: LastWriter | null } = (this.parts = {
       region,
       origins,
       policies,
+      lastWriter: null,
       window,
       trims,
       kept,
@@ -120,6 +122,9 @@ export class MergeCore {
       flushes: (this.flushes = new Flushes(window, this.settling, this.corrections)),
       insertion: (this.insertion = new Insertion(origins, window, trims)),
     });
+    // What a joining region loads, and its clients do meanwhile, is nobody's write yet.
+    if (policies?.haveLastWriters === true && base === undefined)
+      parts.lastWriter = new LastWriter(parts, policies, options.members);
     this.opaques = new OpaqueOperations(parts);
     this.streams = new StreamOperations(parts);
     this.states = new StateOperations(parts);
@@ -182,6 +187,7 @@ export class MergeCore {
     this.reader.each(record, -1, 'local', (command, scanner, op, db, added) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects, added);
+      this.parts.lastWriter?.local(command, scanner, op, db, this.effects);
       for (const effect of this.effects) {
         if (effect.kind !== 'opaque') this.localEffect(effect, op, db);
         else if (effect === this.effects[0]) this.opaques.local(this.opaques.read(command, scanner, record, db), op);
@@ -425,6 +431,7 @@ export class MergeCore {
       this.reader.each(record, -1, 'remember', (command, scanner, op, db, added) => {
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects, added);
+        this.parts.lastWriter?.remember(command, scanner, op, db, this.effects);
         for (const effect of this.effects) {
           if (effect.kind === 'flush') this.flushes.note(op, effect.scope === 'db' ? db : null);
           else if (effect.kind === 'swap') this.planner.swap(effect.a, effect.b);
@@ -475,8 +482,10 @@ export class MergeCore {
    */
   refused(db: number, key: string, { increment, entry }: RefusedParts = NO_PARTS): void {
     const { corrections } = this;
+    const { lastWriter } = this.parts;
     const known = this.find(db, key);
     const state = known ?? this.window.ensure(db, key);
+    if (lastWriter?.governs(db, key) === true) return lastWriter.refused(state);
     const refused = entry === null ? undefined : state.findElement(Type.stream, entry);
     if (refused instanceof StreamEntry) return corrections.race(state, placesFrom(state, refused, this.origins));
     // In a key that is made anew from commands it would be refused each time.

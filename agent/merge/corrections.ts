@@ -145,6 +145,11 @@ export class Corrections {
    */
   private correctWhole(state: KeyState, batch: Batch): boolean {
     const arrived = this.arrived.get(state);
+    if (state.last !== null) {
+      if (this.raced.delete(state)) state.corrections--;
+      state.last.write(batch.select(state.db), state, arrived, this.origins);
+      return true;
+    }
     if (arrived === undefined && (!state.isDue || state.isKnown)) return false;
     // What was raced since, up to here, is in it.
     if (this.raced.delete(state)) state.corrections--;

@@ -207,6 +207,8 @@ export type Mode = 'exact' | 'unexplained';
 export interface RegionTraits {
   /** Regions write whole keys where elements were meant. */
   isByKey: boolean;
+  /** Whether a key's last writer's value stands as a whole. Default: none's. */
+  isLastWriters?: (db: number, key: string) => boolean;
   /** A key that is missing was evicted, not deleted. */
   evicts: boolean;
 }
@@ -267,6 +269,13 @@ export function writeDifferences(
   };
   candidates.forEach((candidate, i) => {
     const { db, key } = candidate;
+    if (region.isLastWriters?.(db, key) === true) {
+      const payload = wholeOf(candidate, theirs[i]!, region, soonMs);
+      const isTheirs = theirs[i]!.dump !== null && mode !== 'exact';
+      if (touches.of(db, key) !== undefined || isTheirs) unsettled.push({ db, key });
+      else if (payload !== null) operations.push({ db, payload });
+      return;
+    }
     let writer = byDb.get(db);
     if (writer === undefined) byDb.set(db, (writer = new CommandWriter(4096)));
     const touch = touches.of(db, key);
@@ -277,6 +286,18 @@ export function writeDifferences(
   });
   for (const [db, writer] of byDb) flush(db, writer);
   return { operations, unsettled, missing };
+}
+
+/** What was made of a key here while nobody else wrote it, as a whole; null: nothing was. */
+function wholeOf({ key, parts }: Candidate, theirs: TheirValue, region: RegionTraits, soonMs: number): Buffer | null {
+  const name = Buffer.from(key, 'latin1');
+  const writer = new CommandWriter(256);
+  if (parts.length > 0) {
+    writer.command(['DEL', name]);
+    for (const part of parts) toCommands(part, writer);
+  } else if (theirs.dump === null || region.evicts) return null;
+  else writer.command([theirs.expireAtMs !== null && theirs.expireAtMs < soonMs ? 'UNLINK' : 'DEL', name]);
+  return writer.take();
 }
 
 /** @returns false when only the donor's state can settle the key */

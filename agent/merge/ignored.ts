@@ -49,6 +49,11 @@ export function othersKeys(
   });
 }
 
+function joinsLast(policies: ConflictPolicies, command: Command, scanner: CommandScanner, db: number): boolean {
+  const places = placesOf(command, scanner, db);
+  return places.length > 1 && places.some(({ at, key }) => policies.isLastWriters(at, key));
+}
+
 /** Whether a command of a record joins keys that its region keeps with others; those that could be parted have been. */
 export function joinsKept(policies: ConflictPolicies, { db: first, payload, origin }: OpRecord): boolean {
   const scanner = new CommandScanner();
@@ -58,7 +63,9 @@ export function joinsKept(policies: ConflictPolicies, { db: first, payload, orig
   while (scanner.next()) {
     const command = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!) ?? UNKNOWN_COMMAND;
     if (command.code === Code.select) db = Number(argText(scanner, 1));
-    if (command.class !== Class.element && shareOf(policies, region, command, scanner, db) === 'some') return true;
+    if (command.class === Class.element) continue;
+    if (policies.haveLastWriters && joinsLast(policies, command, scanner, db)) return true;
+    if (shareOf(policies, region, command, scanner, db) === 'some') return true;
   }
   return false;
 }

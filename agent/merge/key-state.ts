@@ -17,6 +17,7 @@
 import { CommandWriter } from '../resp/encode';
 import { ALL_TYPES, type Delta, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type } from './element';
 import type { Kept } from './kept-bytes';
+import type { LastWrites } from './last-writes';
 import { OpaqueLog, type Part } from './opaque-log';
 import { CarriedOp, removerOf, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
@@ -104,6 +105,8 @@ export class KeyState {
   onlySettler: string | null = null;
   /** Clients of this region have written it, and it is that one's (policy `region:`): what it was has to come from elsewhere. */
   trespassedOn: string | null = null;
+  /** Of a key that is its last writer's (policy `lww`): what is known of its writes beside the operations, which are `opaques`. */
+  last: LastWrites | null = null;
   /** How often Redis refused a command on it. */
   refusals = 0;
   /** Increments that Redis has refused, to be added as decimals: not yet, and with the correction that is on its way. */
@@ -419,7 +422,7 @@ export class KeyState {
    * streams: which of them moved where is told by all of them.
    */
   get isInParts(): boolean {
-    if (this.stream !== null || this.wipes.length > 0) return false;
+    if (this.stream !== null || this.wipes.length > 0 || this.last !== null) return false;
     return this.log === null && !this.isDue && this.links === null && this.renewals.length === 0 && !this.isFromState;
   }
 

@@ -34,7 +34,8 @@ export class OpaqueOperations {
     const all = formOf(command, scanner);
     const region = regionOf(record.origin);
     const isReplicated = (place: Place): boolean =>
-      policies?.keeps(region, place.db ?? db, Buffer.from(place.key, 'latin1')) !== true;
+      policies?.keeps(region, place.db ?? db, Buffer.from(place.key, 'latin1')) !== true &&
+      this.parts.lastWriter?.governs(place.db ?? db, place.key) !== true;
     const places = policies === null ? all.places : all.places.filter(isReplicated);
     const isPartial = places.length < all.places.length;
     const form: OpaqueForm = isPartial ? { ...all, kind: 'gives', loose: null, places } : all;
@@ -140,11 +141,17 @@ export class OpaqueOperations {
     return out;
   }
 
+  /** Of keys that are their last writer's: whether they are what they were planned on. */
+  private isAdmitted(states: readonly KeyState[]): boolean {
+    return states.every((state) => !state.unsettled && state.corrections === 0);
+  }
+
   /**
    * Whether a guarded item may still run, now that the own stream has been read up to the watch.
    * @returns the item itself, or what runs in its place, whatever happens to its keys; null: nothing
    */
   admit(item: GuardedItem): BatchItem | null {
+    if (item.states.every((state) => state.last !== null)) return this.isAdmitted(item.states) ? item : null;
     if (item.states.every((state) => state.isQuietFor(item.op) && !state.unsettled)) return item;
     for (const state of item.states) if (item.corrects) this.parts.corrections.makeAnew(state);
     for (const state of item.states)

@@ -6,6 +6,7 @@ import type { Corrections } from './corrections';
 import type { Flushes } from './flushes';
 import type { Insertion } from './insertion';
 import type { KeptBytes } from './kept-bytes';
+import type { LastWriter } from './last-writer';
 import type { OriginTable } from './origins';
 import type { Settling } from './settling';
 import type { StreamTrims } from './stream-trims';
@@ -17,6 +18,8 @@ export interface Parts {
   readonly origins: OriginTable;
   /** By which keys are not replicated; null: all are. */
   readonly policies: ConflictPolicies | null;
+  /** Keys that are their last writer's; null: there are none. */
+  readonly lastWriter: LastWriter | null;
   readonly window: Window;
   readonly kept: KeptBytes;
   readonly trims: StreamTrims;

@@ -51,7 +51,11 @@ export class Planner {
         if (command.code === Code.select) db = Number(argText(scanner, 1));
         continue;
       }
-      if (!isPlain(command, scanner) || isOwnKey(command, scanner)) {
+      if (
+        !isPlain(command, scanner) ||
+        isOwnKey(command, scanner) ||
+        this.parts.lastWriter?.concerns(command, scanner, db) === true
+      ) {
         batch.rewind(mark);
         return false;
       }
@@ -75,6 +79,9 @@ export class Planner {
     const effects = this.effects;
     effects.length = 0;
     decodeEffects(command, scanner, effects, added);
+    const all = effects.length;
+    this.parts.lastWriter?.plan(command, scanner, op, db, effects, batch);
+    if (all > 0 && effects.length === 0) return;
     const { buf, start, end } = scanner;
     if (effects.length === 0) {
       if (command.class === Class.administrative && !isSentinelHello(command, scanner))
@@ -120,8 +127,7 @@ export class Planner {
       else if (quiet && !state.unsettled) {
         this.parts.insertion.insert(state, effect, op);
         const out = batch.select(db);
-        if (effects.length === 1 && isUnconditional(command, scanner) && !isDecimal(effect))
-          out.raw(buf, start, end, 1);
+        if (all === 1 && isUnconditional(command, scanner) && !isDecimal(effect)) out.raw(buf, start, end, 1);
         else writeEffect(out, effect);
       } else this.concurrent(state, effect, op, batch);
       // Of clients here nothing is left of it, or they have written it since, and that is still to be read.

@@ -69,7 +69,8 @@ export class RecordReader {
         }
         const position = base + scanner.end;
         if (position > from && !isOwnKey(command, scanner)) {
-          if (command.code === Code.set && scanner.argc === 3 && !this.parts.flushes.areKnown) {
+          const isPlainSet = command.code === Code.set && scanner.argc === 3 && !this.parts.flushes.areKnown;
+          if (isPlainSet && this.parts.lastWriter?.concerns(command, scanner, db) !== true) {
             run.add(db, buf, scanner.start, argEnd[0]! + 2, argStart[1]!, argEnd[1]!, scanner.end, index);
             if (run.isFull) this.noteRun(source, mode, visit);
           } else {

@@ -55,6 +55,19 @@ export class Settling {
       state.onlySettler = region;
   }
 
+  /** Only the region that wrote it last can tell what a key is; null: it is gone, or has lost that itself. */
+  awaitLast(given: KeyState, region: string | null): void {
+    this.unsettle(given, null);
+    const state = this.window.ensure(given.db, given.key);
+    state.onlySettler = region;
+    state.settler = region === null ? ELSEWHERE : region;
+  }
+
+  /** Whether what this region has of a key is not to be told. */
+  isOthers({ trespassedOn, onlySettler }: KeyState): boolean {
+    return trespassedOn !== null || (onlySettler !== null && onlySettler !== this.region);
+  }
+
   /** A key that another region owns is not what that has made of it: it is put back to a state from elsewhere, its owner's if that can be reached. */
   putBack(given: KeyState, owner: string): void {
     this.unsettle(given, ELSEWHERE);
@@ -167,6 +180,8 @@ export class Settling {
     const state = this.window.ensure(db, key);
     const isOwner = this.ownerOf(db, key) === region;
     if (state.settler === ELSEWHERE && state.trespassedOn === null && (isOwner || region < by)) state.settler = null;
+    // Of a last write that both have lost, too.
+    if (state.last !== null && state.onlySettler === by && region < by) state.onlySettler = state.settler = null;
     this.unsettle(state, region);
   }
 

@@ -34,7 +34,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
   );
   known.push('owed', 'owing', 'ttlDoubted', 'trespassedOn', 'trimmed', 'isGone', 'bytes', 'countedBytes');
   // It stays in memory while it has any of these.
-  known.push('log', 'isDue', 'links', 'linksMax', 'renewals', 'isFromState', 'stream', 'wipes');
+  known.push('log', 'isDue', 'links', 'linksMax', 'renewals', 'isFromState', 'stream', 'wipes', 'last');
   expect(Object.keys(state).sort()).toEqual(known.sort());
 });
 

@@ -40,8 +40,13 @@ export class StateOperations {
         this.noteTtl(state, op, quiet, batch);
         continue;
       }
-      if (this.parts.origins.region(op.origin) === state.onlySettler) state.onlySettler = null;
       const build = this.parts.kept.keep(record, part.start, part.end, part.commands);
+      if (this.parts.lastWriter?.governs(record.db, part.key) === true) {
+        ops.skip(effects);
+        this.parts.lastWriter.state(state, op, build, batch);
+        continue;
+      }
+      if (this.parts.origins.region(op.origin) === state.onlySettler) state.onlySettler = null;
       if (!isFloor) {
         state.keepForOthers(op, this.parts.window.stable);
         for (const effect of effects)

@@ -185,8 +185,11 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     stamp: Math.max(stamp, stampOf(heartbeatMs)),
     keptUntil: kept,
     differences: (known) => {
+      const isLastWriters = (db: number, key: string): boolean =>
+        context.policies.isLastWriters(db, Buffer.from(key, 'latin1'));
+      const traits = { isByKey: o.isByKey, evicts: o.evicts, isLastWriters };
       const mode = unexplained ? 'unexplained' : 'exact';
-      const found = writeDifferences(candidates, values, touched, mode, known, o, Date.now() + SOON_MS);
+      const found = writeDifferences(candidates, values, touched, mode, known, traits, Date.now() + SOON_MS);
       const { operations } = found;
       const unsettled = [...found.unsettled, ...others];
       log.info(

@@ -884,7 +884,9 @@ export class Session implements Stay {
       end === null ||
       recorder!.inBlock ||
       core.settling.isEmptied ||
-      states.some((other) => other.positionOf(core.origins.index(at.origin)) > marker || other.trespassedOn !== null) ||
+      states.some(
+        (other) => other.positionOf(core.origins.index(at.origin)) > marker || core.settling.isOthers(other),
+      ) ||
       core.corrections.racedKeys > 0
     ) {
       this.settler!.retry(state, payload.length, Date.now());

@@ -37,7 +37,7 @@ export interface AgentMember {
 export interface ConflictPolicyArgs {
   /** A pattern for keys, as in KEYS: `session:*`. */
   keys: string;
-  /** `merge`; `ignore`: each region has its own, and it is not replicated; or `region:<name>`: that region owns it, and what clients of others write is put back. */
+  /** `merge`; `lww`: the whole key stands as its last writer's region had it; `ignore`: each region has its own, and it is not replicated; or `region:<name>`: that region owns it, and what clients of others write is put back. */
   policy: string;
   /** The database it is for. Default: all. */
   db?: number;

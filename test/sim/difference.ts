@@ -84,6 +84,7 @@ export class Comparison {
   /** Keys of other regions that differ: they are put back. */
   private readonly others: { db: number; key: string }[] = [];
   private readonly theirs: TheirValue[];
+  private readonly policies: ConflictPolicies;
   private readonly touched: Touches;
   private readonly nowMs: number;
   private readonly mode: 'exact' | 'unexplained';
@@ -92,6 +93,7 @@ export class Comparison {
 
   constructor(o: Sources) {
     const { mine, theirs, values, before } = o;
+    this.policies = o.policies;
     this.nowMs = o.nowMs;
     this.mode = theirs.isUnexplained ? 'unexplained' : 'exact';
     const touchedBefore = touchesOf(o, theirs.vector);
@@ -132,7 +134,9 @@ export class Comparison {
   }
 
   differences(known: Knowledge): ReturnType<typeof writeDifferences> {
-    const traits = { isByKey: false, evicts: false };
+    const { policies } = this;
+    const isLastWriters = (db: number, key: string): boolean => policies.isLastWriters(db, Buffer.from(key));
+    const traits = { isByKey: false, evicts: false, isLastWriters };
     const { candidates, theirs, touched, mode, others } = this;
     const found = writeDifferences(candidates, theirs, touched, mode, known, traits, this.nowMs + 2000);
     return { ...found, unsettled: [...found.unsettled, ...others] };

@@ -1,4 +1,4 @@
-/** The policies of one seed: some keys are not replicated, and some are one region's. */
+/** The policies of one seed: some keys are not replicated, some are one region's, and some their last writer's. */
 import { type ConflictPolicyRule } from '../../model';
 import { Random } from './random';
 
@@ -11,6 +11,8 @@ export function policiesOf(seed: number): ConflictPolicyRule[] {
     ['merge', 'ignore'],
     ['merge', 'region:eu', 'region:us'],
     ['merge', 'ignore', 'region:eu', 'region:us'],
+    ['merge', 'lww'],
+    ['lww', 'ignore', 'region:eu'],
   ]);
   return KINDS.map((kind) => ({
     keys: `${kind}${random.pick(['*', '0', '[0-1]', '?'])}`,

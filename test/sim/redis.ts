@@ -38,7 +38,7 @@ export type Value =
   | { type: 'list'; list: string[] }
   | StreamValue;
 
-interface Entry {
+export interface Entry {
   value: Value;
   /** Unix ms, null for none. */
   expireAt: number | null;

@@ -80,7 +80,7 @@ export class Settler {
       this.agent.recorder!.inBlock ||
       states.some(
         (other) =>
-          other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset || other.trespassedOn !== null,
+          other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset || core.settling.isOthers(other),
       ) ||
       core.corrections.racedKeys > 0
     ) {

@@ -20,7 +20,7 @@ test('1,000 schedules', () => {
   for (let seed = 1; seed <= 1000; seed++) run(seed);
 });
 
-test('500 schedules in which some keys are not replicated, or are one region’s', () => {
+test('500 schedules in which some keys are not replicated, are one region’s, or their last writer’s', () => {
   for (let seed = 1; seed <= 500; seed++) run(seed, { policies: policiesOf(seed) });
 });
 

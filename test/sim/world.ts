@@ -13,7 +13,7 @@ import { crash, failover, outage, restart } from './faults';
 import { join, leave } from './membership';
 import { type Profile, profileOf } from './profile';
 import { Random } from './random';
-import { CommandFailed, Redis } from './redis';
+import { CommandFailed, type Entry, Redis } from './redis';
 import type { Region } from './region';
 import { operationsOf, type RuleOp, sameSeen } from './rule';
 import { idsIn } from './stream';
@@ -86,6 +86,8 @@ export class World {
   private readonly happened: number[] = [];
   /** Every operation that became durable in its own region's journal, by origin and position. */
   private readonly log = new Map<string, RuleOp>();
+  /** What keys were right after a client's command, by history, position and key. */
+  private readonly written = new Map<string, Entry | null>();
   /** Elements that a client was given. */
   private readonly taken = new Set<string>();
   readonly outcome: Outcome = {
@@ -316,9 +318,10 @@ export class World {
 
   private client(region: Region): void {
     const { redis } = region;
-    // Where regions own keys a flush is refused, and that is not modelled.
-    const { haveOwners } = this.policies;
-    const commands = this.clients.commands(region.name).filter(([name]) => !haveOwners || name !== 'FLUSHDB');
+    // Where keys are a region's, or their last writer's, a flush is refused, and that is not modelled.
+    const { haveOwners, haveLastWriters } = this.policies;
+    const flushes = !haveOwners && !haveLastWriters;
+    const commands = this.clients.commands(region.name).filter(([name]) => flushes || name !== 'FLUSHDB');
     if (commands.length === 0) return;
     // In the other database there are an agent's keys, which FLUSHDB would take too.
     const db = commands.some(([name]) => name === 'FLUSHDB') ? 1 : this.clients.db();
@@ -327,6 +330,12 @@ export class World {
     replies.forEach((reply, i) => {
       if (/POP/.test(commands[i]![0]!) && typeof reply === 'string') this.taken.add(reply);
     });
+    if (haveLastWriters && redis.offset !== before)
+      for (const { end, argv } of redis.units.at(-1)!.commands)
+        for (const key of argv.slice(1)) {
+          const entry = redis.entry(db, key);
+          this.written.set(`${redis.replId}@${end} ${db} ${key}`, entry === undefined ? null : structuredClone(entry));
+        }
     const at = redis.offset === before ? '' : ` → ${before}–${redis.offset}`;
     this.trace(
       `${region.name} client ${db} ${commands.map((argv) => argv.join(' ')).join('; ')}${at}` +
@@ -456,10 +465,10 @@ export class World {
   }
 
   private get ended(): Ended {
-    const { profile, regions, clients, policies, log, taken, now } = this;
+    const { profile, regions, clients, policies, log, written, taken, now } = this;
     const trace = (text: string): void => this.trace(text);
     const fail = (message: string): never => this.fail(message);
-    return { profile, regions, clients, policies, log, taken, now, trace, fail };
+    return { profile, regions, clients, policies, log, written, taken, now, trace, fail };
   }
 
   private fail(message: string): never {

@@ -1,7 +1,7 @@
 /** What clients added is there, and bits are what somebody set. */
 import type { Argv, Value } from '../redis';
 import { type RuleOp, saw } from '../rule';
-import { type Ended, isIgnored, isKept } from './ended';
+import { type Ended, isIgnored, isKept, isLastWriters } from './ended';
 
 /**
  * What was added is there, unless a client was given it, or deleted the key and had seen it. What moves is in one of the lists; where they are
@@ -33,10 +33,14 @@ export function checkAdded(ended: Ended): void {
     keys.some(
       (key) =>
         key.startsWith('list') &&
-        [0, 1].some((db) => ended.regions.some(({ name }) => isKept(ended, `${db} ${key}`, name))),
+        [0, 1].some(
+          (db) =>
+            isLastWriters(ended, `${db} ${key}`) ||
+            ended.regions.some(({ name }) => isKept(ended, `${db} ${key}`, name)),
+        ),
     );
   for (const [id, mine] of touches) {
-    if (isIgnored(ended, id) || (isMoved && id.includes(' list'))) continue;
+    if (isIgnored(ended, id) || isLastWriters(ended, id) || (isMoved && id.includes(' list'))) continue;
     const [db, key] = id.split(' ') as [string, string];
     const isList = key.startsWith('list');
     const deletes = [...mine.filter(({ argv }) => isDelete(argv[0]!)).map(({ op }) => op)];
@@ -64,7 +68,7 @@ export function checkBits(ended: Ended): void {
   const keys = ended.clients.bitmapKeys();
   for (const key of keys)
     for (const db of [0, 1]) {
-      if (isIgnored(ended, `${db} ${key}`)) continue;
+      if (isIgnored(ended, `${db} ${key}`) || isLastWriters(ended, `${db} ${key}`)) continue;
       const ops = [...ended.log.values()].flatMap((op) =>
         op.isState ? [] : op.commands.map((command, index) => ({ op, index, ...command })),
       );

@@ -2,7 +2,7 @@
 import { CURSOR_KEY } from '../../../agent/stream/keys';
 import type { Argv } from '../redis';
 import type { RuleOp } from '../rule';
-import type { Ended } from './ended';
+import { type Ended, isLastWriters } from './ended';
 
 /**
  * What is found as a difference is something that a client did, and that nobody had recorded: never what Redis has lost. Of
@@ -58,6 +58,8 @@ export function checkDifferences(ended: Ended): void {
                 !isOver(op) &&
                 !isIdle(op, db, argv) &&
                 !(argv[0] === 'XDEL' && isIn(cut, db, argv[1]!)) &&
+                // A donor may wait for its state, and is told of it once more.
+                !isLastWriters(ended, `${db} ${argv[1]}`) &&
                 !isIn(unrecorded, db, argv[1]!) &&
                 !isIn(shared, db, argv[1]!)
               )

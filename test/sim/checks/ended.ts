@@ -3,6 +3,7 @@ import type { ConflictPolicies } from '../../../model';
 import type { Clients } from '../clients';
 import type { Profile } from '../profile';
 import type { Region } from '../region';
+import type { Entry } from '../redis';
 import type { RuleOp } from '../rule';
 
 export interface Ended {
@@ -12,6 +13,8 @@ export interface Ended {
   readonly policies: ConflictPolicies;
   /** Every operation that became durable in its own region's journal, by origin and position. */
   readonly log: ReadonlyMap<string, RuleOp>;
+  /** What keys were right after a client's command (null: absent), by history, position and key. */
+  readonly written: ReadonlyMap<string, Entry | null>;
   /** Elements that a client was given. */
   readonly taken: ReadonlySet<string>;
   readonly now: number;
@@ -35,4 +38,10 @@ export function isKept({ policies }: Ended, id: string, region: string): boolean
 export function ownerOf({ policies }: Ended, id: string): string | null {
   const at = id.indexOf(' ');
   return policies.ownerOf(Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
+}
+
+/** Whether a key is its last writer's. */
+export function isLastWriters({ policies }: Ended, id: string): boolean {
+  const at = id.indexOf(' ');
+  return policies.isLastWriters(Number(id.slice(0, at)), Buffer.from(id.slice(at + 1)));
 }

@@ -1,7 +1,7 @@
 /** All regions hold the same, and what the naive rule says of the complete set of operations. */
-import { Rule } from '../rule';
+import { higher, Rule, type RuleOp } from '../rule';
 import type { Value } from '../redis';
-import { type Ended, isIgnored, ownerOf } from './ended';
+import { type Ended, isIgnored, isLastWriters, ownerOf } from './ended';
 
 export function checkValues(ended: Ended): void {
   const rule = new Rule();
@@ -22,8 +22,10 @@ export function checkValues(ended: Ended): void {
     }
     // What is told of a Redis that had lost its end when others had, too, is what they had then: equal is all that it has to be.
     if (!ended.profile.pairs) checkOwned(ended, id, values[0]!);
-    const expected = ended.profile.pairs ? 'verbatim' : rule.value(id);
+    const isLast = isLastWriters(ended, id);
+    const expected = isLast || ended.profile.pairs ? 'verbatim' : rule.value(id);
     let says = expected === 'verbatim' ? null : expected === null ? 'absent' : show(expected.value, expected.expireAt);
+    if (isLast) says = lastWritten(ended, id);
     // Where Redis decides about the time to live, and the regions agree, only the value is the rule's.
     // So it is where an element that was written while no agent was reading was not told of, for others wrote it too.
     if (says !== null && expected !== null && expected !== 'verbatim' && (expected.ttlByRedis || ended.profile.outages))
@@ -35,6 +37,30 @@ export function checkValues(ended: Ended): void {
     for (const line of rule.describe(id)) ended.trace(line);
     ended.fail(`key ${id} ${equal ? 'is not what the rule says' : 'differs between regions'}\n  ${lines.join('\n  ')}`);
   }
+}
+
+/** What a key was in the region of the highest operation right after it; null: that can't be told. */
+function lastWritten(ended: Ended, id: string): string | null {
+  const { failovers, outages, restarts } = ended.profile;
+  // Their histories, and what is found by comparing, are not looked at.
+  if (failovers || outages || restarts) return null;
+  const at = id.indexOf(' ');
+  const [db, key] = [Number(id.slice(0, at)), id.slice(at + 1)];
+  let top: RuleOp | null = null;
+  for (const op of ended.log.values())
+    if (!op.isState && op.commands.some((command) => command.db === db && command.argv.slice(1).includes(key)))
+      if (top === null || higher(op, top)) top = op;
+  if (top === null) return null;
+  if (/^(?:DEL|UNLINK)$/i.test(top.commands[0]!.argv[0]!)) return 'absent';
+  for (const { agent } of ended.regions)
+    for (const [replId, { origin }] of agent.histories) {
+      if (origin !== top.origin) continue;
+      const entry = ended.written.get(`${replId}@${top.position} ${id}`);
+      if (entry === undefined) return null;
+      const isOver = entry === null || (entry.expireAt !== null && entry.expireAt <= ended.now);
+      return isOver ? 'absent' : show(entry.value, entry.expireAt);
+    }
+  return null;
 }
 
 /** What is in a key that a region owns its own clients have written: elements tell whose they are. */
