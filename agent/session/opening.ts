@@ -34,6 +34,7 @@ import {
 } from '../record';
 import { RedisConnection, ReplyError } from '../resp';
 import { OWN_PREFIX } from '../stream/keys';
+import { NumberHistory } from '../stream/number-history';
 import { Numbers } from '../stream/numbers';
 import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
@@ -53,6 +54,8 @@ const PATIENCE_MS = 5000;
 const PATIENCE_MAX_MS = 60_000;
 const SCAN_KEYS = 1000;
 const PROBE_KEY = `${OWN_PREFIX}probe`;
+/** Of the journal's end, so much is looked through for what numbers were. */
+const NUMBERS_BYTES = 16 * 1024 * 1024;
 
 export class Opening {
   private readonly context: AgentContext;
@@ -256,9 +259,9 @@ export class Opening {
     const kept = context.numbers;
     context.numbers = null;
     if (session.keyspace !== null) return null;
-    if (this.numbers !== null) return this.numbers;
     const isSame = kept?.replId === outcome.replId || kept?.replId === session.server!.replId2;
-    return kept !== null && isSame && kept.offset === offset ? kept.numbers : new Numbers(false);
+    if (outcome.kind !== 'full' && kept !== null && isSame && kept.offset === offset) return kept.numbers;
+    return this.numbers ?? new Numbers(false);
   }
 
   /** Begins to read the own stream. */
@@ -339,7 +342,9 @@ export class Opening {
     }
     session.nextOrigin = state.origin;
     const comparison = isFull ? await this.compare(state) : null;
-    const replay = await this.rebuild(state.origin);
+    const history = continues === null ? null : new NumberHistory(state.origin, () => new Numbers(false));
+    const replay = await this.rebuild(state.origin, history);
+    this.numbers ??= (continues === null ? undefined : history?.finish(state.end, continues.landed)) ?? null;
     for (const [db, key] of [...(meta?.awaited ?? []), ...this.late])
       session.core.settling.demandState(db, key, ELSEWHERE);
     const others = new Map([...vector].filter(([origin]) => origin !== state.origin));
@@ -395,7 +400,7 @@ export class Opening {
   }
 
   /** Puts the window together again from the journal. What is not in Redis yet goes to the inbox. */
-  private async rebuild(origin: OriginId): Promise<Replay> {
+  private async rebuild(origin: OriginId, history: NumberHistory | null): Promise<Replay> {
     const { session, meta } = this;
     const { core, vector, inbox } = session;
     const { journal } = this.context;
@@ -408,8 +413,11 @@ export class Opening {
     for (const known of journal.origins()) core.assume(known, Math.max(lowOf(known), journal.firstStart(known) ?? -1));
     for (const known of low.keys()) core.skip(known, lowOf(known));
     const replay = new Replay(core, session.region);
+    let left = journal.bytes;
     for await (const bytes of journal.replay()) {
       const record = decodeRecord(bytes, { verify: false });
+      left -= bytes.length;
+      if (left < NUMBERS_BYTES) history?.take(record);
       if (record.end <= lowOf(record.origin) || record.kind === RecordKind.birth) {
         core.assume(record.origin, record.end);
         replay.advance();

@@ -43,6 +43,8 @@ export function readMeta(journal: Journal): Meta | null {
 export interface ResumePoint {
   replId: string;
   state: RecorderState;
+  /** What is in Redis at the state's offset: blocks behind that come once more. */
+  landed: Vector;
 }
 
 /**
@@ -54,7 +56,7 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   const end = journal.appendedEnd(meta.origin);
   if (seen === null || end === undefined) return null;
   const { replId, origin, offset, stamp, db } = meta;
-  if (end <= meta.end) return { replId, state: { origin, offset, end: meta.end, stamp, seen, db } };
+  if (end <= meta.end) return { replId, state: { origin, offset, end: meta.end, stamp, seen, db }, landed: seen };
   let last: OpRecord | null = null;
   let lastOfStream: OpRecord | null = null;
   for await (const record of recordsAfter(journal, origin, meta.end)) {
@@ -73,6 +75,7 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
       seen: last.seen,
       db: lastOfStream === null ? db : dbAfter(lastOfStream),
     },
+    landed: lastOfStream === null ? seen : lastOfStream.seen,
   };
 }
 

@@ -115,10 +115,10 @@ export class Numbers {
         return;
       case Code.del:
       case Code.unlink:
-        for (let i = 1; i < argc; i++) this.drop(db, args, i);
+        for (let i = 1; i < argc; i++) this.dropAt(db, args, i);
         return;
       case Code.delone:
-        if (argc > 1) this.drop(db, args, 1);
+        if (argc > 1) this.dropAt(db, args, 1);
         return;
       case Code.msetex:
         for (let i = 2; i + 1 < argc && i < 2 + 2 * Number(argText(args, 1)); i += 2) this.set(db, args, i, i + 1);
@@ -179,6 +179,34 @@ export class Numbers {
     }
   }
 
+  /** The key, in Latin-1, is not known any more. */
+  drop(db: number, key: string): void {
+    this.table.seek(this.space(db), Buffer.from(key, 'latin1'), 0, key.length);
+    this.table.clear(this.table.find());
+    this.table.markOther();
+  }
+
+  /**
+   * Something was added to a number, if it is known.
+   * @param field null: of a string
+   * @param units of 10^-17
+   */
+  addTo(db: number, key: string, field: string | null, units: bigint): void {
+    const bytes = Buffer.from(key, 'latin1');
+    if (field === null) this.table.seek(this.space(db), bytes, 0, bytes.length);
+    else {
+      const space = this.hashSpace(db, bytes, 0, bytes.length);
+      if (space === null) return;
+      const name = Buffer.from(field, 'latin1');
+      this.table.seek(space, name, 0, name.length);
+    }
+    const at = this.table.find();
+    const before = at < 0 ? null : this.unitsAt(at);
+    if (before === null) return;
+    const sum = Buffer.from(formatDecimal(before + units));
+    this.put(sum, 0, sum.length, field === null);
+  }
+
   /** The key is there, and no number, for all that is known. */
   private markKey(db: number, { buf, argStart, argEnd, argc }: Args, i = 1): void {
     if (argc <= i) return;
@@ -202,7 +230,7 @@ export class Numbers {
     this.put(buf, argStart[value]!, argEnd[value]!, true);
   }
 
-  private drop(db: number, args: Args, key: number): void {
+  private dropAt(db: number, args: Args, key: number): void {
     if (this.size === 0) return;
     this.table.seek(this.space(db), args.buf, args.argStart[key]!, args.argEnd[key]!);
     this.table.clear(this.table.find());

@@ -1,6 +1,7 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type Redis from 'ioredis';
 import { loseTail } from './journal';
 import { expectKept, Load, underLoad } from './load';
 import { isLong, Mesh, until } from './mesh';
@@ -29,6 +30,41 @@ test.each(['SIGKILL', 'SIGTERM'] as const)('Redis ends by %s under load and come
   });
   await mesh.waitEqual();
   await expectKept(mesh, loads);
+});
+
+test('INCRBYFLOAT and HINCRBYFLOAT add up, though the agents were killed since the numbers were written', async () => {
+  mesh = await Mesh.start({ regions: ['alpha', 'beta'] });
+  const [alpha, beta] = mesh.regions.map((region) => region.client()) as [Redis, Redis];
+  await alpha.mset('n', '10', 'both', '1');
+  await alpha.hset('h', 'f', '2.5');
+  await mesh.waitEqual();
+  // What a region has told of by itself, and what another one has added to that since.
+  for (const client of [alpha, beta, alpha]) {
+    await client.incrbyfloat('both', 0.5);
+    await client.incrbyfloat('n', 0.25);
+    await client.hincrbyfloat('h', 'f', 0.125);
+    await mesh.waitEqual();
+  }
+  await mesh.apart(
+    async () => {
+      for (const region of mesh.regions) {
+        await region.agent.signal('SIGKILL');
+        region.startAgent();
+        await region.ready();
+      }
+      await alpha.incrbyfloat('n', 1);
+      await alpha.incrbyfloat('both', 1);
+      await alpha.hincrbyfloat('h', 'f', 1);
+    },
+    async () => {
+      await beta.incrbyfloat('n', 2);
+      await beta.incrbyfloat('both', 2);
+      await beta.hincrbyfloat('h', 'f', 2);
+    },
+  );
+  await mesh.waitEqual();
+  for (const client of [alpha, beta])
+    expect([await client.mget('n', 'both'), await client.hget('h', 'f')]).toEqual([['13.75', '5.5'], '5.875']);
 });
 
 test('what clients write and delete between the restart and the return of the agent', async () => {

@@ -10,6 +10,7 @@ import { ELSEWHERE } from '../../agent/merge/settling';
 import { MemoryFile, type ShelfFiles } from '../../agent/merge/shelf';
 import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
+import { NumberHistory } from '../../agent/stream/number-history';
 import { Numbers } from '../../agent/stream/numbers';
 import { Recorder, type RecorderState, type Trespass } from '../../agent/stream/recorder';
 import { Applier } from './applier';
@@ -181,9 +182,17 @@ export class SimAgent {
       this.core.settling.demandState(db, key, ELSEWHERE);
     const state = resume(journal, origin);
     const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
-    this.read(state, redis, new Numbers(isFresh, NUMBERS_MAX));
+    this.read(state, redis, isFresh ? new Numbers(true, NUMBERS_MAX) : this.numbersAt(state));
     this.pumping = this.rememberAndPump(replay);
     this.pumping.next();
+  }
+
+  /** What the journal tells of the numbers where the stream goes on. */
+  private numbersAt({ origin, end }: RecorderState): Numbers {
+    const unknown = (): Numbers => new Numbers(false, NUMBERS_MAX);
+    const history = new NumberHistory(origin, unknown);
+    for (const record of this.journal.all()) history.take(record);
+    return history.finish(end, this.journal.lastOfStream(origin).seen) ?? unknown();
   }
 
   /** Begins to read the own stream. */
