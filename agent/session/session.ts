@@ -148,8 +148,8 @@ export class Session implements Stay {
   private evicts = false;
   /** Since they were last told of. */
   private evicted = 0;
-  /** A peer has compared: when it has the states that it asked for, everything is in operations. */
-  private beingExplained = false;
+  /** Who has compared with the changes that are in no operation: when all have, and have the states that they asked for, there are none any more. */
+  private readonly comparedBy = new Set<string>();
   private readonly cores: MergeCore[] = [];
 
   constructor(
@@ -326,7 +326,7 @@ export class Session implements Stay {
   settle({ from, keys, explained }: SettleRequest): void {
     for (const { db, key } of keys) this.core.settling.askedFor(db, key, from);
     this.wake();
-    if (explained === true) this.beingExplained = true;
+    if (explained === true) this.comparedBy.add(from);
   }
 
   /** What it says of its place in the mesh. */
@@ -718,8 +718,18 @@ export class Session implements Stay {
       }
       if (this.core.trims.isDue && (await this.reportTrims())) continue;
       if (this.core.settling.unsettledKeys > 0 && (await this.settleOne())) continue;
+      if (this.unexplained && this.core.settling.unsettledKeys === 0) await this.becomeExplained();
       await this.idle();
     }
+  }
+
+  /** From here on the next full resync of a region can be compared exactly with this one. */
+  private async becomeExplained(): Promise<void> {
+    const { config, log } = this.context;
+    if (config.members.some(({ name }) => name !== this.region && !this.comparedBy.has(name))) return;
+    this.unexplained = false;
+    await this.writeMeta();
+    log.info('all regions have compared with this one: what was in no operation is in them now');
   }
 
   /** Waits for more where that is cheaper than to send what there is. */

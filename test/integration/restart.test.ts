@@ -252,6 +252,21 @@ test('every Redis restarts at once', async () => {
   const more = await underLoad(mesh.regions, 257, () => sleep(300));
   await mesh.waitEqual();
   await expectKept(mesh, [...loads, ...more]);
+
+  // Once all have compared with the first one, it is a donor as any other: what is deleted while nobody reads does not come back.
+  const { log } = mesh.region('alpha').agent;
+  await until(() => readFileSync(log, 'utf8').includes('all regions have compared'), 15_000, 'alpha stays unexplained');
+  const beta = mesh.region('beta');
+  await beta.client().set('deleted', 1);
+  await mesh.waitEqual();
+  await beta.agent.signal('SIGKILL');
+  await beta.client().del('deleted');
+  await beta.redis.signal('SIGTERM');
+  await beta.startRedis();
+  beta.startAgent();
+  await mesh.ready();
+  await mesh.waitEqual();
+  expect(await mesh.region('gamma').client().exists('deleted')).toBe(0);
 });
 
 test('every Redis restarts at once, and clients write before the agents are back', async () => {
