@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Redis from 'ioredis';
+import { serverFlavour, serverVersion } from '../../agent/capture/testserver';
 import { Mesh, type Region, until } from './mesh';
 
 // Keys that go: by a client, by their time, because Redis is full, by a flush.
@@ -147,9 +148,10 @@ describe('UNLINK, EXPIRE and expiry', () => {
       },
     );
     await mesh.waitEqual();
-    // What had expired there was given more time here; what a client removed is gone.
-    for (const client of [alpha, beta]) expect(await client.exists('a', 'b', 'c')).toBe(1);
-    expect(await beta.exists('c')).toBe(1);
+    // What had expired there was given more time here; what a client removed is gone. Valkey from 8.1 on tells of EXPIRE in the past as of an expiry.
+    const isExpiry = serverFlavour() === 'Valkey' && serverVersion() >= 8.1;
+    for (const client of [alpha, beta])
+      expect(await Promise.all(['a', 'b', 'c'].map((key) => client.exists(key)))).toEqual([0, isExpiry ? 1 : 0, 1]);
   });
 });
 
