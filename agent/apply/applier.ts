@@ -11,6 +11,7 @@ import type { KeyState } from '../merge/key-state';
 import { postponePassed } from '../merge/late-ttl';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
 import { CURSOR_KEY } from '../stream/keys';
+import { withoutEntryCounts } from './older-servers';
 
 export type ApplyErrorCode =
   /** The server is no primary (any more). */
@@ -132,6 +133,8 @@ export class Applier {
     /** The cursor's text as it is in Redis, null for none. */
     private cursor: string | null,
     private readonly observer?: BlockObserver,
+    /** Redis is older than 7.0. */
+    private readonly isBefore7 = false,
   ) {}
 
   /** The cursor's text as this agent left it, null for none. */
@@ -189,7 +192,8 @@ export class Applier {
     const first = block.commands - 1;
     const now = Date.now();
     for (const item of items) {
-      const bytes = postponePassed(item.bytes, now);
+      const timely = postponePassed(item.bytes, now);
+      const bytes = this.isBefore7 ? withoutEntryCounts(timely) : timely;
       block.raw(bytes, 0, bytes.length, item.commands);
     }
     const end = block.commands - 1;

@@ -14,6 +14,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
+import { isBefore7 } from '../apply/older-servers';
 import { type Capture, NotificationCapture, type RdbEntry, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
 import type { MergeCore } from '../merge/core';
@@ -278,6 +279,7 @@ export class Opening {
       },
       this.cursorText,
       session.keyspace ?? undefined,
+      isBefore7(session.server!.version),
     );
     session.recorder = new Recorder(
       state,

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import type Redis from 'ioredis';
 import { Mesh, type Region, until } from './mesh';
 
@@ -149,6 +151,9 @@ test('while its owner can’t be reached it waits, also over a restart of the ag
     10_000,
     'the status does not tell',
   );
+  // What is read again begins behind it, so that only this document tells of it.
+  const file = path.join(region.layout.agent.data, 'journal', 'meta.json');
+  await until(() => readFileSync(file, 'utf8').includes('a:1'), 10_000, 'it is not kept');
   await region.restartAgent();
   await beta.hset('a:hash', 'f', 'not mine');
   await alpha.hset('a:hash', 'g', 'later');
