@@ -67,7 +67,7 @@ export const groups: readonly (readonly [title: string, names: string, conflict:
   [
     'Streams',
     'XADD XDEL XTRIM XSETID XDELEX XACKDEL XCFGSET XGROUP XREADGROUP XCLAIM XAUTOCLAIM XACK XNACK',
-    'Settled by a state.',
+    'Entry by entry, in the order of IDs; of two with the same ID one moves to another sequence number. XDEL and trims remove what they had seen. Groups are carried, not merged. XACKDEL, and XDELEX … ACKED of several IDs, are settled by a state.',
   ],
   ['Bytes and bits', 'APPEND SETRANGE SETBIT BITFIELD BITOP', 'Settled by a state: what was appended or set is in it.'],
   [
