@@ -292,14 +292,14 @@ export class SetTable<State extends object> {
 
   /** Where the key of a head went that has left the table. */
   stateOf(head: number): State | undefined {
-    return this.left.size === 0 ? undefined : this.left.get(head);
+    return this.get(head, SOURCE) === NOTHING ? this.left.get(head) : undefined;
   }
 
   /** The heads of all keys of a database, or of all: in an order that has nothing to do with what keys hash to. */
   heads(db?: number): number[] {
     const heads: number[] = [];
     for (let entry = 0; entry < this.used; entry++)
-      if (this.get(entry, REFERENCES) > 0 && !this.left.has(entry))
+      if (this.get(entry, REFERENCES) > 0 && this.get(entry, SOURCE) !== NOTHING)
         if (db === undefined || this.sourceAt(entry).db === db) heads.push(entry);
     return heads;
   }
@@ -310,6 +310,8 @@ export class SetTable<State extends object> {
     this.freeChain(this.get(head, NEXT));
     this.put(head, NEXT, NOTHING);
     this.sources.drop(this.get(head, SOURCE));
+    // So that nobody has to look among those that have left for one that is here.
+    this.put(head, SOURCE, NOTHING);
     this.left.set(head, state);
   }
 
@@ -335,9 +337,9 @@ export class SetTable<State extends object> {
    * @returns the key's state where it has left the table
    */
   release(head: number): State | undefined {
-    const state = this.left.size === 0 ? undefined : this.left.get(head);
     const chunk = this.chunks[head >> CHUNK_SHIFT]!;
     const place = (head & CHUNK_MASK) << ENTRY_SHIFT;
+    const state = chunk[place + SOURCE] === NOTHING ? this.left.get(head) : undefined;
     if (--chunk[place + REFERENCES]! > 0) return state;
     if (state === undefined) {
       this.unlink(head);

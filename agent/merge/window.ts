@@ -16,7 +16,7 @@ import { Shelf, ShelfBatch, type ShelfFiles } from './shelf';
 import { readEntry, storedSets, writeParts, writeSets } from './shelf-entry';
 import { StreamEntry } from './stream-entries';
 
-const HASHES = 2 ** 16;
+const HASHES = 2 ** 18;
 
 /** Where the window goes beyond its budget. */
 export interface ShelfOptions {
