@@ -120,10 +120,8 @@ export function policyIssues(
   flush: string,
 ): PolicyIssue[] {
   const issues: PolicyIssue[] = [];
-  let fragile: ConflictPolicyRule | null = null;
   rules.forEach((rule, index) => {
     const owner = ownerIn(rule.policy);
-    if (owner !== null || rule.policy === 'lww') fragile ??= rule;
     if (owner !== null && !regions.includes(owner))
       issues.push({
         index,
@@ -131,10 +129,11 @@ export function policyIssues(
         allowed: `region: and the name of a region: ${regions.join(', ')}`,
       });
   });
-  if (fragile !== null && flush !== 'refuse')
+  const fragile = rules.find(({ policy }) => policy === 'lww' || ownerIn(policy) !== null);
+  if (fragile !== undefined && flush !== 'refuse')
     issues.push({
       index: null,
-      found: `${flush}, with policy ${(fragile as ConflictPolicyRule).policy}`,
+      found: `${flush}, with policy ${fragile.policy}`,
       allowed: 'refuse: a flush is about databases and not about keys, whoever owns them or wrote them last',
     });
   return issues;

@@ -3,7 +3,7 @@ import type { Base } from './base';
 import { type ConflictSide, type ConflictSink, conflictsOf, setConflict } from './conflict';
 import type { Effect } from './effects';
 import { type Element, type KeyState, type Op, TYPE_NAMES } from './key-state';
-import { isHigher } from './op';
+import { highestOf } from './op';
 import type { OriginTable } from './origins';
 import type { Trespass } from '../stream/recorder';
 import type { SetRun } from './set-run';
@@ -53,8 +53,7 @@ export class ConflictNotes {
     const last = state.last!;
     const top = last.topOf(state, origins)!;
     const others = state.opaques.filter((other) => other !== top);
-    const lost =
-      top === op ? others.reduce<Op | null>((a, b) => (a === null || isHigher(b, a, origins) ? b : a), null) : op;
+    const lost = top === op ? highestOf(others, origins) : op;
     if (lost === null) return;
     const side = ({ origin, position, stamp }: Op): ConflictSide => {
       return { origin: origins.id(origin), position, stamp, act: 'command', value: () => null };

@@ -187,7 +187,7 @@ export class MergeCore {
     this.reader.each(record, -1, 'local', (command, scanner, op, db, added) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects, added);
-      this.parts.lastWriter?.local(command, scanner, op, db, this.effects);
+      this.parts.lastWriter?.note(command, scanner, op, db, this.effects);
       for (const effect of this.effects) {
         if (effect.kind !== 'opaque') this.localEffect(effect, op, db);
         else if (effect === this.effects[0]) this.opaques.local(this.opaques.read(command, scanner, record, db), op);
@@ -357,8 +357,7 @@ export class MergeCore {
 
   /** Whether a key's value in Redis is known not to be the rule's, or about to be decided by a state. */
   isAmiss(db: number, key: string): boolean {
-    const state = this.window.find(db, key);
-    return state !== undefined && (state.corrections > 0 || state.unsettled);
+    return this.window.find(db, key)?.isAmiss === true;
   }
 
   /** What of a key's value in Redis is not to be relied on: see Amiss. */
@@ -431,7 +430,7 @@ export class MergeCore {
       this.reader.each(record, -1, 'remember', (command, scanner, op, db, added) => {
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects, added);
-        this.parts.lastWriter?.remember(command, scanner, op, db, this.effects);
+        this.parts.lastWriter?.note(command, scanner, op, db, this.effects);
         for (const effect of this.effects) {
           if (effect.kind === 'flush') this.flushes.note(op, effect.scope === 'db' ? db : null);
           else if (effect.kind === 'swap') this.planner.swap(effect.a, effect.b);

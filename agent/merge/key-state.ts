@@ -451,6 +451,11 @@ export class KeyState {
     return this.opaques.length === 0;
   }
 
+  /** Its value in Redis is known not to be the rule's, or about to be decided by a state. */
+  get isAmiss(): boolean {
+    return this.unsettled || this.corrections > 0;
+  }
+
   /** Whether by the rule there is no such key, whatever Redis has. */
   get isAbsent(): boolean {
     if (this.deadTypes !== ALL_TYPES || this.opaques.length > 0) return false;

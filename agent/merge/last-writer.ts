@@ -20,7 +20,7 @@ import { ALONE } from './corrections';
 import { type Effect, keysOf, type KeyEffect, writeEffect } from './effects';
 import { isUnconditional } from './forms';
 import type { Kept } from './kept-bytes';
-import type { KeyState } from './key-state';
+import { type KeyState, Type } from './key-state';
 import { LastWrites } from './last-writes';
 import { type Op, saw, type StateOp } from './op';
 import { formOf } from './opaque-form';
@@ -53,21 +53,16 @@ export class LastWriter {
     return keysOf(command, scanner).some((key) => this.governs(db, key));
   }
 
-  /** This region's own. Of the effects those of other keys are left. */
-  local(command: Command, scanner: CommandScanner, op: Op, db: number, effects: Effect[]): void {
+  /** This region's own, or another's that is in Redis already or was left out. Of the effects those of other keys are left. */
+  note(command: Command, scanner: CommandScanner, op: Op, db: number, effects: Effect[]): void {
     for (const write of this.take(command, scanner, db, effects)) {
       const { state, isOnTop } = this.find(write, op);
       const stays = isOnTop && write.bytes !== null;
-      this.note(state, op, write);
+      this.add(state, op, write);
       if (stays) continue;
       if (!isOnTop) this.parts.notes.noteLast(state, op);
       this.settle(state);
     }
-  }
-
-  /** Another region's, that is in Redis already, or was left out. */
-  remember(command: Command, scanner: CommandScanner, op: Op, db: number, effects: Effect[]): void {
-    this.local(command, scanner, op, db, effects);
   }
 
   /** Another region's. */
@@ -75,7 +70,7 @@ export class LastWriter {
     const { origins, region, notes, settling } = this.parts;
     for (const write of this.take(command, scanner, db, effects)) {
       const { state, isOnTop, top } = this.find(write, op);
-      this.note(state, op, write);
+      this.add(state, op, write);
       const { bytes, commands } = write;
       if (isOnTop && bytes !== null) {
         batch.select(write.db);
@@ -83,7 +78,7 @@ export class LastWriter {
         continue;
       }
       if (!isOnTop) notes.noteLast(state, op);
-      const isLost = this.isClean(state) && top !== null && state.last!.topOf(state, origins) === top;
+      const isLost = !state.isAmiss && top !== null && state.last!.topOf(state, origins) === top;
       // Of an older history of this region's it is not in its Redis.
       if (!isLost) this.settle(state, origins.region(op.origin) === region ? op : null);
       // Where it ran, the value that stands is missing.
@@ -99,7 +94,7 @@ export class LastWriter {
     window.note(state, op, null);
     if (top !== null && !saw(op, top)) {
       // Another one wrote since. Who sent this one may not know that it is wanted.
-      if (this.isClean(state) && origins.region(top.origin) === region && !last.wholes.has(top))
+      if (!state.isAmiss && origins.region(top.origin) === region && !last.wholes.has(top))
         settling.awaitLast(state, region);
       return;
     }
@@ -156,14 +151,10 @@ export class LastWriter {
     const last = (state.last ??= new LastWrites());
     const top = last.topOf(state, this.parts.origins);
     const hasSeen = (other: Op | null): boolean => other === null || other === op || saw(op, other);
-    return { state, top, isOnTop: this.isClean(state) && hasSeen(top) && hasSeen(last.state) };
+    return { state, top, isOnTop: !state.isAmiss && hasSeen(top) && hasSeen(last.state) };
   }
 
-  private isClean(state: KeyState): boolean {
-    return !state.unsettled && state.corrections === 0;
-  }
-
-  private note(state: KeyState, op: Op, { whole }: Write): void {
+  private add(state: KeyState, op: Op, { whole }: Write): void {
     state.last!.add(state, op, whole);
     this.parts.window.note(state, op, null);
   }
@@ -187,5 +178,5 @@ export class LastWriter {
 }
 
 function isOfStream(effects: readonly KeyEffect[]): boolean {
-  return effects.some((effect) => 'type' in effect && effect.type === 4);
+  return effects.some((effect) => 'type' in effect && effect.type === Type.stream);
 }

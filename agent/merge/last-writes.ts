@@ -2,7 +2,7 @@
 import type { CommandWriter } from '../resp/encode';
 import type { Kept } from './kept-bytes';
 import type { KeyState } from './key-state';
-import { isHigher, type Op, saw, type StateOp } from './op';
+import { highestOf, isHigher, type Op, saw, type StateOp } from './op';
 import type { OriginTable } from './origins';
 
 export class LastWrites {
@@ -22,7 +22,7 @@ export class LastWrites {
 
   /** The highest that no other known one has seen; null: all have left the window. */
   topOf({ opaques }: KeyState, origins: OriginTable): Op | null {
-    return opaques.reduce<Op | null>((best, op) => (best === null || isHigher(op, best, origins) ? op : best), null);
+    return highestOf(opaques, origins);
   }
 
   /** Writes what stands, where it is known; else Redis has it, or a state is to come. */

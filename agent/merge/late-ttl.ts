@@ -3,7 +3,7 @@
  * way, more time perhaps, finds no key any more. Worse, the deletion stands in the stream as this region's own expiry, which has
  * seen what clients wrote here. So the key gets a moment more: if nothing renews it Redis expires it by itself, as any other.
  */
-import { CommandScanner, CommandWriter } from '../resp';
+import { type Arg, argsOf, type CommandScanner, rewriteCommands } from '../resp';
 import { Code, findCommand } from './commands';
 
 /** What is over by then counts as passed: a block may have to wait. */
@@ -18,27 +18,16 @@ const MARKS = [Buffer.from('XPIREAT\r\n'), Buffer.from('XAT\r\n')];
  */
 export function postponePassed(bytes: Buffer, nowMs: number): Buffer {
   if (!MARKS.some((mark) => bytes.includes(mark))) return bytes;
-  const scanner = new CommandScanner();
-  scanner.push(bytes);
-  let out: CommandWriter | null = null;
-  let copied = 0;
-  while (scanner.next()) {
-    const at = placeOfTime(scanner);
-    if (at === null) continue;
-    const { buf, argStart, argEnd } = scanner;
+  return rewriteCommands(bytes, (command) => {
+    const at = placeOfTime(command);
+    if (at === null) return null;
+    const { buf, argStart, argEnd } = command;
     const time = Number(buf.toString('latin1', argStart[at.index], argEnd[at.index])) * at.unitMs;
-    if (!(time <= nowMs + PASSED_MS)) continue;
-    out ??= new CommandWriter(bytes.length + 64);
-    out.raw(bytes, copied, scanner.start, 0);
-    const args: (Buffer | number)[] = [];
-    for (let i = 0; i < scanner.argc; i++) args.push(buf.subarray(argStart[i], argEnd[i]));
+    if (!(time <= nowMs + PASSED_MS)) return null;
+    const args: Arg[] = argsOf(command);
     args[at.index] = Math.ceil((nowMs + MOMENT_MS) / at.unitMs);
-    out.command(args);
-    copied = scanner.end;
-  }
-  if (out === null) return bytes;
-  out.raw(bytes, copied, bytes.length, 0);
-  return out.take();
+    return args;
+  });
 }
 
 /** Which argument of a command is a Unix time, and its unit in ms. */

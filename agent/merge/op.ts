@@ -55,3 +55,8 @@ export function removes(by: Op, part: Op): boolean {
 export function isHigher(a: Op, b: Op, origins: OriginTable): boolean {
   return a.stamp === b.stamp ? origins.outranks(a.origin, b.origin) : a.stamp > b.stamp;
 }
+
+/** The highest of some; null: there is none. */
+export function highestOf(ops: readonly Op[], origins: OriginTable): Op | null {
+  return ops.reduce<Op | null>((best, op) => (best === null || isHigher(op, best, origins) ? op : best), null);
+}

@@ -141,17 +141,14 @@ export class OpaqueOperations {
     return out;
   }
 
-  /** Of keys that are their last writer's: whether they are what they were planned on. */
-  private isAdmitted(states: readonly KeyState[]): boolean {
-    return states.every((state) => !state.unsettled && state.corrections === 0);
-  }
-
   /**
    * Whether a guarded item may still run, now that the own stream has been read up to the watch.
    * @returns the item itself, or what runs in its place, whatever happens to its keys; null: nothing
    */
   admit(item: GuardedItem): BatchItem | null {
-    if (item.states.every((state) => state.last !== null)) return this.isAdmitted(item.states) ? item : null;
+    // Keys that are their last writer's are what it was planned on, or it is left out.
+    if (item.states.every((state) => state.last !== null))
+      return item.states.some((state) => state.isAmiss) ? null : item;
     if (item.states.every((state) => state.isQuietFor(item.op) && !state.unsettled)) return item;
     for (const state of item.states) if (item.corrects) this.parts.corrections.makeAnew(state);
     for (const state of item.states)

@@ -2,7 +2,7 @@
 import type { ReplicaLinkOptions } from '../capture';
 import type { AgentConfig } from '../config';
 import type { ConflictJournal } from '../conflicts';
-import type { DeadLetters } from '../dead-letters';
+import type { DeadLetters, Refused } from '../dead-letters';
 import type { Trial } from '../dry-run/trial';
 import type { Journal } from '../journal';
 import type { Logger } from '../log';
@@ -61,6 +61,12 @@ export function announcedOptions(context: AgentContext, address: RedisAddress): 
     ...replicaOptions(context, address),
     ...(replica === undefined ? {} : { announcePort: replica.port, announceHost: replica.host }),
   };
+}
+
+/** What Redis, or this agent, can't take: it is kept, and counted. */
+export function keepLetter({ letters, metrics }: AgentContext, refused: Refused): void {
+  letters.add(refused);
+  metrics.deadLetter(refused.code);
 }
 
 export type AgentState = 'starting' | 'syncing' | 'active' | 'standby' | 'dry-run' | 'stopped';

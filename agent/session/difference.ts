@@ -29,8 +29,7 @@ import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { HEARTBEAT_KEY, parseHeartbeat, stampOf } from '../stream/keys';
 import { raise } from '../vector';
-import type { AgentContext } from './context';
-import { SessionError } from './context';
+import { type AgentContext, keepLetter, SessionError } from './context';
 import { Digester, DigestTable } from './digest';
 import { DIGEST_MARK, type DigestsEnd, type DigestsRequest, isOwnKey, type KeyName, type ValuesAnswer } from './donor';
 import { recordsUpTo } from './records';
@@ -126,47 +125,17 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   // What another region owns is no difference that a client here may have made: it is put back.
   const isOthers = ({ db, key }: Candidate): boolean =>
     context.policies.keeps(context.config.region, db, Buffer.from(key, 'latin1'));
-  let candidates = differing.filter((candidate) => !isOthers(candidate));
+  const comparable = differing.filter((candidate) => !isOthers(candidate));
   const others = differing.filter(isOthers).map(({ db, key }) => ({ db, key }));
 
-  let values: TheirValue[] = [];
-  /** Those that this Redis can't hold have been in no client's hands here. */
-  const strange = new Set<Candidate>();
-  /** Up to where operations are in the value of a key: each request was answered at another moment. */
-  const readAt = new Map<string, Vector>();
-  const until = new Map<OriginId, number>();
-  let wanted = candidates.map((_, i) => i);
-  for (let tries = 0; wanted.length > 0 && tries < AMISS_TRIES; tries++) {
-    if (tries > 0) await sleep(AMISS_MS);
-    for (let from = 0; from < wanted.length; from += VALUES_PER_REQUEST) {
-      o.alive();
-      const places = wanted.slice(from, from + VALUES_PER_REQUEST);
-      const keys = places.map((i): KeyName => ({ db: candidates[i]!.db, key: candidates[i]!.key }));
-      const answer = await context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
-        timeoutMs: 60_000,
-      });
-      const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
-      const at: Vector = new Map(parsed.vector);
-      raise(until, at);
-      for (const [n, i] of places.entries()) {
-        const { dump, expireAtMs, amiss = null } = parsed.values[n]!;
-        const bytes = dump === null ? null : Buffer.from(dump, 'base64');
-        values[i] = { dump: bytes === null ? null : decodeDump(bytes), expireAtMs, amiss };
-        readAt.set(nameOf(keys[n]!.db, keys[n]!.key), at);
-        const isMissing = candidates[i]!.parts.length === 0;
-        if (isMissing && values[i].dump?.type === 'module' && !(await o.canHold(bytes!))) strange.add(candidates[i]!);
-      }
-    }
-    wanted = wanted.filter((i) => isDoubtful(candidates[i]!, values[i]!));
-  }
-  values = values.filter((_, i) => !strange.has(candidates[i]!));
-  candidates = candidates.filter((candidate) => !strange.has(candidate));
-  for (const { db, key } of strange) {
-    context.letters.add({ db, key, command: 'RESTORE', code: 'ERR' });
-    context.metrics.deadLetter('ERR');
-  }
+  const { all, readAt, until } = await valuesOf(o, donor, comparable);
+  const strange = await strangeOf(o, all);
+  for (const { db, key } of strange) keepLetter(context, { db, key, command: 'RESTORE', code: 'ERR' });
   if (strange.size > 0)
     log.warn({ keys: strange.size }, 'keys of modules that this Redis has not loaded stay in the other regions');
+  const compared = all.filter(({ candidate }) => !strange.has(candidate));
+  const candidates = compared.map(({ candidate }) => candidate);
+  const values = compared.map(({ value }) => value);
   const touched = new Touches((name) => readAt.get(name));
   await noteOthers(o, until, touched);
 
@@ -199,6 +168,58 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
       return { ...found, unsettled, donor, explained: unexplained };
     },
   };
+}
+
+interface Compared {
+  readonly candidate: Candidate;
+  /** The donor's, and as it came. */
+  readonly value: TheirValue;
+  readonly bytes: Buffer | null;
+}
+
+/** The donor's values. What it is about to put right is asked for again, some times. */
+async function valuesOf(
+  o: DifferenceOptions,
+  donor: string,
+  candidates: readonly Candidate[],
+): Promise<{ all: Compared[]; readAt: Map<string, Vector>; until: Vector }> {
+  const all: Compared[] = [];
+  /** Up to where operations are in the value of a key: each request was answered at another moment. */
+  const readAt = new Map<string, Vector>();
+  const until = new Map<OriginId, number>();
+  let wanted = candidates.map((_, i) => i);
+  for (let tries = 0; wanted.length > 0 && tries < AMISS_TRIES; tries++) {
+    if (tries > 0) await sleep(AMISS_MS);
+    for (let from = 0; from < wanted.length; from += VALUES_PER_REQUEST) {
+      o.alive();
+      const places = wanted.slice(from, from + VALUES_PER_REQUEST);
+      const keys = places.map((i): KeyName => ({ db: candidates[i]!.db, key: candidates[i]!.key }));
+      const answer = await o.context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
+        timeoutMs: 60_000,
+      });
+      const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
+      const at: Vector = new Map(parsed.vector);
+      raise(until, at);
+      places.forEach((i, n) => {
+        const { dump, expireAtMs, amiss = null } = parsed.values[n]!;
+        const bytes = dump === null ? null : Buffer.from(dump, 'base64');
+        const value = { dump: bytes === null ? null : decodeDump(bytes), expireAtMs, amiss };
+        all[i] = { candidate: candidates[i]!, value, bytes };
+        readAt.set(nameOf(keys[n]!.db, keys[n]!.key), at);
+      });
+    }
+    wanted = wanted.filter((i) => isDoubtful(candidates[i]!, all[i]!.value));
+  }
+  return { all, readAt, until };
+}
+
+/** Those of a module's type that this Redis can't hold: they have been in no client's hands here. */
+async function strangeOf(o: DifferenceOptions, all: readonly Compared[]): Promise<Set<Candidate>> {
+  const strange = new Set<Candidate>();
+  for (const { candidate, value, bytes } of all)
+    if (candidate.parts.length === 0 && value.dump?.type === 'module' && !(await o.canHold(bytes!)))
+      strange.add(candidate);
+  return strange;
 }
 
 /** Keys of the snapshot that are not as the digests have them, and the time of its heartbeat. */

@@ -40,7 +40,7 @@ import { Numbers } from '../stream/numbers';
 import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
-import { type AgentContext, announcedOptions, SessionError } from './context';
+import { type AgentContext, announcedOptions, keepLetter, SessionError } from './context';
 import { compareWithMesh, type Comparison } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
 import { readCursor, readServerInfo, type ServerInfo } from './info';
@@ -195,8 +195,7 @@ export class Opening {
         overwritten: ({ db, key }) => session.core.overwritten(db, key),
         evicted: () => session.countEviction(),
         unreadable: ({ db, key }, error) => {
-          context.letters.add({ db, key, command: 'DUMP', code: error.code });
-          metrics.deadLetter(error.code);
+          keepLetter(context, { db, key, command: 'DUMP', code: error.code });
           log.warn({ err: error }, 'a key holds what this agent cannot read: it stays in this region');
         },
         scanning: (reason) => log.warn({ reason }, 'looking at all keys for what was not notified'),
@@ -346,7 +345,7 @@ export class Opening {
     const comparison = isFull ? await this.compare(state) : null;
     const history = continues === null ? null : new NumberHistory(state.origin, () => new Numbers(false));
     const replay = await this.rebuild(state.origin, history);
-    this.numbers ??= (continues === null ? undefined : history?.finish(state.end, continues.landed)) ?? null;
+    if (continues !== null && history !== null) this.numbers ??= history.finish(state.end, continues.landed);
     for (const [db, key] of [...(meta?.awaited ?? []), ...this.late])
       session.core.settling.demandState(db, key, ELSEWHERE);
     const others = new Map([...vector].filter(([origin]) => origin !== state.origin));

@@ -35,7 +35,7 @@ import type { Recorder, RecorderState, Removal } from '../stream/recorder';
 import { formatVector, raise } from '../vector';
 import { ACK_MS, AckPolicy } from './ack';
 import type { Backlog } from './backlog';
-import { type AgentContext, liveRegions, type RedisAddress, SessionError } from './context';
+import { type AgentContext, keepLetter, liveRegions, type RedisAddress, SessionError } from './context';
 import type { MeshAnswer } from './difference';
 import type { Donor, SettleRequest } from './donor';
 import { gatherMs, isFull } from './gathering';
@@ -962,7 +962,7 @@ export class Session implements Stay {
 
   /** @internal */
   refused(refusal: Refusal): void {
-    const { log, metrics, letters } = this.context;
+    const { log } = this.context;
     const { db, key, command, code, isForeign } = refusal;
     // A state that this Redis can't read; asking for another one brings the same.
     const isUnreadable = command === 'RESTORE';
@@ -971,8 +971,7 @@ export class Session implements Stay {
       if (!isOfGroup(command)) this.core.refused(db, key, refusal);
       return;
     }
-    letters.add(refusal);
-    metrics.deadLetter(code);
+    keepLetter(this.context, refusal);
     log.warn({ command, code }, 'a command could not be applied; `meridian dead-letters list` tells of which key');
   }
 

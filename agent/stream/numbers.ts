@@ -217,11 +217,7 @@ export class Numbers {
   private forget(command: Command, args: Args, db: number): void {
     // To a database that only its arguments name.
     if (command.name === 'MOVE' || (command.name === 'COPY' && args.argc > 3)) this.table.markAll();
-    for (const key of keysOf(command, args)) {
-      this.table.seek(this.space(db), Buffer.from(key, 'latin1'), 0, key.length);
-      this.table.clear(this.table.find());
-      this.table.markOther();
-    }
+    for (const key of keysOf(command, args)) this.drop(db, key);
   }
 
   private set(db: number, args: Args, key: number, value: number): void {

@@ -209,7 +209,7 @@ describe('a flush that is refused', () => {
   beforeAll(async () => {
     mesh = await Mesh.start({
       regions: ['alpha', 'beta'],
-      configure: (config) => (config.replication = { ...config.replication, flush: 'refuse' }),
+      refusesFlush: true,
     });
     [alpha, beta] = mesh.regions.map((region) => region.client()) as [Redis, Redis];
     for (let i = 0; i < 300; i++) await alpha.multi().hset(`h:${i}`, 'f', i).set(`s:${i}`, i).exec();

@@ -116,8 +116,7 @@ test('the machine of a primary and its agent crashes: what the journal lost, the
   const other = beta.client({ db: 3 });
   const loads = await underLoad([mesh.region('alpha')], 860, async () => {
     await sleep(1500);
-    const dir = path.join(beta.layout.agent.data, 'journal');
-    const file = path.join(dir, 'meta.json');
+    const { metaFile: file } = beta;
     const meta = readFileSync(file);
     const { end } = JSON.parse(meta.toString().split('\n')[1]!) as { end: number };
     for (let i = 0; i < 100; i++) {
@@ -162,7 +161,7 @@ test('an agent that dies before it has noted a new history begins it anew', asyn
   beta.port = port;
   beta.configure((config) => (config.redis.port = port));
   for (let i = 0; i < 5; i++) await replica.incr('count');
-  const inTheWay = path.join(beta.layout.agent.data, 'journal', 'meta.json.tmp');
+  const inTheWay = `${beta.metaFile}.tmp`;
   mkdirSync(inTheWay);
   beta.startAgent();
   await until(() => Promise.resolve(beta.tail(200).includes('EISDIR')), 10_000, 'the agent can note its place');

@@ -9,11 +9,10 @@ import { type Region, until } from './mesh';
 
 /** Until an agent has kept beside its journal (once a second) all that its Redis' cursor says. */
 export async function positionKept(of: Region): Promise<void> {
-  const meta = path.join(of.layout.agent.data, 'journal', 'meta.json');
   const inRedis = parseMarker((await of.client().get(CURSOR_KEY)) ?? '')!.vector;
   await until(
     async () => {
-      const [, text = '{}'] = (await readFile(meta, 'utf8')).split('\n');
+      const [, text = '{}'] = (await readFile(of.metaFile, 'utf8')).split('\n');
       const { applied } = JSON.parse(text) as { applied?: string };
       return covers(parseVector(applied ?? '') ?? new Map(), inRedis);
     },

@@ -13,7 +13,7 @@ beforeAll(async () => {
   mesh = await Mesh.start({
     policies,
     only: ['alpha', 'beta'],
-    configure: (config) => (config.replication = { ...config.replication, flush: 'refuse' }),
+    refusesFlush: true,
   });
   [alpha, beta] = mesh.running.map((region) => region.client()) as [Redis, Redis];
 });

@@ -53,6 +53,8 @@ export interface MeshOptions {
   replicas?: number;
   /** Conflict policies of all regions. Default: none. */
   policies?: NonNullable<NonNullable<AgentConfigInput['conflicts']>['policies']>;
+  /** A client's flush stays in its region. Default: it is carried. */
+  refusesFlush?: boolean;
   /** Changes an agent's config before it is written. */
   configure?: (config: AgentConfigInput) => void;
   /** Regions that capture by keyspace notifications, with an agent's user that may do no more than at a managed service. Default: none. */
@@ -214,6 +216,11 @@ export class Region {
   async restartAgent(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await this.agent.signal(signal);
     this.startAgent();
+  }
+
+  /** The document beside the agent's journal. */
+  get metaFile(): string {
+    return path.join(this.layout.agent.data, 'journal', 'meta.json');
   }
 
   /** Removes the agent's journal, as a lost disk would. */
@@ -533,6 +540,7 @@ export class Mesh {
       const config = JSON.parse(renderAgentConfig({ layout, region, peers })) as AgentConfigInput;
       if (process.env['MERIDIAN_TEST_LOG'] !== undefined) config.log = { level: 'debug' };
       if (options.policies !== undefined) config.conflicts = { policies: [...options.policies] };
+      if (options.refusesFlush === true) config.replication = { ...config.replication, flush: 'refuse' };
       options.configure?.(config);
       writeFileSync(region.agent.config, JSON.stringify(config));
     }

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import path from 'node:path';
 import type Redis from 'ioredis';
 import { Mesh, type Region, until } from './mesh';
 
@@ -19,7 +18,7 @@ beforeAll(async () => {
   mesh = await Mesh.start({
     policies,
     only: ['alpha', 'beta'],
-    configure: (config) => (config.replication = { ...config.replication, flush: 'refuse' }),
+    refusesFlush: true,
   });
   [alpha, beta] = mesh.running.map((region) => region.client()) as [Redis, Redis];
 });
@@ -152,8 +151,7 @@ test('while its owner can’t be reached it waits, also over a restart of the ag
     'the status does not tell',
   );
   // What is read again begins behind it, so that only this document tells of it.
-  const file = path.join(region.layout.agent.data, 'journal', 'meta.json');
-  await until(() => readFileSync(file, 'utf8').includes('a:1'), 10_000, 'it is not kept');
+  await until(() => readFileSync(region.metaFile, 'utf8').includes('a:1'), 10_000, 'it is not kept');
   await region.restartAgent();
   await beta.hset('a:hash', 'f', 'not mine');
   await alpha.hset('a:hash', 'g', 'later');

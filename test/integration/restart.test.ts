@@ -173,7 +173,7 @@ test('Redis and the end of the journal are lost, and of what was sent before, on
   await sleep(1500);
   const origin = (await beta.status()).origin!;
   const end = (await beta.status()).ends[origin]!;
-  const file = path.join(beta.layout.agent.data, 'journal', 'meta.json');
+  const file = beta.metaFile;
   const meta = readFileSync(file);
   mesh.partition('alpha');
   for (let i = 0; i < 20; i++) await client.incr('count');
@@ -198,7 +198,7 @@ test('a power cut takes the last of Redis, and of the document beside the journa
   const client = beta.client();
   await client.mset('count', 10, 'changes', 1);
   await mesh.waitEqual();
-  const document = path.join(beta.layout.agent.data, 'journal', 'meta.json');
+  const document = beta.metaFile;
   const files = path.join(path.dirname(beta.layout.redis.conf), 'appendonlydir');
   const kept = path.join(mesh.dir, 'kept');
   const meta = readFileSync(document);
