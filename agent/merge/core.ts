@@ -445,9 +445,11 @@ export class MergeCore {
             const renewed = effect.kind === 'expire' && this.planner.isRenewedHere(state, op);
             insertion.insert(state, effect, op);
             const isMoving = effect.kind === 'put' && effect.type === Type.stream && insertion.touched.length > 1;
+            // Of entries the one that was there first may be what is missing: Redis refused it below the other.
+            const isWhole = effect.kind === 'set' || state.stream !== null;
             if (quiet && isMoving) this.corrections.race(state, insertion.touched);
             if (!quiet) {
-              this.corrections.race(state, effect.kind === 'set' ? null : insertion.touched);
+              this.corrections.race(state, isWhole ? null : insertion.touched);
               this.settling.check(state, effect, op, insertion.touched);
             }
             if (renewed) {

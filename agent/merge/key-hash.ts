@@ -9,9 +9,16 @@
  */
 import { randomBytes } from 'node:crypto';
 
-const secret = randomBytes(8);
-const K0 = secret.readInt32LE(0);
-const K1 = secret.readInt32LE(4);
+let [K0, K1] = new Int32Array(Uint8Array.from(randomBytes(8)).buffer) as unknown as [number, number];
+
+/**
+ * Takes a key that is known instead of one by chance, so that what depends on it (in which order a run of the shelf has its keys, what a
+ * filter takes for possible) is the same each time. For simulations: whatever was hashed before is not found any more.
+ */
+export function setHashKey(k0: number, k1: number): void {
+  K0 = k0 | 0;
+  K1 = k1 | 0;
+}
 
 /** 32-bit words of a fingerprint. The first is the key's hash whatever its database; with the last the database is mixed in. */
 export const FINGERPRINT_WORDS = 3;

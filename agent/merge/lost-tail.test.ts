@@ -73,6 +73,10 @@ test('what clients changed since does not hide what came behind it', () => {
   expect(lastHeld(sets, { strings: { a: 'new', b: '1' } })).toBe(1);
 });
 
+test('two that are missing may have been removed since, where one behind them is there', () => {
+  expect(lastHeld(sets, { strings: { c: '1' } })).toBeNull();
+});
+
 test('of an element that was written several times the last one counts', () => {
   const records = history({ args: ['SADD', 's', 'x'] }, { args: ['SREM', 's', 'x'] }, { args: ['SADD', 's', 'y'] });
   expect(lastHeld(records, { sets: { s: ['y'] } })).toBeNull();

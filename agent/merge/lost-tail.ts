@@ -176,6 +176,12 @@ function lastKept(
  */
 const LEAST_MISSING = 4;
 
+/**
+ * What shows an effect, held against one that is missing: clients remove what was written a moment ago more often than they do again just what was
+ * lost.
+ */
+const SHOWN = 2;
+
 /** Of what is missing, or was changed since. */
 const MAYBE = 0.5;
 
@@ -183,7 +189,7 @@ const MAYBE = 0.5;
 const COUNTERS_WEIGHT = 1e-6;
 
 /**
- * Of each effect 1 where the snapshot shows it; −1 where it shows what was before; something between where it may be that; 0 where something came
+ * Of each effect SHOWN where the snapshot shows it, or a multiple of it; −1 where it shows what was before; something between where it may be that; 0 where something came
  * after it, here or since.
  */
 function verdictsOf(
@@ -231,7 +237,7 @@ function verdictsOf(
       added.set(elementId(db, effect.key, effect.type, effect.name), index);
   });
   const show = (index: number): void => {
-    if (verdicts[index]! >= 0) verdicts[index]!++;
+    if (verdicts[index]! >= 0) verdicts[index]! += SHOWN;
   };
   // What a part of an operation lacks, it lacks as a whole: the rest may be from before.
   const miss = (index: number, weight = 1): void => {

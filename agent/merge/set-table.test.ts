@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { type OpRecord, RecordKind } from '../record';
-import { FINGERPRINT_WORDS, fingerprint, fingerprintOfText } from './key-hash';
+import { FINGERPRINT_WORDS, fingerprint, fingerprintOfText, quickHash, setHashKey } from './key-hash';
 import { OriginTable, type Seen, seenAt } from './origins';
 import type { PayloadSource } from './payload-source';
 import { SetRun } from './set-run';
@@ -20,6 +20,22 @@ test("a key's fingerprint is the same from its bytes and from its text, and anot
       expect(elsewhere).not.toEqual(ofBytes);
     }),
   );
+});
+
+test('hashes follow from the hash key, which is by chance unless it is given', () => {
+  const hashes = (): unknown[] => {
+    const out = new Int32Array(FINGERPRINT_WORDS);
+    fingerprintOfText(1, 'some key', out);
+    return [...out, quickHash(1, Buffer.from('some key'), 0, 8)];
+  };
+  const byChance = hashes();
+  setHashKey(1, 2);
+  const given = hashes();
+  setHashKey(2, 1);
+  const other = hashes();
+  setHashKey(1, 2);
+  expect(hashes()).toEqual(given);
+  for (let i = 0; i < given.length; i++) expect(new Set([byChance[i], given[i], other[i]]).size).toBe(3);
 });
 
 test('keys that differ in little have fingerprints that share no word', () => {

@@ -253,9 +253,11 @@ export function entryAt(state: KeyState, id: string): StreamEntry {
 /** The key is a stream, and its last ID at least this. */
 export function putHead(state: KeyState, op: Op, id: string): Element {
   const head = state.begin(op, Type.stream, HEAD);
+  // It goes up only: what came here lower than one that it had seen, where a block had removed that, does not replace it.
+  const higher = head.puts.filter((put) => saw(op, put.op) && compareIds(put.value.toString('latin1'), id) > 0);
   head.removeSeen(op);
   const put = { op, value: Buffer.from(id, 'latin1') };
-  head.puts = head.puts.length === 0 ? [put] : [...head.puts, put];
+  head.puts = head.puts.length === 0 && higher.length === 0 ? [put] : [...higher, ...head.puts, put];
   head.baseDead = true;
   return head;
 }

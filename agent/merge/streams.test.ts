@@ -255,3 +255,17 @@ test('what a failover had taken back may be refused when it comes again, too', (
   // In the history that goes on where only the first of them is.
   expect(add(new Op(after, 10, 3, origins.toSeen(new Map([['b:1', 10]]))), '9-1')).toEqual(['6-1']);
 });
+
+test('the last ID does not go down where an entry stands below one that a block has removed', () => {
+  const origins = new OriginTable();
+  const [a, b] = [origins.index('a:1'), origins.index('b:1')];
+  const state = new KeyState(0, 's');
+  putEntry(state, new Op(a, 10, 1, []), '9-1', Buffer.alloc(0), origins, []);
+  putEntry(state, new Op(a, 20, 3, []), '5-1', Buffer.alloc(0), origins, []);
+  expect(lastIdOf(state)).toBe('9-1');
+  // Which has seen the first alone.
+  const seen: number[] = [];
+  seen[a] = 10;
+  state.delete(new Op(b, 10, 2, seen));
+  expect(lastIdOf(state)).toBe('5-1');
+});

@@ -138,8 +138,11 @@ export class SimAgent {
     this.journal.crash(survivors);
   }
 
-  /** Whatever broke, the way back is one: read the cursor, rebuild the window from the journal, go on reading. */
-  start(): void {
+  /**
+   * Whatever broke, the way back is one: read the cursor, rebuild the window from the journal, go on reading.
+   * @param donor the region whose data and journal it has, where it joins
+   */
+  start(donor: string | null = null): void {
     const { host, journal } = this;
     const redis = host.redis();
     this.life++;
@@ -183,7 +186,7 @@ export class SimAgent {
     const state = resume(journal, origin);
     const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
     this.read(state, redis, isFresh ? new Numbers(true, NUMBERS_MAX) : this.numbersAt(state));
-    this.pumping = this.rememberAndPump(replay);
+    this.pumping = this.rememberAndPump(replay, donor);
     this.pumping.next();
   }
 
@@ -223,7 +226,7 @@ export class SimAgent {
   }
 
   /** What is in Redis already, and not in the journal, comes from peers again; before that nothing is merged. */
-  *rememberAndPump(replay: Replay): Generator<void> {
+  *rememberAndPump(replay: Replay, donor: string | null = null): Generator<void> {
     const held = this.others();
     if (missingOf(replay, held).length > 0 || replay.waiting().length > 0) {
       this.replay = replay;
@@ -236,10 +239,20 @@ export class SimAgent {
     }
     for (const [origin, position] of held) this.core.assume(origin, position);
     replay.finish();
+    if (donor !== null) this.doubt(donor);
     this.replay = null;
     for (const record of this.backlog.splice(0)) this.core.local(record);
     this.takeBeats();
     yield* this.pump();
+  }
+
+  /** As `join` in agent/session/opening.ts: what a state has to settle, a region tells that ran it in order. */
+  private doubt(donor: string): void {
+    const { settling } = this.core;
+    for (const { db, key } of [...settling.toSettle([this.region]), ...settling.awaitedElsewhere()]) {
+      settling.demandState(db, key, ELSEWHERE);
+      this.host.ask(donor, db, key);
+    }
   }
 
   /** What Redis holds of all origins but the present one. */

@@ -80,6 +80,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
     yield;
   }
   host.trace(`${region} compares with ${donor.region}`);
+  agent.waitingFor = 'values of the donor';
   const { life } = donor;
   yield;
   // Values are read later than digests.

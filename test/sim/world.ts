@@ -2,6 +2,7 @@
  * The world of one seed: regions with clients, Redis, agent and links, and a scheduler that lets anything happen between any
  * two steps. When the storm is over everything heals, and what there is then is checked (`checks/`).
  */
+import { setHashKey } from '../../agent/merge/key-hash';
 import { type OpRecord, regionOf } from '../../agent/record';
 import { ConflictPolicies, type ConflictPolicyRule } from '../../model';
 import { SimAgent } from './agent';
@@ -111,6 +112,8 @@ export class World {
     private readonly options: WorldOptions = {},
   ) {
     this.random = new Random(seed);
+    // Of its own, so that what follows from how keys are hashed is as varied as all else.
+    setHashKey(seed, ~seed);
     this.profile = profileOf(seed, this.random, options.regions);
     for (const name of options.without ?? []) {
       if (name in this.profile) Object.assign(this.profile, { [name]: false });
