@@ -168,8 +168,8 @@ export class MergeCore {
 
   // ——— own operations
 
-  /** The region's own operations, as read from its Redis' stream. */
-  local(record: OpRecord): void {
+  /** The region's own operations, as read from its Redis' stream. @param again after a restart: what came of them is in Redis, and not known */
+  local(record: OpRecord, again = false): void {
     this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
     const { policies } = this.parts;
@@ -178,18 +178,18 @@ export class MergeCore {
     if (isCalm && (record.mayTrim === false || !mayTrim(record.payload))) this.setAside(record);
     else {
       this.indexTail();
-      this.localNow(record);
+      this.localNow(record, again);
     }
     this.noteRecord(record);
   }
 
-  private localNow(record: OpRecord): void {
+  private localNow(record: OpRecord, again = false): void {
     this.reader.each(record, -1, 'local', (command, scanner, op, db, added) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects, added);
       this.parts.lastWriter?.note(command, scanner, op, db, this.effects);
       for (const effect of this.effects) {
-        if (effect.kind !== 'opaque') this.localEffect(effect, op, db);
+        if (effect.kind !== 'opaque') this.localEffect(effect, op, db, again);
         else if (effect === this.effects[0]) this.opaques.local(this.opaques.read(command, scanner, record, db), op);
         // In an agent's block, before what that wrote to the key: by the rule that may not stand after the expiry.
         if (effect.kind === 'expire' && record.kind === RecordKind.difference)
@@ -304,7 +304,7 @@ export class MergeCore {
     return origins.toVector(this.low.raise(window.stable, needed));
   }
 
-  private localEffect(effect: Exclude<Effect, { kind: 'opaque' }>, op: Op, db: number): void {
+  private localEffect(effect: Exclude<Effect, { kind: 'opaque' }>, op: Op, db: number, again: boolean): void {
     const later = this.base.after(op);
     if (effect.kind === 'flush') return this.flushes.note(op, effect.scope === 'db' ? db : null, later);
     if (effect.kind === 'swap') return this.planner.swap(effect.a, effect.b);
@@ -317,7 +317,10 @@ export class MergeCore {
     const { insertion, corrections, streams } = this;
     const state = this.flushes.stateFor(db, effect.key, op);
     const quiet = state.isQuietFor(op);
+    // By the rule there was no such key when it was given time, and elsewhere there was none: a block had just made it here.
+    const isOnNothing = isOwn && effect.kind === 'ttl' && state.isAbsent;
     insertion.insert(state, effect, later);
+    if (isOnNothing) this.settling.doubt(state);
     if (isOwn && effect.kind === 'trim' && effect.minId !== null) streams.trimAgain(state, effect.minId);
     if (isOwn && effect.kind === 'put' && effect.type === Type.stream) streams.raceRefused(state, op, effect.names[0]!);
     if (quiet) return;
@@ -326,9 +329,17 @@ export class MergeCore {
     if (!isOwn || !streams.isSpared(state, effect, op))
       corrections.race(state, effect.kind === 'set' || effect.kind === 'trim' ? null : insertion.touched);
     this.settling.check(state, effect, op, insertion.touched);
+    if (again) this.doubtRefusal(state, effect);
     // Of a stream that is known all that it lacks is its entry; made anew it would lose its groups.
     const isEntry = effect.kind === 'put' && effect.type === Type.stream && state.isKnown;
     if (!isEntry && state.isOverlaidUnseenBy(op)) corrections.makeAnew(state);
+  }
+
+  /** Of an increment after a restart: Redis may have refused it where a client had just made a decimal of the number, and nobody knows any more. */
+  private doubtRefusal(state: KeyState, effect: Effect): void {
+    if (effect.kind !== 'increment' || !this.insertion.touched[0]!.isDecimal) return;
+    const isWhole = ({ delta }: { delta: unknown }): boolean => typeof delta === 'bigint';
+    if (this.insertion.touched[0]!.increments.some(isWhole)) this.settling.unsettle(state, ELSEWHERE);
   }
 
   private isOwn(op: Op): boolean {
@@ -446,11 +457,12 @@ export class MergeCore {
             insertion.insert(state, effect, op);
             const isMoving = effect.kind === 'put' && effect.type === Type.stream && insertion.touched.length > 1;
             // Of entries the one that was there first may be what is missing: Redis refused it below the other.
-            const isWhole = effect.kind === 'set' || state.stream !== null;
+            const isOfAll = effect.kind === 'set' || state.stream !== null;
             if (quiet && isMoving) this.corrections.race(state, insertion.touched);
             if (!quiet) {
-              this.corrections.race(state, isWhole ? null : insertion.touched);
+              this.corrections.race(state, isOfAll ? null : insertion.touched);
               this.settling.check(state, effect, op, insertion.touched);
+              this.doubtRefusal(state, effect);
             }
             if (renewed) {
               state.outlive(op);

@@ -21,7 +21,7 @@ import type { LastWrites } from './last-writes';
 import { OpaqueLog, type Part } from './opaque-log';
 import { CarriedOp, removerOf, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
-import { seenAt } from './origins';
+import { type Seen, seenAt } from './origins';
 import { HEAD, StreamEntry, StreamOrder } from './stream-entries';
 import { writeEntries } from './stream-splice';
 
@@ -565,11 +565,13 @@ export class KeyState {
   }
 
   /**
-   * Takes out the elements, and the increments of others, about which nothing newer is known than what `isOld` says of: to what stays
-   * they are base. For a key that is written all the time, whose newest operations not everybody has seen yet.
+   * Takes out the elements, and the increments of others, about which nothing newer is known than the positions in `until`: to what stays
+   * they are base. For a key that is written all the time, whose newest operations not everybody has seen yet. Increments go only where all that is
+   * newer of their element has seen them: else that could become base before they do.
    * @returns null where there are none, or where elements don't stand for themselves, as when they fold
    */
-  split(isOld: (op: Op) => boolean): StateParts | null {
+  split(until: Seen): StateParts | null {
+    const isOld = ({ origin, position }: Op): boolean => position <= seenAt(until, origin);
     if (this.opaques.length > 0 || this.unstableKeyOps > 0 || this.onlyType === null || !this.isInParts) return null;
     const elements: StateParts['elements'][number][] = [];
     let types = 0;
@@ -581,7 +583,7 @@ export class KeyState {
         elements.push({ type, name, puts, increments, ttls, removals, baseDead });
         if (type === Type.string) this.string = null;
         else this.members!.delete(type + name);
-      } else if (puts.length === 0 && old.length > 0) {
+      } else if (puts.length === 0 && old.length > 0 && isSeenByAllElse(old, element, isOld)) {
         elements.push({ type, name, puts: NONE, increments: old, ttls: NONE, removals: NONE, baseDead });
         element.increments = increments.filter(({ op }) => !isOld(op));
         element.baseDead = false;
@@ -668,6 +670,18 @@ export class KeyState {
         element.baseDead = true;
       }
   }
+}
+
+/** Whether all of an element that is not old has seen these increments. */
+function isSeenByAllElse(old: readonly Increment[], { increments, removals }: Element, isOld: (op: Op) => boolean) {
+  const tops: number[] = [];
+  for (const { op } of old) {
+    while (tops.length <= op.origin) tops.push(-1);
+    tops[op.origin] = Math.max(tops[op.origin]!, op.position);
+  }
+  const isBehind = (op: Op): boolean =>
+    isOld(op) || tops.every((top, origin) => origin === op.origin || top <= seenAt(op.seen, origin));
+  return removals.every(isBehind) && increments.every(({ op }) => isBehind(op));
 }
 
 const RUN = { isLossy: false, isPut: false, moves: null } as const;

@@ -1,3 +1,4 @@
+import { CoreRegion } from '../../test/sim/core-region';
 import { encodeCommand } from '../resp';
 import { postponePassed } from './late-ttl';
 
@@ -37,4 +38,14 @@ test('what has passed is a moment from now, and what stands around it as it came
       'DEL d',
     ),
   );
+});
+
+test('a client gives time to a key that by the rule is not there, as a block had just made it: whether it has it is looked at', () => {
+  const b = new CoreRegion();
+  // Something is under way: not all that clients do is set aside.
+  b.comes('a:1', 1, b.at(), 'SET other 1');
+  b.client(2, 'SET other 2');
+  b.client(3, 'HSET h f v', 'UNLINK h', 'PEXPIREAT h 2000000000000');
+  const doubted = b.core.settling.toSettle(['a', 'b']).filter(({ unsettled }) => !unsettled);
+  expect(doubted.map(({ key }) => key)).toEqual(['h']);
 });

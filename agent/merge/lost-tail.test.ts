@@ -25,12 +25,14 @@ interface Held {
   strings?: Record<string, string>;
   sets?: Record<string, string[]>;
   surplus?: Record<string, bigint>;
+  /** Keys of which nothing is said but that they are there. */
+  present?: string[];
 }
 
-function evidence({ whole = [], strings = {}, sets = {}, surplus = {} }: Held): TailEvidence {
+function evidence({ whole = [], strings = {}, sets = {}, surplus = {}, present = [] }: Held): TailEvidence {
   return {
     isWhole: (_, key) => whole.includes(key),
-    exists: (_, key) => key in strings || key in sets,
+    exists: (_, key) => key in strings || key in sets || key in surplus || present.includes(key),
     value: (_, key, type, name) => {
       const text = type === Type.string ? strings[key] : sets[key]?.includes(name) === true ? '' : undefined;
       return text === undefined ? null : Buffer.from(text);
@@ -90,9 +92,9 @@ test('what had seen more than the cursor says is lost, what had seen less is not
     { args: ['INCR', 'n'], seen: 5 },
     { args: ['INCR', 'n'], seen: 9 },
   );
-  expect(lastHeld(records, {}, { cursor: 5 })).toBe(1);
-  expect(lastHeld(records, {}, { cursor: 0 })).toBe(0);
-  expect(lastHeld(records, {}, { cursor: 9 })).toBeNull();
+  expect(lastHeld(records, { present: ['n'] }, { cursor: 5 })).toBe(1);
+  expect(lastHeld(records, { present: ['n'] }, { cursor: 0 })).toBe(0);
+  expect(lastHeld(records, { present: ['n'] }, { cursor: 9 })).toBeNull();
 });
 
 test('what stands behind a later heartbeat is lost', () => {
@@ -101,7 +103,7 @@ test('what stands behind a later heartbeat is lost', () => {
     { args: ['INCR', 'n'] },
     { args: ['INCR', 'n'], stamp: stampOf(1025) },
   );
-  expect(lastHeld(records, {}, { heartbeatMs: 1000 })).toBe(1);
+  expect(lastHeld(records, { present: ['n'] }, { heartbeatMs: 1000 })).toBe(1);
 });
 
 test('counters tell where nothing else does; where they do not either, all is there', () => {
@@ -151,4 +153,53 @@ test('what stands before the records that are there is held', () => {
   const [, b, c] = sets;
   const birth: OpRecord = { ...sets[0]!, kind: RecordKind.birth, start: 0, end: 0, ops: 0, payload: Buffer.alloc(0) };
   expect(keptUntil([birth, b!, c!], 'eu', b!.seen, 1000, evidence({}), 1e-6)).toBe(b!.start);
+});
+
+test('a key that is not there was lost with what had made it, whatever shows of its elements', () => {
+  const list = history({ args: ['SET', 'a', '1'] }, { args: ['RPUSH', 'l', 'x'] }, { args: ['INCR', 'n'] });
+  expect(lastHeld(list, { strings: { a: '1' }, present: ['l'] })).toBe(1);
+  expect(lastHeld(list, { strings: { a: '1' } })).toBe(0);
+  const popped = history({ args: ['SET', 'a', '1'] }, { args: ['RPUSH', 'l', 'x'] }, { args: ['LPOP', 'l'] });
+  expect(lastHeld(popped, { strings: { a: '1' } })).toBeNull();
+  const expired = history({ args: ['SET', 'a', '1'] }, { args: ['INCR', 'n'] }, { args: ['PEXPIREAT', 'n', '1'] });
+  expect(lastHeld(expired, { strings: { a: '1' } })).toBeNull();
+});
+
+test('what is missing of a key that is not there counts once: it may have been removed as a whole', () => {
+  const records = history(
+    { args: ['SADD', 's', 'x', 'y'] },
+    { args: ['SADD', 's', 'z'] },
+    { args: ['SADD', 't', 'z'] },
+  );
+  expect(lastHeld(records, { sets: { t: ['z'] } })).toBeNull();
+});
+
+test('a member that is there shows more than one that is not', () => {
+  const records = history({ args: ['SADD', 's', 'x'] }, { args: ['SADD', 't', 'y'] }, { args: ['SREM', 's', 'x'] });
+  // Removed once more since, or lost.
+  expect(lastHeld(records, { sets: { s: [] } })).toBe(0);
+  expect(lastHeld(records, { sets: { s: [], t: ['y'] } })).toBeNull();
+});
+
+test('what was flushed shows nothing', () => {
+  const records = history({ args: ['INCR', 'n'] }, { args: ['SADD', 's', 'x'] }, { args: ['FLUSHDB'] });
+  expect(lastHeld(records, { whole: ['s', 'n'] })).toBeNull();
+  const behind = history(
+    ...records.map(() => ({ args: ['SADD', 's', 'x'] })),
+    { args: ['FLUSHDB'] },
+    { args: ['SET', 'a', '1'] },
+  );
+  expect(lastHeld(behind, { whole: ['s'] })).toBe(3);
+});
+
+test('a key to which something was done that is surely lost shows nothing by being as elsewhere', () => {
+  const records = history(
+    { args: ['RPUSH', 'l', 'x'] },
+    { args: ['SET', 'a', '1'] },
+    { args: ['RPUSH', 'l', 'y'] },
+    // Behind a block that is not here.
+    { args: ['RPOP', 'l'], seen: 9 },
+  );
+  expect(lastHeld(records, { whole: ['l'] })).toBe(0);
+  expect(lastHeld(records.slice(0, 3), { whole: ['l'] })).toBeNull();
 });

@@ -27,6 +27,8 @@ import { Type, TYPE_NAMES } from './key-state';
 export interface TailEvidence {
   /** Whether a key is as it is in a region that has all of the history, and that nobody else has touched it since. */
   isWhole(db: number, key: string): boolean;
+  /** That a key is whole shows nothing. Absent: of none. */
+  isVain?(db: number, key: string): boolean;
   /** Of an element (a string's name is empty); null: it is not there. */
   value(db: number, key: string, type: Type, name: string): Buffer | null;
   exists(db: number, key: string): boolean;
@@ -140,9 +142,27 @@ export function keptUntil(
     if (isSure) kept = record.end;
     before = record;
   }
-  const end = lastKept(doubtful, earlierValues(records, doubtful), evidence, leastMissing);
+  const end = lastKept(
+    doubtful,
+    earlierValues(records, doubtful),
+    withoutLost(evidence, records, lostFrom),
+    leastMissing,
+  );
   if (lostFrom === null && end === doubtful.length) return null;
   return end === 0 ? (kept ?? lostFrom) : doubtful[end - 1]!.position;
+}
+
+/** Of a key that was written behind what is held, too, it shows nothing that it is as elsewhere: it would not be, had nothing else been done to it. */
+function withoutLost(evidence: TailEvidence, records: readonly OpRecord[], from: number | null): TailEvidence {
+  if (from === null) return evidence;
+  const lost = new Set<string>();
+  for (const record of records)
+    if (record.end > from)
+      eachEffect(record, from, (db, effect) => {
+        for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : [])
+          lost.add(nameOf(db, key));
+      });
+  return { ...evidence, isVain: (db, key) => lost.has(nameOf(db, key)) };
 }
 
 /** How many of them, from the first on, the snapshot holds. */
@@ -182,6 +202,9 @@ const LEAST_MISSING = 4;
  */
 const SHOWN = 2;
 
+/** That something is not there, where an effect had removed it: it may have been removed again. */
+const SHOWN_ABSENT = 0.9;
+
 /** Of what is missing, or was changed since. */
 const MAYBE = 0.5;
 
@@ -189,7 +212,7 @@ const MAYBE = 0.5;
 const COUNTERS_WEIGHT = 1e-6;
 
 /**
- * Of each effect SHOWN where the snapshot shows it, or a multiple of it; −1 where it shows what was before; something between where it may be that; 0 where something came
+ * Of each effect SHOWN or SHOWN_ABSENT where the snapshot shows it, or more; −1 where it shows what was before; something between where it may be that; 0 where something came
  * after it, here or since.
  */
 function verdictsOf(
@@ -205,7 +228,11 @@ function verdictsOf(
   const idsOf = new Map<string, Set<string>>();
   /** A counter that is as elsewhere has all that was added to it, and so has a list. */
   const added = new Map<string, number>();
+  const makers = new Makers();
+  const showsAll = (db: number, key: string): boolean =>
+    evidence.isWhole(db, key) && evidence.isVain?.(db, key) !== true;
   doubtful.forEach(({ db, effect, position }, index) => {
+    makers.note(db, effect, index);
     for (const mark of marksOf(db, effect)) {
       const id = idOf(mark);
       if (mark.element === null) for (const known of idsOf.get(id) ?? []) chains.set(known, null);
@@ -224,25 +251,30 @@ function verdictsOf(
     // How much of a stream it has left does not show.
     if (effect.kind === 'cap' || effect.kind === 'trim')
       for (const known of idsOf.get(nameOf(db, effect.key)) ?? []) chains.set(known, null);
+    // Nothing of what was before shows behind it.
+    for (const id of wipedOf(chains, db, effect)) chains.set(id, null);
+    for (const id of wipedOf(added, db, effect)) added.delete(id);
     // What it makes does not show, and neither does what was before.
     for (const id of hiddenBy(db, effect)) chains.set(id, null);
     if (effect.kind === 'opaque')
       for (const key of effect.keys) {
         // What was taken again shows nothing.
-        if (effect.adds === true && evidence.isWhole(db, key)) added.set(nameOf(db, key), index);
+        if (effect.adds === true && showsAll(db, key)) added.set(nameOf(db, key), index);
         else added.delete(nameOf(db, key));
       }
     else if (effect.kind === 'delete' || effect.kind === 'set') added.delete(nameOf(db, effect.key));
-    if (effect.kind === 'increment' && !isNothing(effect.delta) && evidence.isWhole(db, effect.key))
+    if (effect.kind === 'increment' && !isNothing(effect.delta) && showsAll(db, effect.key))
       added.set(elementId(db, effect.key, effect.type, effect.name), index);
   });
-  const show = (index: number): void => {
-    if (verdicts[index]! >= 0) verdicts[index]! += SHOWN;
+  const show = (index: number, weight = SHOWN): void => {
+    if (verdicts[index]! >= 0) verdicts[index]! += weight;
   };
   // What a part of an operation lacks, it lacks as a whole: the rest may be from before.
   const miss = (index: number, weight = 1): void => {
     verdicts[index] = Math.min(0, verdicts[index]!) - weight;
   };
+  /** Keys that are not there: a client may have removed all of each at once. */
+  const absent = new Map<string, { index: number; weight: number }>();
   for (const index of added.values()) show(index);
   for (const chain of chains.values()) {
     if (chain === null) continue;
@@ -252,22 +284,82 @@ function verdictsOf(
     const last = steps.at(-1);
     if (last === undefined) continue;
     if (evidence.isWhole(mark.db, mark.key)) {
+      if (evidence.isVain?.(mark.db, mark.key) === true) continue;
       // Absent now, it may have been absent before all of them.
       const { before: first } = steps[0]!;
-      if (first === undefined ? last.value !== null : !isSame(first, last.value)) show(last.index);
+      if (first === undefined ? last.value !== null : !isSame(first, last.value)) show(last.index, shownBy(last.value));
       continue;
     }
     const found = foundOf(mark, evidence);
     const shown = steps.findLastIndex((step) => isSame(found, step.value));
     // It may have been absent before, too.
-    if (shown >= 0 && (steps[shown]!.before !== undefined || found !== null)) show(steps[shown]!.index);
+    if (shown >= 0 && (steps[shown]!.before !== undefined || found !== null)) show(steps[shown]!.index, shownBy(found));
     const next = steps[shown + 1];
     if (next === undefined) continue;
-    if (shown >= 0 || isFrom(found, next)) miss(next.index);
-    // What was before is not known: it may be that.
-    else if (next.before === undefined) miss(next.index, MAYBE);
+    // What was before may not be known: it may be that.
+    const weight = shown >= 0 || isFrom(found, next) ? 1 : next.before === undefined ? MAYBE : 0;
+    if (weight === 0) continue;
+    if (evidence.exists(mark.db, mark.key)) miss(next.index, weight);
+    else {
+      const name = nameOf(mark.db, mark.key);
+      const known = absent.get(name);
+      if (known === undefined || next.index < known.index) absent.set(name, { index: next.index, weight });
+    }
   }
+  for (const { index, weight } of absent.values()) miss(index, weight);
+  for (const { db, key, index, weight } of makers.all())
+    if (verdicts[index]! >= 0 && !evidence.isWhole(db, key) && !evidence.exists(db, key)) miss(index, weight);
   return verdicts;
+}
+
+/** Of ids that begin with a key's name, those of databases that an effect empties or swaps. */
+function wipedOf(ids: ReadonlyMap<string, unknown>, db: number, effect: Effect): string[] {
+  if (effect.kind !== 'flush' && effect.kind !== 'swap') return [];
+  const isAll = effect.kind === 'swap' || effect.scope !== 'db';
+  return [...ids.keys()].filter((id) => isAll || id.startsWith(nameOf(db, '')));
+}
+
+function shownBy(value: Buffer | null): number {
+  return value === null ? SHOWN_ABSENT : SHOWN;
+}
+
+interface Maker {
+  readonly db: number;
+  readonly key: string;
+  readonly index: number;
+  readonly weight: number;
+}
+
+/** Which effects have made keys that nothing has removed since: where there is no such key they are missing, whatever shows of their elements. */
+class Makers {
+  private readonly keys = new Map<string, Maker | 'absent' | null>();
+
+  note(db: number, effect: Effect, index: number): void {
+    if (effect.kind === 'flush' || effect.kind === 'swap') {
+      for (const id of wipedOf(this.keys, db, effect)) this.keys.set(id, null);
+      return;
+    }
+    for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key]) {
+      const name = nameOf(db, key);
+      const known = this.keys.get(name);
+      if (effect.kind === 'delete') this.keys.set(name, 'absent');
+      else if (!makes(effect)) this.keys.set(name, null);
+      // It may have been there before.
+      else if (known === undefined || known === 'absent')
+        this.keys.set(name, { db, key, index, weight: known === 'absent' ? 1 : MAYBE });
+    }
+  }
+
+  *all(): IterableIterator<Maker> {
+    for (const maker of this.keys.values()) if (maker !== null && maker !== 'absent') yield maker;
+  }
+}
+
+/** Whether an effect leaves the key there, and not for a time. */
+function makes(effect: Effect): boolean {
+  if (effect.kind === 'opaque') return effect.adds === true;
+  if (effect.kind === 'set') return effect.expireAt === null;
+  return effect.kind === 'put' || effect.kind === 'increment';
 }
 
 /** One operation on an element: what it was (undefined: not known), and what it became. */

@@ -91,6 +91,13 @@ test('what a state tells of is not lost where another one stands that had seen n
   expect(b.state('c:1', 30, seen, 'DEL k')).toBe('DEL k; ZADD k 1 b2');
 });
 
+test('what was added to a key beside a state that says there is none stands', () => {
+  const seen = b.at();
+  b.comes('a:1', 10, seen, 'ZPOPMIN k');
+  b.client(20, 'ZADD k 1 b1');
+  expect(b.state('c:1', 30, b.at('a:1'), 'DEL k')).toBe('DEL k; ZADD k 1 b1');
+});
+
 test('what was removed by its name does not come back', () => {
   b.client(20, 'ZADD k 1 x', 'ZADD k 2 y', 'ZPOPMAX k', 'ZREM k x');
   expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k; ZADD k 2 y');

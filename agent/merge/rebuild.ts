@@ -3,9 +3,9 @@ import type { CommandWriter } from '../resp/encode';
 import { type Element, type KeyState, Type } from './key-state';
 import type { Floor } from './opaque-log';
 import { type Op, saw } from './element';
-import { isHigher, StateOp } from './op';
+import { CarriedOp, isHigher, StateOp } from './op';
 import type { OriginTable } from './origins';
-import { highestTtl, resolve, rewriteKey, visibleType, winner, writeTtl } from './resolve';
+import { highestTtl, resolve, rewriteKey, visibleType, winner, writeElements, writeTtl } from './resolve';
 
 /**
  * Whether the rule's value of the whole key is known here, so that nothing is lost where it is written.
@@ -40,6 +40,9 @@ export function rebuildKey(out: CommandWriter, state: KeyState, origins: OriginT
       if (!(floor.op instanceof StateOp)) out.command(['DEL', key]);
       raw(out, floor.build);
     }
+    // Of a state that says that there is no such key, elements that it had not seen stand all the same.
+    if (floor?.build?.commands === 1 && floor.op instanceof StateOp && type !== -1 && type !== Type.string)
+      writeElements(out, state, clientsUnseenBy(floor.op, state, type), origins);
     for (const { op, delta } of string?.increments ?? [])
       if (floor === null || !saw(floor.op, op))
         out.command([typeof delta === 'bigint' ? 'INCRBY' : 'INCRBYFLOAT', key, String(delta)]);
@@ -48,6 +51,15 @@ export function rebuildKey(out: CommandWriter, state: KeyState, origins: OriginT
   for (const { run } of log.runsOn(valuesOf(state, floor, origins), origins)) raw(out, run);
   // A run may have made the key.
   if (highestTtl(state, origins) !== null) writeTtl(out, state, origins);
+}
+
+/** Elements that clients have written, not states that lost. */
+function clientsUnseenBy(floor: Op, state: KeyState, type: Type): Element[] {
+  const isClients = ({ op }: { op: Op }): boolean =>
+    !(op instanceof StateOp) && !(op instanceof CarriedOp) && !saw(floor, op);
+  return [...state.elements()].filter(
+    (element) => element.type === type && (element.puts.some(isClients) || element.increments.some(isClients)),
+  );
 }
 
 function raw(out: CommandWriter, { bytes, commands }: { bytes: Buffer; commands: number }): void {

@@ -39,6 +39,20 @@ test('of entries of a stream that met all are written again: Redis may have refu
   expect(text(batch)).toMatch(/5-1 2 f b .*7-1 2 f c|5-1.* f b.*7-1.* f c/);
 });
 
+test.each(['added before', 'added behind'])(
+  'after a restart the key of an integer that was added beside a decimal waits for a state: %s',
+  (order) => {
+    const core = newCore();
+    for (const origin of ['a:1', 'b:1']) core.assume(origin, 0);
+    const own = record('a:1', 0, commands('INCRBYFLOAT n 0.5'));
+    const other = record('b:1', 0, commands('INCRBY n 1'));
+    if (order === 'added before') core.remember(other);
+    core.local(own, true);
+    if (order === 'added behind') core.remember(other);
+    expect(core.settling.awaitedElsewhere().map(({ key }) => key)).toEqual(['n']);
+  },
+);
+
 describe('a record in two parts', () => {
   const first = commands('SET k 1', 'SELECT 3', 'SET l 2');
   const second = commands('INCR n', 'PING', 'SET m 3');

@@ -166,7 +166,7 @@ export class Replay {
     // Own older histories too: where a block met a client's write, it did so in the stream that they are a part of.
     if (regionOf(record.origin) !== this.region) core.remember(record);
     else if (record.kind === RecordKind.state) core.localState(record);
-    else core.local(record);
+    else core.local(record, true);
   }
 }
 

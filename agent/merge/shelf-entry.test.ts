@@ -85,17 +85,28 @@ test('parts laid under what came later are what they would be had nothing been t
   expect([deleted.isAbsent, deleted.ttls]).toEqual([true, NONE]);
 });
 
-test('of a counter that is written all the time what is old is taken out, and adds up when it comes back', () => {
+/** A counter to which two regions have added 1, 2, 3 …; an operation has seen so many before it. */
+function counter(seen: (i: number) => number): KeyState {
   const state = new KeyState(0, 'k');
   for (let i = 1; i <= 10; i++) {
-    const add = op(i % 2, i);
+    const add = op(i % 2, i, [seen(i), seen(i)]);
     state.increment(add, Type.string, '', BigInt(i));
     state.note(add);
   }
-  const old = state.split(({ position }) => position <= 6)!;
+  return state;
+}
+
+test('of a counter that is written all the time what is old is taken out, and adds up when it comes back', () => {
+  const state = counter((i) => i - 1);
+  const old = state.split([6, 6])!;
   const sum = (): bigint => state.string!.increments.reduce((total, { delta }) => total + (delta as bigint), 0n);
   expect(sum()).toBe(7n + 8n + 9n + 10n);
   state.underlay(old);
   expect(sum()).toBe(55n);
-  expect(state.split(() => false)).toBeNull();
+  expect(state.split([0, 0])).toBeNull();
+});
+
+test('what is old stays where something newer has not seen it: that could become base before', () => {
+  expect(counter((i) => (i > 6 ? 6 : i - 1)).split([6, 6])).not.toBeNull();
+  expect(counter((i) => (i > 6 ? 5 : i - 1)).split([6, 6])).toBeNull();
 });

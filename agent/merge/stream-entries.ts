@@ -43,6 +43,8 @@ export class StreamEntry extends Element {
   ghosts: readonly { readonly op: Op; readonly isWiped: boolean; readonly hash: number }[] = NONE;
   /** Entries that had to leave their ID, and came here. */
   guests: readonly Guest[] = NONE;
+  /** Removals of the ID. Where clients' entries that have not seen one of them stand is not known before they are read: it may have been run behind them. */
+  deletions: readonly Op[] = NONE;
   /** It has left the window. */
   folded = false;
 
@@ -283,8 +285,12 @@ export function putEntry(
 ): void {
   putHead(state, op, id);
   const entry = entryAt(state, id);
+  /** Where what it replaces may have moved: its stream was deleted in between, where the same ID was given out again. */
+  let places: readonly StreamEntry[] = NONE;
   if (entry.puts.length > 0 || entry.ghosts.length > 0) {
     const isSeen = (other: Op): boolean => other === op || saw(op, other);
+    if (!entry.isAlone && [...entry.puts, ...entry.ghosts].some((other) => isSeen(other.op)))
+      places = placesFrom(state, entry, origins);
     entry.puts = entry.puts.filter((put) => !isSeen(put.op));
     entry.ghosts = entry.ghosts.filter((ghost) => !isSeen(ghost.op));
   }
@@ -293,6 +299,7 @@ export function putEntry(
   entry.baseDead = true;
   state.stream!.revive(entry);
   touched.push(entry);
+  for (const at of places) if (!touched.includes(at)) touched.push(at);
   if (!entry.isAlone) place(state, entry, origins, touched);
 }
 
@@ -329,6 +336,7 @@ export function placesFrom(state: KeyState, entry: StreamEntry, origins: OriginT
 export function removeEntry(state: KeyState, op: Op, id: string, origins: OriginTable, touched: Element[]): void {
   const entry = entryAt(state, id);
   entry.baseDead = true;
+  entry.deletions = entry.deletions.length === 0 ? [op] : [...entry.deletions.filter((by) => !saw(op, by)), op];
   touched.push(entry);
   removeAt(state, op, entry, origins, touched);
 }

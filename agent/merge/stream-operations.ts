@@ -1,7 +1,7 @@
 /** Entries of streams, beside the rule (stream-entries.ts): how those of one block get into Redis at once, and what own ones leave to be corrected. */
 import type { Batch } from './batch';
 import { type Effect, writeEntry } from './effects';
-import { type Element, type KeyState, type Op, Type } from './key-state';
+import { type Element, type KeyState, type Op, saw, Type } from './key-state';
 import type { Parts } from './parts';
 import { writeElements, writeTtl } from './resolve';
 import { HEAD, lastIdOf, type StreamEntry } from './stream-entries';
@@ -41,7 +41,10 @@ export class StreamOperations {
    */
   isSpared(state: KeyState, effect: Effect, op: Op): boolean {
     if (effect.kind !== 'put' || effect.type !== Type.stream || state.onlyType !== Type.stream) return false;
-    return this.parts.insertion.touched.every((entry) => (entry as StreamEntry).isAlone) && !state.isWipedUnseenBy(op);
+    if (state.isWipedUnseenBy(op)) return false;
+    return (this.parts.insertion.touched as StreamEntry[]).every(
+      ({ isAlone, deletions }) => isAlone && deletions.every((deletion) => saw(op, deletion)),
+    );
   }
 
   /** Where an own XADD was in Redis before others' entries came that stand below it, they were refused: they get in by a correction. */

@@ -114,7 +114,8 @@ export class StreamTrims {
   beginning({ late, lateBefore }: CutStream, ids: readonly string[], lastId: string): Beginning {
     const index = ids.findIndex((id) => !late.has(id) && !lateBefore.has(id));
     if (index >= 0) return { first: ids[index]!, keep: ids.slice(0, index) };
-    return { first: idAbove(ids.at(-1) ?? lastId), keep: ids };
+    // All that is left came late: what else was here is gone.
+    return { first: idAbove(lastId), keep: ids };
   }
 
   /** Whether something has come since the look that would count as cut, and was not: then it says nothing. */

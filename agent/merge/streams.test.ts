@@ -4,10 +4,11 @@ import { encode } from '../../test/sim/redis';
 import { CommandScanner } from '../resp';
 import { findCommand } from './commands';
 import { decodeEffects, type Effect } from './effects';
-import { KeyState, Op, Type } from './key-state';
+import { type Element, KeyState, Op, Type } from './key-state';
 import { OriginTable } from './origins';
 import { lastIdOf, putEntry, removeEntry, standingAt, StreamEntry, trimEntries } from './stream-entries';
 import { compareIds, idAbove, idBelow, movedId, parseStreamId } from './stream-id';
+import { CutStream, StreamTrims } from './stream-trims';
 
 // Streams: what commands say, where entries stand by the rule, and what Redis has to run for them.
 
@@ -268,4 +269,39 @@ test('the last ID does not go down where an entry stands below one that a block 
   seen[a] = 10;
   state.delete(new Op(b, 10, 2, seen));
   expect(lastIdOf(state)).toBe('5-1');
+});
+
+test('a client’s entry at an ID that a block has removed, not having seen it, is written again', () => {
+  b.comes('a:1', 1, b.at(), 'XADD s 5-1 f a');
+  b.comes('a:1', 2, b.at(), 'XDEL s 5-1 9-1');
+  // It was in Redis before that block.
+  b.client(3, 'XADD s 9-1 f b');
+  expect(b.correct()).toContain('9-1');
+});
+
+test('what stood elsewhere because of an ID that its region has given out again is removed there', () => {
+  const origins = new OriginTable();
+  const [a, c] = [origins.index('a:1'), origins.index('c:1')];
+  const state = new KeyState(0, 's');
+  const put = (op: Op, text: string): Element[] => {
+    const touched: Element[] = [];
+    putEntry(state, op, '5-1', Buffer.from(text), origins, touched);
+    return touched;
+  };
+  put(new Op(c, 10, 9, []), 'c');
+  const moved = movedId('a', '5-1');
+  expect(put(new Op(a, 10, 1, []), 'first').map(({ name }) => name)).toContain(moved);
+  expect(standingAt(state.findElement(Type.stream, moved) as StreamEntry, origins)?.toString()).toBe('first');
+  // Its stream was deleted in between, by what had not seen that.
+  expect(put(new Op(a, 20, 10, []), 'second').map(({ name }) => name)).toContain(moved);
+  expect(standingAt(state.findElement(Type.stream, moved) as StreamEntry, origins)).toBeNull();
+});
+
+test('where a stream that was cut begins, if all that is left in it came late', () => {
+  const trims = new StreamTrims();
+  const stream = new CutStream(0, 's');
+  for (const id of ['3-1', '4-1']) stream.late.add(id);
+  expect(trims.beginning(stream, ['3-1', '7-1'], '9-1')).toEqual({ first: '7-1', keep: ['3-1'] });
+  expect(trims.beginning(stream, ['3-1', '4-1'], '9-1')).toEqual({ first: '9-2', keep: ['3-1', '4-1'] });
+  expect(trims.beginning(stream, [], '9-1')).toEqual({ first: '9-2', keep: [] });
 });

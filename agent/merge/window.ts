@@ -358,10 +358,12 @@ export class Window {
       }
       const limit = this.budgetBytes * LARGE_SHARE;
       if (state.bytes <= limit || this.weigh(state, state.measure()) <= limit) return;
-      const parts = state.split(({ origin: o, position: p }) => p <= (this.shelvedTo[o] ?? -1));
+      // Of the key's own operations: what others' say would keep it, while what is newer here becomes base.
+      const tops = this.shelvedTo.map((to, o) => Math.min(to, state.positionOf(o)));
+      const parts = state.split(tops);
       if (parts !== null) {
         fingerprintOfText(state.db, state.key, scratch);
-        writeParts(batch, scratch, { ...parts, tops: this.shelvedTo.slice() }, this.origins);
+        writeParts(batch, scratch, { ...parts, tops }, this.origins);
         this.weigh(state, state.measure());
         return;
       }

@@ -1,6 +1,6 @@
 /** What a session asks of its Redis before it begins: role, history, cursors. */
 import type { RedisConnection, Reply } from '../resp';
-import { CURSOR_KEY, type Marker, parseMarker } from '../stream/keys';
+import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, parseHeartbeat, parseMarker } from '../stream/keys';
 import { covers } from '../vector';
 
 export interface ServerInfo {
@@ -67,6 +67,12 @@ export async function readCursor(
   }
   await connection.call('SELECT', 0);
   return { text: inZero, marker: best?.marker ?? null };
+}
+
+/** Unix ms of the heartbeat in Redis; 0: there is none. */
+export async function readHeartbeat(connection: RedisConnection): Promise<number> {
+  const value = await connection.call('GET', HEARTBEAT_KEY);
+  return Buffer.isBuffer(value) ? parseHeartbeat(value.toString('latin1')) : 0;
 }
 
 function describe(reply: Reply): string {

@@ -34,7 +34,7 @@ import {
   type Vector,
 } from '../record';
 import { RedisConnection, ReplyError } from '../resp';
-import { OWN_PREFIX } from '../stream/keys';
+import { OWN_PREFIX, stampOf } from '../stream/keys';
 import { NumberHistory } from '../stream/number-history';
 import { Numbers } from '../stream/numbers';
 import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
@@ -43,7 +43,7 @@ import { Backlog } from './backlog';
 import { type AgentContext, announcedOptions, keepLetter, SessionError } from './context';
 import { compareWithMesh, type Comparison } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
-import { readCursor, readServerInfo, type ServerInfo } from './info';
+import { readCursor, readHeartbeat, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
 import { lastAt, type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
 import type { Session } from './session';
@@ -335,7 +335,8 @@ export class Opening {
       // What is before a full resync is not in this journal: its stream is a history of its own for everybody.
       state = this.newState(
         streamOrigin(session.region, outcome.replId, isFull ? outcome.offset : undefined),
-        resume?.state.stamp,
+        // Above the heartbeat that is there: what stands before the history's own first one is to be told from what stood before it.
+        Math.max(resume?.state.stamp ?? 0, stampOf(await readHeartbeat(this.connection)) + 1),
       );
       const known = journal.appendedEnd(state.origin);
       if (known !== undefined && known < state.offset) journal.skipTo(state.origin, (state.end = state.offset));

@@ -172,3 +172,23 @@ test('an end that the journal does not reach is not known', () => {
   const history = new NumberHistory(OWN, () => new Numbers(false, 64));
   expect(history.finish(10, new Map())).toBeNull();
 });
+
+test('what the journal has let go of may have met another region\u2019s value', () => {
+  const record = (origin: OriginId, start: number, seen: Vector, argv: string[], kind: OpRecord['kind']): OpRecord => {
+    const payload = argv.length === 0 ? Buffer.alloc(0) : encode(argv);
+    return { kind, origin, start, end: start + payload.length, stamp: 1, ops: 1, db: 0, seen, payload };
+  };
+  const { birth, stream } = RecordKind;
+  const valueBehind = (seenOfOwn: number): string | null => {
+    const history = new NumberHistory(OWN, () => new Numbers(false, 64));
+    history.take(record(OWN, 0, new Map(), [], birth));
+    const other = record('a:1', 0, new Map([[OWN, seenOfOwn]]), ['SET', 'k', '6'], stream);
+    history.take(other);
+    // Of up to 100 nothing is here.
+    const last = record(OWN, 100, new Map([['a:1', other.end]]), ['SET', 'other', 'v'], stream);
+    history.take(last);
+    return added(history.finish(last.end, last.seen)!, 'k', 6n * ONE);
+  };
+  expect(valueBehind(100)).toBe('1');
+  expect(valueBehind(0)).toBeNull();
+});

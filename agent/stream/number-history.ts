@@ -60,7 +60,11 @@ export class NumberHistory {
   /** The journal's records, in its order. */
   take(record: OpRecord): void {
     if (record.origin === this.origin) {
-      if (this.end >= 0 && record.start > this.end) this.forget(this.origin, record.start);
+      if (this.end >= 0 && record.start > this.end) {
+        this.forget(this.origin, record.start);
+        // What others had not seen of that is no better known than what is here.
+        this.end = record.start;
+      }
       // The stream goes on behind the last record that is of it: blocks behind that come once more.
       if (isOfStream(record.kind)) this.advance(record.seen);
       if (this.begin === null) {

@@ -1,5 +1,6 @@
 /** How the history of a Redis begins in a journal, and where it goes on. */
 import { isOfStream, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
+import { HEARTBEAT_KEY, stampOf } from '../../agent/stream/keys';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
 import type { SimAgent } from './agent';
 import type { SimAgentHost } from './host';
@@ -42,6 +43,8 @@ export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginI
     const last = journal.lastOf(old)!;
     stamp = Math.max(stamp, last.stamp + last.ops);
   }
+  // Its own first heartbeat is a later one: what stands before that is to be told from what stood before this one.
+  stamp = Math.max(stamp, stampOf(Number(redis.get(0, HEARTBEAT_KEY) ?? 0)) + 1);
   const at = redis.start;
   journal.append({
     kind: RecordKind.birth,

@@ -1,7 +1,10 @@
 import { policiesOf } from './policies';
 import { type Outcome, SimFailure, World, type WorldOptions } from './world';
 
-const FAILED_ONCE = [300017998, 500001728, 500005014, 710007722, 710010195, 710011647];
+const FAILED_ONCE = [
+  702259, 32001375, 300010830, 300012193, 300017998, 300022128, 500001728, 500005014, 500006025, 600010204, 710007722,
+  710010195, 710011647, 720002634, 720019406, 720029276, 720039611, 730000039, 730002564, 730004597,
+];
 
 function run(seed: number, options: WorldOptions = {}): Outcome {
   try {
