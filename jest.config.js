@@ -2,7 +2,8 @@
 
 /** @type {import('jest').Config} */
 module.exports = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/jest/environment.cjs',
+  testSequencer: '<rootDir>/test/jest/sequencer.cjs',
   // Pulumi's SDK keeps its state on a global object, beyond the end of a test file.
   testEnvironmentOptions: { globalsCleanup: 'off' },
   testMatch: ['**/*.test.ts'],
@@ -18,8 +19,10 @@ module.exports = {
       },
     ],
   },
-  // As in tsconfig.json.
   moduleNameMapper: {
+    '/typescript-shim$': '<rootDir>/test/jest/lazy-typescript.cjs',
+    '^@npmcli/arborist$': '<rootDir>/test/jest/lazy-arborist.cjs',
+    // As in tsconfig.json.
     '^meridian-redis$': '<rootDir>/components/index.ts',
     '^meridian-redis/model$': '<rootDir>/model/index.ts',
   },
