@@ -24,7 +24,7 @@ import { joinsKept } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { LastWriter } from './last-writer';
-import { type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
+import { type Element, type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
 import { LowWater } from './low-water';
 import { OpaqueOperations } from './opaque-operations';
 import { StateOp } from './op';
@@ -264,11 +264,21 @@ export class MergeCore {
     return resolved.known && resolved.value?.equals(part.value) === true;
   }
 
-  /** Whether the last things done to an element were increments (true) or puts (false); null: the window knows of neither. */
-  isCounted(db: number, key: string, type: RdbKey['type'], name: string): boolean | null {
+  private findLive(db: number, key: string, type: RdbKey['type'], name: string): Element | null {
     const place = (TYPE_NAMES as readonly string[]).indexOf(type);
     const element = place < 0 ? undefined : this.find(db, key)?.findElement(place as Type, name);
-    if (element === undefined || !element.live) return null;
+    return element?.live === true ? element : null;
+  }
+
+  /** Whether the window knows what made an element, or added to it. */
+  isMade(db: number, key: string, type: RdbKey['type'], name: string): boolean {
+    return this.findLive(db, key, type, name) !== null;
+  }
+
+  /** Whether the last things done to an element were increments (true) or puts (false); null: the window knows of neither. */
+  isCounted(db: number, key: string, type: RdbKey['type'], name: string): boolean | null {
+    const element = this.findLive(db, key, type, name);
+    if (element === null) return null;
     if (element.increments.length > 0) return true;
     return element.puts.some(({ op }) => op instanceof StateOp) ? null : false;
   }
@@ -393,7 +403,13 @@ export class MergeCore {
     if (record.kind === RecordKind.state) {
       this.streams.writePending(batch);
       this.noteState(record, batch);
-    } else if (after <= record.start && this.isCalmFor(record) && this.planner.pass(record, batch))
+    } else if (
+      after <= record.start &&
+      this.isCalmFor(record) &&
+      // What is about to be brought in comes first.
+      !this.streams.hasPending(batch) &&
+      this.planner.pass(record, batch)
+    )
       this.setAside(record);
     else {
       this.indexTail();

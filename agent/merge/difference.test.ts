@@ -32,6 +32,8 @@ function found(
   /** The ID of an entry that came lately. */
   known: string | null = null,
   amiss: Amiss | null = null,
+  /** Data of which some is in no operation: whether operations are known that made what is here. */
+  unexplained: { isMade: boolean } | null = null,
 ): string[] | 'unsettled' {
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
@@ -43,8 +45,13 @@ function found(
     [{ db: 0, key: 'k', parts: mine === null ? [] : [mine] }],
     [{ dump: theirs, expireAtMs: null, amiss }],
     touches,
-    'exact',
-    { isExplained: () => false, isCounted: () => counted, hasEntry: (_db, _key, id) => id === known },
+    unexplained === null ? 'exact' : 'unexplained',
+    {
+      isExplained: () => false,
+      isCounted: () => counted,
+      isMade: () => unexplained?.isMade === true,
+      hasEntry: (_db, _key, id) => id === known,
+    },
     { isByKey: false, evicts: false },
     0,
   );
@@ -144,3 +151,16 @@ test.each<[Record<string, string>, Record<string, string>, Amiss | null, boolean
   const candidate = { db: 0, key: 'k', parts: [entry('hash', mine)] };
   expect(isDoubtful(candidate, { dump: entry('hash', theirs), expireAtMs: null, amiss })).toBe(expected);
 });
+
+test.each(['string', 'hash', 'zset'] as const)(
+  'of a %s that somebody wrote whom nobody has heard of, a number here is raised to, but not where operations have made it',
+  (type) => {
+    const name = type === 'string' ? '' : 'n';
+    const [seven, five] = ['7', '5'].map((value) => entry(type, { [name]: value })) as [RdbKey, RdbKey];
+    const find = (isMade: boolean) => found(seven, five, undefined, null, null, null, { isMade });
+    expect(find(false)).toEqual([
+      type === 'string' ? 'INCRBY k 2' : type === 'hash' ? 'HINCRBY k n 2' : 'ZINCRBY k 2 n',
+    ]);
+    expect(find(true)).toBe('unsettled');
+  },
+);

@@ -219,6 +219,8 @@ export interface Knowledge {
   isExplained(candidate: Candidate): boolean;
   /** Whether what was done to an element lately was adding to it (true), or giving it values (false); null: nothing is known of it. */
   isCounted(db: number, key: string, type: RdbKey['type'], name: string): boolean | null;
+  /** Whether operations are known that made an element what it is, or a part of it. */
+  isMade(db: number, key: string, type: RdbKey['type'], name: string): boolean;
   /**
    * Whether an entry with these fields, or any that an agent had to write here (null), came to an ID of a stream and is not removed. This Redis may have refused it, and whether
    * a client has removed it meanwhile can't be told from that: it stays.
@@ -325,7 +327,7 @@ function writeDifference(
   if (first === undefined && region.evicts) return true;
   // The others write whole keys, too: theirs has not seen what is new here, and does not remove it.
   if (region.isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
-    if (hasElements(first.type)) return writeUnion(writer, candidate, dump, touch);
+    if (hasElements(first.type)) return writeUnion(writer, candidate, dump, touch, known);
   if (touch?.isInexact === true && dump !== null) return false;
   // An integer added to a score that is none: what is here can't be told from it.
   if (touch !== undefined && dump?.type === 'zset' && first?.type === 'zset')
@@ -373,7 +375,7 @@ function writeDifference(
   const isTtlSame = isSameTime(first.expireAtMs, theirs.expireAtMs);
   // What nobody can tell of, the donor's state decides.
   if (mode === 'unexplained')
-    return writeUnion(writer, candidate, dump, touch) && isTtlSame && isLastIdSame(first, dump);
+    return writeUnion(writer, candidate, dump, touch, known) && isTtlSame && isLastIdSame(first, dump);
   if (dump.type !== first.type) {
     replace(writer, candidate);
     return true;
@@ -482,7 +484,7 @@ function isSumOf(touch: Touch | undefined, name: string, value: Buffer): boolean
 
 /**
  * Of a key that differs, with nobody to tell what it was: elements that only this side has are added to the donor's, and
- * a counter is raised to the higher value; otherwise the donor's value stands.
+ * a counter is raised to the higher value, unless operations that are still known made it what it is here; otherwise the donor's value stands.
  * @returns whether both are equal then
  */
 function writeUnion(
@@ -490,9 +492,11 @@ function writeUnion(
   candidate: Candidate,
   dump: DecodedDump | RdbKey,
   touch: Touch | undefined,
+  known: Knowledge,
 ): boolean {
   const first = candidate.parts[0]!;
   const key = Buffer.from(candidate.key, 'latin1');
+  const isOfOperations = (name: string): boolean => known.isMade(candidate.db, candidate.key, first.type, name);
   if (dump.type !== first.type) return false;
   switch (first.type) {
     case 'string': {
@@ -501,6 +505,7 @@ function writeUnion(
       if (mine === null || their === null || touch?.onlyIncrements === false)
         return touch === undefined && first.value.equals(dump.value as Buffer);
       const delta = mine - (their - (touch?.increments.get('') ?? 0n));
+      if (delta > 0n && isOfOperations('')) return false;
       if (delta > 0n) writeIncrement(writer, key, null, delta, mine);
       return delta >= 0n;
     }
@@ -520,8 +525,9 @@ function writeUnion(
         const b = elementNumberOf(first.type, value);
         if (a !== null && b !== null) {
           const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-          if (delta > 0n) writeElementIncrement(writer, first.type, key, Buffer.from(name, 'latin1'), delta, a);
-          isEqual &&= delta >= 0n;
+          const isRaised = delta > 0n && !isOfOperations(name);
+          if (isRaised) writeElementIncrement(writer, first.type, key, Buffer.from(name, 'latin1'), delta, a);
+          isEqual &&= isRaised || delta === 0n;
         } else if (touch?.increments.has(name) !== true) isEqual &&= own?.equals(value) === true;
       }
       return isEqual;

@@ -200,7 +200,10 @@ const LEAST_MISSING = 4;
  * What shows an effect, held against one that is missing: clients remove what was written a moment ago more often than they do again just what was
  * lost.
  */
-const SHOWN = 2;
+const SHOWN = 4;
+
+/** A member of a set, without a value of its own: it is sooner added again. */
+const SHOWN_MEMBER = 1.5;
 
 /** That something is not there, where an effect had removed it: it may have been removed again. */
 const SHOWN_ABSENT = 0.9;
@@ -212,7 +215,7 @@ const MAYBE = 0.5;
 const COUNTERS_WEIGHT = 1e-6;
 
 /**
- * Of each effect SHOWN or SHOWN_ABSENT where the snapshot shows it, or more; −1 where it shows what was before; something between where it may be that; 0 where something came
+ * Of each effect SHOWN, SHOWN_MEMBER or SHOWN_ABSENT where the snapshot shows it, or more; −1 where it shows what was before; something between where it may be that; 0 where something came
  * after it, here or since.
  */
 function verdictsOf(
@@ -320,7 +323,8 @@ function wipedOf(ids: ReadonlyMap<string, unknown>, db: number, effect: Effect):
 }
 
 function shownBy(value: Buffer | null): number {
-  return value === null ? SHOWN_ABSENT : SHOWN;
+  if (value === null) return SHOWN_ABSENT;
+  return value.length === 0 ? SHOWN_MEMBER : SHOWN;
 }
 
 interface Maker {

@@ -98,6 +98,14 @@ test('what was added to a key beside a state that says there is none stands', ()
   expect(b.state('c:1', 30, b.at('a:1'), 'DEL k')).toBe('DEL k; ZADD k 1 b1');
 });
 
+test('what a state had seen does not come back because of a string that stands below it', () => {
+  b.client(1, 'ZADD k 0 u1');
+  const seen = b.at('b:1');
+  b.comes('a:1', 1, new Map(), 'ZADD k 5 e5', 'ZPOPMIN k');
+  b.client(7, 'SET k u10');
+  expect(b.state('a:1', 50, seen, 'DEL k', 'ZADD k 0 u1')).toBe('DEL k; ZADD k 0 u1');
+});
+
 test('what was removed by its name does not come back', () => {
   b.client(20, 'ZADD k 1 x', 'ZADD k 2 y', 'ZPOPMAX k', 'ZREM k x');
   expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k; ZADD k 2 y');

@@ -20,8 +20,11 @@ export function canRebuild(state: KeyState, origins: OriginTable, together: Read
 }
 
 /** What stands: one value, or elements of several states. */
-function valuesOf({ log, string }: KeyState, floor: Floor | null, origins: OriginTable): readonly Op[] {
-  const top = floor?.op ?? winnerOf(string, origins);
+function valuesOf(state: KeyState, floor: Floor | null, origins: OriginTable): readonly Op[] {
+  const { log, string } = state;
+  const type = visibleType(state, origins);
+  // A string below elements of another type is nothing.
+  const top = floor?.op ?? (type === Type.string || type === -1 ? winnerOf(string, origins) : null);
   return top === null ? log!.floors.map(({ op }) => op) : [top];
 }
 

@@ -103,6 +103,11 @@ export class StreamOperations {
     pending.above = above;
   }
 
+  /** Whether entries wait that are to be brought in with what else the batch will bring. */
+  hasPending(batch: Batch): boolean {
+    return (this.pending.get(batch)?.size ?? 0) > 0;
+  }
+
   private isPending(state: KeyState, batch: Batch): boolean {
     return this.pending.get(batch)?.has(state) === true;
   }

@@ -2,6 +2,8 @@ import * as fc from 'fast-check';
 import { CoreRegion } from '../../test/sim/core-region';
 import { encode } from '../../test/sim/redis';
 import { CommandScanner } from '../resp';
+import { type OpRecord, RecordKind } from '../record';
+import { Batch } from './batch';
 import { findCommand } from './commands';
 import { decodeEffects, type Effect } from './effects';
 import { type Element, KeyState, Op, Type } from './key-state';
@@ -304,4 +306,33 @@ test('where a stream that was cut begins, if all that is left in it came late', 
   expect(trims.beginning(stream, ['3-1', '7-1'], '9-1')).toEqual({ first: '7-1', keep: ['3-1'] });
   expect(trims.beginning(stream, ['3-1', '4-1'], '9-1')).toEqual({ first: '9-2', keep: ['3-1', '4-1'] });
   expect(trims.beginning(stream, [], '9-1')).toEqual({ first: '9-2', keep: [] });
+});
+
+test('what removes an entry runs behind what brings it in, in one block', () => {
+  b.client(1, 'XADD s 5-1 f b');
+  const batch = new Batch();
+  const record = (start: number, seen: number, text: string): OpRecord => {
+    const payload = encode(text.split(' '));
+    const end = start + payload.length;
+    return {
+      kind: RecordKind.stream,
+      origin: 'a:1',
+      start,
+      end,
+      stamp: 9 + start,
+      ops: 1,
+      db: 0,
+      seen: new Map([['b:1', seen]]),
+      payload,
+    };
+  };
+  const entry = record(0, 0, 'XADD s 7-1 f a');
+  b.core.corrections.corrected(b.core.corrections.takeRaced());
+  b.core.plan(entry, batch);
+  b.core.plan(record(entry.end, 1000, 'XDEL s 7-1'), batch);
+  const text = batch
+    .finish()
+    .map(({ bytes }) => bytes.toString('latin1'))
+    .join('');
+  expect(text).not.toContain('\r\na\r\n');
 });
