@@ -339,7 +339,11 @@ export class MergeCore {
     if (!isOwn || !streams.isSpared(state, effect, op))
       corrections.race(state, effect.kind === 'set' || effect.kind === 'trim' ? null : insertion.touched);
     this.settling.check(state, effect, op, insertion.touched);
-    if (again) this.doubtRefusal(state, effect);
+    if (again) {
+      this.doubtRefusal(state, effect);
+      // What of an older history had come back below it may have been refused.
+      if (state.stream !== null) corrections.race(state, null);
+    }
     // Of a stream that is known all that it lacks is its entry; made anew it would lose its groups.
     const isEntry = effect.kind === 'put' && effect.type === Type.stream && state.isKnown;
     if (!isEntry && state.isOverlaidUnseenBy(op)) corrections.makeAnew(state);

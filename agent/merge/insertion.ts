@@ -31,15 +31,18 @@ export class Insertion {
     touched.length = 0;
     switch (effect.kind) {
       case 'set':
+        this.trims.replaced(state);
         if (effect.keepTtl && state.ttls.length > 0) keepTtls(state, op, this.origins);
         state.wipe(op, effect.keepTtl);
         touched.push(state.put(op, Type.string, '', effect.value, effect.keepTtl));
         if (effect.expireAt !== null) state.setTtl(op, effect.expireAt, false);
         return;
       case 'delete':
+        this.trims.replaced(state);
         state.delete(op);
         return;
       case 'expire':
+        this.trims.replaced(state);
         state.expire(op);
         return;
       case 'ttl':

@@ -53,6 +53,16 @@ test.each(['added before', 'added behind'])(
   },
 );
 
+test('after a restart entries of an older history that had come back below a newer one are written again', () => {
+  const core = newCore();
+  for (const origin of ['a:1', 'a:2']) core.assume(origin, 0);
+  core.local(record('a:1', 0, commands('XADD s 5-1 f x', 'XADD s 6-1 f y'), { ops: 2 }), true);
+  core.local(record('a:2', 0, commands('XADD s 7-1 f z')), true);
+  const batch = new Batch();
+  core.corrections.correct(core.corrections.takeRaced(), batch);
+  expect(text(batch)).toMatch(/5-1.* f x.*6-1.* f y/);
+});
+
 describe('a record in two parts', () => {
   const first = commands('SET k 1', 'SELECT 3', 'SET l 2');
   const second = commands('INCR n', 'PING', 'SET m 3');

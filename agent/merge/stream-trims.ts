@@ -17,6 +17,8 @@ const AGAIN_MS = 1000;
 /** What was reported is known so long, so that nothing is reported twice. */
 const KEPT_MS = 60_000;
 
+const LOWEST_ID = '0-0';
+
 /** By interned origin, the position of the first cut: the journal keeps it until it is reported. */
 type Cuts = ReadonlyMap<number, number>;
 const NONE: Cuts = new Map();
@@ -82,6 +84,13 @@ export class StreamTrims {
       stream.lowest = lower(stream.lowest, id);
       stream.late.add(id);
     }
+  }
+
+  /** The key is replaced or removed: a look that is under way says nothing of what it is now. */
+  replaced({ db, key }: KeyState): void {
+    if (this.streams.size === 0) return;
+    const stream = this.streams.get(nameOf(db, key));
+    if (stream !== undefined) stream.lowest = LOWEST_ID;
   }
 
   /** Streams to look at now, at most so many. */
