@@ -26,6 +26,7 @@ const record: fc.Arbitrary<OpRecord> = fc
       selector: ([i]) => i,
       maxLength: 4,
     }),
+    unsettled: fc.option(fc.uniqueArray(fc.nat(), { maxLength: 4 })),
     carried: fc.option(
       fc.uniqueArray(fc.tuple(fc.nat(), fc.array(source, { maxLength: 3 })), { selector: ([i]) => i, maxLength: 4 }),
     ),
@@ -37,9 +38,10 @@ const record: fc.Arbitrary<OpRecord> = fc
     seen: fc.uniqueArray(fc.tuple(origin, position), { selector: ([id]) => id, maxLength: 5 }),
     payload: fc.uint8Array({ maxLength: 200 }),
   })
-  .map(({ positions: [a, b], seen, payload, added, carried, ...rest }) => ({
+  .map(({ positions: [a, b], seen, payload, added, unsettled, carried, ...rest }) => ({
     ...rest,
-    ...(rest.kind === 4 ? { added: new Map(added) } : {}),
+    ...(rest.kind === 4 && (added.length > 0 || unsettled === null) ? { added: new Map(added) } : {}),
+    ...(rest.kind === 4 && unsettled !== null ? { unsettled: new Set(unsettled) } : {}),
     ...(rest.kind === 1 && carried !== null ? { carried: new Map(carried) } : {}),
     start: Math.min(a, b),
     end: Math.max(a, b),

@@ -16,7 +16,8 @@
  *     f64 stamp       stamp of the first operation; the i-th has stamp + i
  *     u16 n           bytes of the origin's id, then the id (ASCII)
  *     u16 n           entries in `seen`, each: u16 bytes of the id, the id, f64 position
- *     u32 n           only of kind `added`: entries, each: u32 number of the operation, u16 bytes of a decimal, the decimal
+ *     u32 n           only of kinds 4 (`told`) and 6: entries, each: u32 number of the operation, u16 bytes of a decimal, the decimal
+ *     u32 n           only of kind 6, a `told` with `unsettled`: entries, each: u32 number of the operation
  *     u32 n           only of kind 5, a state with `carried`: entries, each: u32 number of the value, u16 n operations, each: u16 bytes of its
  *                     origin's id, the id, f64 position, f64 stamp, u32 1 + bytes of its value (0: it is the one in the payload), the value
  *     …               payload: RESP commands, to the record's end
@@ -43,14 +44,16 @@ export const RecordKind = {
   /** What a full resync found to have changed: commands that share one position and stamp, outside the stream's bytes. */
   difference: 3,
   /**
-   * A slice of the stream in which numbers were added to (INCRBYFLOAT): the commands are there as Redis wrote them, with what they made, and beside
-   * them what was added. That was known from the bytes before, and could not be told again: as with states, nobody sees it before it is durable.
+   * A slice of the stream, and beside the commands what the agent knew of some: what they added to numbers (INCRBYFLOAT, of which Redis writes what it
+   * made), or that they worked on a key that was unsettled. That could not be told again: as with states, nobody sees it before it is durable.
    */
-  added: 4,
+  told: 4,
 } as const;
 export type RecordKind = (typeof RecordKind)[keyof typeof RecordKind];
 /** As which a state with `carried` is written. */
 const CARRYING = 5;
+/** As which a told slice with `unsettled` is written. */
+const UNSETTLED = 6;
 
 export interface OpRecord {
   readonly kind: RecordKind;
@@ -68,8 +71,13 @@ export interface OpRecord {
   /** What the origin's region had seen before the record's first operation, its own older origins included. */
   readonly seen: Vector;
   readonly payload: Buffer;
-  /** Of a record of kind `added`: by the number of the operation in it, the decimal that it added. */
+  /** Of a record of kind `told`: by the number of the operation in it, the decimal that it added. */
   readonly added?: ReadonlyMap<number, string>;
+  /**
+   * Of a record of kind `told`: the numbers of the operations in it that worked on a key of which their region knew that it was not the rule's, or not yet.
+   * What they took there would be something else anywhere: nobody runs them, and a state settles the key.
+   */
+  readonly unsettled?: ReadonlySet<number>;
   /** Whether it holds an XADD or XTRIM, as who cut it from the stream knows. Not encoded: absent, nobody has looked. */
   readonly mayTrim?: boolean;
   /**
@@ -90,7 +98,7 @@ export interface Source {
 
 /** Whether the payload is the stream's own bytes, so that operations have positions in it. */
 export function isOfStream(kind: RecordKind): boolean {
-  return kind === RecordKind.stream || kind === RecordKind.added;
+  return kind === RecordKind.stream || kind === RecordKind.told;
 }
 
 export class RecordError extends Error {
@@ -155,11 +163,13 @@ const DRY = ':dry-run-';
 export function encodeRecord(record: OpRecord): Buffer {
   let size = FIXED_BYTES + 2 + record.origin.length + 2 + record.payload.length;
   for (const id of record.seen.keys()) size += 2 + id.length + 8;
-  const added = record.kind === RecordKind.added ? (record.added ?? new Map<number, string>()) : null;
+  const added = record.kind === RecordKind.told ? (record.added ?? new Map<number, string>()) : null;
+  const unsettled = record.kind === RecordKind.told ? record.unsettled : undefined;
   if (added !== null) {
     size += 4;
     for (const text of added.values()) size += 6 + text.length;
   }
+  if (unsettled !== undefined) size += 4 + 4 * unsettled.size;
   const carried = record.kind === RecordKind.state ? record.carried : undefined;
   if (carried !== undefined) {
     size += 4;
@@ -171,7 +181,7 @@ export function encodeRecord(record: OpRecord): Buffer {
   const out = Buffer.allocUnsafe(size);
   out.writeUInt32LE(size - 4, 0);
   out[8] = 1;
-  out[9] = carried === undefined ? record.kind : CARRYING;
+  out[9] = carried !== undefined ? CARRYING : unsettled !== undefined ? UNSETTLED : record.kind;
   out.writeUInt16LE(record.db, 10);
   out.writeUInt32LE(record.ops, 12);
   out.writeDoubleLE(record.start, 16);
@@ -189,6 +199,10 @@ export function encodeRecord(record: OpRecord): Buffer {
   if (added !== null) {
     at = out.writeUInt32LE(added.size, at);
     for (const [operation, text] of added) at = writeId(out, out.writeUInt32LE(operation, at), text);
+  }
+  if (unsettled !== undefined) {
+    at = out.writeUInt32LE(unsettled.size, at);
+    for (const operation of unsettled) at = out.writeUInt32LE(operation, at);
   }
   if (carried !== undefined) {
     at = out.writeUInt32LE(carried.size, at);
@@ -231,7 +245,7 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
   if (bytes[8] !== 1) throw new RecordError('version', `record version ${bytes[8]}; this agent reads version 1`);
   const written = bytes[9]!;
   const kind = kindOf(written);
-  if (kind > RecordKind.added) throw new RecordError('malformed', `unknown record kind ${kind}`);
+  if (kind > RecordKind.told) throw new RecordError('malformed', `unknown record kind ${kind}`);
   const db = bytes.readUInt16LE(10);
   const ops = bytes.readUInt32LE(12);
   const start = bytes.readDoubleLE(16);
@@ -265,7 +279,7 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
     at += 8;
   }
   const record = { kind, origin, start, end, stamp, ops, db, seen };
-  if (kind !== RecordKind.added && written !== CARRYING) return { ...record, payload: bytes.subarray(at) };
+  if (kind !== RecordKind.told && written !== CARRYING) return { ...record, payload: bytes.subarray(at) };
   need(4);
   const numbers = bytes.readUInt32LE(at);
   at += 4;
@@ -300,11 +314,18 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
     at += 4;
     added.set(operation, readId());
   }
-  return { ...record, payload: bytes.subarray(at), added };
+  if (written !== UNSETTLED) return { ...record, payload: bytes.subarray(at), added };
+  need(4);
+  const apart = bytes.readUInt32LE(at);
+  at += 4;
+  need(apart * 4);
+  const unsettled = new Set<number>();
+  for (let i = 0; i < apart; i++, at += 4) unsettled.add(bytes.readUInt32LE(at));
+  return { ...record, payload: bytes.subarray(at), ...(added.size > 0 ? { added } : {}), unsettled };
 }
 
 function kindOf(written: number): RecordKind {
-  return (written === CARRYING ? RecordKind.state : written) as RecordKind;
+  return (written === CARRYING ? RecordKind.state : written === UNSETTLED ? RecordKind.told : written) as RecordKind;
 }
 
 /** The header fields that a journal or a link needs to route a record, read without decoding the rest. */

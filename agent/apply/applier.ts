@@ -4,7 +4,7 @@
  * One block is in flight at a time: the next is decided knowing that this one is in. The cursor is watched from one
  * block to the next, so that another agent's hand on this Redis is noticed before anything is applied twice.
  */
-import { Batch, type BatchItem, type GuardedItem } from '../merge/batch';
+import { Batch, type BatchItem } from '../merge/batch';
 import { findCommand } from '../merge/commands';
 import { addedEntryOf, incrementOf, type IncrementEffect } from '../merge/effects';
 import type { KeyState } from '../merge/key-state';
@@ -35,8 +35,8 @@ export class ApplyError extends Error {
 export interface ApplyHooks {
   /** Resolves when the own stream has been read, and merged, up to this replication offset. */
   readUpTo(offset: number): Promise<void>;
-  /** What of a guarded item may still run: the item itself, what runs in its place whatever happens to its keys, or nothing. */
-  admit(item: GuardedItem): BatchItem | null;
+  /** Leaves of a block's items what may still run (OpaqueOperations.admitAll). `left`: keys for which some have not, in earlier tries, too. */
+  admitAll(items: BatchItem[], left: Set<KeyState>): void;
   /** A command was refused for what it is or for what its key holds. */
   refused(refusal: Refusal): void;
   /** Redis cannot take writes just now (OOM, LOADING …); called at each attempt. */
@@ -155,10 +155,11 @@ export class Applier {
    */
   async apply(batch: Batch, text: string, amend?: Amend): Promise<Reply[]> {
     const fixed = batch.finish().slice();
+    const left = new Set<KeyState>();
     let pauseMs = PAUSE_MS_MIN;
     for (let tries = 1; ; tries++) {
       const isFirm = this.observer !== undefined && tries > WATCHES_MAX;
-      const attempt = (): Promise<Attempt> => this.attempt(fixed, text, amend, isFirm);
+      const attempt = (): Promise<Attempt> => this.attempt(fixed, left, text, amend, isFirm);
       if (this.stopped) throw new ApplyError('unexpected', 'stopped');
       const { replies, pause } = await (this.observer === undefined ? attempt() : this.observer.block(attempt));
       if (replies !== null) return replies;
@@ -169,14 +170,21 @@ export class Applier {
     }
   }
 
-  private async attempt(fixed: BatchItem[], text: string, amend: Amend | undefined, isFirm: boolean): Promise<Attempt> {
+  private async attempt(
+    fixed: BatchItem[],
+    left: Set<KeyState>,
+    text: string,
+    amend: Amend | undefined,
+    isFirm: boolean,
+  ): Promise<Attempt> {
     let items: BatchItem[] = fixed;
     let asked = 0;
     const watched = new Set<KeyState>(amend?.states);
     for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watched.add(state);
     if (watched.size > 0) {
       await this.hooks.readUpTo(await this.watch(watched, isFirm));
-      this.admitAll(fixed);
+      // What may no longer run never may again: so a key that clients write all the time is watched once, and not for ever.
+      this.hooks.admitAll(fixed, left);
       items = fixed;
       if (amend !== undefined) {
         // A new one at each attempt: it selects its databases itself, wherever the items before it ended.
@@ -227,17 +235,6 @@ export class Applier {
     const errors = first === 0 ? queueErrors : new Map([...queueErrors].map(([at, e]) => [at - first, e]));
     this.drop(fixed, errors, items);
     return AGAIN;
-  }
-
-  /** What may no longer run never may again: so a key that clients write all the time is watched once, and not for ever. */
-  private admitAll(fixed: BatchItem[]): void {
-    for (let i = fixed.length - 1; i >= 0; i--) {
-      const item = fixed[i]!;
-      if (item.kind !== 'guarded') continue;
-      const admitted = this.hooks.admit(item);
-      if (admitted === null) fixed.splice(i, 1);
-      else fixed[i] = admitted;
-    }
   }
 
   private emptyBlock(): CommandWriter {

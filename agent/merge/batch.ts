@@ -11,7 +11,7 @@ export interface PlainItem {
 
 /**
  * A command whose result depends on its keys. The applier watches them, reads the own stream up to that point, and
- * asks the core again (`MergeCore.admit`) before it sends the block.
+ * asks the core again (`OpaqueOperations.admitAll`) before it sends the block.
  */
 export interface GuardedItem {
   readonly kind: 'guarded';
@@ -25,6 +25,8 @@ export interface GuardedItem {
   readonly corrects: boolean;
   /** The region whose state its keys then wait for; null: the usual one. */
   readonly settler: string | null;
+  /** Of its batch: what is planned behind it in that does not concern it. */
+  readonly serial: number;
 }
 
 export type BatchItem = PlainItem | GuardedItem;
@@ -53,9 +55,13 @@ const SPARE_MAX = 2;
 /** What a spare writer may hold. */
 const SPARE_BYTES_MAX = 1024 * 1024;
 
+let batches = 0;
+
 /** Commands in the making. Keeps track of the database that Redis has selected at each point. */
 export class Batch {
   readonly items: BatchItem[] = [];
+  /** Unlike any other's in this process, and not 0. */
+  readonly serial = ++batches;
   readonly writer = spare.pop() ?? new CommandWriter(WRITER_BYTES);
   /** What comes next may meet a state that is written at the end of it: that belongs into another. */
   isClosed = false;
@@ -153,9 +159,9 @@ export class Batch {
     return this.writer;
   }
 
-  guarded(item: Omit<GuardedItem, 'kind'>): void {
+  guarded(item: Omit<GuardedItem, 'kind' | 'serial'>): void {
     this.flush();
-    this.items.push({ kind: 'guarded', ...item });
+    this.items.push({ kind: 'guarded', serial: this.serial, ...item });
   }
 
   finish(): BatchItem[] {

@@ -32,7 +32,7 @@ import { OriginTable, seenAt, type Seen } from './origins';
 import type { Parts } from './parts';
 import type { PayloadSource } from './payload-source';
 import { Planner } from './planner';
-import { RecordReader } from './record-reader';
+import { isUnsettledIn, RecordReader } from './record-reader';
 import { Reports } from './reports';
 import { resolve, visibleType } from './resolve';
 import { ELSEWHERE, Settling } from './settling';
@@ -168,8 +168,13 @@ export class MergeCore {
 
   // ——— own operations
 
-  /** The region's own operations, as read from its Redis' stream. @param again after a restart: what came of them is in Redis, and not known */
-  local(record: OpRecord, again = false): void {
+  /**
+   * The region's own operations, as read from its Redis' stream.
+   * @param how `apart` gets the numbers of those that worked on a key that was unsettled, for the record to say so (`OpRecord.unsettled`); absent: what it says
+   * is all that can be said. `again`: after a restart; what came of them is in Redis, and not known
+   */
+  local(record: OpRecord, how: { readonly apart?: number[]; readonly again?: boolean } = {}): void {
+    const { apart = null, again = false } = how;
     this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
     const { policies } = this.parts;
@@ -178,19 +183,23 @@ export class MergeCore {
     if (isCalm && (record.mayTrim === false || !mayTrim(record.payload))) this.setAside(record);
     else {
       this.indexTail();
-      this.localNow(record, again);
+      this.localNow(record, again, apart);
     }
     this.noteRecord(record);
   }
 
-  private localNow(record: OpRecord, again = false): void {
+  private localNow(record: OpRecord, again = false, apart: number[] | null = null): void {
     this.reader.each(record, -1, 'local', (command, scanner, op, db, added) => {
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects, added);
       this.parts.lastWriter?.note(command, scanner, op, db, this.effects);
       for (const effect of this.effects) {
         if (effect.kind !== 'opaque') this.localEffect(effect, op, db, again);
-        else if (effect === this.effects[0]) this.opaques.local(this.opaques.read(command, scanner, record, db), op);
+        else if (effect === this.effects[0]) {
+          const opaque = this.opaques.read(command, scanner, record, db);
+          const isApart = isUnsettledIn(record, op) || (apart === null ? false : null);
+          if (this.opaques.local(opaque, op, isApart)) apart?.push(op.stamp - record.stamp);
+        }
         // In an agent's block, before what that wrote to the key: by the rule that may not stand after the expiry.
         if (effect.kind === 'expire' && record.kind === RecordKind.difference)
           this.corrections.race(this.window.ensure(db, effect.key), null);
@@ -221,6 +230,7 @@ export class MergeCore {
    * operations meets anything. Whatever is not so later finds it in the tail, and indexes that first.
    */
   private isCalmFor(record: OpRecord): boolean {
+    if (record.unsettled !== undefined) return false;
     if (this.corrections.areUnderWay || this.settling.unsettledKeys > 0 || this.flushes.areKnown) return false;
     // What comes to a stream that was cut is to be known before it is said where that begins.
     if (this.trims.isDue) return false;
@@ -404,6 +414,15 @@ export class MergeCore {
    * Plans one record. It must be deliverable. Operations at or before `after` are skipped (already in Redis).
    */
   plan(record: OpRecord, batch: Batch, after = -1): void {
+    this.settling.planning = batch.serial;
+    try {
+      this.planNow(record, batch, after);
+    } finally {
+      this.settling.planning = 0;
+    }
+  }
+
+  private planNow(record: OpRecord, batch: Batch, after: number): void {
     if (record.kind === RecordKind.state) {
       this.streams.writePending(batch);
       this.noteState(record, batch);
@@ -468,7 +487,7 @@ export class MergeCore {
           else if (effect.kind === 'cap' || (effect.kind === 'group' && !effect.makesKey)) continue;
           else if (effect.kind === 'opaque') {
             if (effect !== this.effects[0]) continue;
-            this.opaques.remember(this.opaques.read(command, scanner, record, db), op);
+            this.opaques.remember(this.opaques.read(command, scanner, record, db), op, isUnsettledIn(record, op));
           } else {
             const { insertion } = this;
             const state = this.flushes.stateFor(db, effect.key, op);

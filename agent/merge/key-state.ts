@@ -99,6 +99,8 @@ export class KeyState {
   unstableKeyOps = 0;
   /** The regions' writes can't be merged element by element: the settler will send the key's state. */
   unsettled = false;
+  /** It has been so since something was planned into the batch of this serial number; 0: for another reason. */
+  unsettledIn = 0;
   /** The region that has to send it, when it isn't the usual one (see core). */
   settler: string | null = null;
   /** The one region whose state may settle it; null: any may. */
@@ -404,7 +406,7 @@ export class KeyState {
   }
 
   /** Joins it with others that one operation reads or writes. */
-  link(states: readonly KeyState[]): void {
+  link(states: Iterable<KeyState>): void {
     this.links ??= new Set();
     for (const state of states) if (state !== this) this.links.add(state);
     if (this.links.size <= this.linksMax) return;

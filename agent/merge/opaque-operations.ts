@@ -11,6 +11,7 @@ import type { KeyState, Op } from './key-state';
 import { formOf, type OpaqueForm, type Place } from './opaque-form';
 import type { Part } from './opaque-log';
 import type { Parts } from './parts';
+import { seenAt } from './origins';
 import { type OpRecord, regionOf } from '../record';
 import { correctKey } from './resolve';
 import { type CommandScanner, CommandWriter } from '../resp';
@@ -66,48 +67,60 @@ export class OpaqueOperations {
     this.parts.window.note(state, op, null);
   }
 
-  /** One of this region's own. */
-  local(opaque: Opaque, op: Op): void {
+  /**
+   * One of this region's own.
+   * @param isApart whether its record says that it worked on a key that was unsettled; null: it may still be said
+   * @returns whether it has to be
+   */
+  local(opaque: Opaque, op: Op, isApart: boolean | null): boolean {
     const later = this.parts.base.after(op);
-    for (const state of opaque.states) {
-      const quiet = state.isQuietFor(op);
+    const { settling, notes, corrections, origins } = this.parts;
+    const { states } = opaque;
+    const { region } = this.parts;
+    const raced = states.filter((state) => !state.isQuietFor(op));
+    // It worked on another value than elsewhere. What only adds does so there all the same.
+    const isAstray = states.some((state) => state.unsettled || state.corrections > 0);
+    const adds = opaque.kind === 'adds' && states.length === 1;
+    const tells = isAstray && raced.length === 0 && !adds && isApart !== true;
+    for (const state of states) {
       this.insert(state, opaque, later);
-      if (opaque.isPartial) this.parts.settling.awaitOnly(state, this.parts.origins.region(op.origin));
-      if (quiet) {
-        // A correction was on its way: here it worked on another value than elsewhere.
-        if (state.corrections > 0) this.parts.settling.unsettle(state, null);
-        continue;
-      }
-      this.parts.notes.countKind('opaque');
-      this.parts.notes.note(state, { kind: 'opaque', keys: [state.key] }, later, []);
-      this.parts.settling.unsettle(state, null);
-      // It stands before a block that replaced the key: what it added is gone.
-      if (state.isOverlaidUnseenBy(op)) this.parts.corrections.makeAnew(state);
+      if (opaque.isPartial) settling.awaitOnly(state, origins.region(op.origin));
     }
+    for (const state of raced) {
+      notes.countKind('opaque');
+      notes.note(state, { kind: 'opaque', keys: [state.key] }, later, []);
+      // It stands before a block that replaced the key: what it added is gone.
+      if (state.isOverlaidUnseenBy(op)) corrections.makeAnew(state);
+    }
+    // Elsewhere it is left out, whichever of its keys that is for; where nobody can be told so, only this region has what it left.
+    if (raced.length > 0 || isAstray || isApart === true)
+      for (const state of states) settling.unsettle(state, tells && isApart === false ? region : null);
+    return tells && isApart === null;
   }
 
   /** Another region's, that is in Redis already. */
-  remember(opaque: Opaque, op: Op): void {
-    for (const state of opaque.states) {
-      const quiet = state.isQuietFor(op);
-      this.insert(state, opaque, op);
-      if (opaque.isPartial) this.parts.settling.awaitOnly(state, this.parts.origins.region(op.origin));
-      else if (!quiet) this.parts.settling.unsettle(state, null);
-    }
+  remember(opaque: Opaque, op: Op, isApart: boolean): void {
+    const { settling, origins } = this.parts;
+    const isRun = !isApart && opaque.states.every((state) => state.isQuietFor(op) && !state.unsettled);
+    for (const state of opaque.states) this.insert(state, opaque, op);
+    for (const state of opaque.states)
+      if (opaque.isPartial) settling.awaitOnly(state, origins.region(op.origin));
+      else if (!isRun) settling.unsettle(state, null);
   }
 
   /** Another region's. */
-  plan(opaque: Opaque, scanner: CommandScanner, op: Op, db: number, batch: Batch): void {
+  plan(opaque: Opaque, scanner: CommandScanner, op: Op, db: number, batch: Batch, isApart: boolean): void {
     const { states } = opaque;
-    if (opaque.isPartial) return this.remember(opaque, op);
-    const isQuiet = states.every((state) => state.isQuietFor(op) && !state.unsettled);
+    if (opaque.isPartial) return this.remember(opaque, op, isApart);
+    const isQuiet = !isApart && states.every((state) => state.isQuietFor(op) && !state.unsettled);
     const lacked = isQuiet ? this.lackedBy(states) : null;
     const { buf, start, end } = scanner;
     for (const state of states) this.insert(state, opaque, op);
     batch.select(db);
     const isAdded = opaque.kind === 'adds';
     // The region where it ran has its result, which is in no bytes.
-    const settler = opaque.kind === 'gives' ? this.parts.origins.region(op.origin) : null;
+    const { origins, region } = this.parts;
+    const settler = opaque.kind === 'gives' ? origins.region(op.origin) : null;
     const loose = isAdded ? (opaque.loose ?? Buffer.from(buf.subarray(start, end))) : null;
     if (lacked !== null) {
       const corrects = lacked.commands > 0;
@@ -117,9 +130,11 @@ export class OpaqueOperations {
       return;
     }
     this.parts.notes.countKind('verbatim');
+    // Nobody else knows that it is left out where nothing had met it.
+    const sender = settler ?? (isQuiet && loose === null ? region : null);
     for (const state of states) {
       if (!state.isQuietFor(op)) this.parts.notes.note(state, { kind: 'opaque', keys: [state.key] }, op, []);
-      this.parts.settling.unsettle(state, settler);
+      this.parts.settling.unsettle(state, sender);
     }
     if (loose === null) return;
     batch.select(db).raw(loose, 0, loose.length, 1);
@@ -142,17 +157,39 @@ export class OpaqueOperations {
   }
 
   /**
-   * Whether a guarded item may still run, now that the own stream has been read up to the watch.
-   * @returns the item itself, or what runs in its place, whatever happens to its keys; null: nothing
+   * What of a block may still run, now that the own stream has been read up to the watch. Of two items on one key the later one does not run where the
+   * first has not: it worked on what that left.
+   * @param items the block's; taken from it is what may not run
+   * @param left keys for which items of the block have not run, in earlier tries, too
    */
-  admit(item: GuardedItem): BatchItem | null {
+  admitAll(items: BatchItem[], left: Set<KeyState>): void {
+    let kept = 0;
+    for (const item of items) {
+      const admitted = item.kind === 'guarded' ? this.admit(item, left) : item;
+      if (admitted !== null) items[kept++] = admitted;
+    }
+    items.length = kept;
+  }
+
+  private admit(item: GuardedItem, left: Set<KeyState>): BatchItem | null {
+    const { states, loose } = item;
     // Keys that are their last writer's are what it was planned on, or it is left out.
-    if (item.states.every((state) => state.last !== null))
-      return item.states.some((state) => state.isAmiss) ? null : item;
-    if (item.states.every((state) => state.isQuietFor(item.op) && !state.unsettled)) return item;
-    for (const state of item.states) if (item.corrects) this.parts.corrections.makeAnew(state);
-    for (const state of item.states)
-      if (item.loose === null || !state.unsettled) this.parts.settling.unsettle(state, item.settler ?? state.settler);
-    return item.loose === null ? null : { kind: 'plain', bytes: item.loose, commands: 1 };
+    if (states.every((state) => state.last !== null)) return states.some((state) => state.isAmiss) ? null : item;
+    if (states.every((state) => !left.has(state) && this.isAsPlanned(state, item))) return item;
+    for (const state of states) {
+      left.add(state);
+      if (item.corrects) this.parts.corrections.makeAnew(state);
+      if (loose === null || !state.unsettled) this.parts.settling.unsettle(state, item.settler ?? state.settler);
+    }
+    return loose === null ? null : { kind: 'plain', bytes: loose, commands: 1 };
+  }
+
+  /** Whether a key is what it was when the item was planned, but for what is behind that in its batch. */
+  private isAsPlanned(state: KeyState, { op, serial }: GuardedItem): boolean {
+    if (state.unsettled && state.unsettledIn !== serial) return false;
+    const { origins, region } = this.parts;
+    for (let origin = 0; origin < origins.size; origin++)
+      if (origins.region(origin) === region && state.positionOf(origin) > seenAt(op.seen, origin)) return false;
+    return true;
   }
 }

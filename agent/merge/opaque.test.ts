@@ -1,4 +1,5 @@
 import { commands, CoreRegion as Region } from '../../test/sim/core-region';
+import { RecordKind } from '../record';
 import { Batch } from './batch';
 import { commandByName } from './commands';
 import { CommandScanner } from '../resp';
@@ -109,6 +110,62 @@ test('what a state had seen does not come back because of a string that stands b
 test('what was removed by its name does not come back', () => {
   b.client(20, 'ZADD k 1 x', 'ZADD k 2 y', 'ZPOPMAX k', 'ZREM k x');
   expect(b.comes('a:1', 10, new Map(), 'DEL k')).toBe('DEL k; ZADD k 2 y');
+});
+
+describe('a key that is unsettled', () => {
+  const unsettle = (): void => {
+    b.client(20, 'RPUSH k b1');
+    b.comes('c:1', 10, new Map(), 'LPUSH k c1');
+    expect(b.unsettled).toEqual(['k']);
+  };
+
+  test('what clients take from it here is nothing that others may take', () => {
+    unsettle();
+    expect(b.clientAt(30, b.at('c:1'), 'RPUSH k b2', 'LPOP k', 'RPOP other', 'LSET k 0 x')).toEqual([1, 3]);
+    // What meets others, they see for themselves.
+    expect(b.clientAt(40, new Map(), 'LPOP k')).toEqual([]);
+  });
+
+  test('passes that on to what is moved into another', () => {
+    unsettle();
+    expect(b.clientAt(30, b.at('c:1'), 'LMOVE k l LEFT LEFT', 'LPOP l')).toEqual([0, 1]);
+    expect(b.unsettled).toEqual(['k', 'l']);
+  });
+
+  test('elsewhere is so here, and what was taken from it there is left out', () => {
+    expect(b.comesApart('a:1', 30, new Map(), 'LPOP k')).toBe('');
+    expect(b.comesApart('a:1', 40, new Map(), 'LMOVE m n LEFT LEFT')).toBe('');
+    expect(b.comesApart('a:1', 50, new Map(), 'RPUSH q v')).toBe('RPUSH q v');
+    expect(b.unsettled).toEqual(['k', 'm', 'n', 'q']);
+  });
+
+  test('of which nobody can be told any more is sent by the region itself', () => {
+    unsettle();
+    const origin = 'b:1';
+    const record = { kind: RecordKind.stream, origin, start: b.at(origin).get(origin)!, stamp: 30, ops: 1, db: 0 };
+    const payload = commands('LPOP k');
+    b.core.local({ ...record, end: record.start + payload.length, seen: b.at('c:1'), payload });
+    expect(b.core.settling.settlerOf(b.core.find(0, 'k')!, ['a', 'b', 'c'])).toBe('b');
+  });
+});
+
+describe('items of one block', () => {
+  test('do not run where one before them has not: they worked on what that left', () => {
+    const items = b.batch(['a:1', 10, new Map(), 'LMOVE k l LEFT LEFT', 'RPOP l', 'RPOP m']);
+    b.client(20, 'RPUSH k b1');
+    expect(b.admit(items)).toBe('RPOP m');
+    expect(b.unsettled).toEqual(['k', 'l']);
+  });
+
+  test('run as they were planned, whatever comes behind them in it', () => {
+    const items = b.batch(
+      ['a:1', 10, new Map(), 'LMOVE k l LEFT LEFT', 'RPOP l'],
+      ['c:1', 20, new Map(), 'LMOVE m k LEFT LEFT'],
+      ['a:1', 30, new Map(), 'RPOP k'],
+    );
+    expect(b.admit(items)).toBe('LMOVE k l LEFT LEFT; RPOP l');
+    expect(b.unsettled.sort()).toEqual(['k', 'm']);
+  });
 });
 
 describe('keys that an operation has joined', () => {

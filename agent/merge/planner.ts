@@ -11,6 +11,7 @@ import { type KeyState, Op, saw, Type } from './key-state';
 import type { OpaqueOperations } from './opaque-operations';
 import type { Parts } from './parts';
 import { canRebuild, rebuildKey } from './rebuild';
+import { isUnsettledIn } from './record-reader';
 import type { OpRecord } from '../record';
 import {
   resolve,
@@ -94,7 +95,8 @@ export class Planner {
       // A list, say, that an own operation has replaced or removed.
       if (this.parts.base.isPlanned && only.keys.every((key) => this.parts.window.find(db, key)?.isReplaced === true))
         return;
-      return this.opaques.plan(this.opaques.read(command, scanner, record, db), scanner, op, db, batch);
+      const isApart = isUnsettledIn(record, op);
+      return this.opaques.plan(this.opaques.read(command, scanner, record, db), scanner, op, db, batch, isApart);
     }
     if (only.kind === 'flush' || only.kind === 'swap') this.streams.writePending(batch);
     if (only.kind === 'flush') return this.flush(only.scope === 'db' ? db : null, scanner, op, db, batch);

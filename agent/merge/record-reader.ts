@@ -125,3 +125,8 @@ export class RecordReader {
     run.size = 0;
   }
 }
+
+/** Whether a record says of an operation in it that it worked on a key that was unsettled. */
+export function isUnsettledIn({ unsettled, stamp }: OpRecord, op: Op): boolean {
+  return unsettled?.has(op.stamp - stamp) === true;
+}

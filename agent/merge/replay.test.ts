@@ -47,7 +47,7 @@ test.each(['added before', 'added behind'])(
     const own = record('a:1', 0, commands('INCRBYFLOAT n 0.5'));
     const other = record('b:1', 0, commands('INCRBY n 1'));
     if (order === 'added before') core.remember(other);
-    core.local(own, true);
+    core.local(own, { again: true });
     if (order === 'added behind') core.remember(other);
     expect(core.settling.awaitedElsewhere().map(({ key }) => key)).toEqual(['n']);
   },
@@ -56,8 +56,8 @@ test.each(['added before', 'added behind'])(
 test('after a restart entries of an older history that had come back below a newer one are written again', () => {
   const core = newCore();
   for (const origin of ['a:1', 'a:2']) core.assume(origin, 0);
-  core.local(record('a:1', 0, commands('XADD s 5-1 f x', 'XADD s 6-1 f y'), { ops: 2 }), true);
-  core.local(record('a:2', 0, commands('XADD s 7-1 f z')), true);
+  core.local(record('a:1', 0, commands('XADD s 5-1 f x', 'XADD s 6-1 f y'), { ops: 2 }), { again: true });
+  core.local(record('a:2', 0, commands('XADD s 7-1 f z')), { again: true });
   const batch = new Batch();
   core.corrections.correct(core.corrections.takeRaced(), batch);
   expect(text(batch)).toMatch(/5-1.* f x.*6-1.* f y/);
@@ -74,10 +74,11 @@ describe('a record in two parts', () => {
     expect(after).toMatchObject({ start: before.end, end: whole.end, ops: 2, stamp: 52, db: 3, payload: second });
   });
 
-  test('what operations added to numbers goes with them', () => {
+  test('what is told of operations goes with them', () => {
     const numbered = {
       ...whole,
-      kind: RecordKind.added,
+      kind: RecordKind.told,
+      unsettled: new Set([0, 2]),
       added: new Map([
         [1, '0.5'],
         [3, '-1'],
@@ -86,6 +87,8 @@ describe('a record in two parts', () => {
     const [before, after] = splitRecord(numbered, 1000 + first.length);
     expect([...before.added!]).toEqual([[1, '0.5']]);
     expect([...after.added!]).toEqual([[1, '-1']]);
+    expect([...before.unsettled!]).toEqual([0]);
+    expect([...after.unsettled!]).toEqual([0]);
   });
 
   test('keepalives between records are in no payload', () => {

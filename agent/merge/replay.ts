@@ -25,7 +25,7 @@ export function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] 
     else if (command.code === Code.select) db = Number(argText(scanner, 1));
   }
   const cut = Math.max(0, at - base);
-  const [before, after] = splitAdded(record, ops);
+  const [before, after] = splitNumbered(record, ops);
   return [
     { ...record, ...before, end: at, ops, payload: record.payload.subarray(0, cut) },
     {
@@ -40,15 +40,24 @@ export function splitRecord(record: OpRecord, at: number): [OpRecord, OpRecord] 
   ];
 }
 
-/** What of a record is about numbers that were added to, for its first operations and for the others. */
-function splitAdded({ added }: OpRecord, ops: number): [Pick<OpRecord, 'added'>, Pick<OpRecord, 'added'>] {
-  if (added === undefined) return [{}, {}];
-  const entries = [...added];
-  return [
-    { added: new Map(entries.filter(([i]) => i < ops)) },
-    { added: new Map(entries.flatMap(([i, by]) => (i < ops ? [] : [[i - ops, by] as const]))) },
-  ];
+/** What a record tells of operations by their number, for its first operations and for the others. */
+function splitNumbered({ added, unsettled }: OpRecord, ops: number): [Numbered, Numbered] {
+  const before: Writable<Numbered> = {};
+  const after: Writable<Numbered> = {};
+  if (added !== undefined) {
+    const entries = [...added];
+    before.added = new Map(entries.filter(([i]) => i < ops));
+    after.added = new Map(entries.flatMap(([i, by]) => (i < ops ? [] : [[i - ops, by] as const])));
+  }
+  if (unsettled !== undefined) {
+    before.unsettled = new Set([...unsettled].filter((i) => i < ops));
+    after.unsettled = new Set([...unsettled].flatMap((i) => (i < ops ? [] : [i - ops])));
+  }
+  return [before, after];
 }
+
+type Numbered = Pick<OpRecord, 'added' | 'unsettled'>;
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
  * What of a record comes after a position inside it. An agent that has lost the end of its journal reads its stream
@@ -166,7 +175,7 @@ export class Replay {
     // Own older histories too: where a block met a client's write, it did so in the stream that they are a part of.
     if (regionOf(record.origin) !== this.region) core.remember(record);
     else if (record.kind === RecordKind.state) core.localState(record);
-    else core.local(record, true);
+    else core.local(record, { again: true });
   }
 }
 

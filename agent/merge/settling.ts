@@ -20,6 +20,8 @@ export class Settling {
   private readonly unsettled = new Set<KeyState>();
   /** Keys whose times to live may differ between the regions. */
   private readonly doubted = new Set<KeyState>();
+  /** The batch that is being planned into, by its serial number; 0: none. */
+  planning = 0;
   /** The region's Redis lacks what was flushed in it: it sends no states, others do. */
   isEmptied = false;
 
@@ -42,6 +44,7 @@ export class Settling {
     // It may have left the window while the batch that it was planned in waited.
     const state = this.window.ensure(given.db, given.key);
     this.window.hold(state);
+    if (!state.unsettled || this.planning === 0) state.unsettledIn = this.planning;
     state.unsettled = true;
     if (settler !== null && state.settler !== ELSEWHERE) state.settler = settler;
     this.unsettled.add(state);

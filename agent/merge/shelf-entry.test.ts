@@ -32,7 +32,17 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'heldFrom',
     'lagging',
   );
-  known.push('owed', 'owing', 'ttlDoubted', 'trespassedOn', 'trimmed', 'isGone', 'bytes', 'countedBytes');
+  known.push(
+    'unsettledIn',
+    'owed',
+    'owing',
+    'ttlDoubted',
+    'trespassedOn',
+    'trimmed',
+    'isGone',
+    'bytes',
+    'countedBytes',
+  );
   // It stays in memory while it has any of these.
   known.push('log', 'isDue', 'links', 'linksMax', 'renewals', 'isFromState', 'stream', 'wipes', 'last');
   expect(Object.keys(state).sort()).toEqual(known.sort());

@@ -29,7 +29,7 @@ export class StateOperations {
       return { ...part, state, isFloor: !part.isByElement || (!part.hasElements && state.log !== null) };
     });
     const whole = parts.filter(({ isWhole }) => isWhole);
-    const together = new Set(whole.map(({ state }) => state));
+    const together: ReadonlySet<KeyState> = new Set(whole.map(({ state }) => state));
     const isAdopted = whole.every(({ state, isFloor }) => !isFloor || this.isAdoptable(state, op, together));
     for (const part of parts) {
       const { state, effects, isFloor } = part;
@@ -59,6 +59,8 @@ export class StateOperations {
           for (const effect of effects) if (effect.kind === 'ttl') state.setTtl(op, effect.expireAt, false);
         }
       }
+      // Where one of them can't be written none is.
+      if (together.size > 1) state.link(together);
       this.parts.window.note(state, op, null);
       if (isAdopted && batch !== null) {
         this.parts.corrections.arrive(state, { op, build, together });

@@ -3,7 +3,7 @@ import type { PeerCertificate } from 'tls';
 import { PeerError } from './error';
 
 /** Version of mesh.proto, of the rules in this folder, and of the records that are sent. */
-export const PROTOCOL = 2;
+export const PROTOCOL = 3;
 
 export interface Hello {
   readonly protocol: number;

@@ -272,7 +272,7 @@ export class Opening {
       this.connection,
       {
         readUpTo: (offset) => session.readUpTo(offset),
-        admit: (item) => session.core.opaques.admit(item),
+        admitAll: (items, left) => session.core.opaques.admitAll(items, left),
         refused: (refusal) => session.refused(refusal),
         paused: (code) => context.log.warn({ code }, 'Redis takes no writes at the moment; the block waits'),
       },

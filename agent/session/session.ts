@@ -446,17 +446,27 @@ export class Session implements Stay {
   ownRecord(record: OpRecord): void {
     // What is kept of it are the journal's bytes: the stream's are overwritten by what comes next.
     const encoded = encodeRecord(record);
-    this.context.journal.append(encoded);
-    this.tell({ ...record, payload: encoded.subarray(encoded.length - record.payload.length) });
+    const kept = { ...record, payload: encoded.subarray(encoded.length - record.payload.length) };
+    const told = this.hear(kept);
+    this.context.journal.append(told === kept ? encoded : encodeRecord(told));
+    this.backlog?.push(told);
     this.captured.add(record.ops);
     this.context.metrics.captured.inc(record.ops);
   }
 
   /** @internal An own record, journalled: the core hears of it, now or after those that it has to wait for. */
   tell(record: OpRecord): void {
-    // While a region joins, the data of the mesh meets it at once.
-    if (this.backlog === null || this.joining) this.core.local(record);
+    this.hear(record);
     this.backlog?.push(record);
+  }
+
+  /** The core hears of an own record, unless there are others that it has to wait for. @returns it, with what the core has to say of it */
+  private hear(record: OpRecord): OpRecord {
+    // While a region joins, the data of the mesh meets it at once.
+    if (this.backlog !== null && !this.joining) return record;
+    const apart: number[] = [];
+    this.core.local(record, { apart });
+    return apart.length === 0 ? record : { ...record, kind: RecordKind.told, unsettled: new Set(apart) };
   }
 
   /** @internal */

@@ -31,7 +31,7 @@ class Region {
     const start = this.ends.get(origin) ?? 0;
     const end = start + payload.length;
     this.ends.set(origin, end);
-    const kind = added === undefined ? RecordKind.stream : RecordKind.added;
+    const kind = added === undefined ? RecordKind.stream : RecordKind.told;
     const plain: OpRecord = { kind, origin, start, end, stamp: end, ops: 1, db: 0, seen, payload };
     const record = added === undefined ? plain : { ...plain, added: new Map([[0, added]]) };
     this.journal.push(record);

@@ -344,7 +344,7 @@ export class Recorder {
     const { mayTrim } = this;
     const start = state.end;
     const plain: OpRecord = { kind: RecordKind.stream, origin, start, end, stamp, ops, db, seen, payload, mayTrim };
-    const record = added.size === 0 ? plain : { ...plain, kind: RecordKind.added, added };
+    const record = added.size === 0 ? plain : { ...plain, kind: RecordKind.told, added };
     state.stamp += ops;
     state.end = end;
     this.events.record(record);

@@ -8,7 +8,15 @@ import { MergeCore } from '../../agent/merge/core';
 import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import { ELSEWHERE } from '../../agent/merge/settling';
 import { MemoryFile, type ShelfFiles } from '../../agent/merge/shelf';
-import { type OpRecord, type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
+import {
+  decodeRecord,
+  encodeRecord,
+  type OpRecord,
+  type OriginId,
+  RecordKind,
+  regionOf,
+  streamOrigin,
+} from '../../agent/record';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, parseMarker } from '../../agent/stream/keys';
 import { NumberHistory } from '../../agent/stream/number-history';
 import { Numbers } from '../../agent/stream/numbers';
@@ -302,8 +310,14 @@ export class SimAgent {
     return this.host.redis().offset - this.readPosition;
   }
 
-  private ownRecord(record: OpRecord): void {
-    this.tell(this.journal.append(record));
+  /** As agent/session/session.ts has it. */
+  private ownRecord(given: OpRecord): void {
+    const apart: number[] = [];
+    const record = decodeRecord(encodeRecord(given));
+    if (this.replay === null) this.core.local(record, { apart });
+    const told = apart.length === 0 ? record : { ...record, kind: RecordKind.told, unsettled: new Set(apart) };
+    const kept = this.journal.append(told);
+    if (this.replay !== null) this.backlog.push(kept);
   }
 
   tell(record: OpRecord): void {

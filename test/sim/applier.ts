@@ -87,7 +87,8 @@ export class Applier {
     read?: () => void,
   ): Generator<void> {
     const redis = this.host.redis();
-    let fixed = [...batch.finish()];
+    const fixed = [...batch.finish()];
+    const left = new Set<KeyState>();
     for (;;) {
       const watchedStates = new Set(states);
       for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watchedStates.add(state);
@@ -99,7 +100,7 @@ export class Applier {
         const fence = redis.offset;
         this.agent.waitingFor = `own stream up to ${fence}`;
         while (this.agent.stream.offset < fence) yield;
-        fixed = fixed.flatMap((item) => (item.kind === 'plain' ? [item] : (this.agent.core.opaques.admit(item) ?? [])));
+        this.agent.core.opaques.admitAll(fixed, left);
         items = fixed;
         if (amend !== null) {
           const extra = new Batch();

@@ -34,12 +34,39 @@ export class CoreRegion {
   }
 
   client(stamp: number, ...list: string[]): void {
-    this.core.local(this.record('b:1', stamp, new Map(), RecordKind.stream, list));
+    this.clientAt(stamp, new Map(), ...list);
+  }
+
+  /** @returns the numbers of the commands that worked on keys that were unsettled, and that others are to be told of */
+  clientAt(stamp: number, seen: Vector, ...list: string[]): number[] {
+    const apart: number[] = [];
+    this.core.local(this.record('b:1', stamp, seen, RecordKind.stream, list), { apart });
+    return apart;
   }
 
   /** @returns what Redis is to run */
   comes(origin: OriginId, stamp: number, seen: Vector, ...list: string[]): string {
     return this.plan(this.record(origin, stamp, seen, RecordKind.stream, list));
+  }
+
+  /** As above, of keys that were unsettled there. */
+  comesApart(origin: OriginId, stamp: number, seen: Vector, ...list: string[]): string {
+    const record = this.record(origin, stamp, seen, RecordKind.told, list);
+    return this.plan({ ...record, unsettled: new Set(list.keys()) });
+  }
+
+  /** Plans operations of other regions into one batch. */
+  batch(...of: readonly (readonly [OriginId, number, Vector, ...string[]])[]): BatchItem[] {
+    const batch = new Batch();
+    for (const [origin, stamp, seen, ...list] of of)
+      this.core.plan(this.record(origin, stamp, seen, RecordKind.stream, list), batch);
+    return [...batch.finish()];
+  }
+
+  /** What of a batch may run, the own stream having been read. */
+  admit(items: BatchItem[]): string {
+    this.core.opaques.admitAll(items, new Set());
+    return textOf(Buffer.concat(items.map((item) => item.bytes)));
   }
 
   state(origin: OriginId, stamp: number, seen: Vector, ...list: string[]): string {
@@ -49,9 +76,8 @@ export class CoreRegion {
   private plan(record: OpRecord): string {
     const batch = new Batch();
     this.core.plan(record, batch);
-    const items = batch
-      .finish()
-      .flatMap((item) => (item.kind === 'plain' ? [item] : (this.core.opaques.admit(item) ?? [])));
+    const items = [...batch.finish()];
+    this.core.opaques.admitAll(items, new Set());
     return textOf(Buffer.concat([...items, ...this.corrections()].map((item) => item.bytes)));
   }
 

@@ -3,6 +3,8 @@ import type { Mix } from './clients';
 import { Random } from './random';
 
 export const REGIONS_MAX = 5;
+/** Such schedules take several times as long as others. */
+const BRISK = 0.04;
 
 export interface Profile {
   regions: number;
@@ -25,6 +27,8 @@ export interface Profile {
   pairs: boolean;
   leaves: boolean;
   joins: boolean;
+  /** Agents keep up with the clients: keys are settled between their writes. */
+  brisk: boolean;
 }
 
 /** Of a profile's parts, those that a schedule may be told to do without. */
@@ -78,6 +82,7 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
     pairs: false,
     leaves: false,
     joins: false,
+    brisk: false,
   };
   // In some all meet on one key.
   if (maybe(0.25)) {
@@ -98,5 +103,15 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
   profile.pairs = profile.outages && more.chance(0.3);
   profile.leaves = more.chance(0.15);
   profile.joins = more.chance(0.15);
+  if (more.chance(BRISK)) {
+    profile.brisk = true;
+    profile.events *= 2;
+    // In some, elements move between lists all the time.
+    if (more.chance(0.5)) {
+      const { mix } = profile;
+      for (const kind of families) mix[kind] = kind === 'lists' || kind === 'moves' || kind === 'transactions';
+      mix.keysPerType = more.between(2, 4);
+    }
+  }
   return profile;
 }

@@ -252,6 +252,7 @@ export class World {
       repeat: profile.repeats ? 4 : 0,
       leave: profile.leaves ? 1 : 0,
       join: profile.joins ? 1 : 0,
+      rush: profile.brisk ? 10 : 0,
     });
     const { agent, redis } = region;
     switch (kind) {
@@ -316,6 +317,22 @@ export class World {
         return leave(this);
       case 'join':
         return join(this);
+      case 'rush':
+        return this.rush();
+    }
+  }
+
+  /** Agents work for a while, as fast as ever: what is unsettled may come to rest. */
+  private rush(): void {
+    const { random } = this;
+    for (let i = random.between(5, 80); i > 0; i--) {
+      const region = random.pick(this.regions);
+      const { agent } = region;
+      if (!agent.alive) continue;
+      agent.readStream(100_000);
+      if (random.chance(0.5)) this.step(region);
+      else this.pull(region, random.pick(this.regions), 5);
+      this.now += random.below(2);
     }
   }
 

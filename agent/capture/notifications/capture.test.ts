@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Registry } from 'prom-client';
 import { freePort } from '../../free-port';
 import { Applier } from '../../apply/applier';
-import { Batch, type GuardedItem } from '../../merge/batch';
+import { Batch } from '../../merge/batch';
 import { CommandScanner, type RedisConnectionOptions } from '../../resp';
 import { CURSOR_KEY, OWN_PREFIX } from '../../stream/keys';
 import { TestServer, until } from '../testserver';
@@ -83,7 +83,7 @@ async function startCapture(server: TestServer, over: Partial<RedisConnectionOpt
   cleanUp.push(() => connection.close());
   const hooks = {
     readUpTo: () => Promise.resolve(),
-    admit: (item: GuardedItem) => item,
+    admitAll: () => undefined,
     refused: () => undefined,
     paused: () => undefined,
   };
