@@ -28,6 +28,7 @@ import { restOf } from './merge/replay';
 import { ProtocolError, type RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
 import { type Donor, type SettleRequest, serveDigests, serveNames, serveValues } from './session/donor';
+import { serveLibraries } from './session/libraries';
 import { serveSnapshot, takeOffer } from './session/join';
 import { readMeta } from './session/position';
 import { SessionError } from './session/context';
@@ -131,6 +132,7 @@ export class Agent {
           this.session instanceof DryRun ? this.session.digests() : serveDigests(this.donor(), payload),
         values: (payload) => serveValues(this.donor(), payload),
         names: (payload) => serveNames(this.donor(), payload),
+        libraries: () => serveLibraries(this.donor()),
         offer: (payload) => takeOffer(this.donor().connection, payload),
         settle: (payload) => {
           this.donor();
@@ -553,7 +555,8 @@ export class Agent {
     const { operations } = session.pending(() => true);
     const { core } = session;
     const isSettled = core.corrections.racedKeys === 0 && core.settling.unsettledKeys === 0 && !core.trims.isDue;
-    return operations === 0 && session.isAtRest && isSettled;
+    const areLibrariesSettled = !core.libraries.isUnderWay && !core.libraries.hasLost;
+    return operations === 0 && session.isAtRest && isSettled && areLibrariesSettled;
   }
 }
 

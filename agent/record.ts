@@ -78,8 +78,8 @@ export interface OpRecord {
    * What they took there would be something else anywhere: nobody runs them, and a state settles the key.
    */
   readonly unsettled?: ReadonlySet<number>;
-  /** Whether it holds an XADD or XTRIM, as who cut it from the stream knows. Not encoded: absent, nobody has looked. */
-  readonly mayTrim?: boolean;
+  /** Whether it holds an XADD, XTRIM or FUNCTION, after which Redis may have to be looked at, as who cut it from the stream knows. Not encoded: absent, nobody has looked. */
+  readonly mayNeedLook?: boolean;
   /**
    * Of a state: which operations made the values in it, by their number (see merge/carried.ts), the one that stands first, then those that it wins
    * over; none: nobody knows, and it counts as the state's own. Those that are not in it are older than all that is still told of the key. Absent: all count as the state's own.

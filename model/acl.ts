@@ -39,13 +39,14 @@ export function applicationRules(rules: readonly string[]): string[] {
 /**
  * The agent replicates (PSYNC, REPLCONF), and applies whatever clients elsewhere wrote: every command that writes, publishing
  * included. It reads keys back by DUMP or, at a full sync, SCAN, hears by keyspace events why keys went, and adds to decimal numbers and puts entries of streams in order by
- * scripts (EVAL: a script may do no more than the user who runs it). No administration: it can neither change a config nor users.
+ * scripts (EVAL: a script may do no more than the user who runs it). It looks at libraries of functions (FUNCTION LIST), which is of the same category; Redis 6.2 would take
+ * no rule that names FUNCTION. No administration: it can neither change a config nor users.
  */
 export const agentRules: readonly string[] = [
   ...['~*', '&*', '-@all', '+@read', '+@write', '+@transaction', '-migrate', '-pfdebug', '-keys'],
   ...['+auth', '+ping', '+select', '+client|setname', '+time', '+info', '+psync', '+replconf', '+publish', '+spublish'],
   '+psubscribe',
-  '+eval',
+  ...['+@scripting', '-script'],
 ];
 
 /** Memory, connections, commands, replication, latency: all from INFO and LATENCY. CONFIG GET would show masterauth. */

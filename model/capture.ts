@@ -30,7 +30,7 @@ export function reportsEveryChange(events: string): boolean {
  */
 export const notificationAgentRules: readonly string[] = [
   ...['~*', '&*', '-@all', '+@read', '+@write', '+@transaction', '-keys'],
-  ...['+auth', '+hello', '+ping', '+select', '+client|setname', '+time', '+info', '+role', '+eval'],
+  ...['+auth', '+hello', '+ping', '+select', '+client|setname', '+time', '+info', '+role'],
   ...['+publish', '+spublish', '+subscribe', '+psubscribe', '+unsubscribe', '+punsubscribe'],
-  '+eval', // adds to decimal numbers
+  '+@scripting', // adds to decimal numbers, looks at libraries of functions
 ];

@@ -100,7 +100,12 @@ export const groups: readonly (readonly [title: string, names: string, conflict:
     'A delete of everything that it had seen; what it had not seen survives, in the flushed region too. With `replication.flush: refuse` it stays in its region, which gets its data back from the others.',
   ],
   ['Databases change places', 'SWAPDB', 'Carried as it is. Not merged with unseen writes to the two databases.'],
-  ['Functions and scripts', 'FUNCTION SCRIPT', 'Carried as they are.'],
+  [
+    'Functions',
+    'FUNCTION',
+    'By the name of the library: the later LOAD stands; DELETE and FLUSH remove what they had seen; RESTORE is a LOAD of each library in it. Of two libraries with a function of one name the later stands.',
+  ],
+  ['Scripts, by their sum', 'SCRIPT', 'Carried as it is.'],
   ['Messages', 'PUBLISH SPUBLISH', "Carried as they are, but for Sentinel's own."],
   ["The link's own", 'SELECT MULTI EXEC PING REPLCONF', 'A transaction is carried whole.'],
   [

@@ -51,6 +51,8 @@ export interface Refusal {
   key: string | undefined;
   /** The reply's code, WRONGTYPE say. */
   code: string;
+  /** The reply's text. It may hold names: not for logs. */
+  message: string;
   /** It was not even queued: this Redis doesn't know it, or the agent may not run it, whatever its key holds. */
   isForeign: boolean;
   /** The command in RESP, a view. */
@@ -95,9 +97,16 @@ const PAUSING = new Set([
   'CLUSTERDOWN',
   'MASTERDOWN',
 ]);
+/** Whether Redis takes the same later. */
+export function isPausing(code: string): boolean {
+  return PAUSING.has(code);
+}
+
 /** Keys that must hold still while `build` decides about them, and what it adds; it returns how many replies are wanted. */
 interface Amend {
   readonly states: KeyState[];
+  /** Looks at what can't be watched: what it finds is from before the place up to which the own stream is then read. @returns a code for which Redis answers nothing just now */
+  look?(): Promise<string | null>;
   build(batch: Batch): number;
 }
 
@@ -181,7 +190,9 @@ export class Applier {
     let asked = 0;
     const watched = new Set<KeyState>(amend?.states);
     for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watched.add(state);
-    if (watched.size > 0) {
+    if (watched.size > 0 || amend?.look !== undefined) {
+      const pause = (await amend?.look?.()) ?? null;
+      if (pause !== null) return { replies: null, pause };
       await this.hooks.readUpTo(await this.watch(watched, isFirm));
       // What may no longer run never may again: so a key that clients write all the time is watched once, and not for ever.
       this.hooks.admitAll(fixed, left);
@@ -377,7 +388,7 @@ function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError, isFo
   const first = command === 'EVAL' ? 3 : (known?.firstKey ?? 1);
   for (let i = first; i < (command === 'MSET' ? scanner.argc : first + 1); i += 2) {
     const key = i > 0 && i < scanner.argc ? text(i) : undefined;
-    refusals.push({ db, command, key, code: error.code, isForeign, bytes, increment, entry });
+    refusals.push({ db, command, key, code: error.code, message: error.message, isForeign, bytes, increment, entry });
   }
   return refusals;
 }

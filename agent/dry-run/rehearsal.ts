@@ -214,6 +214,7 @@ export class Rehearsal {
   /** Takes what would be corrected for corrected, and counts what has met. */
   private count(): void {
     const { core, trial } = this;
+    if (core.libraries.isDue) core.libraries.giveUp();
     while (core.corrections.racedKeys > 0) core.corrections.corrected(core.corrections.takeRaced());
     for (const [type, n] of Object.entries(core.notes.counts)) {
       const before = this.counted[type] ?? 0;

@@ -78,6 +78,7 @@ export const Code = {
   flushall: 31,
   swapdb: 32,
   publish: 33,
+  function: 38, // FUNCTION LOAD, DELETE, FLUSH, RESTORE: of libraries, see function-commands.ts
   hsetex: 34, // HSETEX key [condition] [PXAT ms | KEEPTTL] FIELDS n field value …
   select: 40,
   multi: 41,
@@ -219,7 +220,8 @@ define('FLUSHDB', { ...administrative, code: Code.flushdb });
 define('FLUSHALL', { ...administrative, code: Code.flushall });
 define('SWAPDB', { ...administrative, code: Code.swapdb });
 define('PUBLISH SPUBLISH', { ...administrative, code: Code.publish });
-define('FUNCTION SCRIPT', administrative);
+define('FUNCTION', { ...administrative, code: Code.function });
+define('SCRIPT', administrative);
 
 const ignored = { class: Class.ignored, firstKey: 0, lastKey: 0, keyStep: 0 };
 define('SELECT', { ...ignored, code: Code.select });

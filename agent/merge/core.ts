@@ -16,15 +16,18 @@ import { Base } from './base';
 import { Batch } from './batch';
 import { type Carried, carriedBy } from './carried';
 import { ConflictNotes } from './conflict-notes';
+import { Code } from './commands';
 import { Corrections } from './corrections';
 import type { Amiss, Candidate } from './difference';
 import { decodeEffects, type Effect, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
+import { mayChangeLibraries } from './function-commands';
 import { joinsKept } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { LastWriter } from './last-writer';
 import { type Element, type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
+import { Libraries } from './libraries';
 import { LowWater } from './low-water';
 import { OpaqueOperations } from './opaque-operations';
 import { StateOp } from './op';
@@ -75,6 +78,7 @@ export class MergeCore {
   readonly settling: Settling;
   readonly corrections: Corrections;
   readonly opaques: OpaqueOperations;
+  readonly libraries = new Libraries(this.origins);
   readonly reports: Reports;
   private readonly parts: Parts;
   private readonly base: Base;
@@ -180,7 +184,8 @@ export class MergeCore {
     const { policies } = this.parts;
     const isWhole = policies === null || !joinsKept(policies, record);
     const isCalm = record.kind !== RecordKind.difference && isWhole && this.isCalmFor(record);
-    if (isCalm && (record.mayTrim === false || !mayTrim(record.payload))) this.setAside(record);
+    if (isCalm && (record.mayNeedLook === false || !(mayTrim(record.payload) || mayChangeLibraries(record.payload))))
+      this.setAside(record);
     else {
       this.indexTail();
       this.localNow(record, again, apart);
@@ -190,6 +195,10 @@ export class MergeCore {
 
   private localNow(record: OpRecord, again = false, apart: number[] | null = null): void {
     this.reader.each(record, -1, 'local', (command, scanner, op, db, added) => {
+      if (command.code === Code.function) {
+        if (this.libraries.note(scanner, this.base.after(op)) === true) this.notes.countKind('library');
+        return;
+      }
       this.effects.length = 0;
       decodeEffects(command, scanner, this.effects, added);
       this.parts.lastWriter?.note(command, scanner, op, db, this.effects);
@@ -321,6 +330,7 @@ export class MergeCore {
     // Positions are ends of operations.
     for (const { record, origin } of this.tail.entries()) lower(origin, record.start + 1);
     this.trims.eachCut(lower);
+    this.libraries.eachNeeded(lower);
     return origins.toVector(this.low.raise(window.stable, needed));
   }
 
@@ -437,7 +447,10 @@ export class MergeCore {
     else {
       this.indexTail();
       this.reader.each(record, after, { plan: batch }, (command, scanner, op, db, added) => {
-        this.planner.plan(command, scanner, op, db, batch, record, added);
+        const hasMet = command.code === Code.function ? this.libraries.note(scanner, op) : null;
+        if (hasMet === true) this.notes.countKind('library');
+        // One that is not understood runs as it came.
+        if (hasMet === null) this.planner.plan(command, scanner, op, db, batch, record, added);
         batch.operations++;
       });
     }
@@ -478,6 +491,7 @@ export class MergeCore {
     if (record.kind === RecordKind.state) this.noteState(record, null);
     else
       this.reader.each(record, -1, 'remember', (command, scanner, op, db, added) => {
+        if (command.code === Code.function) return void this.libraries.note(scanner, op);
         this.effects.length = 0;
         decodeEffects(command, scanner, this.effects, added);
         this.parts.lastWriter?.note(command, scanner, op, db, this.effects);
@@ -567,6 +581,7 @@ export class MergeCore {
       if (low >= 0) window.stabilise(o, low);
     }
     this.flushes.drop(window.stable);
+    this.libraries.fold(window.stable);
     this.tail.dropSeen(window.stable);
     window.settleShelf();
   }

@@ -25,6 +25,7 @@ import {
   type MissingEntry,
   writeDifferences,
 } from '../merge/difference';
+import { type LibrarySources, libraryDifferences, LibraryTouches } from '../merge/library-difference';
 import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { HEARTBEAT_KEY, parseHeartbeat, stampOf } from '../stream/keys';
@@ -32,6 +33,7 @@ import { raise } from '../vector';
 import { type AgentContext, keepLetter, SessionError } from './context';
 import { Digester, DigestTable } from './digest';
 import { DIGEST_MARK, type DigestsEnd, type DigestsRequest, isOwnKey, type KeyName, type ValuesAnswer } from './donor';
+import { byName, type LibrariesAnswer } from './libraries';
 import { recordsUpTo } from './records';
 
 export interface DifferenceOptions {
@@ -52,6 +54,8 @@ export interface DifferenceOptions {
   isByKey: boolean;
   /** This Redis removes keys when it is full: one that is missing was not deleted. */
   evicts: boolean;
+  /** This Redis has libraries of functions, and its snapshot tells of them. */
+  hasLibraries: boolean;
   /** Whether this Redis can hold a value, a DUMP: it may lack the module whose type it has. */
   canHold(dump: Buffer): Promise<boolean>;
   /** Throws once the session has ended. */
@@ -114,7 +118,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   await noteOthers(o, vector, touchedBefore);
   /** Touched keys that are in the snapshot. */
   const present = new Set<string>();
-  const { candidates: differing, heartbeatMs } = await differingKeys(o, table, touchedBefore, present);
+  const { candidates: differing, heartbeatMs, libraries } = await differingKeys(o, table, touchedBefore, present);
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
   const absent = await namesOf(context, donor, [...table.unmet()]);
   for (const name of absent) differing.push({ ...name, parts: [] });
@@ -148,6 +152,9 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     await noteOf(o, o.before!, kept, vector.get(o.before!) ?? kept, touched);
   }
 
+  const mode = unexplained ? 'unexplained' : 'exact';
+  const ofLibraries = o.hasLibraries ? await librariesOf(o, donor, { mine: libraries, mode }, heartbeatMs, kept) : [];
+
   return {
     vector,
     // What comes now is behind that heartbeat, also where the journal has lost how far stamps had come.
@@ -157,15 +164,14 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
       const isLastWriters = (db: number, key: string): boolean =>
         context.policies.isLastWriters(db, Buffer.from(key, 'latin1'));
       const traits = { isByKey: o.isByKey, evicts: o.evicts, isLastWriters };
-      const mode = unexplained ? 'unexplained' : 'exact';
       const found = writeDifferences(candidates, values, touched, mode, known, traits, Date.now() + SOON_MS);
-      const { operations } = found;
+      const operations = [...found.operations, ...ofLibraries.map((payload) => ({ db: 0, payload }))];
       const unsettled = [...found.unsettled, ...others];
       log.info(
         { donor, candidates: candidates.length, operations: operations.length, unsettled: unsettled.length },
         'full sync compared with the mesh',
       );
-      return { ...found, unsettled, donor, explained: unexplained };
+      return { ...found, operations, unsettled, donor, explained: unexplained };
     },
   };
 }
@@ -228,13 +234,15 @@ async function differingKeys(
   table: DigestTable,
   touched: Touches,
   present: Set<string>,
-): Promise<{ candidates: Candidate[]; heartbeatMs: number }> {
+): Promise<{ candidates: Candidate[]; heartbeatMs: number; libraries: Map<string, Buffer> }> {
   const candidates: Candidate[] = [];
   const digester = new Digester();
+  const codes: Buffer[] = [];
   let heartbeatMs = 0;
   let parts: RdbKey[] = [];
   for await (const entries of o.snapshot)
     for (const entry of entries) {
+      if (entry.kind === 'function') codes.push(Buffer.from(entry.library));
       if (entry.kind !== 'key') continue;
       if (isOwnKey(entry.key)) {
         if (entry.key.toString('latin1') === HEARTBEAT_KEY && Buffer.isBuffer(entry.value))
@@ -261,7 +269,46 @@ async function differingKeys(
         continue;
       candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts });
     }
-  return { candidates, heartbeatMs };
+  return { candidates, heartbeatMs, libraries: byName(codes) };
+}
+
+/** What clients did to libraries of functions, each an operation. */
+async function librariesOf(
+  o: DifferenceOptions,
+  donor: string,
+  sources: Pick<LibrarySources, 'mine' | 'mode'>,
+  heartbeatMs: number,
+  kept: number | null,
+): Promise<Buffer[]> {
+  const { mesh, journal, log } = o.context;
+  let answer: LibrariesAnswer | null = null;
+  for (let tries = 0; tries < AMISS_TRIES && answer?.amiss !== false; tries++) {
+    if (tries > 0) await sleep(AMISS_MS);
+    o.alive();
+    try {
+      const bytes = await mesh.request(donor, 'libraries', Buffer.alloc(0), { timeoutMs: 60_000 });
+      answer = JSON.parse(bytes.toString('utf8')) as LibrariesAnswer;
+    } catch (error) {
+      // Of an earlier version, or gone.
+      log.warn(
+        { err: error, donor },
+        'libraries of functions could not be compared: load again what was loaded meanwhile',
+      );
+      return [];
+    }
+  }
+  if (answer === null || answer.libraries === null) return [];
+  const touched = new LibraryTouches();
+  await noteOthers(o, new Map(answer.vector), touched);
+  const late = new LibraryTouches();
+  if (o.before !== null) {
+    const end = journal.appendedEnd(o.before) ?? -1;
+    if (kept !== null) await noteOf(o, o.before, kept, end, touched);
+    for await (const record of recordsUpTo(journal, o.before, end - TAIL_BYTES_MAX, end))
+      if (record.stamp + record.ops > stampOf(heartbeatMs)) late.note(record, -1);
+  }
+  const theirs = byName(answer.libraries.map((code) => Buffer.from(code, 'base64')));
+  return libraryDifferences({ ...sources, theirs, touched, late });
 }
 
 /** The position up to which this Redis holds the history of before (lost-tail.ts); null: all of it. */
@@ -416,8 +463,11 @@ async function namesOf(context: AgentContext, donor: string, hashes: [number, nu
   return (JSON.parse(answer.toString('utf8')) as { names: KeyName[] }).names;
 }
 
+/** What notes what records do. */
+type Noting = Pick<Touches, 'note'>;
+
 /** Notes what is still to come to this Redis, in (held, until]; waits until all of it is in the journal. */
-async function noteOthers(o: DifferenceOptions, until: Vector, touches: Touches): Promise<void> {
+async function noteOthers(o: DifferenceOptions, until: Vector, touches: Noting): Promise<void> {
   for (const [origin, to] of until)
     if (regionOf(origin) !== o.context.config.region || o.older.has(origin))
       await noteOf(o, origin, o.held.get(origin) ?? -1, to, touches);
@@ -428,7 +478,7 @@ async function noteOf(
   origin: OriginId,
   from: number,
   to: number,
-  touches: Touches,
+  touches: Noting,
 ): Promise<void> {
   if (from >= to) return;
   await whenJournalled(o, origin, to);

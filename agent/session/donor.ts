@@ -34,6 +34,8 @@ export interface Donor {
   stamp(): number;
   /** What of a key in Redis is known not to be the rule's, or waits for a state. */
   amissOf(db: number, key: string): Amiss | null;
+  /** What it has of libraries of functions is known not to be the rule's. */
+  areLibrariesAmiss(): boolean;
   /** Resolves when the own stream has been read up to the offset. */
   read(offset: number): Promise<void>;
   /** Resolves when the own stream has been read up to the offset and is in the journal. */
@@ -97,7 +99,11 @@ async function* allOf(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, nu
  * Adds how far the own stream had come, once that is in the journal: with what was recorded at that place and is no bytes of the
  * stream (a difference, say, is what Redis held before), and as a position that a peer can wait for, no further than the last record.
  */
-async function withOwn(donor: Donor, vector: Map<OriginId, number>, offset: number): Promise<Map<OriginId, number>> {
+export async function withOwn(
+  donor: Donor,
+  vector: Map<OriginId, number>,
+  offset: number,
+): Promise<Map<OriginId, number>> {
   await donor.journalled(offset);
   const { origin } = donor;
   raise(vector, donor.past());

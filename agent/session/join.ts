@@ -11,12 +11,13 @@
  */
 import type { ConflictPolicies } from '../../model';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type RdbEntry, type RdbKey, toCommands } from '../capture';
+import { type RdbEntry, type RdbFunction, type RdbKey, toCommands } from '../capture';
 import { type OpRecord, type OriginId, peekRecord, RecordKind } from '../record';
-import { CommandScanner, CommandWriter, type RedisConnection } from '../resp';
+import { CommandScanner, CommandWriter, encodeCommand, type RedisConnection } from '../resp';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
 import { type Donor, isOwnKey, ownSnapshot } from './donor';
+import type { LibrariesAnswer } from './libraries';
 
 /** What a join needs of its session. */
 export interface JoinHost {
@@ -52,6 +53,9 @@ export interface Loaded {
 }
 
 const FRAME_BYTES = 256 * 1024;
+const EMPTY = Buffer.alloc(0);
+const FUNCTION = Buffer.from('FUNCTION');
+const FUNCTION_FLUSH = encodeCommand([FUNCTION, Buffer.from('FLUSH')]);
 /** How long the configured primary looks for an established peer before it begins the mesh by itself. */
 const LOOK_MS = 2000;
 const RETRY_MS = 200;
@@ -81,6 +85,10 @@ export class Join {
     for (let next = first; next.done !== true; next = await snapshot.next()) {
       if (this.donor === null) continue;
       const entry = next.value;
+      if (entry.kind === 'function') {
+        frame.addLibrary(entry.library);
+        continue;
+      }
       this.ownKeys.add(nameOf(entry.db, entry.key.toString('latin1')));
       // Of what another region owns the mesh's stands, or nothing.
       if (policies.keeps(config.region, entry.db, entry.key)) continue;
@@ -112,10 +120,13 @@ export class Join {
     const { context } = this.host;
     let keys = 0;
     const started = Date.now();
+    // Of what was here before only what the mesh has is left: the donor has been offered it.
+    let flush = (await this.hasLibraries(donor)) ? FUNCTION_FLUSH : EMPTY;
     for await (const item of context.mesh.requestStream(donor, 'snapshot', Buffer.alloc(0))) {
       this.host.alive();
       if (item[0] === FRAME_END) {
         const { vector, from, stamp } = JSON.parse(item.toString('utf8', 1)) as Trailer;
+        if (flush.length > 0) await this.host.plan(this.record(0, flush, 1));
         await this.dropLeftOvers();
         context.metrics.fullSync('snapshot');
         context.log.info({ donor, keys, ms: Date.now() - started }, 'the data of the mesh is loaded');
@@ -125,9 +136,20 @@ export class Join {
       const ops = item.readUInt32LE(3);
       keys += item.readUInt32LE(7);
       const { payload, count } = this.overwriteOwn(db, item.subarray(FRAME_HEADER), ops);
-      await this.host.plan(this.record(db, payload, count));
+      await this.host.plan(this.record(db, Buffer.concat([flush, payload]), flush.length > 0 ? count + 1 : count));
+      flush = EMPTY;
     }
     throw new SessionError('no-donor', `the snapshot from ${donor} ended early`);
+  }
+
+  /** Whether the donor has libraries of functions, if only none at the moment. */
+  private async hasLibraries(donor: string): Promise<boolean> {
+    try {
+      const bytes = await this.host.context.mesh.request(donor, 'libraries', EMPTY, { timeoutMs: 60_000 });
+      return (JSON.parse(bytes.toString('utf8')) as LibrariesAnswer).libraries !== null;
+    } catch {
+      return false;
+    }
   }
 
   private record(db: number, payload: Buffer, ops: number): OpRecord {
@@ -218,10 +240,11 @@ export class Join {
 async function* ownKeysOf(
   batches: AsyncIterable<RdbEntry[]>,
   policies: ConflictPolicies,
-): AsyncGenerator<RdbKey, undefined> {
+): AsyncGenerator<RdbKey | RdbFunction, undefined> {
   for await (const entries of batches)
     for (const entry of entries)
-      if (entry.kind === 'key' && !isOwnKey(entry.key) && !policies.ignores(entry.db, entry.key)) yield entry;
+      if (entry.kind === 'function') yield entry;
+      else if (entry.kind === 'key' && !isOwnKey(entry.key) && !policies.ignores(entry.db, entry.key)) yield entry;
 }
 
 function nameOf(db: number, key: string): string {
@@ -297,7 +320,7 @@ async function recordBoundary(context: AgentContext, origin: OriginId, position:
   }
 }
 
-/** Keys offered to a donor: per key its database and the commands that build it. */
+/** Keys offered to a donor: per key its database and the commands that build it; and libraries of functions, each as the command that loads it. */
 class OfferFrame {
   private readonly writer = new CommandWriter(FRAME_BYTES * 2);
   private readonly parts: Buffer[] = [];
@@ -305,9 +328,17 @@ class OfferFrame {
 
   add(entry: RdbEntry & { kind: 'key' }): void {
     toCommands(entry, this.writer);
-    const commands = this.writer.take();
+    this.push(entry.db, this.writer.take());
+  }
+
+  addLibrary(code: Buffer): void {
+    // Where the donor has one of that name it refuses.
+    this.push(0, encodeCommand([FUNCTION, Buffer.from('LOAD'), code]));
+  }
+
+  private push(db: number, commands: Buffer): void {
     const header = Buffer.alloc(6);
-    header.writeUInt16LE(entry.db, 0);
+    header.writeUInt16LE(db, 0);
     header.writeUInt32LE(commands.length, 2);
     this.parts.push(header, commands);
     this.bytes += commands.length + 6;
@@ -340,7 +371,7 @@ export async function takeOffer(connection: RedisConnection, payload: Buffer): P
   const probes = await connection.pipeline(probe.take(), groups.length * 2);
   const writer = new CommandWriter(payload.length + 4096);
   groups.forEach(({ db, commands }, i) => {
-    const exists = probes[i * 2 + 1] === 1;
+    const exists = probes[i * 2 + 1] === 1 && !commands[0]![0]!.equals(FUNCTION);
     writer.command(['SELECT', db]);
     for (const args of commands)
       for (const command of exists ? whatIsMissing(args) : [withNx(args)]) writer.command(command);

@@ -496,6 +496,7 @@ export class Opening {
       startedMs: session.server!.timeMs,
       isByKey: session.keyspace !== null,
       evicts: session.server!.evicts,
+      hasLibraries: session.keyspace === null && !isBefore7(session.server!.version),
       canHold: (dump) => canHold(this.connection, dump),
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
@@ -609,7 +610,7 @@ export class Opening {
       await session.applyBatch(batch, false);
       // What clients wrote before the block is read, and corrected, before this is taken for what they found.
       await session.readUpTo(await session.currentOffset());
-      if (core.corrections.racedKeys > 0) await session.applyBatch(new Batch(), true);
+      if (session.hasToCorrect) await session.applyBatch(new Batch(), true);
       core.foldBase(record.end);
     };
     return {
@@ -656,7 +657,7 @@ export class Opening {
     const { session } = this;
     for (const [origin, position] of loaded.vector) session.vector.set(origin, position);
     session.maxStamp = Math.max(session.maxStamp, loaded.stamp);
-    for (await session.applyCursor(); session.core.corrections.racedKeys > 0; await session.applyCursor())
+    for (await session.applyCursor(); session.hasToCorrect; await session.applyCursor())
       await session.applyBatch(new Batch(), true);
   }
 

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Applier, Refusal } from '../apply/applier';
+import { type Applier, isPausing, type Refusal } from '../apply/applier';
 import { Inbox } from '../apply/inbox';
 import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
@@ -17,6 +17,7 @@ import type { Replay } from '../merge/replay';
 import { type Beginning, trimReport } from '../merge/stream-commands';
 import type { CutStream } from '../merge/stream-trims';
 import type { KeyState } from '../merge/key-state';
+import type { FoundLibrary } from '../merge/libraries';
 import type { Beat } from '../peers';
 import {
   encodeRecord,
@@ -28,7 +29,7 @@ import {
   regionOf,
   type Vector,
 } from '../record';
-import { type RedisConnection, ReplyError } from '../resp';
+import { CommandScanner, CommandWriter, type RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
 import type { Numbers } from '../stream/numbers';
 import type { Recorder, RecorderState, Removal } from '../stream/recorder';
@@ -42,6 +43,7 @@ import { gatherMs, isFull } from './gathering';
 import { evicts, type ServerInfo } from './info';
 import { Opening } from './opening';
 import { OwnBeats } from './own-beats';
+import { listLibraries } from './libraries';
 import { metaOf, positionAfter } from './position';
 import { LOOKS_MAX, lookAt } from './trims';
 import { payloadsOf } from './payloads';
@@ -146,6 +148,8 @@ export class Session implements Stay {
   private refilling = false;
   private removals: Removals | null = null;
   private evicts = false;
+  /** This Redis has functions, and the agent may load them, as far as is known. */
+  private hasFunctions = true;
   /** Since they were last told of. */
   private evicted = 0;
   /** Who has compared with the changes that are in no operation: when all have, and have the states that they asked for, there are none any more. */
@@ -439,7 +443,7 @@ export class Session implements Stay {
     }
     const offset = this.recorder!.state.offset;
     while (this.readWaiters.length > 0 && this.readWaiters[0]!.offset <= offset) this.readWaiters.shift()!.done();
-    if (this.core.corrections.racedKeys > 0) this.wake();
+    if (this.hasToCorrect) this.wake();
   }
 
   /** @internal */
@@ -606,6 +610,7 @@ export class Session implements Stay {
       low: () => this.core.lowWater(),
       stamp: () => recorder.state.stamp,
       amissOf: (db, key) => this.core.amissOf(db, key),
+      areLibrariesAmiss: () => this.core.libraries.isUnderWay || this.core.libraries.hasLost,
       read: (offset) => this.readUpTo(offset),
       journalled: (offset) => this.journalled(offset),
     };
@@ -698,7 +703,7 @@ export class Session implements Stay {
   async idle(): Promise<void> {
     if (this.pumpAwake) return;
     await new Promise<void>((resolve) => {
-      const isBusy = this.core.settling.unsettledKeys > 0 || this.core.trims.isDue;
+      const isBusy = this.core.settling.unsettledKeys > 0 || this.core.trims.isDue || this.core.libraries.hasLost;
       const timer = setTimeout(resolve, isBusy ? 50 : IDLE_MS);
       this.wakePump = () => {
         clearTimeout(timer);
@@ -714,10 +719,10 @@ export class Session implements Stay {
     while (this.ended === null) {
       this.pumpAwake = false;
       this.collect();
-      if (this.next !== null && this.core.corrections.racedKeys === 0) await this.gather(this.next);
+      if (this.next !== null && !this.hasToCorrect) await this.gather(this.next);
       if (this.ended !== null) return;
       const { next } = this;
-      if (next !== null || this.core.corrections.racedKeys > 0) {
+      if (next !== null || this.hasToCorrect) {
         this.next = null;
         await this.applyWhilePlanning(next ?? new Batch());
         continue;
@@ -726,6 +731,7 @@ export class Session implements Stay {
         await this.applyBatch(new Batch(), false);
         continue;
       }
+      if (this.core.libraries.hasLost && this.tellLost()) continue;
       if (this.core.trims.isDue && (await this.reportTrims())) continue;
       if (this.core.settling.unsettledKeys > 0 && (await this.settleOne())) continue;
       if (this.unexplained && this.core.settling.unsettledKeys === 0) await this.becomeExplained();
@@ -755,7 +761,7 @@ export class Session implements Stay {
    * planned behind it would get into it.
    */
   private async applyWhilePlanning(batch: Batch): Promise<void> {
-    const isDecided = this.core.corrections.racedKeys === 0 && !batch.hasGuards;
+    const isDecided = !this.hasToCorrect && !batch.hasGuards;
     const applied = this.applyBatch(batch, true);
     if (isDecided) {
       this.applying = true;
@@ -809,13 +815,26 @@ export class Session implements Stay {
     raise(vector, this.planned);
     const text = this.markerText(vector);
     const raced = corrects ? core.corrections.takeRaced() : [];
+    const looks = corrects && core.libraries.isDue;
+    let found: readonly FoundLibrary[] | null = null;
+    if (looks) core.libraries.take();
     const amend =
-      raced.length === 0
+      raced.length === 0 && !looks
         ? undefined
         : {
             states: raced,
+            ...(looks && {
+              look: async (): Promise<string | null> => {
+                const libraries = this.hasFunctions ? await listLibraries(this.connection!) : null;
+                if (libraries instanceof ReplyError && isPausing(libraries.code)) return libraries.code;
+                if (libraries instanceof ReplyError) this.withoutFunctions(libraries.code);
+                found = libraries instanceof ReplyError ? null : libraries;
+                return null;
+              },
+            }),
             build: (extra: Batch): number => {
               core.corrections.correct(raced, extra);
+              if (found !== null && this.hasFunctions) core.libraries.settle(found, extra.select(0));
               return 0;
             },
           };
@@ -825,11 +844,47 @@ export class Session implements Stay {
     batch.release();
     raise(this.vector, vector);
     core.corrections.corrected(raced);
+    if (!this.hasFunctions) core.libraries.giveUp();
+    else if (looks) core.libraries.settled();
     this.applied.add(operations);
     const { metrics } = this.context;
     metrics.applied.inc(operations);
     this.countConflicts();
     this.takeBeats();
+  }
+
+  /** @internal Whether Redis is known not to have what the rule says. */
+  get hasToCorrect(): boolean {
+    return this.core.corrections.racedKeys > 0 || this.core.libraries.isDue;
+  }
+
+  /** Of two libraries with a function of one name the lower is deleted, as a client would: in all regions. */
+  private tellLost(): boolean {
+    const { core, recorder } = this;
+    const at = recorder!.state;
+    const end = positionAfter(Math.max(at.offset, at.end));
+    if (end === null || recorder!.inBlock) return false;
+    const names = core.libraries.takeLost(core.origins.toSeen(at.seen), core.origins.index(at.origin));
+    if (names.length === 0) return false;
+    const writer = new CommandWriter(256);
+    for (const name of names) writer.command(['FUNCTION', 'DELETE', Buffer.from(name, 'latin1')]);
+    this.context.log.warn(
+      { libraries: names },
+      'two libraries have a function of one name, from two regions: the earlier one is deleted everywhere',
+    );
+    this.tell(this.make(at, RecordKind.difference, 0, writer.take(), end));
+    return true;
+  }
+
+  /** Libraries of functions from other regions can't be loaded here. */
+  private withoutFunctions(code: string): void {
+    if (!this.hasFunctions) return;
+    this.hasFunctions = false;
+    keepLetter(this.context, { db: 0, command: 'FUNCTION', key: undefined, code });
+    this.context.log.warn(
+      { code },
+      "libraries of functions stay away from this region: its Redis has none, or the agent's user lacks +function|list",
+    );
   }
 
   /** @internal Writes the cursor alone, and waits until it has been read back. */
@@ -974,6 +1029,12 @@ export class Session implements Stay {
   refused(refusal: Refusal): void {
     const { log } = this.context;
     const { db, key, command, code, isForeign } = refusal;
+    if (command === 'FUNCTION') {
+      if (isForeign) return this.withoutFunctions(code);
+      const scanner = new CommandScanner();
+      scanner.push(refusal.bytes);
+      if (!scanner.next() || !this.core.libraries.refused(scanner, refusal.message)) return;
+    }
     // A state that this Redis can't read; asking for another one brings the same.
     const isUnreadable = command === 'RESTORE';
     if (key !== undefined && !key.startsWith(OWN_PREFIX) && !isForeign && !isUnreadable) {

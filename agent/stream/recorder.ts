@@ -107,8 +107,8 @@ export class Recorder {
   private chunkBytes = 0;
   private readonly carried = new Carried();
   private ops = 0;
-  /** There is an XADD or XTRIM since the last record. */
-  private mayTrim = false;
+  /** There is an XADD, XTRIM or FUNCTION since the last record. */
+  private mayNeedLook = false;
   private firstDb: number;
   /** Flushes that were found and have not been told of. */
   private readonly refused: (number | null)[] = [];
@@ -244,7 +244,7 @@ export class Recorder {
       } else if (own === null && share !== 'all') {
         // As it stands in the stream: what stays in this region changes its numbers, too.
         if (this.numbers !== null && share === 'none') this.reckon(this.numbers, found ?? UNKNOWN_COMMAND);
-        if (found?.code === Code.xadd || found?.code === Code.xtrim) this.mayTrim = true;
+        if (found !== undefined && isLookedAfter(found.code)) this.mayNeedLook = true;
         if (this.block === null) this.ops++;
         else {
           this.block.ops++;
@@ -330,7 +330,7 @@ export class Recorder {
     }
     if (this.added.size > 0) this.added = new Map();
     // One in an open block goes into the next record.
-    if (this.block === null) this.mayTrim = false;
+    if (this.block === null) this.mayNeedLook = false;
     this.chunks = [];
     this.chunkBytes = 0;
     this.ops = 0;
@@ -341,9 +341,9 @@ export class Recorder {
     const { state } = this;
     const { origin, stamp, seen } = state;
     const { added } = this;
-    const { mayTrim } = this;
+    const { mayNeedLook } = this;
     const start = state.end;
-    const plain: OpRecord = { kind: RecordKind.stream, origin, start, end, stamp, ops, db, seen, payload, mayTrim };
+    const plain: OpRecord = { kind: RecordKind.stream, origin, start, end, stamp, ops, db, seen, payload, mayNeedLook };
     const record = added.size === 0 ? plain : { ...plain, kind: RecordKind.told, added };
     state.stamp += ops;
     state.end = end;
@@ -442,6 +442,11 @@ export class Recorder {
 function rename({ buf, argStart }: CommandScanner, name: string): Command {
   buf.write(name, argStart[0]!, 'latin1');
   return commandByName(name)!;
+}
+
+/** After which Redis may have to be looked at: see OpRecord.mayNeedLook. */
+function isLookedAfter(code: number): boolean {
+  return code === Code.xadd || code === Code.xtrim || code === Code.function;
 }
 
 /** Redis writes its own expiries in upper case; `unlink k` in an agent's block is what some client once said. */

@@ -449,11 +449,12 @@ export class SimAgent {
   private *pump(): Generator<void> {
     for (;;) {
       const batch = this.applier.collect();
-      if (batch !== null || this.core.corrections.racedKeys > 0) {
+      if (batch !== null || this.core.corrections.racedKeys > 0 || this.core.libraries.isDue) {
         yield* this.applier.applyBatch(batch ?? new Batch());
         this.takeBeats();
         continue;
       }
+      if (this.core.libraries.hasLost) this.settler.tellLost();
       if (this.core.trims.isDue) yield* this.settler.reportTrims();
       if (this.core.settling.unsettledKeys > 0) {
         this.settler.askForStates();

@@ -5,10 +5,12 @@ import { ADD_SCRIPT } from '../../agent/merge/decimal';
 import { addedEntryOf, incrementOf } from '../../agent/merge/effects';
 import { isOfGroup } from '../../agent/merge/forms';
 import type { KeyState } from '../../agent/merge/key-state';
+import type { FoundLibrary } from '../../agent/merge/libraries';
 import { postponePassed } from '../../agent/merge/late-ttl';
 import { CommandScanner } from '../../agent/resp';
 import { CURSOR_KEY, formatMarker } from '../../agent/stream/keys';
 import type { SimAgent } from './agent';
+import { functionsOf } from './functions';
 import type { SimAgentHost } from './host';
 import { type Argv, CommandFailed, encode, parseCommands, type Redis } from './redis';
 
@@ -62,15 +64,28 @@ export class Applier {
 
   /** Applies a batch, and corrects the keys that were raced. */
   *applyBatch(batch: Batch): Generator<void> {
+    const { libraries } = this.agent.core;
+    const looks = libraries.isDue;
+    let found: FoundLibrary[] = [];
+    if (looks) libraries.take();
+
     this.agent.maxStamp = Math.max(this.agent.maxStamp, batch.stamp);
     const raced = this.agent.core.corrections.takeRaced();
     yield* this.apply(
       batch,
       this.nextBlock(),
       raced,
-      raced.length === 0 ? null : (extra) => this.agent.core.corrections.correct(raced, extra),
+      raced.length === 0 && !looks
+        ? null
+        : (extra) => {
+            this.agent.core.corrections.correct(raced, extra);
+            if (looks) libraries.settle(found, extra.select(0));
+          },
+      undefined,
+      looks ? () => (found = foundIn(this.host.redis())) : undefined,
     );
     this.agent.core.corrections.corrected(raced);
+    if (looks) libraries.settled();
   }
 
   /**
@@ -78,6 +93,7 @@ export class Applier {
    * @param states keys that it is about
    * @param amend adds what is to be written of them, once they are watched and all before is read
    * @param read called in the moment of the transaction
+   * @param look called before the own stream is read up to now
    */
   *apply(
     batch: Batch,
@@ -85,6 +101,7 @@ export class Applier {
     states: readonly KeyState[],
     amend: ((batch: Batch) => void) | null,
     read?: () => void,
+    look?: () => void,
   ): Generator<void> {
     const redis = this.host.redis();
     const fixed = [...batch.finish()];
@@ -93,10 +110,15 @@ export class Applier {
       const watchedStates = new Set(states);
       for (const item of fixed) if (item.kind === 'guarded') for (const state of item.states) watchedStates.add(state);
       const keys = [{ db: 0, key: CURSOR_KEY }, ...watchedStates];
+      if (look !== undefined) {
+        look();
+        this.agent.waitingFor = 'a look at libraries to be answered';
+        yield;
+      }
       const watched = redis.watch(keys);
       if (redis.get(0, CURSOR_KEY) !== this.agent.cursor) throw new ForeignHand();
       let items: BatchItem[] = fixed;
-      if (watchedStates.size > 0) {
+      if (watchedStates.size > 0 || look !== undefined) {
         const fence = redis.offset;
         this.agent.waitingFor = `own stream up to ${fence}`;
         while (this.agent.stream.offset < fence) yield;
@@ -139,6 +161,14 @@ export class Applier {
       this.agent.refusals++;
       this.host.trace(`${this.agent.region} refused ${textOf(argv)}`);
       if (isOfGroup(argv[0]!)) return;
+      if (argv[0] === 'FUNCTION') {
+        const scanner = new CommandScanner();
+        scanner.push(encode(argv));
+        scanner.next();
+        if (this.agent.core.libraries.refused(scanner, replies[i].message))
+          throw new Error(`refused for good: ${textOf(argv)}`);
+        return;
+      }
       if (argv[0] === 'EVAL') return this.agent.core.refused(db, argv[3]!);
       const scanner = new CommandScanner();
       scanner.push(encode(argv));
@@ -152,6 +182,15 @@ export class Applier {
       });
     });
   }
+}
+
+/** What FUNCTION LIST WITHCODE answers. */
+function foundIn(redis: Redis): FoundLibrary[] {
+  return [...redis.functions.all].map(([name, code]) => ({
+    name,
+    code: Buffer.from(code, 'latin1'),
+    functions: functionsOf(code),
+  }));
 }
 
 /** For the trace: of a script only that it is one. */

@@ -1,5 +1,6 @@
 /** What clients do: few keys, so that they meet. */
 import type { Random } from './random';
+import { codeOf, payloadOf } from './functions';
 import type { Argv } from './redis';
 
 /** Which commands take part; a seed uses some of them. */
@@ -28,6 +29,8 @@ export interface Mix {
   otherTypes: boolean;
   appends: boolean;
   otherDbs: boolean;
+  /** Libraries of functions. */
+  functions: boolean;
 }
 
 type Kind = 'string' | 'counter' | 'decimal' | 'hash' | 'set' | 'zset' | 'list' | 'bitmap' | 'log' | 'queue' | 'stream';
@@ -77,6 +80,7 @@ export class Clients {
   /** One command, or a transaction of several. */
   commands(region: string): Argv[] {
     if (this.mix.otherDbs && this.mix.deletes && this.random.chance(0.02)) return [['FLUSHDB']];
+    if (this.mix.functions && this.random.chance(0.2)) return [this.ofFunctions(region)];
     const count = this.mix.transactions && this.random.chance(0.2) ? this.random.between(2, 4) : 1;
     return Array.from({ length: count }, () => this.command(region));
   }
@@ -92,6 +96,23 @@ export class Clients {
     if (mix.deletes && random.chance(0.1)) return this.deletion(key);
     if (mix.ttl && random.chance(mix.ttlShare)) return this.ttl(key);
     return this.write(kind, key, `${region[0]}${++this.serial}`, region);
+  }
+
+  private ofFunctions(region: string): Argv {
+    const { random } = this;
+    const name = (): string => `lib${random.below(3)}`;
+    const code = (of = name()): string => {
+      // Some have a function that another library may have, too.
+      const functions = random.chance(0.25) ? ['shared', of] : [of];
+      return codeOf(of, `${region[0]}${++this.serial}`, functions);
+    };
+    const roll = random.below(12);
+    if (roll < 6) return ['FUNCTION', 'LOAD', 'REPLACE', code()];
+    if (roll < 7) return ['FUNCTION', 'LOAD', code()];
+    if (roll < 9) return ['FUNCTION', 'DELETE', name()];
+    if (roll < 10) return ['FUNCTION', 'FLUSH'];
+    const payload = payloadOf(random.chance(0.5) ? [code('lib0')] : [code('lib1'), code('lib2')]);
+    return ['FUNCTION', 'RESTORE', payload, random.pick(['APPEND', 'REPLACE', 'FLUSH'])];
   }
 
   /** As Redis writes it, and exact in a double. */

@@ -12,9 +12,10 @@ import {
   Touches,
   writeDifferences,
 } from '../../agent/merge/difference';
+import { libraryDifferences, LibraryTouches } from '../../agent/merge/library-difference';
 import { evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
-import { CURSOR_KEY, parseMarker } from '../../agent/stream/keys';
+import { CURSOR_KEY, parseMarker, stampOf } from '../../agent/stream/keys';
 import { lastPositionAt } from '../../agent/stream/position';
 import type { SimAgent } from './agent';
 import { formatScore, type Redis, type Value } from './redis';
@@ -36,6 +37,8 @@ export interface DonorData extends Data {
   stamp: number;
   /** Keys that it has not as operations make them, by database and name. */
   amiss: ReadonlyMap<string, Amiss>;
+  /** What it has of libraries is known not to be the rule's. */
+  areLibrariesAmiss: boolean;
   /** It also holds changes that are in no operation. */
   isUnexplained: boolean;
 }
@@ -55,7 +58,9 @@ export function takeData(donor: SimAgent, mine: Redis): DonorData {
     const found = donor.core.amissOf(db, key);
     if (found !== null) amiss.set(nameOf(db, key), found);
   }
-  return { keys, vector, stamp: donor.stamp, amiss, isUnexplained: donor.isUnexplained };
+  const { libraries } = donor.core;
+  const areLibrariesAmiss = libraries.isUnderWay || libraries.hasLost;
+  return { keys, vector, stamp: donor.stamp, amiss, areLibrariesAmiss, isUnexplained: donor.isUnexplained };
 }
 
 export interface Sources {
@@ -87,6 +92,8 @@ export class Comparison {
   private readonly policies: ConflictPolicies;
   private readonly touched: Touches;
   private readonly nowMs: number;
+  private readonly areLibrariesAmiss: boolean;
+  private readonly ofLibraries: Buffer[];
   private readonly mode: 'exact' | 'unexplained';
   /** Null: all of the history of before. */
   readonly keptUntil: number | null;
@@ -95,9 +102,10 @@ export class Comparison {
     const { mine, theirs, values, before } = o;
     this.policies = o.policies;
     this.nowMs = o.nowMs;
+    this.areLibrariesAmiss = values.areLibrariesAmiss;
     this.mode = theirs.isUnexplained ? 'unexplained' : 'exact';
-    const touchedBefore = touchesOf(o, theirs.vector);
-    this.touched = touchesOf(o, values.vector);
+    const touchedBefore = touchesOf(o, theirs.vector, new Touches(() => theirs.vector));
+    this.touched = touchesOf(o, values.vector, new Touches(() => values.vector));
     for (const { db, key, value, expireAt } of mine.keys.keys()) {
       if (isPassedOver(o, db, key) || (expireAt !== null && expireAt < o.startedMs)) continue;
       const their = theirs.keys.entry(db, key);
@@ -118,6 +126,18 @@ export class Comparison {
     this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, evidence, FEW);
     if (this.keptUntil !== null)
       for (const record of history) if (record.end > this.keptUntil) this.touched.note(record, this.keptUntil);
+    this.ofLibraries = this.compareLibraries(o, history);
+  }
+
+  private compareLibraries(o: Sources, history: readonly OpRecord[]): Buffer[] {
+    const touched = touchesOf(o, o.values.vector, new LibraryTouches());
+    const late = new LibraryTouches();
+    for (const record of history) {
+      if (this.keptUntil !== null && record.end > this.keptUntil) touched.note(record, this.keptUntil);
+      if (record.stamp + record.ops > stampOf(o.mine.heartbeatMs)) late.note(record, -1);
+    }
+    const [mine, theirs] = [o.mine, o.values].map(({ keys }) => byName(keys)) as [Libraries, Libraries];
+    return libraryDifferences({ mine, theirs, touched, late, mode: this.mode });
   }
 
   private note({ policies, region }: Sources, candidate: Candidate): void {
@@ -129,6 +149,7 @@ export class Comparison {
   /** The donor is about to put some of it right; `state`: it waits for a state itself. */
   get doubtful(): 'soon' | 'state' | null {
     const doubtful = this.theirs.filter((their, i) => isDoubtful(this.candidates[i]!, their));
+    if (this.areLibrariesAmiss) return 'soon';
     if (doubtful.length === 0) return null;
     return doubtful.some(({ amiss }) => amiss !== 'state') ? 'soon' : 'state';
   }
@@ -139,7 +160,8 @@ export class Comparison {
     const traits = { isByKey: false, evicts: false, isLastWriters };
     const { candidates, theirs, touched, mode, others } = this;
     const found = writeDifferences(candidates, theirs, touched, mode, known, traits, this.nowMs + 2000);
-    return { ...found, unsettled: [...found.unsettled, ...others] };
+    const ofLibraries = this.ofLibraries.map((payload) => ({ db: 0, payload }));
+    return { ...found, operations: [...found.operations, ...ofLibraries], unsettled: [...found.unsettled, ...others] };
   }
 
   private theirValue({ keys, amiss }: DonorData, { db, key }: Candidate): TheirValue {
@@ -154,9 +176,18 @@ function isPassedOver({ policies }: Sources, db: number, key: string): boolean {
   return key.startsWith('meridian:') || policies.ignores(db, Buffer.from(key));
 }
 
+type Libraries = ReadonlyMap<string, Buffer>;
+
+function byName({ functions }: Redis): Libraries {
+  return new Map([...functions.all].map(([name, code]) => [name, Buffer.from(code, 'latin1')]));
+}
+
 /** What other regions did behind what the snapshot holds, up to there. */
-function touchesOf({ region, mine, older, records }: Sources, until: Vector): Touches {
-  const touches = new Touches(() => until);
+function touchesOf<T extends Pick<Touches, 'note'>>(
+  { region, mine, older, records }: Sources,
+  until: Vector,
+  touches: T,
+): T {
   for (const record of records) {
     const from = mine.vector.get(record.origin) ?? -1;
     const isToCome = regionOf(record.origin) !== region || older.has(record.origin);

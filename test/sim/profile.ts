@@ -38,7 +38,17 @@ export const faults = [
 ] satisfies (keyof Profile)[];
 export const families = [
   ...(['strings', 'counters', 'decimals', 'hashes', 'sets', 'zsets', 'lists', 'moves', 'bitmaps', 'logs'] as const),
-  ...(['queues', 'streams', 'ttl', 'deletes', 'transactions', 'otherTypes', 'appends', 'otherDbs'] as const),
+  ...([
+    'queues',
+    'streams',
+    'ttl',
+    'deletes',
+    'transactions',
+    'otherTypes',
+    'appends',
+    'otherDbs',
+    'functions',
+  ] as const),
 ] satisfies (keyof Mix)[];
 
 /** @param random the seed's, at its beginning */
@@ -68,6 +78,7 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
       otherTypes: maybe(0.25),
       appends: maybe(0.15),
       otherDbs: maybe(0.2),
+      functions: false,
     },
     crashes: maybe(0.5),
     restarts: maybe(0.25),
@@ -103,6 +114,7 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
   profile.pairs = profile.outages && more.chance(0.3);
   profile.leaves = more.chance(0.15);
   profile.joins = more.chance(0.15);
+  profile.mix.functions = more.chance(0.3);
   if (more.chance(BRISK)) {
     profile.brisk = true;
     profile.events *= 2;

@@ -29,6 +29,7 @@ const MIX = {
   otherTypes: true,
   appends: true,
   otherDbs: true,
+  functions: true,
 };
 
 let server: TestServer;

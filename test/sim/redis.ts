@@ -16,6 +16,7 @@ import { ADD_SCRIPT, formatDecimal, parseDecimal } from '../../agent/merge/decim
 import { KEEP_SCRIPT } from '../../agent/merge/field-script';
 import { encodeCommand } from '../../agent/resp';
 import { compareIds } from '../../agent/merge/stream-id';
+import { Functions } from './functions';
 import {
   addEntry,
   CommandFailed,
@@ -73,6 +74,7 @@ type Watched = Map<string, { version: number; expired: boolean }>;
 
 export class Redis {
   private readonly dbs = new Map<number, Map<string, Entry>>();
+  readonly functions: Functions;
   private readonly versions = new Map<string, number>();
   private version = 0;
   private bytes = Buffer.alloc(4096);
@@ -99,6 +101,7 @@ export class Redis {
     readonly previous: { redis: Redis; end: number } | null = null,
   ) {
     this.offset = start;
+    this.functions = new Functions(data?.functions);
     if (data !== undefined)
       for (const [db, keys] of data.dbs)
         this.dbs.set(
@@ -380,6 +383,11 @@ export class Redis {
         const keys = [...(this.dbs.get(db)?.keys() ?? [])];
         this.dbs.delete(db);
         return done('OK', argv, keys);
+      }
+      case 'FUNCTION': {
+        const reply = this.functions.run(argv);
+        this.propagate(db, argv);
+        return reply;
       }
       case 'EXPIRE':
         return this.expireAt(db, key, this.clock() + Number(argv[2]) * 1000);

@@ -4,6 +4,7 @@
  */
 import type { OpRecord } from '../../agent/record';
 import { type Argv, parseCommands, type Value } from './redis';
+import { codesIn, nameOf } from './functions';
 import { killsEntry, placesOf } from './stream-rule';
 import { compareIds } from '../../agent/merge/stream-id';
 
@@ -135,11 +136,16 @@ export function higher(a: RuleOp, b: RuleOp): boolean {
 export class Rule {
   private readonly parts = new Map<string, Part[]>();
   private readonly flushes: { op: RuleOp; db: number }[] = [];
+  private readonly functions: { op: RuleOp; argv: Argv }[] = [];
 
   add(op: RuleOp): void {
     let number = 0;
     for (const { db, argv, added } of op.commands) {
       if (argv[0] === 'FLUSHDB') this.flushes.push({ op, db });
+      if (argv[0] === 'FUNCTION') {
+        this.functions.push({ op, argv });
+        continue;
+      }
       for (const [key, part] of partsOf(argv, added)) {
         const id = `${db} ${key}`;
         const parts = this.parts.get(id) ?? [];
@@ -168,6 +174,40 @@ export class Rule {
     const parts = this.of(id);
     if (parts.some((part) => part.kind === 'verbatim')) return 'verbatim';
     return valueOf(parts);
+  }
+
+  /** Libraries of functions: code by name. */
+  libraries(): Map<string, string> {
+    const loads: { op: RuleOp; code: string }[] = [];
+    const deletes: { op: RuleOp; name: string | null }[] = [];
+    for (const { op, argv } of this.functions) {
+      const [, sub, first, ...more] = argv;
+      if (sub === 'LOAD') loads.push({ op, code: argv.at(-1)! });
+      else if (sub === 'RESTORE') for (const code of codesIn(first!)) loads.push({ op, code });
+      if (sub === 'DELETE') deletes.push({ op, name: first! });
+      if (sub === 'FLUSH' || more[0] === 'FLUSH') deletes.push({ op, name: null });
+    }
+    const all = new Map<string, string>();
+    for (const name of new Set(loads.map(({ code }) => nameOf(code)))) {
+      const mine = loads.filter(({ code }) => nameOf(code) === name);
+      const live = mine.filter(
+        ({ op }) =>
+          !mine.some((other) => saw(other.op, op)) &&
+          !deletes.some((by) => (by.name === null || by.name === name) && saw(by.op, op)),
+      );
+      if (live.length > 0) all.set(name, live.reduce((a, b) => (higher(b.op, a.op) ? b : a)).code);
+    }
+    return all;
+  }
+
+  /** The operations on libraries, for a trace. */
+  describeLibraries(): string[] {
+    return this.functions
+      .sort((a, b) => a.op.stamp - b.op.stamp)
+      .map(({ op, argv }) => {
+        const seen = [...op.seen].map(([o, p]) => `${o}=${p}`).join(',');
+        return `${op.origin}@${op.position} stamp ${op.stamp} saw [${seen}] ${JSON.stringify(argv)}`;
+      });
   }
 
   /** The operations of a key, for a trace. */

@@ -112,6 +112,22 @@ export class Settler {
   }
 
   /** As agent/session/session.ts has it. */
+  tellLost(): void {
+    const { core } = this.agent;
+    const at = this.agent.stream;
+    const end = positionAfter(Math.max(at.offset, at.end));
+    if (end === null || this.agent.recorder!.inBlock) return;
+    const names = core.libraries.takeLost(core.origins.toSeen(at.seen), core.origins.index(at.origin));
+    if (names.length === 0) return;
+    const payload = Buffer.concat(names.map((name) => encode(['FUNCTION', 'DELETE', name])));
+    const record: OpRecord = { ...recordAt(at), kind: RecordKind.difference, payload, ops: 1, end };
+    at.end = end;
+    at.stamp++;
+    this.host.trace(`${this.agent.region} tells that ${names.join(', ')} lost`);
+    this.agent.tell(this.agent.journal.append(record));
+  }
+
+  /** As agent/session/session.ts has it. */
   *reportTrims(): Generator<void> {
     const { host } = this;
     const { core } = this.agent;

@@ -464,6 +464,9 @@ export class World {
             .map((state) => state.key)
             .join()})`,
         );
+      if (core.libraries.isUnderWay || core.libraries.hasLost)
+        reasons.push(`${name} has libraries to bring to the rule`);
+      if (!core.libraries.isEmpty) reasons.push(`${name} has libraries in its window`);
       if (core.trims.isDue) reasons.push(`${name} has to say where streams begin`);
       if (agent.waitingFor !== 'work') reasons.push(`${name} waits for ${agent.waitingFor}`);
       if (agent.unread > 0) reasons.push(`${name} has ${agent.unread} bytes unread`);

@@ -21,13 +21,8 @@ export interface DecodedDump {
  * @throws RdbError CORRUPT (also a wrong sum), TRUNCATED, UNSUPPORTED
  */
 export function decodeDump(payload: Buffer): DecodedDump {
-  if (payload.length < FOOTER_BYTES + 1) throw new RdbError('TRUNCATED', 'too short for a DUMP payload', 0);
-  const footer = payload.length - FOOTER_BYTES;
+  const footer = checkFooter(payload, 1);
   const rdbVersion = payload.readUInt16LE(footer);
-  const unsummed = payload.readInt32LE(footer + 2) === 0 && payload.readInt32LE(footer + 6) === 0;
-  if (!unsummed && !new Crc64().update(payload, 0, footer + 2).matches(payload, footer + 2)) {
-    throw new RdbError('CORRUPT', 'the CRC-64 of a DUMP payload is wrong', footer);
-  }
   const c = new Cursor(payload.length * 128);
   c.buf = payload;
   c.limit = footer;
@@ -51,6 +46,42 @@ export function decodeDump(payload: Buffer): DecodedDump {
     if (error === NEED_MORE) throw new RdbError('TRUNCATED', 'a DUMP payload ends within its value', footer);
     throw error;
   }
+}
+
+/**
+ * Decodes what FUNCTION DUMP answered: an RDB's entries of libraries, and the footer of a DUMP.
+ *
+ * @returns the libraries' code
+ * @throws RdbError CORRUPT (also a wrong sum), TRUNCATED, UNSUPPORTED
+ */
+export function decodeFunctionDump(payload: Buffer): Buffer[] {
+  const footer = checkFooter(payload, 0);
+  const c = new Cursor(payload.length * 128);
+  c.buf = payload;
+  c.limit = footer;
+  const codes: Buffer[] = [];
+  try {
+    while (c.pos < footer) {
+      const op = c.byte();
+      if (op !== RdbOpcode.FUNCTION2) throw c.error('UNSUPPORTED', `entry ${op} in a dump of functions`);
+      codes.push(Buffer.from(c.string()));
+    }
+  } catch (error) {
+    if (error === NEED_MORE) throw new RdbError('TRUNCATED', 'a dump of functions ends within a library', footer);
+    throw error;
+  }
+  return codes;
+}
+
+/** @returns where the value ends and the footer begins */
+function checkFooter(payload: Buffer, valueBytes: number): number {
+  if (payload.length < FOOTER_BYTES + valueBytes) throw new RdbError('TRUNCATED', 'too short for a DUMP payload', 0);
+  const footer = payload.length - FOOTER_BYTES;
+  const unsummed = payload.readInt32LE(footer + 2) === 0 && payload.readInt32LE(footer + 6) === 0;
+  if (!unsummed && !new Crc64().update(payload, 0, footer + 2).matches(payload, footer + 2)) {
+    throw new RdbError('CORRUPT', 'the CRC-64 of a DUMP payload is wrong', footer);
+  }
+  return footer;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** RDB, the snapshot format of Redis and Valkey: read it while it arrives, rebuild keys from it. */
 export { toCommands, type ToCommandsOptions } from './commands';
 export { Crc64 } from './crc64';
-export { type DecodedDump, decodeDump, encodeDump } from './dump';
+export { type DecodedDump, decodeDump, decodeFunctionDump, encodeDump } from './dump';
 export { readRdb, RdbReader, type RdbReaderOptions } from './reader';
 export {
   formatScore,

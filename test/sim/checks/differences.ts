@@ -55,6 +55,8 @@ export function checkDifferences(ended: Ended): void {
               // A donor may have given a key a moment more, and have read it when that was over.
               if (
                 argv[0] !== 'PEXPIREAT' &&
+                // A library that has lost against another one is told of in the same way.
+                argv[0] !== 'FUNCTION' &&
                 !isOver(op) &&
                 !isIdle(op, db, argv) &&
                 !(argv[0] === 'XDEL' && isIn(cut, db, argv[1]!)) &&

@@ -6,6 +6,7 @@ import { type Ended, isIgnored, isLastWriters, ownerOf } from './ended';
 export function checkValues(ended: Ended): void {
   const rule = new Rule();
   for (const op of ended.log.values()) rule.add(op);
+  checkLibraries(ended, rule);
   const ids = new Set(rule.ids());
   const held = ended.regions.map(({ redis }) => {
     const map = new Map<string, string>();
@@ -37,6 +38,18 @@ export function checkValues(ended: Ended): void {
     for (const line of rule.describe(id)) ended.trace(line);
     ended.fail(`key ${id} ${equal ? 'is not what the rule says' : 'differs between regions'}\n  ${lines.join('\n  ')}`);
   }
+}
+
+/** Libraries of functions are the same everywhere, and what the naive rule says. */
+function checkLibraries(ended: Ended, rule: Rule): void {
+  const shown = (libraries: ReadonlyMap<string, string>): string => JSON.stringify([...libraries].sort());
+  const held = ended.regions.map(({ redis }) => shown(redis.functions.all));
+  const says = shown(rule.libraries());
+  const equal = held.every((libraries) => libraries === held[0]);
+  if (equal && (held[0] === says || ended.profile.pairs)) return;
+  for (const line of rule.describeLibraries()) ended.trace(line);
+  const lines = [...ended.regions.map(({ name }, i) => `${name}: ${held[i]}`), `rule: ${says}`];
+  ended.fail(`libraries ${equal ? 'are not what the rule says' : 'differ between regions'}\n  ${lines.join('\n  ')}`);
 }
 
 /** What a key was in the region of the highest operation right after it; null: that can't be told. */

@@ -1,0 +1,61 @@
+/**
+ * The difference between the libraries of two regions, as commands: what clients did here while no agent was reading. As for keys (difference.ts): where
+ * others' operations that are still to come explain one, it is none. Pure; the simulator runs the same code.
+ */
+import { isOfStream, type OpRecord } from '../record';
+import { CommandScanner, encodeCommand } from '../resp';
+import { Code, findCommand } from './commands';
+import { decodeFunction } from './function-commands';
+
+/** Names that records say something of. */
+export class LibraryTouches {
+  private readonly names = new Set<string>();
+  private all = false;
+
+  /** Notes what a record does behind a position. */
+  note(record: OpRecord, after: number): void {
+    const scanner = new CommandScanner();
+    scanner.push(record.payload);
+    const base = record.end - record.payload.length;
+    while (scanner.next()) {
+      if (findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!)?.code !== Code.function) continue;
+      if ((isOfStream(record.kind) ? base + scanner.end : record.end) <= after) continue;
+      for (const change of decodeFunction(scanner) ?? [])
+        if (change.kind === 'flush') this.all = true;
+        else this.names.add(change.name);
+    }
+  }
+
+  has(name: string): boolean {
+    return this.all || this.names.has(name);
+  }
+}
+
+export interface LibrarySources {
+  /** Code by name, of this region's snapshot. */
+  readonly mine: ReadonlyMap<string, Buffer>;
+  readonly theirs: ReadonlyMap<string, Buffer>;
+  /** What is still to come to this region, up to what the donor had. */
+  readonly touched: LibraryTouches;
+  /** The last that clients did here in the history of before: a Redis that was killed may have lost it. */
+  readonly late: LibraryTouches;
+  /** `unexplained`: what the donor has may be in no operation. */
+  readonly mode: 'exact' | 'unexplained';
+}
+
+/** @returns commands in RESP, each an operation of its own */
+export function libraryDifferences({ mine, theirs, touched, late, mode }: LibrarySources): Buffer[] {
+  const found: Buffer[] = [];
+  for (const name of new Set([...mine.keys(), ...theirs.keys()])) {
+    const [here, there] = [mine.get(name), theirs.get(name)];
+    if (touched.has(name) || (here !== undefined && there?.equals(here) === true)) continue;
+    const isTheirs = late.has(name) || (mode === 'unexplained' && there !== undefined);
+    const stands = isTheirs ? there : here;
+    found.push(
+      stands === undefined
+        ? encodeCommand([Buffer.from('FUNCTION'), Buffer.from('DELETE'), Buffer.from(name, 'latin1')])
+        : encodeCommand([Buffer.from('FUNCTION'), Buffer.from('LOAD'), Buffer.from('REPLACE'), stands]),
+    );
+  }
+  return found;
+}
