@@ -197,6 +197,19 @@ describe('records that come from peers and are in Redis already', () => {
     core.plan(queue.peek('b:1')!, batch, held.get('b:1'));
     expect(text(batch)).toBe('SELECT 0 SET l 2');
   });
+
+  test('a state that a failover has taken back is not waited for: before it there is no operation', () => {
+    const core = newCore();
+    const replay = new Replay(core, 'a');
+    const held = new Map([['a:1', 150]]);
+    const queue = new Queue();
+    const payload = commands('DEL k', 'RPUSH k v');
+    const birth = record('a:1', 0, Buffer.alloc(0), { kind: RecordKind.birth, ops: 0, end: 100 });
+    queue.put(birth, record('a:1', 100, payload, { kind: RecordKind.state, end: 200.5 }));
+    rememberFrom(queue, replay, held);
+    expect(missingOf(replay, held)).toEqual([]);
+    expect(core.isDeliverable(queue.peek('a:1')!)).toBe(true);
+  });
 });
 
 describe("the mesh's data, loaded while clients write", () => {

@@ -207,8 +207,8 @@ export function rememberFrom(lanes: Lanes, replay: Replay, held: Vector): boolea
           }
         }
         if (record.end > until) {
-          // The bytes before it that are no operation.
-          if (record.start < until && isOfStream(record.kind)) replay.core.assume(origin, until);
+          // The bytes before it that are no operation: of a state or a difference all but the last.
+          if (record.start < until) replay.core.assume(origin, until);
           break;
         }
       }
