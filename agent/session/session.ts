@@ -148,8 +148,8 @@ export class Session implements Stay {
   private refilling = false;
   private removals: Removals | null = null;
   private evicts = false;
-  /** This Redis has functions, and the agent may load them, as far as is known. */
-  private hasFunctions = true;
+  /** With which code Redis has said that it has no functions, or that the agent may not load them; null: it has not. */
+  private functionsRefused: string | null = null;
   /** Since they were last told of. */
   private evicted = 0;
   /** Who has compared with the changes that are in no operation: when all have, and have the states that they asked for, there are none any more. */
@@ -825,7 +825,7 @@ export class Session implements Stay {
             states: raced,
             ...(looks && {
               look: async (): Promise<string | null> => {
-                const libraries = this.hasFunctions ? await listLibraries(this.connection!) : null;
+                const libraries = this.functionsRefused === null ? await listLibraries(this.connection!) : null;
                 if (libraries instanceof ReplyError && isPausing(libraries.code)) return libraries.code;
                 if (libraries instanceof ReplyError) this.withoutFunctions(libraries.code);
                 found = libraries instanceof ReplyError ? null : libraries;
@@ -834,7 +834,7 @@ export class Session implements Stay {
             }),
             build: (extra: Batch): number => {
               core.corrections.correct(raced, extra);
-              if (found !== null && this.hasFunctions) core.libraries.settle(found, extra.select(0));
+              if (found !== null && this.functionsRefused === null) core.libraries.settle(found, extra.select(0));
               return 0;
             },
           };
@@ -844,7 +844,7 @@ export class Session implements Stay {
     batch.release();
     raise(this.vector, vector);
     core.corrections.corrected(raced);
-    if (!this.hasFunctions) core.libraries.giveUp();
+    if (this.functionsRefused !== null) this.leaveOutFunctions(this.functionsRefused);
     else if (looks) core.libraries.settled();
     this.applied.add(operations);
     const { metrics } = this.context;
@@ -878,13 +878,27 @@ export class Session implements Stay {
 
   /** Libraries of functions from other regions can't be loaded here. */
   private withoutFunctions(code: string): void {
-    if (!this.hasFunctions) return;
-    this.hasFunctions = false;
-    keepLetter(this.context, { db: 0, command: 'FUNCTION', key: undefined, code });
+    if (this.functionsRefused !== null) return;
+    this.functionsRefused = code;
     this.context.log.warn(
       { code },
       "libraries of functions stay away from this region: its Redis has none, or the agent's user lacks +function|list",
     );
+  }
+
+  /** What would load libraries is kept as dead letters: once they can be, it may run. */
+  private leaveOutFunctions(code: string): void {
+    const { libraries } = this.core;
+    if (!libraries.isUnderWay && !libraries.isDue) return;
+    const writer = new CommandWriter(256);
+    libraries.settle([], writer);
+    libraries.giveUp();
+    const scanner = new CommandScanner();
+    scanner.push(writer.take());
+    while (scanner.next()) {
+      const bytes = Buffer.from(scanner.buf.subarray(scanner.start, scanner.end));
+      keepLetter(this.context, { db: 0, command: 'FUNCTION', key: undefined, code, bytes });
+    }
   }
 
   /** @internal Writes the cursor alone, and waits until it has been read back. */
@@ -1030,7 +1044,10 @@ export class Session implements Stay {
     const { log } = this.context;
     const { db, key, command, code, isForeign } = refusal;
     if (command === 'FUNCTION') {
-      if (isForeign) return this.withoutFunctions(code);
+      if (isForeign) this.withoutFunctions(code);
+      // One that is under way is kept when its block is over.
+      if (isForeign && this.core.libraries.isUnderWay) return;
+      if (isForeign) return keepLetter(this.context, refusal);
       const scanner = new CommandScanner();
       scanner.push(refusal.bytes);
       if (!scanner.next() || !this.core.libraries.refused(scanner, refusal.message)) return;
@@ -1050,13 +1067,14 @@ export class Session implements Stay {
    * Tries a dead letter again. What is refused again comes back as one.
    * @returns what was done. @throws SessionError where this region can't at the moment
    */
-  async retry({ db, key, remedy, bytes }: StoredLetter): Promise<string> {
+  async retry({ db, command: name, key, remedy, bytes }: StoredLetter): Promise<string> {
     if (!this.isLive) throw new SessionError('lost', `region ${this.region} takes no part at the moment: ask again`);
     if (remedy === 'state' && key !== null) {
       this.core.settling.demandState(db, key, ELSEWHERE);
       this.wake();
       return 'another region is asked for what the key holds';
     }
+    if (name === 'FUNCTION') this.functionsRefused = null;
     const command = Buffer.from(bytes ?? '', 'base64');
     const batch = (this.next ??= new Batch());
     batch.select(db).raw(command, 0, command.length, 1);
