@@ -733,13 +733,8 @@ export class Opening {
     await session.applyCursor();
     session.joining = false;
     if (loaded === null || doubted.length === 0) return;
-    // At once: another region may ask this one for the state. Should it fail, it is asked for again later.
-    const request: SettleRequest = { from: session.region, keys: [...doubted] };
-    this.context.mesh
-      .request(loaded.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 })
-      .catch((error: unknown) =>
-        this.context.log.debug({ err: error, peer: loaded.donor }, 'asking for states failed'),
-      );
+    // At once: another region may ask this one for the state.
+    session.askFor(loaded.donor, doubted, 60_000);
   }
 }
 

@@ -889,7 +889,7 @@ export class Session implements Stay {
   /** What would load libraries is kept as dead letters: once they can be, it may run. */
   private leaveOutFunctions(code: string): void {
     const { libraries } = this.core;
-    if (!libraries.isUnderWay && !libraries.isDue) return;
+    if (!libraries.isUnderWay) return;
     const writer = new CommandWriter(256);
     libraries.settle([], writer);
     libraries.giveUp();
@@ -926,7 +926,6 @@ export class Session implements Stay {
    * they have seen no conflict.
    */
   private askForStates(): void {
-    const { mesh, log } = this.context;
     const now = Date.now();
     for (const [region, states] of this.core.settling.awaited(this.live())) {
       const late: KeyState[] = [];
@@ -937,11 +936,17 @@ export class Session implements Stay {
       }
       if (late.length === 0) continue;
       for (const state of late) this.awaitedSince.set(state, now);
-      const request: SettleRequest = { from: this.region, keys: late.map(({ db, key }) => ({ db, key })) };
-      mesh
-        .request(region, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 5000 })
-        .catch((error: unknown) => log.debug({ err: error, peer: region }, 'asking for states failed'));
+      this.askFor(region, late, 5000);
     }
+  }
+
+  /** @internal Asks a region for keys' states. Should it fail, they are asked for again later. */
+  askFor(region: string, keys: readonly { readonly db: number; readonly key: string }[], timeoutMs: number): void {
+    const { mesh, log } = this.context;
+    const request: SettleRequest = { from: this.region, keys: keys.map(({ db, key }) => ({ db, key })) };
+    mesh
+      .request(region, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs })
+      .catch((error: unknown) => log.debug({ err: error, peer: region }, 'asking for states failed'));
   }
 
   private async settleOne(): Promise<boolean> {
@@ -1044,10 +1049,12 @@ export class Session implements Stay {
     const { log } = this.context;
     const { db, key, command, code, isForeign } = refusal;
     if (command === 'FUNCTION') {
-      if (isForeign) this.withoutFunctions(code);
-      // One that is under way is kept when its block is over.
-      if (isForeign && this.core.libraries.isUnderWay) return;
-      if (isForeign) return keepLetter(this.context, refusal);
+      if (isForeign) {
+        this.withoutFunctions(code);
+        // One that is under way is kept when its block is over.
+        if (!this.core.libraries.isUnderWay) keepLetter(this.context, refusal);
+        return;
+      }
       const scanner = new CommandScanner();
       scanner.push(refusal.bytes);
       if (!scanner.next() || !this.core.libraries.refused(scanner, refusal.message)) return;
