@@ -12,10 +12,11 @@ afterEach(() => mesh?.stop());
 
 const all = ['alpha', 'beta', 'gamma'] as const;
 const times = isLong ? 15 : 3;
-jest.setTimeout(200_000);
+jest.setTimeout(120_000);
 
 async function underLoad(seed: number, meanwhile: () => Promise<void>): Promise<void> {
-  const loads = mesh.regions.map((region, i) => new Load(region, seed + i, 10, false).start());
+  // Below what three such agents and their servers can take on a busy machine: with more they fall behind, and whoever starts waits for all of it.
+  const loads = mesh.regions.map((region, i) => new Load(region, seed + i, 40, false).start());
   try {
     await meanwhile();
   } finally {
@@ -39,8 +40,7 @@ test('agents are killed under load', async () => {
       await sleep(300 + i * 150);
       const region = mesh.regions[i % 3]!;
       await region.restartAgent();
-      // It compares all keys while clients write: that may take several tries.
-      await region.ready(90_000);
+      await region.ready();
     }
     await sleep(300);
   });
