@@ -10,7 +10,7 @@ import { type AgentConfig, readRedisPassword, readReplicaPassword } from './conf
 import { DeadLetters, letterRoutes } from './dead-letters';
 import { DryRun, dryRunMetrics, Trial } from './dry-run';
 import { Journal } from './journal';
-import { ConflictPolicies } from '../model';
+import { ConflictPolicies } from '../model/conflict-policies';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
 import { type Beat, PeerMesh } from './peers';

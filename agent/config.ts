@@ -4,8 +4,10 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { z } from 'zod';
-import { CONFLICT_POLICIES, CONFLICT_POLICY, type ConfigIssue, formatIssues, policyIssues } from '../model';
+import * as z from 'zod';
+// Not by the model's index: what reads a stack's file would be in the agent's memory, unused.
+import { CONFLICT_POLICIES, CONFLICT_POLICY, policyIssues } from '../model/conflict-policies';
+import { type ConfigIssue, formatIssues } from '../model/explain';
 import { nearest } from '../model/nearest';
 import { CONFLICT_VALUES } from './conflicts/entry';
 import { LOG_LEVELS } from './log';

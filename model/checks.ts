@@ -1,4 +1,4 @@
-import { type z } from 'zod';
+import type * as z from 'zod';
 
 import { captureOf, regionCapture, regionIssues } from './capabilities';
 import { Capture } from './capture';

@@ -1,4 +1,4 @@
-import { type z } from 'zod';
+import type * as z from 'zod';
 
 import { check } from './checks';
 import { type ConfigIssue, namespace, pathOf, show, suggest } from './explain';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { Capture } from './capture';
 import { choice, flag, mode, namespaceName, section, text, whole } from './fields';

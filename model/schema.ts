@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 import { usersDefault } from './acl';
 import { CONFLICT_POLICIES, CONFLICT_POLICY } from './conflict-policies';

@@ -96,6 +96,12 @@ test('it has what it needs, and neither tests nor the stack', () => {
   ).toEqual([]);
 });
 
+test("the agent's program takes little memory: its source stays there, two bytes a character where one is beyond Latin-1", () => {
+  const source = readFileSync(path.join(installed, 'dist/agent/main.js'), 'utf8');
+  expect(source.length).toBeLessThan(2_000_000);
+  expect([...source].filter((character) => character > 'ÿ')).toEqual([]);
+});
+
 test('all that its code loads is among its dependencies', () => {
   const { dependencies, peerDependencies } = readManifest(installed);
   const missing = filesIn(path.join(installed, 'dist'))

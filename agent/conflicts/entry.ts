@@ -1,5 +1,5 @@
 /** What the conflict journal holds of one conflict, as JSON: on disk, at the admin endpoint and for `meridian conflicts --json`. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What is kept of values: all of it, up to a size; its size and a digest by which equal values are known; or nothing. */
 export const CONFLICT_VALUES = ['full', 'digest', 'none'] as const;

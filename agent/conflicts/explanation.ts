@@ -1,5 +1,5 @@
 /** What one region knows of a key, as JSON: at the admin endpoint and for `meridian explain --json`. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const operationSchema = z.object({
   region: z.string(),

@@ -1,5 +1,5 @@
 /** What the admin endpoint answers about conflicts and keys. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AdminError, type AdminRoute } from '../admin';
 import { explain, type ExplainSource } from './explain';
 import type { ConflictJournal } from './journal';

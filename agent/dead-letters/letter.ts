@@ -1,5 +1,5 @@
 /** What is kept of a command that Redis refused for good, as JSON: on disk, at the admin endpoint and for `meridian dead-letters list --json`. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What `retry` does. */
 export const REMEDIES = ['state', 'command', 'none'] as const;

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Code, findCommand } from '../merge/commands';
 import { type Letter, type StoredLetter, storedLetterSchema } from './letter';
 

@@ -1,5 +1,5 @@
 /** What the admin endpoint answers about dead letters, and does about them. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { AdminError, type AdminRoute } from '../admin';
 import { parseQuery } from '../conflicts';
 import type { Letter, LettersDone, StoredLetter } from './letter';

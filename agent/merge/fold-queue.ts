@@ -2,15 +2,14 @@ import { Deque } from '../deque';
 import type { Element, KeyState } from './key-state';
 
 const CHUNK_OPERATIONS = 4096;
-/** Positions in a chunk are told by their distance from its first. */
-const DISTANCE_MAX = 2 ** 32 - 1;
+/** How far an operation is behind the one before it; one that is further, which a large value is, stands in `far`. */
+const FAR = 2 ** 16 - 1;
 /** Of one that is no head of the table, but the next of `others`. */
 const OTHER = -1;
 
 interface Chunk {
   readonly heads: Int32Array;
-  readonly distances: Uint32Array;
-  base: number;
+  readonly gaps: Uint16Array;
   first: number;
   size: number;
 }
@@ -28,39 +27,44 @@ export interface Shifted {
   position: number;
 }
 
-/** A queue of one origin's operations in stream order; eight bytes, and no object, per plain SET. */
+/** A queue of one origin's operations in stream order; six bytes, and no object, per plain SET. */
 export class FoldQueue {
   private readonly chunks = new Deque<Chunk>();
   private readonly others = new Deque<Other>();
+  private readonly far = new Deque<number>();
   private spare: Chunk | null = null;
+  /** Positions, in whole bytes, of the operation that was taken last, and of the last in the queue. */
+  private taken = 0;
+  private end = 0;
   /** Operations in it. */
   length = 0;
 
   /** Bytes of memory that it holds, but for `others`. */
   get bytes(): number {
-    return (this.chunks.length + (this.spare === null ? 0 : 1)) * CHUNK_OPERATIONS * 8;
+    return (this.chunks.length + (this.spare === null ? 0 : 1)) * CHUNK_OPERATIONS * 6 + this.far.length * 8;
   }
 
   first(): number | undefined {
     if (this.chunks.length === 0) return undefined;
-    const { heads, distances, base, first } = this.chunks.at(0);
-    return heads[first] === OTHER ? this.others.at(0).position : base + distances[first]!;
+    const { heads, gaps, first } = this.chunks.at(0);
+    return heads[first] === OTHER ? this.others.at(0).position : this.taken + this.gapOf(gaps[first]!);
   }
 
   last(): number | undefined {
     if (this.chunks.length === 0) return undefined;
-    const { heads, distances, base, size } = this.chunks.at(this.chunks.length - 1);
-    if (heads[size - 1] === OTHER) return this.others.at(this.others.length - 1).position;
-    return base + distances[size - 1]!;
+    const { heads, size } = this.chunks.at(this.chunks.length - 1);
+    return heads[size - 1] === OTHER ? this.others.at(this.others.length - 1).position : this.end;
   }
 
   /** @param head of the table of SETs; the position is the end of bytes of the stream, and so a whole number */
   push(head: number, position: number): void {
     let chunk = this.chunks.length === 0 ? null : this.chunks.at(this.chunks.length - 1);
-    if (chunk === null || chunk.size === CHUNK_OPERATIONS || position - chunk.base > DISTANCE_MAX)
-      this.chunks.push((chunk = this.take(position)));
+    if (chunk === null || chunk.size === CHUNK_OPERATIONS) this.chunks.push((chunk = this.take()));
+    const gap = position - this.end;
+    this.end = position;
+    if (gap >= FAR) this.far.push(gap);
     chunk.heads[chunk.size] = head;
-    chunk.distances[chunk.size++] = position - chunk.base;
+    chunk.gaps[chunk.size++] = Math.min(gap, FAR);
     this.length++;
   }
 
@@ -75,16 +79,23 @@ export class FoldQueue {
    */
   shiftHeads(position: number, into: Int32Array): number {
     let n = 0;
+    let { taken } = this;
     while (n < into.length && this.chunks.length > 0) {
       const chunk = this.chunks.at(0);
-      const { heads, distances, size } = chunk;
-      const distance = position - chunk.base;
+      const { heads, gaps, size } = chunk;
       let i = chunk.first;
-      while (i < size && n < into.length && heads[i] !== OTHER && distances[i]! <= distance) into[n++] = heads[i++]!;
+      while (i < size && n < into.length && heads[i] !== OTHER) {
+        const at = taken + (gaps[i] === FAR ? this.far.at(0) : gaps[i]!);
+        if (at > position) break;
+        if (gaps[i] === FAR) this.far.drop(1);
+        taken = at;
+        into[n++] = heads[i++]!;
+      }
       chunk.first = i;
       if (i < size) break;
       this.dropFirst(chunk);
     }
+    this.taken = taken;
     this.length -= n;
     return n;
   }
@@ -96,10 +107,9 @@ export class FoldQueue {
     const head = chunk.heads[chunk.first]!;
     into.head = head;
     into.other = head === OTHER ? this.others.at(0) : null;
-    into.position = into.other?.position ?? chunk.base + chunk.distances[chunk.first]!;
     if (head === OTHER) this.others.drop(1);
-    if (++chunk.first === chunk.size) this.dropFirst(chunk);
-    this.length--;
+    this.skip(chunk);
+    into.position = into.other?.position ?? this.taken;
     return true;
   }
 
@@ -111,21 +121,30 @@ export class FoldQueue {
     const other = this.others.at(0);
     if (other.position > position) return undefined;
     this.others.drop(1);
-    if (++chunk.first === chunk.size) this.dropFirst(chunk);
-    this.length--;
+    this.skip(chunk);
     return other;
   }
 
-  private take(base: number): Chunk {
+  private gapOf(gap: number): number {
+    return gap === FAR ? this.far.at(0) : gap;
+  }
+
+  private skip(chunk: Chunk): void {
+    const gap = chunk.gaps[chunk.first]!;
+    this.taken += this.gapOf(gap);
+    if (gap === FAR) this.far.drop(1);
+    if (++chunk.first === chunk.size) this.dropFirst(chunk);
+    this.length--;
+  }
+
+  private take(): Chunk {
     const chunk = this.spare ?? {
       heads: new Int32Array(CHUNK_OPERATIONS),
-      distances: new Uint32Array(CHUNK_OPERATIONS),
-      base,
+      gaps: new Uint16Array(CHUNK_OPERATIONS),
       first: 0,
       size: 0,
     };
     this.spare = null;
-    chunk.base = base;
     chunk.first = chunk.size = 0;
     return chunk;
   }

@@ -29,7 +29,7 @@ export interface ShelfOptions {
 
 /** What counts in memory: a SET of the table with its slots, an operation in a fold queue, a record that SETs refer to. */
 const SET_BYTES = 56;
-const QUEUED_BYTES = 8;
+const QUEUED_BYTES = 6;
 const SOURCE_BYTES = 350;
 const SHELVE_OPERATIONS = 32 * 1024;
 /** Of the budget, what is made room for at once; where nothing can go, the window grows by as much before it is tried again. */
