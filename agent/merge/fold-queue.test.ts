@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { FoldQueue } from './fold-queue';
+import { FoldQueue, type Shifted } from './fold-queue';
 import { KeyState } from './key-state';
 
 interface Queued {
@@ -11,6 +11,7 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ push: fc.integer({ min: 1, max: 3 * 2 ** 31 }), times: fc.nat(3000) }) },
   fc.record({ other: fc.integer({ min: 0, max: 3 }) }),
   fc.record({ shift: fc.double({ min: 0, max: 1, noNaN: true }) }),
+  fc.record({ back: fc.nat(1000) }),
 );
 
 test('gives back what was pushed, in order, up to a position, over chunks and far apart', () => {
@@ -22,8 +23,16 @@ test('gives back what was pushed, in order, up to a position, over chunks and fa
       let position = 0;
       let head = 0;
       const into = new Int32Array(64);
+      const taken: Shifted = { head: 0, other: null, position: 0 };
       for (const one of steps) {
-        if ('push' in one)
+        if ('back' in one) {
+          // An empty queue may go on with something older.
+          const got: Queued[] = [];
+          while (queue.shift(taken)) got.push({ head: taken.head, position: taken.position });
+          expect(got).toEqual(model);
+          model = [];
+          position = Math.max(0, Math.floor(position) - one.back);
+        } else if ('push' in one)
           for (let i = 0; i <= one.times; i++) {
             position = Math.floor(position) + (i === 0 ? one.push : 7);
             queue.push(head, position);

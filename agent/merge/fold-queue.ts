@@ -60,6 +60,8 @@ export class FoldQueue {
   push(head: number, position: number): void {
     let chunk = this.chunks.length === 0 ? null : this.chunks.at(this.chunks.length - 1);
     if (chunk === null || chunk.size === CHUNK_OPERATIONS) this.chunks.push((chunk = this.take()));
+    // What comes back from the shelf into an empty queue is older than what has left it.
+    if (this.length === 0) this.taken = this.end = position;
     const gap = position - this.end;
     this.end = position;
     if (gap >= FAR) this.far.push(gap);
