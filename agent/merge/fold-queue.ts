@@ -2,7 +2,7 @@ import { Deque } from '../deque';
 import type { Element, KeyState } from './key-state';
 
 const CHUNK_OPERATIONS = 4096;
-/** How far an operation is behind the one before it; one that is further, which a large value is, stands in `far`. */
+/** How far an operation is behind the one before it. What is further, as a large value is, or before it, as what comes back from the shelf, stands in `far`. */
 const FAR = 2 ** 16 - 1;
 /** Of one that is no head of the table, but the next of `others`. */
 const OTHER = -1;
@@ -60,13 +60,12 @@ export class FoldQueue {
   push(head: number, position: number): void {
     let chunk = this.chunks.length === 0 ? null : this.chunks.at(this.chunks.length - 1);
     if (chunk === null || chunk.size === CHUNK_OPERATIONS) this.chunks.push((chunk = this.take()));
-    // What comes back from the shelf into an empty queue is older than what has left it.
-    if (this.length === 0) this.taken = this.end = position;
     const gap = position - this.end;
     this.end = position;
-    if (gap >= FAR) this.far.push(gap);
+    const isFar = gap >= FAR || gap < 0;
+    if (isFar) this.far.push(gap);
     chunk.heads[chunk.size] = head;
-    chunk.gaps[chunk.size++] = Math.min(gap, FAR);
+    chunk.gaps[chunk.size++] = isFar ? FAR : gap;
     this.length++;
   }
 
