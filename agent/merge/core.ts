@@ -310,6 +310,12 @@ export class MergeCore {
     return [...entry.contenders()].some((contender) => contender.value?.equals(value) === true);
   }
 
+  /** Keys that are about to be brought to the rule's value. */
+  corrected(): Iterable<{ db: number; key: string }> {
+    this.indexTail();
+    return this.corrections.keys();
+  }
+
   /** Of keys' states, as commands, that were read at this place of the own stream: which operations made them. */
   carriedBy(db: number, payload: Buffer): Carried {
     return carriedBy(partsOf(payload), (key) => this.find(db, key), this.origins);

@@ -106,6 +106,11 @@ export class Corrections {
     return this.raced.size;
   }
 
+  /** Keys to be corrected. */
+  keys(): Iterable<KeyState> {
+    return this.raced;
+  }
+
   /** Commands that bring a raced key to the rule's value. */
   correct(states: Iterable<KeyState>, batch: Batch): void {
     for (const state of states) {

@@ -51,6 +51,7 @@ function found(
       isCounted: () => counted,
       isMade: () => unexplained?.isMade === true,
       hasEntry: (_db, _key, id) => id === known,
+      corrected: () => [],
     },
     { isByKey: false, evicts: false },
     0,

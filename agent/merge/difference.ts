@@ -226,6 +226,8 @@ export interface Knowledge {
    * a client has removed it meanwhile can't be told from that: it stays.
    */
   hasEntry(db: number, key: string, id: string, value: Buffer | null): boolean;
+  /** Keys that are about to be brought to what the operations known make of them. */
+  corrected(): Iterable<{ db: number; key: string }>;
 }
 
 /** An entry of a stream that is not in Redis as the operations known say. */
@@ -287,6 +289,11 @@ export function writeDifferences(
     if (writer.commands >= COMMANDS_PER_OPERATION) flush(db, writer);
   });
   for (const [db, writer] of byDb) flush(db, writer);
+  if (mode === 'unexplained') {
+    // Where both have the same changes that are in no operation, a correction here would take them back.
+    const names = new Set(candidates.map(({ db, key }) => nameOf(db, key)));
+    for (const { db, key } of known.corrected()) if (!names.has(nameOf(db, key))) unsettled.push({ db, key });
+  }
   return { operations, unsettled, missing };
 }
 

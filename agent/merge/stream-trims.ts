@@ -107,6 +107,12 @@ export class StreamTrims {
     return chosen;
   }
 
+  /** Streams of which others did not know at a time, by the clock of `choose`, what clients had cut of them. */
+  *unknownSince(timeMs: number): IterableIterator<{ db: number; key: string }> {
+    for (const stream of this.streams.values())
+      if (stream.isDue || stream.dueMs - AGAIN_MS >= timeMs) yield { db: stream.db, key: stream.key };
+  }
+
   /** A look begins: what is cut, and what comes, from here on it may miss. */
   look(stream: CutStream): void {
     stream.looked = merged(stream.looked, stream.cuts);

@@ -34,6 +34,8 @@ export interface Donor {
   stamp(): number;
   /** What of a key in Redis is known not to be the rule's, or waits for a state. */
   amissOf(db: number, key: string): Amiss | null;
+  /** Streams of which others did not know at a time (Unix ms) what clients here had cut of them. */
+  cutSince(timeMs: number): KeyName[];
   /** What it has of libraries of functions is known not to be the rule's. */
   areLibrariesAmiss(): boolean;
   /** Resolves when the own stream has been read up to the offset. */

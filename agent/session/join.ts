@@ -16,7 +16,7 @@ import { type OpRecord, type OriginId, peekRecord, RecordKind } from '../record'
 import { CommandScanner, CommandWriter, encodeCommand, type RedisConnection } from '../resp';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
-import { type Donor, isOwnKey, ownSnapshot } from './donor';
+import { type Donor, isOwnKey, type KeyName, ownSnapshot } from './donor';
 import type { LibrariesAnswer } from './libraries';
 
 /** What a join needs of its session. */
@@ -125,7 +125,9 @@ export class Join {
     for await (const item of context.mesh.requestStream(donor, 'snapshot', Buffer.alloc(0))) {
       this.host.alive();
       if (item[0] === FRAME_END) {
-        const { vector, from, stamp } = JSON.parse(item.toString('utf8', 1)) as Trailer;
+        const { vector, from, stamp, cut = [] } = JSON.parse(item.toString('utf8', 1)) as Trailer;
+        // Who joins later, or was there before, has what was cut: all get what the donor has, or that another region has.
+        for (const { db, key } of cut) this.host.doubt(db, key);
         if (flush.length > 0) await this.host.plan(this.record(0, flush, 1));
         await this.dropLeftOvers();
         context.metrics.fullSync('snapshot');
@@ -255,6 +257,8 @@ interface Trailer {
   vector: [OriginId, number][];
   from: [OriginId, number][];
   stamp: number;
+  /** Streams of which clients have cut more than operations tell. An agent of before does not say it. */
+  cut?: KeyName[];
 }
 
 const FRAME_KEYS = 75; // 'K'
@@ -276,6 +280,7 @@ export async function* serveSnapshot(donor: Donor): AsyncGenerator<Buffer> {
     keys = 0;
     return Buffer.concat([header, writer.take()]);
   };
+  const startedMs = Date.now();
   const batches = ownSnapshot(donor);
   try {
     for (;;) {
@@ -287,7 +292,8 @@ export async function* serveSnapshot(donor: Donor): AsyncGenerator<Buffer> {
         const low = donor.low();
         for (const [origin, position] of value)
           from.push([origin, await recordBoundary(context, origin, Math.min(position, low.get(origin) ?? -1))]);
-        const trailer: Trailer = { vector: [...value], from, stamp: donor.stamp() };
+        const cut = donor.cutSince(startedMs);
+        const trailer: Trailer = { vector: [...value], from, stamp: donor.stamp(), cut };
         yield Buffer.concat([Buffer.from([FRAME_END]), Buffer.from(JSON.stringify(trailer))]);
         return;
       }

@@ -610,6 +610,7 @@ export class Session implements Stay {
       low: () => this.core.lowWater(),
       stamp: () => recorder.state.stamp,
       amissOf: (db, key) => this.core.amissOf(db, key),
+      cutSince: (timeMs) => [...this.core.trims.unknownSince(timeMs)],
       areLibrariesAmiss: () => this.core.libraries.isUnderWay || this.core.libraries.hasLost,
       read: (offset) => this.readUpTo(offset),
       journalled: (offset) => this.journalled(offset),

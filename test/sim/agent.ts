@@ -48,6 +48,13 @@ const SHELF_FILES: ShelfFiles = {
 /** Few, so that some are forgotten. */
 export const NUMBERS_MAX = 16;
 
+/** Whose data a region that joins has. */
+interface Joined {
+  readonly donor: string;
+  /** Streams of which its clients had cut more than operations told. */
+  readonly cut: readonly { db: number; key: string }[];
+}
+
 export class SimAgent {
   readonly journal: SimJournal;
   core!: MergeCore;
@@ -148,9 +155,9 @@ export class SimAgent {
 
   /**
    * Whatever broke, the way back is one: read the cursor, rebuild the window from the journal, go on reading.
-   * @param donor the region whose data and journal it has, where it joins
+   * @param joined where it joins: the region whose data and journal it has
    */
-  start(donor: string | null = null): void {
+  start(joined: Joined | null = null): void {
     const { host, journal } = this;
     const redis = host.redis();
     this.life++;
@@ -194,7 +201,7 @@ export class SimAgent {
     const state = resume(journal, origin);
     const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
     this.read(state, redis, isFresh ? new Numbers(true, NUMBERS_MAX) : this.numbersAt(state));
-    this.pumping = this.rememberAndPump(replay, donor);
+    this.pumping = this.rememberAndPump(replay, joined);
     this.pumping.next();
   }
 
@@ -234,7 +241,7 @@ export class SimAgent {
   }
 
   /** What is in Redis already, and not in the journal, comes from peers again; before that nothing is merged. */
-  *rememberAndPump(replay: Replay, donor: string | null = null): Generator<void> {
+  *rememberAndPump(replay: Replay, joined: Joined | null = null): Generator<void> {
     const held = this.others();
     if (missingOf(replay, held).length > 0 || replay.waiting().length > 0) {
       this.replay = replay;
@@ -247,7 +254,7 @@ export class SimAgent {
     }
     for (const [origin, position] of held) this.core.assume(origin, position);
     replay.finish();
-    if (donor !== null) this.doubt(donor);
+    if (joined !== null) this.doubt(joined);
     this.replay = null;
     for (const record of this.backlog.splice(0)) this.core.local(record);
     this.takeBeats();
@@ -255,9 +262,9 @@ export class SimAgent {
   }
 
   /** As `join` in agent/session/opening.ts: what a state has to settle, a region tells that ran it in order. */
-  private doubt(donor: string): void {
+  private doubt({ donor, cut }: Joined): void {
     const { settling } = this.core;
-    for (const { db, key } of [...settling.toSettle([this.region]), ...settling.awaitedElsewhere()]) {
+    for (const { db, key } of [...cut, ...settling.toSettle([this.region]), ...settling.awaitedElsewhere()]) {
       settling.demandState(db, key, ELSEWHERE);
       this.host.ask(donor, db, key);
     }

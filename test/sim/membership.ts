@@ -68,6 +68,6 @@ export function join(world: World): void {
     ['SET', CURSOR_KEY, cursor],
   ]);
   region.agent.journal.adopt(donor.agent.journal, donor.agent.core.lowWater());
-  region.agent.start(donor.name);
+  region.agent.start({ donor: donor.name, cut: [...donor.agent.core.trims.unknownSince(Infinity)] });
   world.outcome.joins++;
 }
