@@ -6,7 +6,7 @@ import type { Batch } from './batch';
 import { Decimal, unitsOf } from './decimal';
 import { writeEffect } from './effects';
 import type { Kept } from './kept-bytes';
-import { type Element, type KeyState, NONE, Type } from './key-state';
+import { type Element, type KeyState, NONE, type Op, Type } from './key-state';
 import type { StateOp } from './op';
 import type { OriginTable } from './origins';
 import { canRebuild, rebuildKey } from './rebuild';
@@ -64,6 +64,29 @@ export class Corrections {
   makeAnew(state: KeyState): void {
     state.isDue = true;
     this.race(state, null);
+  }
+
+  /**
+   * An own operation stands before what replaced its key. Where that was a state that came with others' it may not have been written, and neither
+   * were those: as when it arrived, all of them are or none.
+   */
+  writeAgain(state: KeyState, op: Op): void {
+    const settled = state.settledUnseenBy(op, this.origins);
+    const together = new Set(settled?.builds.keys());
+    if (settled === null || together.size === 1 || [...together].some((other) => this.hasArrived(other)))
+      return this.makeAnew(state);
+    for (const [other, build] of settled.builds) this.arrive(other, { op: settled.op, build, together });
+  }
+
+  /** This region has told what its Redis has of a key: what was to be corrected before is that, or in it. */
+  told(state: KeyState): void {
+    this.arrived.delete(state);
+    state.isDue = false;
+    if (!this.raced.delete(state)) return;
+    state.raced = state.trimmed = null;
+    state.owed = NONE;
+    state.corrections--;
+    this.window.release(state);
   }
 
   /** A state is to be written. */

@@ -21,7 +21,7 @@ import type { LastWrites } from './last-writes';
 import { OpaqueLog, type Part } from './opaque-log';
 import { CarriedOp, removerOf, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
-import { type Seen, seenAt } from './origins';
+import { type OriginTable, type Seen, seenAt } from './origins';
 import { HEAD, StreamEntry, StreamOrder } from './stream-entries';
 import { writeEntries } from './stream-splice';
 
@@ -385,6 +385,23 @@ export class KeyState {
     this.delete(op);
     this.opaque(op);
     (this.log ??= new OpaqueLog()).lay({ op, build });
+  }
+
+  /**
+   * The state that this key is by, and that `op` has not seen, with what came in it of other keys: what builds each. Null where there is none, or not all of
+   * them are by it any more.
+   */
+  settledUnseenBy(op: Op, origins: OriginTable): { op: StateOp; builds: Map<KeyState, Kept> } | null {
+    const floor = this.log?.highestFloor(origins);
+    if (!floor || !(floor.op instanceof StateOp) || saw(op, floor.op)) return null;
+    const builds = new Map<KeyState, Kept>();
+    for (const state of [this as KeyState, ...(this.links ?? NONE)]) {
+      const own = state.log?.floors.find((one) => one.op === floor.op);
+      if (own === undefined) continue;
+      if (own.build === null || state.log!.highestFloor(origins) !== own) return null;
+      builds.set(state, own.build);
+    }
+    return { op: floor.op, builds };
   }
 
   /** A state is to tell of its elements: what made them is kept, where another state may come that had not seen it. */

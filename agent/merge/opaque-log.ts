@@ -111,6 +111,12 @@ export class OpaqueLog {
     return this.floors.some((floor) => floor.op !== op && !saw(op, floor.op));
   }
 
+  /** Keys between which something moved, a given one among them, by operations that `op` has not seen. */
+  *movedUnseenBy(op: Op, state: KeyState): IterableIterator<KeyState> {
+    for (const entry of this.entries)
+      if (entry.moves?.includes(state) === true && entry.op !== op && !saw(op, entry.op)) yield* entry.moves;
+  }
+
   /**
    * Whether nothing is lost where the key is made anew.
    * @param values what it is made of: what one of them has seen is in it

@@ -78,9 +78,9 @@ export class OpaqueOperations {
     const { states } = opaque;
     const { region } = this.parts;
     const raced = states.filter((state) => !state.isQuietFor(op));
-    // It worked on another value than elsewhere. What only adds does so there all the same.
+    // It worked on another value than elsewhere. What only adds does so there all the same, but for what adds only to what is there.
     const isAstray = states.some((state) => state.unsettled || state.corrections > 0);
-    const adds = opaque.kind === 'adds' && states.length === 1;
+    const adds = opaque.kind === 'adds' && opaque.loose === null && states.length === 1;
     const tells = isAstray && raced.length === 0 && !adds && isApart !== true;
     for (const state of states) {
       this.insert(state, opaque, later);
@@ -89,8 +89,9 @@ export class OpaqueOperations {
     for (const state of raced) {
       notes.countKind('opaque');
       notes.note(state, { kind: 'opaque', keys: [state.key] }, later, []);
+      settling.unsettleJoined(state, op);
       // It stands before a block that replaced the key: what it added is gone.
-      if (state.isOverlaidUnseenBy(op)) corrections.makeAnew(state);
+      if (state.isOverlaidUnseenBy(op)) corrections.writeAgain(state, op);
     }
     // Elsewhere it is left out, whichever of its keys that is for; where nobody can be told so, only this region has what it left.
     if (raced.length > 0 || isAstray || isApart === true)
@@ -105,7 +106,10 @@ export class OpaqueOperations {
     for (const state of opaque.states) this.insert(state, opaque, op);
     for (const state of opaque.states)
       if (opaque.isPartial) settling.awaitOnly(state, origins.region(op.origin));
-      else if (!isRun) settling.unsettle(state, null);
+      else if (!isRun) {
+        settling.unsettle(state, null);
+        if (!state.isQuietFor(op)) settling.unsettleJoined(state, op);
+      }
   }
 
   /** Another region's. */
@@ -133,7 +137,10 @@ export class OpaqueOperations {
     // Nobody else knows that it is left out where nothing had met it.
     const sender = settler ?? (isQuiet && loose === null ? region : null);
     for (const state of states) {
-      if (!state.isQuietFor(op)) this.parts.notes.note(state, { kind: 'opaque', keys: [state.key] }, op, []);
+      if (!state.isQuietFor(op)) {
+        this.parts.notes.note(state, { kind: 'opaque', keys: [state.key] }, op, []);
+        this.parts.settling.unsettleJoined(state, op);
+      }
       this.parts.settling.unsettle(state, sender);
     }
     if (loose === null) return;
@@ -188,8 +195,10 @@ export class OpaqueOperations {
   private isAsPlanned(state: KeyState, { op, serial }: GuardedItem): boolean {
     if (state.unsettled && state.unsettledIn !== serial) return false;
     const { origins, region } = this.parts;
+    // Of its own history, which this region may have lost the end of, it has seen all before it.
     for (let origin = 0; origin < origins.size; origin++)
-      if (origins.region(origin) === region && state.positionOf(origin) > seenAt(op.seen, origin)) return false;
+      if (origin !== op.origin && origins.region(origin) === region)
+        if (state.positionOf(origin) > seenAt(op.seen, origin)) return false;
     return true;
   }
 }

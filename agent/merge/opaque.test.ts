@@ -121,7 +121,8 @@ describe('a key that is unsettled', () => {
 
   test('what clients take from it here is nothing that others may take', () => {
     unsettle();
-    expect(b.clientAt(30, b.at('c:1'), 'RPUSH k b2', 'LPOP k', 'RPOP other', 'LSET k 0 x')).toEqual([1, 3]);
+    const written = ['RPUSH k b2', 'LPOP k', 'RPOP other', 'LSET k 0 x', 'LPUSHX k b3'];
+    expect(b.clientAt(30, b.at('c:1'), ...written)).toEqual([1, 3, 4]);
     // What meets others, they see for themselves.
     expect(b.clientAt(40, new Map(), 'LPOP k')).toEqual([]);
   });
@@ -130,6 +131,14 @@ describe('a key that is unsettled', () => {
     unsettle();
     expect(b.clientAt(30, b.at('c:1'), 'LMOVE k l LEFT LEFT', 'LPOP l')).toEqual([0, 1]);
     expect(b.unsettled).toEqual(['k', 'l']);
+  });
+
+  test('is so with all that was moved to or from it and is left out elsewhere for its sake', () => {
+    b.client(20, 'LMOVE k l LEFT LEFT', 'LMOVE m n LEFT LEFT', 'LMOVE k q LEFT LEFT');
+    b.comes('a:1', 10, new Map(), 'LMOVE p k LEFT LEFT');
+    expect(b.unsettled.sort()).toEqual(['k', 'l', 'p', 'q']);
+    b.comes('c:1', 10, new Map(), 'DEL m');
+    expect(b.unsettled.sort()).toEqual(['k', 'l', 'm', 'n', 'p', 'q']);
   });
 
   test('elsewhere is so here, and what was taken from it there is left out', () => {
@@ -154,7 +163,7 @@ describe('items of one block', () => {
     const items = b.batch(['a:1', 10, new Map(), 'LMOVE k l LEFT LEFT', 'RPOP l', 'RPOP m']);
     b.client(20, 'RPUSH k b1');
     expect(b.admit(items)).toBe('RPOP m');
-    expect(b.unsettled).toEqual(['k', 'l']);
+    expect(b.unsettled.sort()).toEqual(['k', 'l']);
   });
 
   test('run as they were planned, whatever comes behind them in it', () => {
@@ -164,7 +173,8 @@ describe('items of one block', () => {
       ['a:1', 30, new Map(), 'RPOP k'],
     );
     expect(b.admit(items)).toBe('LMOVE k l LEFT LEFT; RPOP l');
-    expect(b.unsettled.sort()).toEqual(['k', 'm']);
+    // Where the second one stood first, the first is left out.
+    expect(b.unsettled.sort()).toEqual(['k', 'l', 'm']);
   });
 });
 

@@ -146,6 +146,7 @@ export class Planner {
       // only asked for is merged as ever: it is what that state will say.)
       this.parts.insertion.insert(state, effect, op);
       if (!quiet) this.parts.notes.note(state, effect, op, this.parts.insertion.touched);
+      this.parts.settling.unsettleJoined(state, op);
       if (effect.kind !== 'set' && effect.kind !== 'delete') {
         this.parts.settling.unsettle(state, null);
         // What it had not seen stays, and Redis refuses no entry.
@@ -216,6 +217,7 @@ export class Planner {
       this.parts.settling.unsettle(state, this.parts.region);
     } else if (opaque) {
       this.parts.settling.unsettle(state, null);
+      this.parts.settling.unsettleJoined(state, op);
       this.parts.corrections.makeAnew(state);
     } else if (!gone || state.trespassedOn !== null) this.parts.corrections.makeAnew(state);
   }

@@ -50,6 +50,16 @@ export class Settling {
     this.unsettled.add(state);
   }
 
+  /**
+   * An operation met others of the key that it had not seen. What they moved between this key and others is left out elsewhere, for this
+   * key's sake: nobody tells of the others there.
+   */
+  unsettleJoined(state: KeyState, op: Op): void {
+    for (const holder of [state, ...(state.links ?? NONE)])
+      for (const joined of holder.log?.movedUnseenBy(op, state) ?? NONE)
+        if (joined !== state && !joined.unsettled) this.unsettle(joined, null);
+  }
+
   /** Only this region can tell what the key is: another's state would undo what was done there. Of several it is the first by name. */
   awaitOnly(given: KeyState, region: string): void {
     this.unsettle(given, region);
@@ -111,6 +121,11 @@ export class Settling {
       for (const other of links ?? NONE)
         if (joined.size < TOGETHER_MAX && this.isJoined(other, state)) joined.add(other);
     return [...joined];
+  }
+
+  /** Whether an operation that was read since has joined more with a key: what that moved is in none of these states. */
+  isJoinedWithMore(state: KeyState, states: readonly KeyState[]): boolean {
+    return state.unsettled && this.joinedWith(state).some((other) => !states.includes(other));
   }
 
   private isJoined(other: KeyState, state: KeyState): boolean {
@@ -190,8 +205,10 @@ export class Settling {
 
   /** After an operation met ones that it had not seen: is the element-wise rule enough? */
   check(state: KeyState, effect: Effect, op: Op, touched: readonly Element[]): void {
-    if (effect.kind === 'opaque' || state.hasOpaqueUnseenBy(op)) this.unsettle(state, null);
-    else if (effect.kind === 'ttl') {
+    if (effect.kind === 'opaque' || state.hasOpaqueUnseenBy(op)) {
+      this.unsettle(state, null);
+      this.unsettleJoined(state, op);
+    } else if (effect.kind === 'ttl') {
       // A client of this region gave more time to what elsewhere had expired: it was here, so its state goes out again.
       const { region } = this;
       if (this.origins.region(op.origin) === region && state.contradictsExpiry(op)) this.unsettle(state, region);

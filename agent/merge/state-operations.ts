@@ -40,6 +40,8 @@ export class StateOperations {
         this.noteTtl(state, op, quiet, batch);
         continue;
       }
+      if (batch === null && this.parts.origins.region(op.origin) === this.parts.region)
+        this.parts.corrections.told(state);
       const build = this.parts.kept.keep(record, part.start, part.end, part.commands);
       if (this.parts.lastWriter?.governs(record.db, part.key) === true) {
         ops.skip(effects);

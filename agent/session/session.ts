@@ -982,6 +982,7 @@ export class Session implements Stay {
       states.some(
         (other) => other.positionOf(core.origins.index(at.origin)) > marker || core.settling.isOthers(other),
       ) ||
+      core.settling.isJoinedWithMore(state, states) ||
       core.corrections.racedKeys > 0
     ) {
       this.settler!.retry(state, payload.length, Date.now());

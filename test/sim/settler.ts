@@ -82,6 +82,7 @@ export class Settler {
         (other) =>
           other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset || core.settling.isOthers(other),
       ) ||
+      core.settling.isJoinedWithMore(state, states) ||
       core.corrections.racedKeys > 0
     ) {
       this.settleDue.set(state, now + SETTLE_REST_MS);
