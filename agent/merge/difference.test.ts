@@ -1,5 +1,5 @@
 import type { HashItem, RdbKey, RdbValue, ZsetItem } from '../capture/rdb';
-import { type OpRecord, RecordKind } from '../record';
+import { RecordKind } from '../record';
 import { CommandScanner, encodeCommand } from '../resp';
 import { type Amiss, isDoubtful, Touches, writeDifferences } from './difference';
 
@@ -38,8 +38,10 @@ function found(
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
   if (meanwhile !== undefined) {
-    const record: OpRecord = { kind: RecordKind.difference, ...common, payload: encodeCommand(meanwhile.split(' ')) };
-    touches.note(record, -1);
+    // Several commands are a key's state.
+    const commands = meanwhile.split('; ').map((one) => encodeCommand(one.split(' ')));
+    const kind = commands.length > 1 ? RecordKind.state : RecordKind.difference;
+    touches.note({ kind, ...common, payload: Buffer.concat(commands) }, -1);
   }
   const { operations, unsettled } = writeDifferences(
     [{ db: 0, key: 'k', parts: mine === null ? [] : [mine] }],
@@ -139,6 +141,17 @@ test('of what waits for a state at the donor only what is here alone is told: th
   expect(found(more, fewer, undefined, null, null, 'state')).toEqual(['HSET k a 1', 'unsettled']);
   // What others did meanwhile may have taken it.
   expect(found(more, fewer, 'DEL k', null, null, 'state')).toBe('unsettled');
+});
+
+test('what a region has told of all elements takes none away that it had not seen', () => {
+  const [mine, theirs] = [entry('hash', { a: '1', b: '2' }), entry('hash', { b: '3', c: '4' })];
+  const state = 'DEL k; HSET k b 3 c 4';
+  expect(found(mine, theirs, state)).toEqual(['HSET k a 1']);
+  expect(found(mine, theirs, state, null, null, null, { isMade: false })).toEqual(['HSET k a 1', 'unsettled']);
+  // Of another type, or where nothing is left, it decides; and a client that replaces the key has seen what there was.
+  expect(found(entry('zset', { a: '1' }), theirs, state)).toBe('unsettled');
+  expect(found(null, theirs, state)).toBe('unsettled');
+  expect(found(mine, theirs, 'DEL k')).toBe('unsettled');
 });
 
 test.each<[Record<string, string>, Record<string, string>, Amiss | null, boolean]>([

@@ -20,6 +20,7 @@ import { type Delta, Type } from './element';
 import { argText, dbOf, decodeEffects, type Effect, parseInteger, writeEntry } from './effects';
 import { writeFieldTtlDifferences } from './field-ttl';
 import { encodeFields } from './stream-commands';
+import { partsOf } from './state-parts';
 import { compareIds, HIGHEST_ID, movedId } from './stream-id';
 
 /** A key of this region's snapshot that differs from the donor's. */
@@ -59,6 +60,8 @@ export function isDoubtful({ parts }: Candidate, { dump, amiss }: TheirValue): b
 export interface Touch {
   /** Elements (fields, members) written or removed; null: the whole key. */
   elements: Set<string> | null;
+  /** A region has told all of its elements: what it had not seen stays beside them. */
+  isTold: boolean;
   /** Entries of a stream below this ID were trimmed. */
   below: string | null;
   /** It may have been made: a stream stays when its last entry goes, and nothing else than these makes one. */
@@ -75,9 +78,17 @@ export interface Touch {
   opaque: boolean;
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
+/** Keys of which a state tells by element. */
+function keysByElement(payload: Buffer): ReadonlySet<string> {
+  return new Set(partsOf(payload).flatMap((part) => (part.isByElement && part.hasElements ? [part.key] : [])));
+}
+
 function newTouch(): Touch {
   return {
     elements: new Set(),
+    isTold: false,
     below: null,
     makes: false,
     increments: new Map(),
@@ -100,6 +111,7 @@ export class Touches {
   /** Notes what a record does behind a position. */
   note(record: OpRecord, after: number): void {
     const { origin } = record;
+    const told = record.kind === RecordKind.state ? keysByElement(record.payload) : NONE;
     eachEffect(record, after, (db, effect, position) => {
       if (effect.kind === 'flush') this.flushes.push({ db: effect.scope === 'db' ? db : null, origin, position });
       for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : []) {
@@ -107,7 +119,8 @@ export class Touches {
         if ((this.until(name)?.get(origin) ?? -1) < position) continue;
         let touch = this.keys.get(name);
         if (touch === undefined) this.keys.set(name, (touch = newTouch()));
-        noteTouch(touch, effect);
+        if (effect.kind === 'delete' && told.has(key)) touch.isTold = true;
+        else noteTouch(touch, effect);
         // Where its ID was another region's too, an entry stands elsewhere.
         if (effect.kind === 'put' && effect.type === Type.stream)
           for (const id of effect.names) touch.elements?.add(movedId(regionOf(origin), id));
@@ -340,7 +353,8 @@ function writeDifference(
   if (touch !== undefined && dump?.type === 'zset' && first?.type === 'zset')
     for (const value of [...elementsOf([dump]), ...elementsOf(candidate.parts)])
       if (touch.increments.has(value[0]) && elementNumberOf('zset', value[1]) === null) return false;
-  if (touch !== undefined && (touch.opaque || touch.elements === null)) {
+  const isByElement = first !== undefined && hasElements(first.type) && dump?.type === first.type;
+  if (touch !== undefined && (touch.opaque || touch.elements === null || (touch.isTold && !isByElement))) {
     // Their operation replaces the whole key here too, unless it depends on what the key held, or a client has written it and
     // that operation loses to others: then the donor's state decides.
     const isKept = touch.keepTtl && (first?.expireAtMs ?? null) !== theirs.expireAtMs;
