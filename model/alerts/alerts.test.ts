@@ -197,6 +197,13 @@ const cases: readonly Case[] = [
     firing: [{ labels: { region: 'west' }, summary: 'A client has flushed the Redis of west' }],
   },
   {
+    alert: 'MeridianTrespass',
+    series: { [`meridian_trespasses_total{${agent}}`]: '0x80 3x200' },
+    silentAt: '20m',
+    at: '42m',
+    firing: [{ labels: { region: 'west' }, summary: 'Clients of west write keys that another region owns' }],
+  },
+  {
     alert: 'MeridianFullSyncs',
     series: { [`meridian_full_syncs_total{${agent},kind="diff"}`]: '1x20 2+1x4 6x200' },
     firing: [

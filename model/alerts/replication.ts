@@ -90,6 +90,15 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
       description: `FLUSHALL or FLUSHDB was not carried to other regions (\`replication.flush: refuse\`). The region gets its data back from them.`,
     },
     {
+      alert: 'MeridianTrespass',
+      severity: Severity.Warning,
+      // What they wrote is gone some tens of milliseconds later: only by this does anybody learn of it who doesn't read it back.
+      expr: firstOrMore('sum by (region)', of('meridian_trespasses_total')),
+      forSeconds: 0,
+      summary: `Clients of {{ $labels.region }} write keys that another region owns`,
+      description: `By the policy of these keys (\`region:<name>\`) what they write there is put back, and reaches no other region.`,
+    },
+    {
       alert: 'MeridianFullSyncs',
       severity: Severity.Warning,
       expr: `sum by (region) (increase(${of('meridian_full_syncs_total')}[1h])) > 3`,
