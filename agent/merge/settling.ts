@@ -55,7 +55,10 @@ export class Settling {
    * key's sake: nobody tells of the others there.
    */
   unsettleJoined(state: KeyState, op: Op): void {
-    for (const holder of [state, ...(state.links ?? NONE)])
+    // A key's log may be long, and after a partition they are soon all unsettled.
+    const others = [...(state.links ?? NONE)].filter((other) => !other.unsettled);
+    if (others.length === 0) return;
+    for (const holder of [state, ...others])
       for (const joined of holder.log?.movedUnseenBy(op, state) ?? NONE)
         if (joined !== state && !joined.unsettled) this.unsettle(joined, null);
   }
