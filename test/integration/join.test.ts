@@ -115,7 +115,10 @@ test('an agent that lost its journal starts over from its peers', async () => {
   await expectKept(mesh, [...loads, ...more]);
 });
 
-/** Waits until a region's join has come to where `phase` says. */
+/**
+ * Waits until a region's join has come to where `phase` says. An agent that has just begun gives no reason: it is no phase of a join, and what clients
+ * write then is what the region brings, of which the mesh's strings stand.
+ */
 async function joining(region: Region, phase: RegExp): Promise<void> {
   await until(
     async () => {
@@ -155,7 +158,7 @@ async function joinUnderLoad(
   expect(await gamma.client().get('before:19998')).toBe('alpha19998');
 }
 
-test('a third region joins a mesh under load', () => joinUnderLoad(91, /mesh|^$/, undefined, (gamma) => gamma.ready()));
+test('a third region joins a mesh under load', () => joinUnderLoad(91, /mesh/, undefined, (gamma) => gamma.ready()));
 
 test(
   'the agent of a region that joins is killed, again and again, while everybody writes',
