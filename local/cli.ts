@@ -140,13 +140,13 @@ sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second r
 
   command(
     'verify',
-    'compare every key of every region',
+    'compare every key and every library of functions of every region',
     `  meridian verify                 exit status 0: equal, 1: different, 2: could not compare
   meridian verify --wait 10       look again at what differs, up to 10 seconds long`,
   )
-    .option('--wait <seconds>', 'look again at keys that differ, until they are equal or the time is over', seconds, 0)
+    .option('--wait <seconds>', 'look again at what differs, until it is equal or the time is over', seconds, 0)
     .option('--tolerance <ms>', 'by which times to live may differ', whole(0, 3_600_000), 1000)
-    .option('--limit <n>', 'list at most so many keys', whole(0, 100_000), 20)
+    .option('--limit <n>', 'list at most so many keys, and libraries', whole(0, 100_000), 20)
     .option('--values', 'show the values too, shortened')
     .action((options: Verify.VerifyCommandOptions) => load.verify()(options));
 

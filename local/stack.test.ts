@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { checkPortsFree } from './ports';
 import { type StackStatus } from './status';
-import { Cleanup, Meridian, Running, TestRedis, freeBasePort, lives, until } from './testing';
+import { Cleanup, Meridian, Running, TestRedis, freeBasePort, lives, redisBinary, until } from './testing';
 
 // The whole command, as a process of its own, with real servers. Without agents: what is tested is who starts, watches and
 // ends what.
@@ -33,6 +33,10 @@ function pidsOf(meridian: Meridian): number[] {
   return Object.values(meridian.state().processes).map(({ pid }) => pid);
 }
 
+const { flavour, version } = redisBinary();
+const hasFunctions = Number.parseFloat(version) >= 7;
+const whenFunctions = hasFunctions ? test : test.skip;
+
 /** Starts in the foreground, and waits until it says that it is ready. */
 async function foreground(meridian: Meridian, up: readonly string[]): Promise<Running> {
   const running = new Running(meridian.spawn(up));
@@ -48,6 +52,63 @@ async function foreground(meridian: Meridian, up: readonly string[]): Promise<Ru
   expect(running.stderr).toBe('');
   return running;
 }
+
+whenFunctions(
+  `verify tells which libraries of functions differ, and never their code${hasFunctions ? '' : ` (skipped: ${flavour} ${version} has none)`}`,
+  async () => {
+    const { meridian, up } = await newStack();
+    await meridian.json(...up, '--detach');
+    const code = (name: string, result: string): string =>
+      `#!lua name=${name}\nredis.register_function('${name}', function() return '${result}' end)`;
+    const load = async (region: string, name: string, result: string): Promise<void> => {
+      const { status, stdout } = await meridian.run('cli', region, 'FUNCTION', 'LOAD', 'REPLACE', code(name, result));
+      expect([status, stdout.trim()]).toEqual([0, expect.stringContaining(name)]);
+    };
+    const verify = async (...args: string[]): Promise<{ status: number; stdout: string }> => {
+      const { status, stdout } = await meridian.run('verify', ...args);
+      expect(stdout.toLowerCase()).not.toMatch(/secret|register/);
+      return { status, stdout };
+    };
+    expect(await verify()).toEqual({ status: 0, stdout: expect.stringMatching(/^Equal: 0 keys in 2 regions/) });
+    await load('us-west-2', 'one', 'secret');
+    await load('us-west-2', 'two', 'secret');
+    await load('eu-central-1', 'two', 'SECRET');
+    const { status, stdout } = await verify();
+    expect(status).toBe(1);
+    const lines = stdout.trim().split('\n');
+    expect(lines[0]).toMatch(/^Different: 0 of 0 keys and 2 of 2 libraries of functions in 2 regions compared in /);
+    const size = String(code('one', 'secret').length);
+    expect(lines.slice(1).map((line) => line.trim().split(/ +/))).toEqual([
+      [''],
+      ['library', 'one'],
+      ['REGION', 'ENGINE', 'SIZE', 'FUNCTIONS', 'DIGEST'],
+      ['us-west-2', 'LUA', size, '1', expect.stringMatching(/^[0-9a-f]{16}$/)],
+      ['eu-central-1', 'missing'],
+      [''],
+      ['library', 'two'],
+      ['REGION', 'ENGINE', 'SIZE', 'FUNCTIONS', 'DIGEST'],
+      ['us-west-2', 'LUA', size, '1', expect.stringMatching(/^[0-9a-f]{16}$/)],
+      ['eu-central-1', 'LUA', size, '1', expect.stringMatching(/^[0-9a-f]{16}$/)],
+    ]);
+    expect((await verify('--limit', '1')).stdout).toContain('and 1 more of the libraries');
+    const json = await verify('--json');
+    expect(json.status).toBe(1);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      equal: false,
+      differing: 0,
+      differences: [],
+      libraries: { compared: 2, differing: 2, without: [], differences: [{ name: 'one' }, { name: 'two' }] },
+    });
+    // Waited for as keys are.
+    const waiting = verify('--wait', '60');
+    await load('eu-central-1', 'one', 'secret');
+    await load('eu-central-1', 'two', 'secret');
+    expect(await waiting).toEqual({
+      status: 0,
+      stdout: expect.stringMatching(/^Equal: 0 keys and 2 libraries of functions in 2 regions compared in /),
+    });
+  },
+);
 
 test('up, use, break, verify, down: the data stays, and purge removes it', async () => {
   const { meridian, up, base, stateDir } = await newStack();

@@ -63,9 +63,9 @@ export class TestRedis {
     private readonly connection: RedisConnection,
   ) {}
 
-  static async start(cleanup: Cleanup): Promise<TestRedis> {
+  static async start(cleanup: Cleanup, more: readonly string[] = []): Promise<TestRedis> {
     const port = await freeBasePort(1);
-    const args = ['--port', String(port), '--bind', loopback, '--save', '', '--dir', cleanup.dir()];
+    const args = ['--port', String(port), '--bind', loopback, '--save', '', '--dir', cleanup.dir(), ...more];
     const child = spawn(redisBinary().path, args, { stdio: 'ignore' });
     const ended = new Promise((resolve) => child.once('exit', resolve));
     cleanup.add(async () => {

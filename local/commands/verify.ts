@@ -4,7 +4,7 @@ import { readSecrets } from '../secrets';
 import { ConflictPolicies } from '../../model';
 import { requireRunning } from '../status';
 import { renderTable } from '../table';
-import { type Comparison, type Difference, compareRegions } from '../verify';
+import { type Comparison, type Difference, type LibraryDifference, compareRegions } from '../verify';
 import { type CommonOptions, dirOf, print } from './common';
 
 export interface VerifyCommandOptions extends CommonOptions {
@@ -16,7 +16,7 @@ export interface VerifyCommandOptions extends CommonOptions {
   readonly values?: boolean;
 }
 
-/** Exit status: 0 when all regions are equal, 1 when keys differ, 2 when they could not be compared. */
+/** Exit status: 0 when all regions are equal, 1 when keys or libraries differ, 2 when they could not be compared. */
 export async function verify(options: VerifyCommandOptions): Promise<void> {
   try {
     await compare(options);
@@ -59,16 +59,46 @@ function showProgress(): (progress: { keys: number; differing: number }) => void
 }
 
 function linesOf(names: readonly string[], comparison: Comparison, seconds: number): string[] {
-  const { keys, differing, differencesAreMore, differences } = comparison;
-  const compared = `${keys.toLocaleString('en-US')} keys in ${names.length} regions compared in ${seconds.toFixed(1)} s`;
-  if (comparison.equal) return [`Equal: ${compared}.`];
-  const count = `${differencesAreMore ? 'more than ' : ''}${differing.toLocaleString('en-US')}`;
-  const rest = differing - differences.length;
+  const { keys, differing, differencesAreMore, differences, libraries } = comparison;
+  const compared = `in ${names.length} regions compared in ${seconds.toFixed(1)} s`;
+  const ofLibraries = `${counted(libraries.compared)} ${libraries.compared === 1 ? 'library' : 'libraries'} of functions`;
+  // Most meshes have none: then they are not spoken of.
+  const has = libraries.compared > 0;
+  const without = has ? libraries.without.map((name) => `${name} has no functions: left out of that comparison.`) : [];
+  if (comparison.equal)
+    return [`Equal: ${counted(keys)} keys${has ? ` and ${ofLibraries}` : ''} ${compared}.`, ...without];
+  const count = `${differencesAreMore ? 'more than ' : ''}${counted(differing)}`;
+  const ofThem = has ? ` and ${counted(libraries.differing)} of ${ofLibraries}` : '';
   return [
-    `Different: ${count} of ${compared}.`,
+    `Different: ${count} of ${counted(keys)} keys${ofThem} ${compared}.`,
+    ...without,
     ...differences.flatMap((difference) => ['', ...describe(difference)]),
-    ...(rest > 0 ? ['', `and ${rest.toLocaleString('en-US')} more (--limit shows more of them).`] : []),
+    ...more(differing - differences.length, 'more'),
+    ...libraries.differences.flatMap((difference) => ['', ...describeLibrary(difference)]),
+    ...more(libraries.differing - libraries.differences.length, 'more of the libraries'),
   ];
+}
+
+function counted(n: number): string {
+  return n.toLocaleString('en-US');
+}
+
+function more(rest: number, what: string): string[] {
+  return rest > 0 ? ['', `and ${counted(rest)} ${what} (--limit shows more of them).`] : [];
+}
+
+function describeLibrary({ name, regions }: LibraryDifference): string[] {
+  const columns = [
+    { title: 'REGION' },
+    { title: 'ENGINE' },
+    { title: 'SIZE', right: true },
+    { title: 'FUNCTIONS', right: true },
+    { title: 'DIGEST' },
+  ];
+  const rows = regions.map(({ name: region, engine, size, functions, digest }) =>
+    engine === 'none' ? [region, 'missing'] : [region, engine, counted(size), counted(functions), digest.slice(0, 16)],
+  );
+  return [`library ${name}`, ...renderTable(columns, rows)];
 }
 
 function describe({ db, key, regions }: Difference): string[] {
@@ -116,5 +146,6 @@ function jsonOf(names: readonly string[], comparison: Comparison, seconds: numbe
         ...(fieldsExpireAtMs === undefined ? {} : { fieldsExpiring: fieldsExpireAtMs.size }),
       })),
     })),
+    libraries: comparison.libraries,
   };
 }

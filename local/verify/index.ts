@@ -1,18 +1,20 @@
-/** Whether all regions hold the same keys with the same values: read, compared, and never trusted from elsewhere. */
+/** Whether all regions hold the same keys with the same values, and the same libraries of functions: read, compared, and never trusted from elsewhere. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { readBatch } from './batch';
+import { type LibraryComparison, compareLibraries } from './libraries';
 import { type Endpoint, Server, buffer, items, number, text } from './server';
 import { type Equality, type KeySummary, isSame } from './summary';
 import { previewOf, readKey } from './value';
 
+export { type LibraryComparison, type LibraryDifference } from './libraries';
 export { type Endpoint } from './server';
 export { type KeySummary } from './summary';
 
 export interface VerifyOptions extends Equality {
-  /** How long keys that differ are looked at again, until they are equal. Default: once more, at once. */
+  /** How long keys and libraries that differ are looked at again, until they are equal. Default: once more, at once. */
   readonly waitMs: number;
-  /** The most differences to describe. */
+  /** The most differences to describe, of keys and of libraries each. */
   readonly limit: number;
   /** Keys that are not replicated: each region has its own. Default: none. */
   readonly ignores?: (db: number, key: Buffer) => boolean;
@@ -28,6 +30,7 @@ export interface Difference {
 }
 
 export interface Comparison {
+  /** Keys and libraries. */
   readonly equal: boolean;
   /** Keys of all databases, each counted once. */
   readonly keys: number;
@@ -36,6 +39,7 @@ export interface Comparison {
   readonly differencesAreMore: boolean;
   /** At most `limit` of them. */
   readonly differences: readonly Difference[];
+  readonly libraries: LibraryComparison;
 }
 
 /** Keys of our own: cursors and the heartbeat, which are different in each region. */
@@ -60,7 +64,8 @@ interface Pass {
 }
 
 /**
- * Compares every key of every database. It may run beside writes: what differs is looked at again, for it may have been on its way.
+ * Compares every key of every database, and every library of functions. It may run beside writes: what differs is looked at again, for it may
+ * have been on its way.
  * @throws LocalError COULD_NOT_COMPARE when a server can't be read
  */
 export async function compareRegions(endpoints: readonly Endpoint[], options: VerifyOptions): Promise<Comparison> {
@@ -74,13 +79,14 @@ export async function compareRegions(endpoints: readonly Endpoint[], options: Ve
       const left = await lookAgain(servers, pass.suspects, options, deadline);
       // More differed than can be remembered: only another look at everything tells whether they still do.
       if (pass.overflow && left.size === 0 && performance.now() < deadline) continue;
-      const equal = left.size === 0 && !pass.overflow;
+      const libraries = await compareLibraries(servers, deadline, options.limit);
       return {
-        equal,
+        equal: left.size === 0 && !pass.overflow && libraries.differing === 0,
         keys: pass.keys,
         differing: left.size,
         differencesAreMore: pass.overflow,
         differences: await describe(servers, [...left.values()].slice(0, options.limit), options),
+        libraries,
       };
     }
   } finally {

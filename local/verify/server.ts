@@ -26,6 +26,8 @@ export class Server {
     readonly tellsExpireTime: boolean,
     /** Fields of a hash can expire (Redis 7.4, Valkey 9). */
     readonly fieldsExpire: boolean,
+    /** Has libraries of functions (Redis 7.0). */
+    readonly hasFunctions: boolean,
   ) {}
 
   /** @throws LocalError COULD_NOT_COMPARE */
@@ -45,9 +47,11 @@ export class Server {
       connection.on('close', () => undefined);
       try {
         const keyspace = text(accept(await connection.call('INFO', 'keyspace')));
-        const known = items(accept(await connection.call('COMMAND', 'INFO', 'PEXPIRETIME', 'HPEXPIRETIME')));
+        const asked = ['PEXPIRETIME', 'HPEXPIRETIME', 'FUNCTION'];
+        const reply = accept(await connection.call('COMMAND', 'INFO', ...asked));
+        const [expireTime = false, fieldExpireTime = false, functions = false] = items(reply).map(isCommand);
         const databases = [...keyspace.matchAll(/^db(\d+):/gm)].map(([, db]) => Number(db));
-        return new Server(name, connection, address, databases, isCommand(known[0]), isCommand(known[1]));
+        return new Server(name, connection, address, databases, expireTime, fieldExpireTime, functions);
       } catch (error) {
         connection.close();
         throw error;

@@ -1,14 +1,18 @@
 import { type Arg } from '../../agent/resp';
-import { Cleanup, TestRedis, until } from '../testing';
+import { Cleanup, TestRedis, redisBinary, until } from '../testing';
 import { type Comparison, type VerifyOptions, compareRegions } from './index';
 import { type KeySummary, isSame } from './summary';
 
 const cleanup = new Cleanup();
+const hasFunctions = Number.parseFloat(redisBinary().version) >= 7;
 let servers: [TestRedis, TestRedis, TestRedis];
 beforeAll(async () => {
   servers = await Promise.all([TestRedis.start(cleanup), TestRedis.start(cleanup), TestRedis.start(cleanup)]);
 });
-beforeEach(() => Promise.all(servers.map((server) => server.call('FLUSHALL'))));
+beforeEach(async () => {
+  await everywhere('FLUSHALL');
+  if (hasFunctions) await everywhere('FUNCTION', 'FLUSH');
+});
 afterAll(() => cleanup.run());
 
 const usual: VerifyOptions = { waitMs: 0, toleranceMs: 1000, missingIsEqual: false, limit: 100, values: false };
@@ -195,6 +199,103 @@ test('tells how keys differ, and the value only when asked', async () => {
   expect(l?.regions[2]?.expiresAtMs).toBeGreaterThan(Date.now());
   const shown = await compare({ values: true });
   expect(JSON.stringify(shown.differences)).toContain('secret');
+});
+
+const when = hasFunctions ? describe : describe.skip;
+const why = hasFunctions ? '' : ` (skipped: ${redisBinary().flavour} ${redisBinary().version} has none)`;
+
+when(`libraries of functions${why}`, () => {
+  const code = (name: string, result: string, functions = [name]): string =>
+    [
+      `#!lua name=${name}`,
+      ...functions.map((f) => `redis.register_function('${f}', function() return '${result}' end)`),
+    ].join('\n');
+  const load = (name: string, result: string): [string, string, string, string] => [
+    ...(['FUNCTION', 'LOAD', 'REPLACE'] as const),
+    code(name, result),
+  ];
+
+  test('are equal, in whatever order they were loaded', async () => {
+    await everywhere('SET', 'k', 1);
+    for (const name of ['one', 'two']) await servers[0].call(...load(name, name));
+    for (const server of servers.slice(1)) for (const name of ['two', 'one']) await server.call(...load(name, name));
+    const { equal, keys, libraries } = await compare();
+    expect({ equal, keys, libraries }).toEqual({
+      equal: true,
+      keys: 1,
+      libraries: { compared: 2, differing: 0, differences: [], without: [] },
+    });
+  });
+
+  test('differ where a region lacks one, or has other code; a cache is no exception, and the code is not told', async () => {
+    await everywhere(...load('same', 'same'));
+    for (const server of servers.slice(1)) await server.call(...load('missing', 'secret'));
+    await everywhere(...load('other', 'secret'));
+    await servers[2].call(...load('other', 'SECRET'));
+    for (const options of [{}, { missingIsEqual: true, values: true }]) {
+      const comparison = await compare(options);
+      expect(comparison).toMatchObject({ equal: false, keys: 0, differing: 0, differences: [] });
+      const { libraries } = comparison;
+      expect(libraries).toMatchObject({ compared: 3, differing: 2, without: [] });
+      const [missing, other] = libraries.differences;
+      const size = code('missing', 'secret').length;
+      expect(missing).toMatchObject({
+        name: 'missing',
+        regions: [
+          { name: 'a', engine: 'none', size: 0, functions: 0, digest: '' },
+          { name: 'b', engine: 'LUA', size, functions: 1 },
+          { name: 'c', engine: 'LUA', size, functions: 1 },
+        ],
+      });
+      expect(other?.name).toBe('other');
+      const [a, b, c] = other!.regions.map(({ digest }) => digest);
+      expect([a === b, a === c]).toEqual([true, false]);
+      expect(JSON.stringify(comparison).toLowerCase()).not.toContain('secret');
+      expect(JSON.stringify(comparison)).not.toContain('register_function');
+    }
+  });
+
+  test('are looked at again, as keys are, and no longer than needed', async () => {
+    await servers[0].call(...load('lib', '1'));
+    const startedAt = performance.now();
+    const waiting = compare({ waitMs: 60_000 });
+    setTimeout(() => void Promise.all(servers.slice(1).map((server) => server.call(...load('lib', '1')))), 300);
+    expect(await waiting).toMatchObject({ equal: true, libraries: { compared: 1, differing: 0 } });
+    expect(performance.now() - startedAt).toBeLessThan(30_000);
+  });
+
+  test('no more are listed than asked, and all are counted', async () => {
+    for (let i = 0; i < 5; i++) await servers[1].call(...load(`lib${i}`, '1'));
+    const { libraries } = await compare({ limit: 2 });
+    expect(libraries.differences.map(({ name }) => name)).toEqual(['lib0', 'lib1']);
+    expect(libraries).toMatchObject({ compared: 5, differing: 5 });
+  });
+
+  test('a server that has none is left out', async () => {
+    const own = new Cleanup();
+    try {
+      const without = await TestRedis.start(own, ['--rename-command', 'FUNCTION', '']);
+      for (const server of servers.slice(0, 2)) await server.call(...load('lib', '1'));
+      const endpoints = [servers[0], servers[1], without].map(({ port }, i) => ({
+        name: 'abz'.charAt(i),
+        host: '127.0.0.1',
+        port,
+      }));
+      const expected = { compared: 1, differing: 0, differences: [], without: ['z'] };
+      expect(await compareRegions(endpoints, usual)).toMatchObject({ equal: true, libraries: expected });
+      await servers[1].call('FUNCTION', 'DELETE', 'lib');
+      expect(await compareRegions(endpoints, usual)).toMatchObject({
+        equal: false,
+        libraries: {
+          ...expected,
+          differing: 1,
+          differences: [{ name: 'lib', regions: [{ name: 'a' }, { name: 'b' }] }],
+        },
+      });
+    } finally {
+      await own.run();
+    }
+  });
 });
 
 test('lists no more than asked, and counts all', async () => {

@@ -641,7 +641,13 @@ function describe(comparison: Comparison): string {
     );
     return `  ${JSON.stringify(key.toString('latin1'))} in ${db}\n${each.join('\n')}`;
   });
-  return `${comparison.differing} of ${comparison.keys} keys\n${lines.join('\n')}`;
+  const { libraries } = comparison;
+  for (const { name, regions } of libraries.differences) {
+    const each = regions.map(({ name, engine, size, digest }) => `    ${name}: ${engine}, ${size} bytes, ${digest}`);
+    lines.push(`  library ${name}\n${each.join('\n')}`);
+  }
+  const counts = `${comparison.differing} of ${comparison.keys} keys, ${libraries.differing} of ${libraries.compared} libraries`;
+  return `${counts}\n${lines.join('\n')}`;
 }
 
 /** Numbers that look random and are the same in every run. */
