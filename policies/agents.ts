@@ -3,9 +3,9 @@ import { z } from 'zod';
 
 import { isKind, type Place, placeOf } from './kubernetes';
 import { mappingAt, textsOf } from './props';
-import { type CheckedInStack } from './rule';
+import { type CheckedInStack, type Issue } from './rule';
 import { parsedJson } from './stack';
-import { taskFilesOf } from './tasks';
+import { taskFilesOf, taskOf } from './tasks';
 
 const agentConfig = z.object({
   stack: z.string(),
@@ -48,10 +48,32 @@ function inConfigMaps(resources: readonly CheckedInStack[]): FoundAgent[] {
 
 function inTasks(resources: readonly CheckedInStack[]): FoundAgent[] {
   return resources.flatMap((resource) =>
-    taskFilesOf(resource)
-      .filter(([file]) => isAgentFile(file.split('/').at(-1) ?? ''))
-      .flatMap(([file, text]) => found(resource, text, `TaskDefinition ${resource.name}: ${file}`)),
+    filesInTask(resource).flatMap(({ text, where }) => (text === undefined ? [] : found(resource, text, where))),
   );
+}
+
+/** The config in each container that writes an agent's files; its text is undefined where there is none. */
+function filesInTask(resource: CheckedInStack): { readonly text: string | undefined; readonly where: string }[] {
+  return taskFilesOf(resource).map(({ files, at }) => {
+    const file = Object.keys(files ?? {}).find((one) => isAgentFile(one.split('/').at(-1) ?? ''));
+    const where = `TaskDefinition ${resource.name}: ${file ?? at}`;
+    return { text: file === undefined ? undefined : files?.[file], where };
+  });
+}
+
+/** What can't be read of tasks, where an agent's config might be. A file in a ConfigMap may be somebody else's; a task that writes an agent's files is one. */
+export function unreadAgentsIn(resources: readonly CheckedInStack[]): Issue[] {
+  return resources.flatMap((resource) => {
+    const { urn, name } = resource;
+    const unread = taskOf(resource).issues.map(({ where, ...issue }) => ({
+      ...{ ...issue, urn },
+      where: `TaskDefinition ${name}: ${where}`,
+    }));
+    const without = filesInTask(resource)
+      .filter(({ text, where }) => text === undefined || found(resource, text, where).length === 0)
+      .map(({ where }) => ({ urn, where, found: "no agent's config", allowed: 'one, as JSON' }));
+    return [...unread, ...without];
+  });
 }
 
 function found(resource: CheckedInStack, text: string, where: string): FoundAgent[] {

@@ -37,7 +37,9 @@ A rule says what it found, where, what is allowed there, and what to do about it
 const limits = `## Limits
 
 - A preview can't know what is made during the deployment. Where a rule would have to read such a value Pulumi says so, and the rule runs in \`pulumi up\`.
-  Of Meridian's components that is the ACL file in the first preview (\`acl-default-user\`), which is made of passwords that are not there yet.
+  Of Meridian's components that is the ACL file in the first preview (\`acl-default-user\`), which is made of passwords that are not there yet, and the
+  containers of an agent in Fargate, which name a secret.
+- Of a task of ECS its containers are JSON in one text. What of it can't be read each rule says that would have to read it, whosever the task is: it might be an agent's.
 - The engine tells policies whether a resource has \`protect\`, and not whether it has \`retainOnDelete\`: \`data-retained\` looks at the arguments of Meridian's
   components, and can say nothing of other programs' resources.
 - What a Helm release makes is no resource of the program: rules don't see it.

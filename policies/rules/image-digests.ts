@@ -2,7 +2,7 @@ import { isKind, podKinds, workloadOf } from '../kubernetes';
 import { shown } from '../props';
 import { Level, resourceRule } from '../rule';
 import { isProduction, shared } from '../stack';
-import { taskContainersOf, taskDefinition } from '../tasks';
+import { taskContainersOf, taskDefinition, taskOf } from '../tasks';
 
 /** Of nothing but zeros is the placeholder of the examples. */
 const pinned = /@sha256:(?!0{64}$)[0-9a-f]{64}$/;
@@ -18,9 +18,9 @@ export const imageDigests = resourceRule({
   concerns: (type) => isKind(...podKinds)(type) || type === taskDefinition,
   check: (resource, { productionStacks }) => {
     if (!isProduction(resource.urn, productionStacks)) return [];
-    const tasks = taskContainersOf(resource).map(({ name, image }) => ({ at: `containerDefinitions[${name}]`, image }));
-    return [...(workloadOf(resource)?.containers ?? []), ...tasks]
+    const unpinned = [...(workloadOf(resource)?.containers ?? []), ...taskContainersOf(resource)]
       .filter(({ image }) => !pinned.test(image))
       .map(({ at, image }) => ({ where: `${at}.image`, found: shown(image), allowed: 'name@sha256:…' }));
+    return [...taskOf(resource).issues, ...unpinned];
   },
 });

@@ -1,4 +1,4 @@
-import { agentConfigsIn, type FoundAgent } from '../agents';
+import { agentConfigsIn, type FoundAgent, unreadAgentsIn } from '../agents';
 import { nameOf, type Placed, PodRole, regionLabel, workloadsOf } from '../kubernetes';
 import { textAt } from '../props';
 import { type Issue, Level, stackRule } from '../rule';
@@ -22,6 +22,7 @@ export const linkOwners = stackRule({
         ({ config }) => `${config.stack} ${config.region}`,
         ({ where }) => where,
       ),
+      ...unreadAgentsIn(resources),
       ...agents.flatMap((agent) => [...peerIssues(agent), ...otherEndIssues(agent, agents)]),
     ];
   },

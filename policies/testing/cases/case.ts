@@ -57,6 +57,17 @@ export function edit(name: string, path: Path, from: string, to: string, says: s
   };
 }
 
+/** Puts a value somewhere in a text that is JSON; undefined takes away what is there. */
+export function setIn(name: string, path: Path, inner: Path, value: unknown, says: string): Mutation {
+  const replaced = (text: unknown): string => JSON.stringify(put(JSON.parse(String(text)), inner, value));
+  return {
+    change: (all) =>
+      changed(all, name, (one) => ({ ...one, props: put(one.props, path, replaced(get(one.props, path))) as Mapping })),
+    says,
+    place: { name, path },
+  };
+}
+
 /** Leaves a resource out. */
 export const drop = (name: string, says: string): Mutation => ({
   change: (all) => changed(all, name, () => undefined),

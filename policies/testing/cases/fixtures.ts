@@ -1,7 +1,7 @@
 /** Resources that several cases begin with: a Redis as somebody might write it who does not use our components. */
 import { type Given } from './case';
 
-const digest = `sha256:${'1'.repeat(64)}`;
+export const digest = `sha256:${'1'.repeat(64)}`;
 
 const hardened = {
   allowPrivilegeEscalation: false,
@@ -163,14 +163,16 @@ export const exporter: Given = {
   },
 };
 
-/** The config of an agent, and the agent. */
-export function agent(region: string, peers: readonly string[], members = ['east', 'west']): Given[] {
-  const conf = {
+export const agentConfig = (region: string, peers: readonly string[], members: readonly string[]): string =>
+  JSON.stringify({
     stack: 'prod',
     region,
     members: members.map((name) => ({ name, weight: 50, primary: name === 'east' })),
     peers: peers.map((peer) => ({ region: peer, host: peer, port: 7600 })),
-  };
+  });
+
+/** The config of an agent, and the agent. */
+export function agent(region: string, peers: readonly string[], members = ['east', 'west']): Given[] {
   const labels = {
     'app.kubernetes.io/part-of': 'meridian',
     'app.kubernetes.io/component': 'agent',
@@ -180,7 +182,7 @@ export function agent(region: string, peers: readonly string[], members = ['east
     {
       type: 'kubernetes:core/v1:ConfigMap',
       name: `agent-${region}-config`,
-      props: { metadata: { namespace: region }, data: { 'agent.json': JSON.stringify(conf) } },
+      props: { metadata: { namespace: region }, data: { 'agent.json': agentConfig(region, peers, members) } },
     },
     {
       type: 'kubernetes:apps/v1:StatefulSet',
@@ -197,20 +199,3 @@ export function agent(region: string, peers: readonly string[], members = ['east
     },
   ];
 }
-
-/** The task of an agent in Fargate. */
-export const task: Given = {
-  type: 'aws:ecs/taskDefinition:TaskDefinition',
-  name: 'task',
-  props: {
-    family: 'agent',
-    containerDefinitions: JSON.stringify([
-      {
-        name: 'files',
-        image: `registry.example.com/meridian@${digest}`,
-        environment: [{ name: 'MERIDIAN_FILES', value: '{}' }],
-      },
-      { name: 'agent', image: `registry.example.com/meridian@${digest}` },
-    ]),
-  },
-};

@@ -9,7 +9,7 @@ import {
   plaintextSecrets,
   publicAccess,
 } from '../../rules';
-import { add, type Case, drop, edit, type Given, set, turn } from './case';
+import { add, type Case, drop, edit, type Given, set, setIn, turn } from './case';
 import { unknownStringValue as unknownText } from '../unknown';
 import {
   aliyun,
@@ -20,9 +20,9 @@ import {
   redis,
   replicationGroup,
   sentinel,
-  task,
   tencent,
 } from './fixtures';
+import { containers, oddities, otherTask, task, unread } from './tasks';
 
 const conf = ['data', 'redis.conf'] as const;
 
@@ -358,15 +358,39 @@ export const leaks: readonly Case[] = [
   },
   {
     rule: imageDigests,
-    valid: [redis, sentinel, task],
+    valid: [redis, sentinel, task, otherTask],
     mutations: [
       edit(
-        'task',
-        ['containerDefinitions'],
+        'task-west',
+        containers,
         '@sha256:',
         ':',
         `containerDefinitions[files].image: found "registry.example.com/meridian:${'1'.repeat(64)}"; allowed: name@sha256:….`,
       ),
+      ...oddities.map((odd) =>
+        setIn(
+          'task-west',
+          containers,
+          [1],
+          { name: 'agent', image: 'meridian:1', ...odd },
+          'containerDefinitions[agent].image: found "meridian:1"; allowed: name@sha256:….',
+        ),
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [1],
+        { Name: 'agent', Image: 'meridian:1' },
+        'containerDefinitions[agent].image: found "meridian:1"; allowed: name@sha256:….',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [1, 'image'],
+        undefined,
+        'containerDefinitions[agent].image: found ""; allowed: name@sha256:….',
+      ),
+      ...unread(task),
       set(
         'redis',
         [...containerPath, 'image'],

@@ -11,8 +11,20 @@ import {
   snapshots,
   volumes,
 } from '../../rules';
-import { add, type Case, drop, edit, set, turn } from './case';
-import { agent, aliyun, config, exporter, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
+import { add, type Case, drop, edit, set, setIn, turn } from './case';
+import {
+  agent,
+  agentConfig,
+  aliyun,
+  config,
+  exporter,
+  memoryDb,
+  redis,
+  replicationGroup,
+  sentinel,
+  tencent,
+} from './fixtures';
+import { containers, task, otherTask, unread, writing } from './tasks';
 
 const conf = ['data', 'redis.conf'] as const;
 const [eastConfig, eastAgent] = agent('east', ['west']);
@@ -269,6 +281,41 @@ export const losses: readonly Case[] = [
         '',
         'ConfigMap agent-west-config: data.agent.json: found a link to east, which has none to west; allowed: links both ways.',
       ),
+    ],
+  },
+  {
+    rule: linkOwners,
+    valid: [eastConfig, eastAgent, task, otherTask],
+    mutations: [
+      setIn(
+        'task-west',
+        containers,
+        [0, 'environment'],
+        [writing({ 'config/agent.json': agentConfig('west', [], ['east', 'west']) })],
+        'ConfigMap agent-east-config: data.agent.json: found a link to west, which has none to east; allowed: links both ways.',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [0, 'environment', 0, 'value'],
+        '{',
+        "TaskDefinition task-west: containerDefinitions[files].environment[MERIDIAN_FILES]: found no agent's config; allowed: one, as JSON.",
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [0, 'environment'],
+        [writing({ 'config/other.json': '{}' })],
+        "TaskDefinition task-west: containerDefinitions[files].environment[MERIDIAN_FILES]: found no agent's config; allowed: one, as JSON.",
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [0, 'environment'],
+        [writing({ 'config/agent.json': '{"region":"west"}' })],
+        "TaskDefinition task-west: config/agent.json: found no agent's config; allowed: one, as JSON.",
+      ),
+      ...unread(task, 'TaskDefinition task-west: '),
     ],
   },
 ];

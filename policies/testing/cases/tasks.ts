@@ -1,0 +1,69 @@
+/** Tasks of ECS that several cases begin with, and what can't be read of them. */
+import { type Given, type Mutation, set, setIn } from './case';
+import { agentConfig, digest } from './fixtures';
+
+const image = `registry.example.com/meridian@${digest}`;
+
+/** Where the containers of a task stand. */
+export const containers = ['containerDefinitions'] as const;
+
+const taskOf = (name: string, definitions: readonly object[]): Given => ({
+  type: 'aws:ecs/taskDefinition:TaskDefinition',
+  name,
+  props: { family: name, containerDefinitions: JSON.stringify(definitions) },
+});
+
+/** The task of an agent in Fargate. */
+export const agentTask = (region: string, peers: readonly string[], members = ['east', 'west']): Given =>
+  taskOf(`task-${region}`, [
+    { name: 'files', image, environment: [writing({ 'config/agent.json': agentConfig(region, peers, members) })] },
+    { name: 'agent', image },
+  ]);
+
+/** The variable by which files are written. */
+export const writing = (files: object) => ({ name: 'MERIDIAN_FILES', value: JSON.stringify(files) });
+
+export const task = agentTask('west', ['east']);
+
+/** Somebody else's, which rules about Redis and agents leave alone. */
+export const otherTask = taskOf('web', [
+  { name: 'web', image: 'nginx:1', environment: [{ name: 'LEVEL', value: 'info' }] },
+]);
+
+/** What a container says of itself beside what is to be found of it: it hides nothing. */
+export const oddities: readonly object[] = [
+  { environment: null },
+  { environment: [{ name: 'LEVEL', value: 1 }] },
+  { environment: [{ name: 'LEVEL' }] },
+  { environment: ['LEVEL=info'] },
+  { environment: { LEVEL: 'info' } },
+  { command: null, entryPoint: 'node', user: 999 },
+];
+
+const variables = 'a list of variables, each with name and value';
+/** @param prefix of messages, of a rule that looks at a stack */
+export function unread({ name }: Given, prefix = ''): Mutation[] {
+  const says = (where: string, found: string, allowed: string): string =>
+    `${prefix}${where}: found ${found}; allowed: ${allowed}.`;
+  const list = 'a list of containers, as JSON';
+  return [
+    set(name, containers, undefined, says('containerDefinitions', 'nothing', list)),
+    set(name, containers, '[{', says('containerDefinitions', 'no JSON', list)),
+    set(name, containers, '{}', says('containerDefinitions', 'no list', list)),
+    setIn(name, containers, [1], 'agent', says('containerDefinitions[1]', 'something else', 'a container')),
+    setIn(
+      name,
+      containers,
+      [1, 'environment'],
+      { LEVEL: 'info' },
+      says('containerDefinitions[agent].environment', 'something else', variables),
+    ),
+    setIn(
+      name,
+      containers,
+      [1, 'environment'],
+      [{ value: 'info' }],
+      says('containerDefinitions[agent].environment', 'something else', variables),
+    ),
+  ];
+}
