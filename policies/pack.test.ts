@@ -130,19 +130,22 @@ test('an agent in Fargate is looked at as one in a pod', async () => {
         `data-retained: FargateSyncAgent redis-${region}, mandatory`,
       ]),
     );
-  const apart = resources.map((each) =>
-    each.name === 'redis-us-west-2' && each.type.endsWith(':TaskDefinition')
-      ? {
-          ...each,
-          raw: {
-            ...each.raw,
-            containerDefinitions: String(each.raw['containerDefinitions']).replaceAll('eu-central-1', 'nowhere'),
-          },
-        }
-      : each,
+  const said = async (change: (definitions: string) => string, policy: string): Promise<string[]> => {
+    const changed = resources.map((each) =>
+      each.name === 'redis-us-west-2' && each.type.endsWith(':TaskDefinition')
+        ? { ...each, raw: { ...each.raw, containerDefinitions: change(String(each.raw['containerDefinitions'])) } }
+        : each,
+    );
+    const all = await engine.violations(changed, 'prod-fargate');
+    return all.filter((one) => one.policy === policy).map(({ message }) => message);
+  };
+  const apart = await said((text) => text.replaceAll('eu-central-1', 'nowhere'), 'link-owners');
+  expect(apart.length).toBeGreaterThan(0);
+  const plain = await said(
+    (text) => text.replace('"secrets":[{', '"environment":[{"value":"hunter2",'),
+    'plaintext-secrets',
   );
-  const links = (await engine.violations(apart, 'prod-fargate')).filter(({ policy }) => policy === 'link-owners');
-  expect(links.length).toBeGreaterThan(0);
+  expect(plain).toEqual([expect.stringContaining('environment[MERIDIAN_SECRETS]: found a value; allowed: secrets.')]);
 });
 
 test.each(production)('%s breaks no rule, with images by digest and alerts', async (stack) => {

@@ -22,7 +22,7 @@ import {
   sentinel,
   tencent,
 } from './fixtures';
-import { containers, oddities, otherTask, task, unread } from './tasks';
+import { containers, oddities, otherTask, task, taskOf, unread, writing } from './tasks';
 
 const conf = ['data', 'redis.conf'] as const;
 
@@ -207,6 +207,111 @@ export const leaks: readonly Case[] = [
         ['--requirepass', 'hunter2'],
         'spec.template.spec.containers[server].args: found a password behind an option; allowed: none.',
       ),
+      set(
+        'redis',
+        [...containerPath, 'command'],
+        ['sh', '-c', 'exec redis-server --requirepass hunter2'],
+        'spec.template.spec.containers[server].args: found a password behind an option; allowed: none.',
+      ),
+    ],
+  },
+  {
+    rule: plaintextSecrets,
+    settings: { allowedVariables: ['RESET_TOKEN'] },
+    valid: [
+      task,
+      otherTask,
+      taskOf('others', [
+        {
+          name: 'redis',
+          image: 'redis:7',
+          entryPoint: ['sh', '-c', 'redis-server --requirepass "$REDIS_PASSWORD" --masterauth $(cat /run/password)'],
+          command: null,
+          environment: [
+            { name: 'RESET_TOKEN', value: 'none' },
+            { name: 'REDIS_PASSWORD', value: '' },
+            { name: 'REDIS_URL', value: 'rediss://app@redis:6379' },
+          ],
+          secrets: [{ name: 'REDIS_PASSWORD', valueFrom: 'arn:aws:ssm:us-west-2:1:parameter/redis' }],
+          healthCheck: { command: ['CMD-SHELL', 'redis-cli -a "$REDIS_PASSWORD" ping'] },
+          logConfiguration: { secretOptions: [{ name: 'splunk-token', valueFrom: 'arn' }] },
+        },
+      ]),
+    ],
+    mutations: [
+      ...[
+        { name: 'REDIS_PASSWORD', value: 'hunter2' },
+        { name: 'REDIS_PASSWORD', value: 1234 },
+        { name: 'MERIDIAN_SECRETS', value: '{}' },
+        { name: 'apiKey', value: 'hunter2' },
+      ].map((variable) =>
+        setIn(
+          'others',
+          containers,
+          [0, 'environment', 0],
+          variable,
+          `containerDefinitions[redis].environment[${variable.name}]: found a value; allowed: secrets.`,
+        ),
+      ),
+      setIn(
+        'others',
+        containers,
+        [0, 'environment', 2, 'value'],
+        'rediss://app:hunter2@redis:6379',
+        'containerDefinitions[redis].environment[REDIS_URL]: found a URL with a password; allowed: none.',
+      ),
+      setIn(
+        'web',
+        containers,
+        [0, 'Environment'],
+        [{ Name: 'DB_PASSWORD', Value: 'hunter2' }],
+        'containerDefinitions[web].environment[DB_PASSWORD]: found a value; allowed: secrets.',
+      ),
+      ...[
+        ['redis-server', '--requirepass', 'hunter2'],
+        ['--password=hunter2'],
+        ['sh', '-c', 'exec redis-server --requirepass hunter2'],
+        ['sh', '-c', "redis-cli -h redis -a 'hunter2' ping"],
+      ].flatMap((words) =>
+        ['entryPoint', 'command', 'healthCheck'].map((key) =>
+          setIn(
+            'others',
+            containers,
+            [0, key],
+            key === 'healthCheck' ? { command: words } : words,
+            `containerDefinitions[redis].${key === 'healthCheck' ? 'healthCheck.command' : 'command'}: found a password behind an option; allowed: none.`,
+          ),
+        ),
+      ),
+      setIn(
+        'others',
+        containers,
+        [0, 'command'],
+        ['--redis', 'redis://app:hunter2@redis:6379'],
+        'containerDefinitions[redis].command: found a URL with a password; allowed: none.',
+      ),
+      setIn(
+        'others',
+        containers,
+        [0, 'logConfiguration', 'options'],
+        { 'splunk-token': 'hunter2' },
+        'containerDefinitions[redis].logConfiguration.options.splunk-token: found a value; allowed: secretOptions.',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [0, 'environment', 0],
+        writing({ 'user/password': 'hunter2' }),
+        'containerDefinitions[files].environment[MERIDIAN_FILES]: user/password: found a value; allowed: secrets.',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [0, 'environment', 0],
+        writing({ 'redis.conf': 'port 0\nrequirepass hunter2\n' }),
+        'containerDefinitions[files].environment[MERIDIAN_FILES]: redis.conf: found a password of Redis; allowed: none.',
+      ),
+      ...unread(task),
     ],
   },
   {

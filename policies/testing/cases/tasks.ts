@@ -7,7 +7,7 @@ const image = `registry.example.com/meridian@${digest}`;
 /** Where the containers of a task stand. */
 export const containers = ['containerDefinitions'] as const;
 
-const taskOf = (name: string, definitions: readonly object[]): Given => ({
+export const taskOf = (name: string, definitions: readonly object[]): Given => ({
   type: 'aws:ecs/taskDefinition:TaskDefinition',
   name,
   props: { family: name, containerDefinitions: JSON.stringify(definitions) },
@@ -16,8 +16,16 @@ const taskOf = (name: string, definitions: readonly object[]): Given => ({
 /** The task of an agent in Fargate. */
 export const agentTask = (region: string, peers: readonly string[], members = ['east', 'west']): Given =>
   taskOf(`task-${region}`, [
-    { name: 'files', image, environment: [writing({ 'config/agent.json': agentConfig(region, peers, members) })] },
-    { name: 'agent', image },
+    {
+      name: 'files',
+      image,
+      entryPoint: ['node'],
+      command: ['-e', 'write()', '/etc/meridian'],
+      environment: [writing({ 'config/agent.json': agentConfig(region, peers, members) })],
+      secrets: [{ name: 'MERIDIAN_SECRETS', valueFrom: 'arn:aws:secretsmanager:us-west-2:1:secret:agent' }],
+      logConfiguration: { logDriver: 'awslogs', options: { 'awslogs-group': 'agent' } },
+    },
+    { name: 'agent', image, entryPoint: ['node'], command: ['main.js'] },
   ]);
 
 /** The variable by which files are written. */
