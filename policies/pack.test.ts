@@ -148,6 +148,45 @@ test('an agent in Fargate is looked at as one in a pod', async () => {
   expect(plain).toEqual([expect.stringContaining('environment[MERIDIAN_SECRETS]: found a value; allowed: secrets.')]);
 });
 
+test('the service of an agent in Fargate runs one task at a time', async () => {
+  const resources = await fargateOf();
+  const find = (kind: string): Recorded => {
+    const found = resources.find(({ type, name }) => type.endsWith(`:${kind}`) && name === 'redis-us-west-2');
+    if (found === undefined) throw new Error(`no ${kind}`);
+    return found;
+  };
+  const [service, task] = [find('Service'), find('TaskDefinition')];
+  expect(service.inputsFrom['taskDefinition']).toEqual([expect.stringMatching(/:TaskDefinition::redis-us-west-2$/)]);
+  const said = async (more: Partial<Recorded>, given: readonly Recorded[] = []): Promise<string[]> => {
+    const changed = { ...service, ...more, raw: { ...service.raw, ...more.raw } };
+    const all = await engine.violations([task, changed, ...given], 'prod-fargate');
+    return all.filter(({ policy }) => policy === 'agent-services').map(({ message }) => message.split('\n')[1] ?? '');
+  };
+  expect(await said({})).toEqual([]);
+  expect(await said({ raw: { desiredCount: 2 } })).toEqual([
+    expect.stringMatching(/^Service redis-us-west-2: desiredCount: found 2; allowed: 1\./),
+  ]);
+  // Elsewhere than in our component it is the task that tells whose service it is.
+  const urn = 'aws:ecs/service:Service::redis-us-west-2';
+  expect(await said({ urn, raw: { deploymentMaximumPercent: 200 } })).toEqual([
+    expect.stringMatching(/^Service redis-us-west-2: deploymentMaximumPercent: found 200; allowed: 100: /),
+  ]);
+  expect(await said({ urn, inputsFrom: {}, raw: { deploymentMaximumPercent: 200, taskDefinition: 'web' } })).toEqual(
+    [],
+  );
+  const target: Recorded = {
+    ...service,
+    type: 'aws:appautoscaling/target:Target',
+    name: 'scaling',
+    urn: 'aws:appautoscaling/target:Target::scaling',
+    raw: { resourceId: 'service/redis/agent', maxCapacity: 4 },
+    inputsFrom: { resourceId: [`urn:pulumi:prod-fargate::meridian::${service.urn}`] },
+  };
+  expect(await said({}, [target])).toEqual([
+    expect.stringMatching(/^Target scaling: found autoscaling of Service redis-us-west-2; allowed: none\./),
+  ]);
+});
+
 test.each(production)('%s breaks no rule, with images by digest and alerts', async (stack) => {
   const config = configOf(stack);
   const digest = (name: string): string => `registry.example.com/${name}@sha256:${'a'.repeat(64)}`;

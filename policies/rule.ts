@@ -41,6 +41,8 @@ export interface CheckedInStack extends Checked {
   readonly providerUrn: string | undefined;
   /** URNs of what it refers to. */
   readonly dependencies: readonly string[];
+  /** The same by property: of what its value is made. */
+  readonly propertyDependencies: Readonly<Record<string, readonly string[]>>;
 }
 
 type Settings = Readonly<Record<string, z.ZodType>>;
@@ -70,7 +72,8 @@ export interface ResourceRule<S extends Settings = Settings> extends About<S> {
 
 export interface StackRule<S extends Settings = Settings> extends About<S> {
   readonly kind: 'stack';
-  readonly check: (resources: readonly CheckedInStack[], settings: Values<S>) => Issue[];
+  /** What is yielded before something unknown ends the rule is told. */
+  readonly check: (resources: readonly CheckedInStack[], settings: Values<S>) => Iterable<Issue>;
 }
 
 /** A rule as the pack holds it: its settings are checked when it runs, and no longer typed. */
@@ -114,11 +117,14 @@ export function stackRule<S extends Settings>(rule: Omit<StackRule<S>, 'kind'>):
   };
 }
 
-const inStack = ({ type, name, urn, opts, props, provider, dependencies }: PolicyResource): CheckedInStack => ({
+const inStack = ({ type, name, urn, opts, props, provider, ...all }: PolicyResource): CheckedInStack => ({
   ...{ type, name, urn, opts },
   props: props as Mapping,
   providerUrn: provider?.urn,
-  dependencies: dependencies.map((other) => other.urn),
+  dependencies: all.dependencies.map((other) => other.urn),
+  propertyDependencies: Object.fromEntries(
+    Object.entries(all.propertyDependencies).map(([key, others]) => [key, others.map((other) => other.urn)]),
+  ),
 });
 
 const messageOf = ({ where, found, allowed }: Issue, fix: string): string =>

@@ -8,6 +8,8 @@ import { parsedJson } from './stack';
 
 export const taskDefinition = 'aws:ecs/taskDefinition:TaskDefinition';
 export const fileSystem = 'aws:efs/fileSystem:FileSystem';
+export const service = 'aws:ecs/service:Service';
+export const scalableTarget = 'aws:appautoscaling/target:Target';
 
 /** Variable of the container that writes an agent's files: places and texts, as JSON. FargateSyncAgent has it. */
 const agentFiles = 'MERIDIAN_FILES';
@@ -94,6 +96,12 @@ function lowerKeys(value: unknown): unknown {
 
 /** Whether the container writes the files of an agent. */
 const writesFiles = ({ environment }: TaskContainer): boolean => environment.some(({ name }) => name === agentFiles);
+
+/** Whether a task is that of an agent. */
+export const isAgentTask = (resource: Checked): boolean => taskOf(resource).containers.some(writesFiles);
+
+/** Whether a resource is a part of FargateSyncAgent: no label says it, but whose child it is. */
+export const isOfFargateAgent = ({ urn }: Checked): boolean => urn.includes('meridian:index:FargateSyncAgent$');
 
 /** The containers of an agent's task, or of a Redis; none of all others. */
 export function taskContainersOf(resource: Checked): readonly TaskContainer[] {

@@ -25,6 +25,8 @@ export interface Recorded {
   readonly provider: string | undefined;
   /** URNs. */
   readonly dependsOn: readonly string[];
+  /** URNs, by the inputs that are made of them. */
+  readonly inputsFrom: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface RecordingOptions {
@@ -57,6 +59,7 @@ interface Request {
   getAliasesList(): { toObject(): unknown }[];
   getProvider(): string;
   getDependenciesList(): string[];
+  getPropertydependenciesMap(): { forEach(each: (urns: { getUrnsList(): string[] }, property: string) => void): void };
 }
 
 interface Monitor {
@@ -66,6 +69,12 @@ interface Monitor {
 
 const project = 'meridian';
 const stackType = 'pulumi:pulumi:Stack';
+
+function inputsFrom(request: Request): Record<string, string[]> {
+  const found: Record<string, string[]> = {};
+  request.getPropertydependenciesMap().forEach((urns, property) => (found[property] = urns.getUrnsList()));
+  return found;
+}
 
 /** Without the stack's and the project's name. */
 export const urnEnd = (urn: string): string => urn.split('::').slice(2).join('::');
@@ -139,6 +148,7 @@ export async function record<T>(program: () => T, { stack, config, outputs }: Re
       aliases: request.getAliasesList().map((alias) => alias.toObject()),
       provider: request.getProvider() === '' ? undefined : request.getProvider(),
       dependsOn: request.getDependenciesList(),
+      inputsFrom: inputsFrom(request),
     }));
   const providers = new Map(
     requests

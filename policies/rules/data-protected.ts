@@ -3,7 +3,7 @@ import { globalReplicationGroup, isManagedRedis } from '../managed';
 import { at } from '../props';
 import { type Checked, Level, resourceRule } from '../rule';
 import { isProduction, shared } from '../stack';
-import { fileSystem } from '../tasks';
+import { fileSystem, isOfFargateAgent } from '../tasks';
 
 /** Mandatory: it loses data. A name that changes, or a `pulumi destroy` in the wrong window, deletes what can't be made again. */
 export const dataProtected = resourceRule({
@@ -20,9 +20,7 @@ export const dataProtected = resourceRule({
       : [{ where: 'the option protect', found: 'false', allowed: 'true' }],
 });
 
-/** Of an agent in Fargate: no label says it, but whose child it is. */
-const isJournal = ({ type, urn }: Checked): boolean =>
-  type === fileSystem && urn.includes('meridian:index:FargateSyncAgent$');
+const isJournal = (resource: Checked): boolean => resource.type === fileSystem && isOfFargateAgent(resource);
 
 function holdsData(resource: Checked): boolean {
   switch (kindOf(resource.type)) {

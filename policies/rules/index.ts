@@ -1,6 +1,7 @@
 /** Every rule, in the order of the docs: what leaks, what loses data, what costs availability. */
 import { type Rule } from '../rule';
 import { aclDefaultUser } from './acl-default-user';
+import { agentServices } from './agent-services';
 import { alerts } from './alerts';
 import { atRestEncryption } from './at-rest-encryption';
 import { dataProtected } from './data-protected';
@@ -44,6 +45,7 @@ export const rules: readonly Rule[] = [
   sentinels,
   minReplicas,
   linkOwners,
+  agentServices,
   disruptionBudgets,
   spread,
   managedZones,
@@ -54,6 +56,7 @@ export const rules: readonly Rule[] = [
 
 export {
   aclDefaultUser,
+  agentServices,
   alerts,
   atRestEncryption,
   dataProtected,

@@ -14,8 +14,8 @@ import { rules } from '.';
 const cases: readonly Case[] = [...leaks, ...losses, ...outages];
 const named = cases.map((one, i) => [`${one.rule.name} ${i}`, one] as const);
 
-const urnOf = ({ type, name }: Pick<Given, 'type' | 'name'>, stack = 'prod'): string =>
-  `urn:pulumi:${stack}::shop::${type}::${name}`;
+const urnOf = ({ type, name, parent }: Pick<Given, 'type' | 'name' | 'parent'>, stack = 'prod'): string =>
+  `urn:pulumi:${stack}::shop::${parent === undefined ? '' : `${parent}$`}${type}::${name}`;
 
 /** What a rule says, as the engine would be told. */
 function said(rule: Rule, resources: readonly Given[], settings: Mapping = {}, stack = 'prod'): string[] {
@@ -29,12 +29,17 @@ function said(rule: Rule, resources: readonly Given[], settings: Mapping = {}, s
       throw skipped;
     },
   };
+  const named = (names: readonly string[] = []): { urn: string }[] =>
+    names.flatMap((name) =>
+      resources.filter((other) => other.name === name).map((other) => ({ urn: urnOf(other, stack) })),
+    );
   const given = (one: Given): PolicyResource =>
     ({
       ...{ type: one.type, name: one.name, urn: urnOf(one, stack), opts: { protect: one.protect ?? false } },
       props: unknownCheckingProxy(one.props),
-      dependencies: (one.dependencies ?? []).flatMap((name) =>
-        resources.filter((other) => other.name === name).map((other) => ({ urn: urnOf(other, stack) })),
+      dependencies: named(one.dependencies),
+      propertyDependencies: Object.fromEntries(
+        Object.entries(one.propertyDependencies ?? {}).map(([key, names]) => [key, named(names)]),
       ),
       ...(one.provider === undefined ? {} : { provider: { urn: one.provider } }),
     }) as unknown as PolicyResource;

@@ -26,6 +26,8 @@ export interface Registered {
   readonly provider: string | undefined;
   /** URNs. */
   readonly dependsOn: readonly string[];
+  /** URNs, by the inputs that are made of them. Default: none. */
+  readonly inputsFrom?: Readonly<Record<string, readonly string[]>>;
 }
 
 /** What the pack says about a resource, or about a stack. */
@@ -95,11 +97,17 @@ export class Engine {
       const response = await call<protocol.AnalyzeResponse>((done) => this.client.analyze(request, done));
       found.push(...response.getDiagnosticsList().map((one) => violation(one, nameOf(resource))));
     }
+    const inStack = (urn: string): string => whole(urn.split('::').slice(2).join('::'));
     const request = new protocol.AnalyzeStackRequest();
     request.setResourcesList(
       resources.map((resource) => {
         const message = filled(new protocol.AnalyzerResource(), resource, urnOf);
-        message.setDependenciesList(resource.dependsOn.map((urn) => whole(urn.split('::').slice(2).join('::'))));
+        message.setDependenciesList(resource.dependsOn.map(inStack));
+        for (const [key, urns] of Object.entries(resource.inputsFrom ?? {})) {
+          const dependencies = new protocol.AnalyzerPropertyDependencies();
+          dependencies.setUrnsList(urns.map(inStack));
+          message.getPropertydependenciesMap().set(key, dependencies);
+        }
         return message;
       }),
     );

@@ -10,6 +10,10 @@ export interface Given {
   readonly protect?: boolean;
   /** Names of resources that it refers to. */
   readonly dependencies?: readonly string[];
+  /** The same by property. */
+  readonly propertyDependencies?: Readonly<Record<string, readonly string[]>>;
+  /** Type of the component that it is in. */
+  readonly parent?: string;
   /** URN of its provider. */
   readonly provider?: string;
 }

@@ -1,5 +1,6 @@
 /** For tests only: rules about what loses data. */
 import {
+  agentServices,
   dataProtected,
   dataRetained,
   linkOwners,
@@ -11,7 +12,8 @@ import {
   snapshots,
   volumes,
 } from '../../rules';
-import { add, type Case, drop, edit, set, setIn, turn } from './case';
+import { add, type Case, drop, edit, type Given, set, setIn, turn } from './case';
+import { unknownStringValue } from '../unknown';
 import {
   agent,
   agentConfig,
@@ -24,7 +26,7 @@ import {
   sentinel,
   tencent,
 } from './fixtures';
-import { containers, task, otherTask, unread, writing } from './tasks';
+import { containers, task, otherTask, serviceOf, unread, writing } from './tasks';
 
 const conf = ['data', 'redis.conf'] as const;
 const [eastConfig, eastAgent] = agent('east', ['west']);
@@ -32,6 +34,19 @@ const [westConfig, westAgent] = agent('west', ['east']);
 if (!eastConfig || !eastAgent || !westConfig || !westAgent) throw new Error('an agent is two resources');
 const both = [eastConfig, eastAgent, westConfig, westAgent];
 const agentJson = ['data', 'agent.json'] as const;
+
+const agentService = serviceOf(task);
+/** As somebody else's may be. */
+const webService: Given = {
+  ...serviceOf(otherTask),
+  props: { name: 'web', cluster: 'web', desiredCount: 3, taskDefinition: 'web' },
+};
+const scaling = (resourceId: string, service?: Given): Given => ({
+  type: 'aws:appautoscaling/target:Target',
+  name: 'scaling',
+  propertyDependencies: service === undefined ? {} : { resourceId: [service.name] },
+  props: { serviceNamespace: 'ecs', scalableDimension: 'ecs:service:DesiredCount', resourceId, maxCapacity: 4 },
+});
 
 export const losses: readonly Case[] = [
   {
@@ -316,6 +331,79 @@ export const losses: readonly Case[] = [
         "TaskDefinition task-west: config/agent.json: found no agent's config; allowed: one, as JSON.",
       ),
       ...unread(task, 'TaskDefinition task-west: '),
+    ],
+  },
+  ...[agentService, { ...agentService, propertyDependencies: {} }].map((service): Case => ({
+    rule: agentServices,
+    valid: [task, service, otherTask, webService, { ...scaling('service/web/web', webService), name: 'web-scaling' }],
+    mutations: [
+      set(service.name, ['desiredCount'], 2, 'Service service-of-task-west: desiredCount: found 2; allowed: 1.'),
+      set(
+        service.name,
+        ['schedulingStrategy'],
+        'DAEMON',
+        'Service service-of-task-west: schedulingStrategy: found "DAEMON"; allowed: REPLICA: one on each machine is more than one.',
+      ),
+      ...[200, 150, undefined].map((most) =>
+        set(
+          service.name,
+          ['deploymentMaximumPercent'],
+          most,
+          `Service service-of-task-west: deploymentMaximumPercent: found ${most ?? 'nothing'}; allowed: 100: more is a second agent at each deployment.`,
+        ),
+      ),
+      ...[100, 50, undefined].map((least) =>
+        set(
+          service.name,
+          ['deploymentMinimumHealthyPercent'],
+          least,
+          `Service service-of-task-west: deploymentMinimumHealthyPercent: found ${least ?? 'nothing'}; allowed: 0: the old agent has to end before the new one starts.`,
+        ),
+      ),
+      ...['ENABLED', undefined].map((value) =>
+        set(
+          service.name,
+          ['availabilityZoneRebalancing'],
+          value,
+          `Service service-of-task-west: availabilityZoneRebalancing: found ${value === undefined ? 'nothing' : `"${value}"`}; allowed: DISABLED: it starts a second one first.`,
+        ),
+      ),
+      set(
+        service.name,
+        ['deploymentController', 'type'],
+        'CODE_DEPLOY',
+        'Service service-of-task-west: deploymentController.type: found "CODE_DEPLOY"; allowed: ECS: the others start a second one first.',
+      ),
+      set(
+        service.name,
+        ['deploymentConfiguration', 'strategy'],
+        'BLUE_GREEN',
+        'Service service-of-task-west: deploymentConfiguration.strategy: found "BLUE_GREEN"; allowed: ROLLING: the others start a second one first.',
+      ),
+      add(
+        scaling('service/agents/task-west-1234567'),
+        'Target scaling: found autoscaling of Service service-of-task-west; allowed: none.',
+      ),
+      add(
+        scaling('service/agents/anything', service),
+        'Target scaling: found autoscaling of Service service-of-task-west; allowed: none.',
+      ),
+    ],
+  })),
+  {
+    rule: agentServices,
+    // Of a task that a preview knows nothing of: where all is right nobody asks, and of our own component it is known.
+    valid: [
+      { ...task, props: { containerDefinitions: unknownStringValue } },
+      { ...agentService, parent: 'meridian:index:FargateSyncAgent' },
+      { ...serviceOf({ ...task, name: 'another' }), propertyDependencies: { taskDefinition: ['task-west-2'] } },
+    ],
+    mutations: [
+      set(agentService.name, ['desiredCount'], 2, 'Service service-of-task-west: desiredCount: found 2; allowed: 1.'),
+      add(
+        { ...agentService, parent: 'meridian:index:FargateSyncAgent', name: 'again' },
+        'Service again: taskDefinition: found that of Service service-of-task-west; allowed: one service.',
+      ),
     ],
   },
 ];

@@ -38,6 +38,23 @@ export const otherTask = taskOf('web', [
   { name: 'web', image: 'nginx:1', environment: [{ name: 'LEVEL', value: 'info' }] },
 ]);
 
+/** The service that runs a task, as it has to be where that is an agent's. */
+export const serviceOf = ({ name }: Given): Given => ({
+  type: 'aws:ecs/service:Service',
+  name: `service-of-${name}`,
+  propertyDependencies: { taskDefinition: [name] },
+  props: {
+    name: `${name}-1234567`,
+    cluster: 'arn:aws:ecs:us-west-2:1:cluster/agents',
+    launchType: 'FARGATE',
+    taskDefinition: `arn:aws:ecs:us-west-2:1:task-definition/${name}:7`,
+    desiredCount: 1,
+    deploymentMinimumHealthyPercent: 0,
+    deploymentMaximumPercent: 100,
+    availabilityZoneRebalancing: 'DISABLED',
+  },
+});
+
 /** What a container says of itself beside what is to be found of it: it hides nothing. */
 export const oddities: readonly object[] = [
   { environment: null },
