@@ -141,6 +141,11 @@ test('an agent in Fargate is looked at as one in a pod', async () => {
   };
   const apart = await said((text) => text.replaceAll('eu-central-1', 'nowhere'), 'link-owners');
   expect(apart.length).toBeGreaterThan(0);
+  const writable = await said(
+    (text) => text.replace('"readonlyRootFilesystem":true', '"readonlyRootFilesystem":false'),
+    'task-security',
+  );
+  expect(writable).toEqual([expect.stringContaining('[files].readonlyRootFilesystem: found false; allowed: true.')]);
   const plain = await said(
     (text) => text.replace('"secrets":[{', '"environment":[{"value":"hunter2",'),
     'plaintext-secrets',

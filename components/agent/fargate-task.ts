@@ -24,7 +24,7 @@ export function secretFiles(password: string, caBundlePem: string, certPem: stri
 }
 
 /**
- * Writes what its environment holds to files below its first argument, and opens its second to all users. ECS hands out secrets as environment variables
+ * Writes what its environment holds to files below its first argument, for its own group to read, and opens its second to all users. ECS hands out secrets as environment variables
  * only, while the agent reads files: so the variables are those of a container that ends before the agent starts, and the agent's own environment, which
  * its children and its crash reports would see, holds none.
  */
@@ -35,8 +35,8 @@ const [, root, scratch] = process.argv;
 const { MERIDIAN_FILES, MERIDIAN_SECRETS } = process.env;
 for (const [name, text] of Object.entries({ ...JSON.parse(MERIDIAN_FILES), ...JSON.parse(MERIDIAN_SECRETS) })) {
   const file = path.join(root, name);
-  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o755 });
-  fs.writeFileSync(file, text, { mode: 0o444 });
+  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o750 });
+  fs.writeFileSync(file, text, { mode: 0o440 });
 }
 fs.chmodSync(scratch, 0o1777);
 `;
@@ -74,8 +74,8 @@ export function containersOf({ image, region, logGroup, config, secretArn, check
     {
       ...common('files'),
       essential: false,
-      // Fargate's volumes are root's, and nobody else may write to them; without capabilities this root can do no more than that.
-      user: '0:0',
+      // Fargate's volumes are root's, and nobody else may write to them; without capabilities this root can do no more than that. Its group is the agent's.
+      user: `0:${userId}`,
       entryPoint: ['node'],
       command: ['-e', writeFiles, filesDir, scratchDir],
       environment: [

@@ -209,6 +209,7 @@ test('the agent runs as SyncAgent runs it, as nobody, on a root that it can only
   expect(agent).not.toHaveProperty('environment');
   expect(files).toMatchObject({
     essential: false,
+    user: '0:999',
     readonlyRootFilesystem: true,
     linuxParameters: { capabilities: { drop: ['ALL'] } },
     secrets: [{ name: 'MERIDIAN_SECRETS', valueFrom: 'arn:Secret:agent-secrets' }],
@@ -253,7 +254,9 @@ test("the first container's script writes what the agent reads, for it alone to 
       'certificate agent-tls-certificate\n',
       `${canary}-key-of-agent-tls-key`,
     ]);
-    expect(statSync(keyFile.replace('/etc/meridian', root)).mode & 0o777).toBe(0o444);
+    const key = keyFile.replace('/etc/meridian', root);
+    expect(statSync(key).mode & 0o777).toBe(0o440);
+    expect(statSync(path.dirname(key)).mode & 0o777).toBe(0o750);
     expect(statSync(scratch).mode & 0o7777).toBe(0o1777);
   } finally {
     rmSync(dir, { recursive: true, force: true });

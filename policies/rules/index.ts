@@ -23,6 +23,7 @@ import { regions } from './regions';
 import { sentinels } from './sentinels';
 import { snapshots } from './snapshots';
 import { spread } from './spread';
+import { taskSecurity } from './task-security';
 import { trafficWeights } from './traffic-weights';
 import { volumes } from './volumes';
 
@@ -52,6 +53,7 @@ export const rules: readonly Rule[] = [
   trafficWeights,
   alerts,
   podSecurity,
+  taskSecurity,
 ];
 
 export {
@@ -78,6 +80,7 @@ export {
   sentinels,
   snapshots,
   spread,
+  taskSecurity,
   trafficWeights,
   volumes,
 };

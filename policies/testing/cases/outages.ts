@@ -1,7 +1,16 @@
 /** For tests only: rules about what costs availability, or is noticed late. */
-import { alerts, disruptionBudgets, managedZones, podSecurity, spread, trafficWeights } from '../../rules';
-import { type Case, drop, type Given, set } from './case';
+import {
+  alerts,
+  disruptionBudgets,
+  managedZones,
+  podSecurity,
+  spread,
+  taskSecurity,
+  trafficWeights,
+} from '../../rules';
+import { add, type Case, drop, type Given, set, setIn } from './case';
 import { aliyun, containerPath, exporter, memoryDb, redis, replicationGroup, sentinel, tencent } from './fixtures';
+import { containers, otherTask, task, taskOf, unread } from './tasks';
 
 const budget = (name: string): Given => ({
   type: 'kubernetes:policy/v1:PodDisruptionBudget',
@@ -61,6 +70,23 @@ const container = 'spec.template.spec.containers[server].securityContext';
 const context = [...containerPath, 'securityContext'] as const;
 const pod = ['spec', 'template', 'spec'] as const;
 const apart = 'spec.template.spec.affinity, topologySpreadConstraints';
+
+/** A Redis on machines of one's own, where there is more to set. */
+const tasks = taskOf('machine', [
+  {
+    name: 'redis',
+    image: 'redis:7',
+    user: 'redis',
+    readonlyRootFilesystem: true,
+    linuxParameters: { capabilities: { drop: ['ALL'] } },
+    dockerSecurityOptions: ['no-new-privileges'],
+  },
+  { name: 'tuned', image: 'tuned:1', privileged: true },
+]);
+const onMachine: Given = {
+  ...tasks,
+  props: { ...tasks.props, requiresCompatibilities: ['EC2'], networkMode: 'awsvpc', pidMode: 'task' },
+};
 
 export const outages: readonly Case[] = [
   {
@@ -206,6 +232,100 @@ export const outages: readonly Case[] = [
         ['NET_RAW'],
         `${container}.capabilities.drop: found nothing; allowed: ALL.`,
       ),
+    ],
+  },
+  {
+    rule: taskSecurity,
+    settings: { allowedContainers: ['tuned'] },
+    valid: [task, otherTask, onMachine],
+    mutations: [
+      ...[undefined, 'root', '0', '0:999', '00', 0].map((user) =>
+        setIn(
+          'task-west',
+          containers,
+          [1, 'user'],
+          user,
+          `containerDefinitions[agent].user: found ${user === undefined ? 'nothing' : JSON.stringify(user)}; allowed: one that is not root.`,
+        ),
+      ),
+      // Root that goes on, that nobody waits for, or that has capabilities.
+      ...(
+        [
+          [[0, 'essential'], true],
+          [[1, 'dependsOn', 0, 'condition'], 'START'],
+          [[1, 'dependsOn'], undefined],
+          [[0, 'linuxParameters', 'capabilities', 'add'], ['SYS_PTRACE']],
+        ] as const
+      ).map(([path, value]) =>
+        setIn(
+          'task-west',
+          containers,
+          path,
+          value,
+          'containerDefinitions[files].user: found "0:999"; allowed: one that is not root.',
+        ),
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [1, 'readonlyRootFilesystem'],
+        undefined,
+        'containerDefinitions[agent].readonlyRootFilesystem: found nothing; allowed: true.',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [1, 'privileged'],
+        true,
+        'containerDefinitions[agent].privileged: found true; allowed: false.',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [1, 'linuxParameters', 'capabilities', 'drop'],
+        ['NET_RAW'],
+        'containerDefinitions[agent].linuxParameters.capabilities.drop: found ["NET_RAW"]; allowed: ALL.',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [1, 'linuxParameters'],
+        null,
+        'containerDefinitions[agent].linuxParameters.capabilities.drop: found []; allowed: ALL.',
+      ),
+      setIn(
+        'task-west',
+        containers,
+        [1, 'linuxParameters', 'capabilities', 'add'],
+        ['SYS_PTRACE'],
+        'containerDefinitions[agent].linuxParameters.capabilities.add: found ["SYS_PTRACE"]; allowed: none.',
+      ),
+      set(
+        'machine',
+        ['networkMode'],
+        'host',
+        'networkMode: found "host"; allowed: awsvpc: security groups of its own.',
+      ),
+      set('machine', ['pidMode'], 'host', 'pidMode: found "host"; allowed: none.'),
+      set('machine', ['ipcMode'], 'host', 'ipcMode: found "host"; allowed: none.'),
+      set(
+        'task-west',
+        ['requiresCompatibilities'],
+        ['EC2'],
+        'containerDefinitions[agent].dockerSecurityOptions: found []; allowed: no-new-privileges.',
+      ),
+      setIn(
+        'machine',
+        containers,
+        [0, 'dockerSecurityOptions'],
+        undefined,
+        'containerDefinitions[redis].dockerSecurityOptions: found []; allowed: no-new-privileges.',
+      ),
+      add(
+        taskOf('plain', [{ name: 'redis', image: 'valkey/valkey:8', user: 'valkey' }]),
+        'containerDefinitions[redis].readonlyRootFilesystem: found nothing; allowed: true.',
+      ),
+      ...unread(task),
     ],
   },
 ];

@@ -2,6 +2,11 @@
 import { type Given, type Mutation, set, setIn } from './case';
 import { agentConfig, digest } from './fixtures';
 
+const hardened = {
+  readonlyRootFilesystem: true,
+  linuxParameters: { capabilities: { drop: ['ALL'] }, initProcessEnabled: true },
+};
+
 const image = `registry.example.com/meridian@${digest}`;
 
 /** Where the containers of a task stand. */
@@ -19,13 +24,25 @@ export const agentTask = (region: string, peers: readonly string[], members = ['
     {
       name: 'files',
       image,
+      ...hardened,
+      essential: false,
+      user: '0:999',
       entryPoint: ['node'],
       command: ['-e', 'write()', '/etc/meridian'],
       environment: [writing({ 'config/agent.json': agentConfig(region, peers, members) })],
       secrets: [{ name: 'MERIDIAN_SECRETS', valueFrom: 'arn:aws:secretsmanager:us-west-2:1:secret:agent' }],
       logConfiguration: { logDriver: 'awslogs', options: { 'awslogs-group': 'agent' } },
     },
-    { name: 'agent', image, entryPoint: ['node'], command: ['main.js'] },
+    {
+      name: 'agent',
+      image,
+      ...hardened,
+      essential: true,
+      dependsOn: [{ containerName: 'files', condition: 'SUCCESS' }],
+      user: '999:999',
+      entryPoint: ['node'],
+      command: ['main.js'],
+    },
   ]);
 
 /** The variable by which files are written. */
