@@ -70,7 +70,8 @@ export default tseslint.config(
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.recommendedTypeChecked],
-    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    // One program for all files: the tsconfigs of plugin/ and policies/, which are for Pulumi, would each load the providers' types once more.
+    languageOptions: { parserOptions: { project: ['./tsconfig.json'], tsconfigRootDir: import.meta.dirname } },
     plugins: { '@pulumi': pulumi },
     rules: {
       // An Output in a template literal prints an error string instead of failing: pulumi.interpolate.
