@@ -5,11 +5,12 @@ import { type Amiss, isDoubtful, Touches, writeDifferences } from './difference'
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 
-function entry(type: 'string' | 'hash' | 'zset' | 'stream', elements: Record<string, string>): RdbKey {
+function entry(type: 'string' | 'hash' | 'list' | 'zset' | 'stream', elements: Record<string, string>): RdbKey {
   const pairs = Object.entries(elements);
   const values: Record<typeof type, RdbValue> = {
     string: bytes(elements[''] ?? ''),
     hash: pairs.map(([name, value]): HashItem => [bytes(name), bytes(value), null]),
+    list: pairs.map(([name]) => bytes(name)),
     zset: pairs.map(([name, value]): ZsetItem => [bytes(name), value]),
     stream: {
       entries: pairs.map(([id, value]) => [id, [bytes('f'), bytes(value)]]),
@@ -23,10 +24,10 @@ function entry(type: 'string' | 'hash' | 'zset' | 'stream', elements: Record<str
   return { kind: 'key', db: 0, key: bytes('k'), type, value: values[type], expireAtMs: null } as RdbKey;
 }
 
-/** What is found of one key, where another region has told these records meanwhile (between "|"): a command, or a key's state as several. */
+/** What is found of one key, where another region has told these records meanwhile (between "|"): a command, or a key's state as some (with ";"). */
 function found(
   mine: RdbKey | null,
-  theirs: RdbKey,
+  theirs: RdbKey | null,
   meanwhile?: string,
   counted: boolean | null = null,
   /** The ID of an entry that came lately. */
@@ -38,8 +39,9 @@ function found(
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
   for (const told of meanwhile?.split(' | ') ?? []) {
-    const commands = told.split('; ').map((one) => encodeCommand(one.split(' ')));
-    const kind = commands.length > 1 ? RecordKind.state : RecordKind.difference;
+    const isState = told.includes('; ');
+    const commands = told.split('; ').flatMap((one) => (one === '' ? [] : [encodeCommand(one.split(' '))]));
+    const kind = isState ? RecordKind.state : RecordKind.difference;
     touches.note({ kind, ...common, payload: Buffer.concat(commands) }, -1);
   }
   const { operations, unsettled } = writeDifferences(
@@ -160,6 +162,36 @@ test('what a client removed elsewhere is not told again beside a state, where it
   expect(found(mine, theirs, `${state} | HDEL k a`)).toEqual([]);
   // Nobody can tell whether it was removed there, with nothing to tell of it, or is new here: what may be new is kept.
   expect(found(mine, theirs, state)).toEqual(['HSET k a 1']);
+});
+
+test('what is new here of a queue is told where others took from it; the donor tells the rest', () => {
+  const [more, fewer] = [entry('zset', { a: '1', b: '2', n: '3' }), entry('zset', { b: '2' })];
+  expect(found(more, fewer, 'ZPOPMIN k')).toEqual(['ZADD k 3 n', 'ZADD k 1 a', 'unsettled']);
+  // Whose operation is known is not new.
+  expect(found(more, fewer, 'ZPOPMIN k', null, null, null, { isMade: true })).toBe('unsettled');
+  const [list, left] = [entry('list', { n: '', a: '', b: '' }), entry('list', { a: '' })];
+  expect(found(list, left, 'RPOP k')).toEqual(['LPUSH k n', 'RPUSH k b', 'unsettled']);
+  expect(found(list, left, 'RPOP k | SET k v')).toBe('unsettled');
+  expect(found(list, left, 'DEL k; RPUSH k a')).toEqual(['LPUSH k n', 'RPUSH k b', 'unsettled']);
+  expect(found(list, left, undefined, null, null, 'state')).toEqual(['LPUSH k n', 'RPUSH k b', 'unsettled']);
+  expect(found(list, entry('zset', { a: '1' }), 'RPOP k')).toBe('unsettled');
+});
+
+test('that a region has told that there is no such key takes nothing away that it had not seen; a client that deletes it does', () => {
+  const nothing = {
+    kind: 'key',
+    db: 0,
+    key: bytes('k'),
+    type: 'hash',
+    value: [],
+    expireAtMs: null,
+  } as unknown as RdbKey;
+  const [hash, list] = [entry('hash', { a: '1' }), entry('list', { a: '' })];
+  expect(found(hash, null, 'DEL k; ')).toEqual(['HSET k a 1', 'unsettled']);
+  expect(found(list, null, 'RPOP k | DEL k; ')).toEqual(['RPUSH k a', 'unsettled']);
+  expect(found(hash, nothing, 'HDEL k a | DEL k; ')).toEqual([]);
+  expect(found(hash, null, 'DEL k')).toBe('unsettled');
+  expect(found(list, null, 'RPOP k | DEL k')).toBe('unsettled');
 });
 
 test.each<[Record<string, string>, Record<string, string>, Amiss | null, boolean]>([

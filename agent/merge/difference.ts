@@ -14,7 +14,8 @@ import {
 } from '../capture/rdb';
 import { isOfStream, type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
 import { CommandScanner, CommandWriter } from '../resp';
-import { Class, Code, findCommand, UNKNOWN_COMMAND } from './commands';
+import type { Args } from './args';
+import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from './commands';
 import { formatDecimal, ONE, parseDecimal, unitsOf } from './decimal';
 import { type Delta, Type } from './element';
 import { argText, dbOf, decodeEffects, type Effect, parseInteger, writeEntry } from './effects';
@@ -22,6 +23,7 @@ import { writeFieldTtlDifferences } from './field-ttl';
 import { encodeFields } from './stream-commands';
 import { partsOf } from './state-parts';
 import { compareIds, HIGHEST_ID, movedId } from './stream-id';
+import { Taking, writeNewInList, writeNewInSortedSet } from './taken';
 
 /** A key of this region's snapshot that differs from the donor's. */
 export interface Candidate {
@@ -76,13 +78,22 @@ export interface Touch {
   /** A SET kept it. */
   keepTtl: boolean;
   opaque: boolean;
+  /** Of what is opaque: how it may have taken elements; null: it is more than that. */
+  taking: Taking | null;
 }
 
-const NONE: ReadonlySet<string> = new Set();
+const NONE: ReadonlyMap<string, Told> = new Map();
 
-/** Keys of which a state tells by element. */
-function keysByElement(payload: Buffer): ReadonlySet<string> {
-  return new Set(partsOf(payload).flatMap((part) => (part.isByElement && part.hasElements ? [part.key] : [])));
+type Told = 'elements' | 'list' | 'nothing';
+
+/** Keys of which a state tells all: elements, those of a list, or that there are none. */
+function keysTold(payload: Buffer): ReadonlyMap<string, Told> {
+  const told = new Map<string, Told>();
+  for (const { key, isWhole, isByElement, hasElements, effects } of partsOf(payload))
+    if (isByElement && hasElements) told.set(key, 'elements');
+    else if (effects.some((effect) => effect.kind === 'opaque' && effect.adds === true)) told.set(key, 'list');
+    else if (isWhole && effects.length === 1) told.set(key, 'nothing');
+  return told;
 }
 
 function newTouch(): Touch {
@@ -97,6 +108,7 @@ function newTouch(): Touch {
     ttl: false,
     keepTtl: false,
     opaque: false,
+    taking: new Taking(),
   };
 }
 
@@ -111,16 +123,24 @@ export class Touches {
   /** Notes what a record does behind a position. */
   note(record: OpRecord, after: number): void {
     const { origin } = record;
-    const told = record.kind === RecordKind.state ? keysByElement(record.payload) : NONE;
-    eachEffect(record, after, (db, effect, position) => {
+    const told = record.kind === RecordKind.state ? keysTold(record.payload) : NONE;
+    eachEffect(record, after, (db, effect, position, _stamp, _unit, command, args) => {
       if (effect.kind === 'flush') this.flushes.push({ db: effect.scope === 'db' ? db : null, origin, position });
       for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : []) {
         const name = nameOf(db, key);
         if ((this.until(name)?.get(origin) ?? -1) < position) continue;
         let touch = this.keys.get(name);
         if (touch === undefined) this.keys.set(name, (touch = newTouch()));
-        if (effect.kind === 'delete' && told.has(key)) touch.isTold = true;
-        else noteTouch(touch, effect);
+        const how = told.get(key);
+        if (how !== undefined && effect.kind === 'delete') {
+          touch.isTold = true;
+          if (how !== 'elements') touch.taking?.tell();
+        } else {
+          const isTaking =
+            effect.kind !== 'opaque' || how === 'list' || touch.taking?.note(command, args, key) === true;
+          if (!isTaking) touch.taking = null;
+          noteTouch(touch, effect);
+        }
         // Where its ID was another region's too, an entry stands elsewhere.
         if (effect.kind === 'put' && effect.type === Type.stream)
           for (const id of effect.names) touch.elements?.add(movedId(regionOf(origin), id));
@@ -159,7 +179,15 @@ export function nameOf(db: number, key: string): string {
 export function eachEffect(
   record: OpRecord,
   after: number,
-  visit: (db: number, effect: Effect, position: number, stamp: number, unit: number) => void,
+  visit: (
+    db: number,
+    effect: Effect,
+    position: number,
+    stamp: number,
+    unit: number,
+    command: Command,
+    args: Args,
+  ) => void,
 ): void {
   if (record.kind === RecordKind.birth) return;
   const scanner = new CommandScanner();
@@ -184,7 +212,7 @@ export function eachEffect(
     effects.length = 0;
     decodeEffects(command, scanner, effects, record.added?.get(stamp - record.stamp));
     const unit = isOfStream(record.kind) ? (transaction ?? base + scanner.start) : record.start;
-    for (const effect of effects) visit(dbOf(effect, db), effect, position, stamp, unit);
+    for (const effect of effects) visit(dbOf(effect, db), effect, position, stamp, unit, command, scanner);
   }
 }
 
@@ -355,6 +383,7 @@ function writeDifference(
       if (touch.increments.has(value[0]) && elementNumberOf('zset', value[1]) === null) return false;
   const isByElement = first !== undefined && hasElements(first.type) && dump?.type === first.type;
   if (touch !== undefined && (touch.opaque || touch.elements === null || (touch.isTold && !isByElement))) {
+    if (touch.elements !== null && touch.taking !== null) writeNew(writer, candidate, dump, touch, touch.taking, known);
     // Their operation replaces the whole key here too, unless it depends on what the key held, or a client has written it and
     // that operation loses to others: then the donor's state decides.
     const isKept = touch.keepTtl && (first?.expireAtMs ?? null) !== theirs.expireAtMs;
@@ -367,6 +396,10 @@ function writeDifference(
       const more = new Map([...elementsOf(candidate.parts)].filter(([name]) => !their.has(name)));
       if (first.type === 'stream') leaveOut(candidate, more, their, known, missing);
       writeElements(writer, key, first.type, more, new Map(), touch, () => true);
+    } else if (first?.type === 'list') {
+      const taking = new Taking();
+      taking.tell();
+      writeNew(writer, candidate, dump, touch, taking, known);
     }
     return false;
   }
@@ -438,6 +471,35 @@ function writeDifference(
   if (touch?.ttl === true) return false;
   writer.command(expireAtMs === null ? ['PERSIST', key] : ['PEXPIREAT', key, expireAtMs]);
   return true;
+}
+
+/** Of a key of which others have added and taken elements, what is here alone and may be new. */
+function writeNew(
+  writer: CommandWriter,
+  { db, key, parts }: Candidate,
+  dump: DecodedDump | RdbKey | null,
+  touch: Touch | undefined,
+  taking: Taking,
+  known: Knowledge,
+): void {
+  const type = parts[0]?.type;
+  if (type === undefined || (dump !== null && dump.type !== type)) return;
+  const name = Buffer.from(key, 'latin1');
+  if (type === 'list') {
+    const mine = parts.flatMap(({ value }) => value as Buffer[]);
+    writeNewInList(writer, name, mine, dump === null ? [] : (dump.value as Buffer[]), taking);
+  }
+  if (!hasElements(type) || type === 'stream') return;
+  const their = dump === null ? new Map<string, Buffer>() : elementsOf([dump]);
+  const alone: [string, Buffer][] = [];
+  const common: Buffer[] = [];
+  for (const [element, value] of elementsOf(parts))
+    if (touch?.elements?.has(element) === true || touch?.increments.has(element) === true) continue;
+    else if (their.has(element)) common.push(value);
+    else if (!known.isMade(db, key, type, element)) alone.push([element, value]);
+  if (type === 'zset') return writeNewInSortedSet(writer, name, alone, common, taking);
+  const added = new Map(alone.filter(([element]) => !taking.removed.has(element)));
+  writeElements(writer, name, type, added, new Map(), undefined, () => true);
 }
 
 function isSameTime(a: number | null, b: number | null): boolean {
