@@ -10,6 +10,7 @@ import type * as DeadLetters from './commands/dead-letters';
 import type * as Down from './commands/down';
 import type * as Explain from './commands/explain';
 import type * as Fault from './commands/fault';
+import type * as Images from './commands/images';
 import type * as Logs from './commands/logs';
 import type * as RestoreLoser from './commands/restore-loser';
 import type * as Status from './commands/status';
@@ -27,6 +28,7 @@ const load = {
   status: () => (require('./commands/status') as typeof Status).status,
   verify: () => (require('./commands/verify') as typeof Verify).verify,
   cli: () => (require('./commands/cli') as typeof Cli).cli,
+  images: () => (require('./commands/images') as typeof Images).images,
   logs: () => (require('./commands/logs') as typeof Logs).logs,
   conflicts: () => (require('./commands/conflicts') as typeof Conflicts).conflicts,
   explain: () => (require('./commands/explain') as typeof Explain).explain,
@@ -236,6 +238,14 @@ Examples:
     .action((region: string, which: Logs.LogName | undefined, options: Logs.LogsOptions) =>
       load.logs()(options, region, which),
     );
+
+  command(
+    'images',
+    'list the container images that a stack deploys, and what pins them by digest',
+    '  meridian images --stack prod\n  meridian images --stack prod --json | jq .pinned',
+  )
+    .option('--config <file>', "the stack's config, in place of Pulumi.<stack>.yaml")
+    .action((options: Images.ImagesOptions) => load.images()(options));
 
   const fault = program
     .command('fault')

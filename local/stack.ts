@@ -35,15 +35,23 @@ export function stateDirPath(stack: string, stateDir: string | undefined): strin
  * this package.
  * @throws LocalError BAD_CONFIG
  */
-export function loadStack(stack: string, overrides: StackOverrides): StackConfig {
-  const file = overrides.config ?? findStackFile(stack);
+export function readStack(stack: string, given?: string): { readonly file: string; readonly config: StackConfig } {
+  const file = given ?? findStackFile(stack);
   let text: string;
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     throw new LocalError('BAD_CONFIG', `${file} can't be read: ${errorText(error)}.`);
   }
-  const config = accept(parseStackFile(text, path.basename(file)), file);
+  return { file, config: accept(parseStackFile(text, path.basename(file)), file) };
+}
+
+/**
+ * A stack that runs on this machine.
+ * @throws LocalError BAD_CONFIG
+ */
+export function loadStack(stack: string, overrides: StackOverrides): StackConfig {
+  const { file, config } = readStack(stack, overrides.config);
   const chosen =
     overrides.regions === undefined ? config : accept(withRegions(config, regionsFrom(overrides.regions)), '--regions');
   const regions = chosen.regions.map((region) => withReplicas(region, overrides.replicas));

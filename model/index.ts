@@ -51,6 +51,17 @@ export {
 } from './config';
 export { agentDirectives, directivesFor } from './directives';
 export { type ConfigIssue, formatIssues } from './explain';
+export {
+  exporterImage,
+  type ImageKey,
+  imageName,
+  type ImageName,
+  imagesOf,
+  type ImageUse,
+  isPinned,
+  redisImage,
+  type StackImage,
+} from './images';
 export { minReplicas } from './min-replicas';
 export { type Backend } from './regions';
 export {

@@ -1,6 +1,7 @@
 import type * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
+import { exporterImage } from '../../model';
 import { roleLabel } from '../common';
 import {
   type Container,
@@ -19,7 +20,7 @@ import { clusterBusPort, paths, redisPort, sentinelPort } from './conf';
 
 export const images = {
   redis: 'docker.io/library/redis:7.2',
-  exporter: 'docker.io/oliver006/redis_exporter:v1.67.0',
+  exporter: exporterImage,
   node: 'docker.io/library/node:24-alpine',
 };
 

@@ -4,6 +4,7 @@ import {
   agentSettingsOf,
   minReplicasToWrite,
   primaryOf,
+  redisImage,
   redisSettingsOf,
   type RegionConfig,
   type StackConfig,
@@ -85,12 +86,11 @@ const aliyunOf = ({ caPem: redisCaPem, ...aliyun }: Group<'aliyun'>) => ({ aliyu
 const tencentOf = ({ caPem: redisCaPem, ...tencent }: Group<'tencent'>) => ({ tencent, redisCaPem });
 
 function nodesOf(config: StackConfig): RedisNodesArgs {
-  const { kubernetes, redis, failover } = config;
+  const { kubernetes, failover } = config;
   const { sentinel } = failover;
   return {
     ...redisSettingsOf(config),
-    image:
-      kubernetes.redisImage ?? `docker.io/${redis.engine === 'valkey' ? 'valkey/valkey' : 'redis'}:${redis.version}`,
+    image: redisImage(config),
     exporterImage: kubernetes.exporterImage,
     sidecarImage: kubernetes.agentImage,
     imagePullPolicy: kubernetes.imagePullPolicy,

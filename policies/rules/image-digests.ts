@@ -1,11 +1,9 @@
+import { isPinned } from '../../model/images';
 import { isKind, podKinds, workloadOf } from '../kubernetes';
 import { shown } from '../props';
 import { Level, resourceRule } from '../rule';
 import { isProduction, shared } from '../stack';
 import { taskContainersOf, taskDefinition, taskOf } from '../tasks';
-
-/** Of nothing but zeros is the placeholder of the examples. */
-const pinned = /@sha256:(?!0{64}$)[0-9a-f]{64}$/;
 
 /** Mandatory: it leaks. Who may push a tag would run their code beside the data; and no two nodes need run the same. */
 export const imageDigests = resourceRule({
@@ -13,13 +11,13 @@ export const imageDigests = resourceRule({
   level: Level.Mandatory,
   what: 'In production images are pinned by digest.',
   why: 'Who may push a tag would run their code beside the data, with its passwords; and two nodes of one Redis may run different ones.',
-  fix: 'Give `name@sha256:…` for agentImage, redisImage and exporterImage in `meridian:kubernetes`; `docker buildx imagetools inspect NAME:TAG --format {{.Manifest.Digest}}` prints it (docs/production.md).',
+  fix: 'Give `name@sha256:…` for agentImage, redisImage and exporterImage in `meridian:kubernetes`; `meridian images --stack NAME` lists them, and says what pins each (docs/production.md).',
   settings: { productionStacks: shared.productionStacks },
   concerns: (type) => isKind(...podKinds)(type) || type === taskDefinition,
   check: (resource, { productionStacks }) => {
     if (!isProduction(resource.urn, productionStacks)) return [];
     const unpinned = [...(workloadOf(resource)?.containers ?? []), ...taskContainersOf(resource)]
-      .filter(({ image }) => !pinned.test(image))
+      .filter(({ image }) => !isPinned(image))
       .map(({ at, image }) => ({ where: `${at}.image`, found: shown(image), allowed: 'name@sha256:…' }));
     return [...taskOf(resource).issues, ...unpinned];
   },
