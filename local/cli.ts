@@ -242,9 +242,12 @@ Examples:
   command(
     'images',
     'list the container images that a stack deploys, and what pins them by digest',
-    '  meridian images --stack prod\n  meridian images --stack prod --json | jq .pinned',
+    `  meridian images --stack prod
+  meridian images --stack prod --resolve
+  meridian images --stack prod --json | jq .pinned`,
   )
     .option('--config <file>', "the stack's config, in place of Pulumi.<stack>.yaml")
+    .option('--resolve', 'ask the registries, without a login, for the digests of what is not pinned')
     .action((options: Images.ImagesOptions) => load.images()(options));
 
   const fault = program

@@ -10,6 +10,7 @@ export type LocalErrorCode =
   | 'NOT_FOUND'
   | 'NOT_RUNNING'
   | 'PORT_IN_USE'
+  | 'REGISTRY'
   | 'START_FAILED'
   | 'STATE_DIR'
   | 'STOP_FAILED'
