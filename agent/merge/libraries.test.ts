@@ -189,10 +189,11 @@ test('the difference between two regions, but for what explains it', () => {
   late.note({ ...base, end: lost.length, seen: new Map(), payload: lost }, -1);
   const of = (names: readonly string[], mark: string): [string, Buffer][] =>
     names.map((name) => [name, code(name, mark)]);
-  const mine = new Map([...of(['same', 'changed', 'new', 'theirs'], '1')]);
-  const theirs = new Map([...of(['same', 'deleted', 'lost'], '1'), ...of(['changed'], '2')]);
+  const mine = new Map([...of(['same', 'changed', 'new', 'theirs', 'too new'], '1')]);
+  const theirs = new Map([...of(['same', 'deleted', 'lost'], '1'), ...of(['changed', 'too new', 'refused'], '2')]);
+  const strange = new Set(['too new', 'refused']);
   const told = (mode: 'exact' | 'unexplained'): string[] =>
-    libraryDifferences({ mine, theirs, touched, late, mode })
+    libraryDifferences({ mine, theirs, strange, touched, late, mode })
       .map((bytes) => {
         const text = bytes.toString();
         const [, name, mark] = /name=(\w+)\n-- (.)/.exec(text) ?? [];

@@ -35,6 +35,8 @@ export interface LibrarySources {
   /** Code by name, of this region's snapshot. */
   readonly mine: ReadonlyMap<string, Buffer>;
   readonly theirs: ReadonlyMap<string, Buffer>;
+  /** Names of those of theirs that this Redis refuses: they have been in no client's hands here. */
+  readonly strange: ReadonlySet<string>;
   /** What is still to come to this region, up to what the donor had. */
   readonly touched: LibraryTouches;
   /** The last that clients did here in the history of before: a Redis that was killed may have lost it. */
@@ -44,11 +46,11 @@ export interface LibrarySources {
 }
 
 /** @returns commands in RESP, each an operation of its own */
-export function libraryDifferences({ mine, theirs, touched, late, mode }: LibrarySources): Buffer[] {
+export function libraryDifferences({ mine, theirs, strange, touched, late, mode }: LibrarySources): Buffer[] {
   const found: Buffer[] = [];
   for (const name of new Set([...mine.keys(), ...theirs.keys()])) {
     const [here, there] = [mine.get(name), theirs.get(name)];
-    if (touched.has(name) || (here !== undefined && there?.equals(here) === true)) continue;
+    if (touched.has(name) || strange.has(name) || (here !== undefined && there?.equals(here) === true)) continue;
     const isTheirs = late.has(name) || (mode === 'unexplained' && there !== undefined);
     const stands = isTheirs ? there : here;
     found.push(

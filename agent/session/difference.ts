@@ -28,6 +28,7 @@ import {
 import { type LibrarySources, libraryDifferences, LibraryTouches } from '../merge/library-difference';
 import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
+import { encodeCommand } from '../resp';
 import { HEARTBEAT_KEY, parseHeartbeat, stampOf } from '../stream/keys';
 import { raise } from '../vector';
 import { type AgentContext, keepLetter, SessionError } from './context';
@@ -54,8 +55,10 @@ export interface DifferenceOptions {
   isByKey: boolean;
   /** This Redis removes keys when it is full: one that is missing was not deleted. */
   evicts: boolean;
-  /** This Redis has libraries of functions, and its snapshot tells of them. */
+  /** This Redis has libraries of functions, and its snapshot tells of them; those of other regions the agent can bring into it. */
   hasLibraries: boolean;
+  /** Why this Redis would not load a library, an error's code; null: it would. */
+  refusalOf(code: Buffer): Promise<string | null>;
   /** Whether this Redis can hold a value, a DUMP: it may lack the module whose type it has. */
   canHold(dump: Buffer): Promise<boolean>;
   /** Throws once the session has ended. */
@@ -308,7 +311,18 @@ async function librariesOf(
       if (record.stamp + record.ops > stampOf(heartbeatMs)) late.note(record, -1);
   }
   const theirs = byName(answer.libraries.map((code) => Buffer.from(code, 'base64')));
-  return libraryDifferences({ ...sources, theirs, touched, late });
+  const strange = new Set<string>();
+  for (const [name, code] of theirs) {
+    if (touched.has(name) || sources.mine.get(name)?.equals(code) === true) continue;
+    const refusal = await o.refusalOf(code);
+    if (refusal === null) continue;
+    strange.add(name);
+    const bytes = encodeCommand([...['FUNCTION', 'LOAD', 'REPLACE'].map((word) => Buffer.from(word)), code]);
+    keepLetter(o.context, { db: 0, command: 'FUNCTION', key: undefined, code: refusal, bytes });
+  }
+  if (strange.size > 0)
+    log.warn({ libraries: [...strange] }, 'libraries of functions that this Redis refuses stay in the other regions');
+  return libraryDifferences({ ...sources, theirs, strange, touched, late });
 }
 
 /** The position up to which this Redis holds the history of before (lost-tail.ts); null: all of it. */

@@ -2,6 +2,7 @@
 import { libraryName } from '../merge/function-commands';
 import type { FoundLibrary } from '../merge/libraries';
 import type { OriginId } from '../record';
+import { isPausing } from '../apply/applier';
 import { CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
 import { CURSOR_KEY, parseMarker } from '../stream/keys';
 import { type Donor, withOwn } from './donor';
@@ -13,6 +14,32 @@ const LIST = ['FUNCTION', 'LIST', 'WITHCODE'] as const;
 export async function listLibraries(connection: RedisConnection): Promise<FoundLibrary[] | ReplyError> {
   const reply = await connection.call(...LIST);
   return reply instanceof ReplyError ? reply : parseLibraries(reply);
+}
+
+/** Whether this Redis has functions, and the agent may list them. */
+export async function hasFunctions(connection: RedisConnection): Promise<boolean> {
+  const reply = await connection.call('FUNCTION', 'LIST');
+  return !(reply instanceof ReplyError) || isPausing(reply.code);
+}
+
+/**
+ * Has Redis run code of a library without loading it: its last line fails everywhere, so that only an error in one before tells.
+ * @returns the error's code where it refuses that; null: it would load it
+ */
+export async function refusalOf(connection: RedisConnection, code: Buffer): Promise<string | null> {
+  const start = code.indexOf('\n') + 1;
+  // In a function of its own, for the code may return.
+  const probe = Buffer.concat([
+    code.subarray(0, start),
+    Buffer.from('(function(...)\n'),
+    code.subarray(start),
+    Buffer.from('\nend)()\nreturn no_such_thing'),
+  ]);
+  const reply = await connection.call('FUNCTION', 'LOAD', 'REPLACE', probe);
+  if (!(reply instanceof ReplyError)) throw new SessionError('redis', 'Redis loads a library that can only fail');
+  const line = /Error registering functions: .*user_function: ?(\d+):/.exec(reply.message)?.[1];
+  const lines = probe.toString('latin1').split('\n').length;
+  return Number(line) === lines ? null : reply.code;
 }
 
 /** The reply to FUNCTION LIST WITHCODE: a list of names and values in turn, for each library. */

@@ -45,6 +45,7 @@ import { compareWithMesh, type Comparison } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
 import { readCursor, readHeartbeat, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
+import { hasFunctions, refusalOf } from './libraries';
 import { lastAt, type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
 import type { Session } from './session';
 import { Settler } from './settle';
@@ -496,7 +497,8 @@ export class Opening {
       startedMs: session.server!.timeMs,
       isByKey: session.keyspace !== null,
       evicts: session.server!.evicts,
-      hasLibraries: session.keyspace === null && !isBefore7(session.server!.version),
+      hasLibraries: session.keyspace === null && (await hasFunctions(this.connection)),
+      refusalOf: (code) => refusalOf(this.connection, code),
       canHold: (dump) => canHold(this.connection, dump),
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),

@@ -1,10 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Redis from 'ioredis';
+import { findRedisBinary, inspectRedisBinary, type RedisBinary } from '../../local/redis-binary';
 import { Dice, isLong, Mesh, type Region, until } from './mesh';
 
 // Libraries of functions: merged by name, in all regions the same after quiet.
 
 const NAMES = ['alpha', 'beta', 'gamma'] as const;
+
+const has = ({ version }: RedisBinary): boolean => Number.parseFloat(version) >= 7;
+const tested = findRedisBinary()!;
+const last = process.env['MERIDIAN_LAST_REDIS_SERVER'];
+/** Of the regions as others have them; and what else is here, for a mesh in which one of them has no functions. */
+const servers = [tested, last === undefined ? tested : inspectRedisBinary(last, 'MERIDIAN_LAST_REDIS_SERVER')];
+const onPath = findRedisBinary({ env: { ...process.env, MERIDIAN_REDIS_SERVER: '' } });
+const modern = [...servers, ...(onPath === undefined ? [] : [onPath])].find(has);
+const old = servers.find((server) => !has(server));
+const when = old === undefined ? describe : describe.skip;
+const why = old === undefined ? '' : ` (skipped: ${old.flavour} ${old.version} has no functions)`;
 
 let mesh: Mesh;
 let clients: Redis[];
@@ -42,12 +54,20 @@ async function settled(): Promise<Record<string, string>> {
   return first!;
 }
 
+/** With a new history: its agent compares. */
+async function restartRedis(region: Region): Promise<void> {
+  await region.redis.signal('SIGTERM');
+  await region.startRedis();
+  await until(async () => (await region.client().ping()) === 'PONG', 10_000, 'Redis is not back');
+  await mesh.ready();
+}
+
 async function letters(region: Region): Promise<{ command: string; code: string }[]> {
   return (JSON.parse((await region.http('/dead-letters')).text) as { letters: { command: string; code: string }[] })
     .letters;
 }
 
-describe.each([2, 3])('%i regions', (count) => {
+when.each([2, 3])(`%i regions${why}`, (count) => {
   beforeAll(() => start({ regions: NAMES.slice(0, count) }));
   afterAll(() => mesh?.stop());
   beforeEach(async () => {
@@ -194,7 +214,7 @@ describe.each([2, 3])('%i regions', (count) => {
   });
 });
 
-describe('a mesh of its own', () => {
+when(`a mesh of its own${why}`, () => {
   afterEach(() => mesh?.stop());
 
   test('what is loaded and deleted while no agent reads, and Redis restarts, reaches the other regions', async () => {
@@ -281,23 +301,85 @@ describe('a mesh of its own', () => {
     };
     expect(await settled()).toEqual(expected);
   });
+});
 
-  test('a region without functions leaves them out, says so, and goes on', async () => {
-    await start({ redisConf: (region) => (region === 'gamma' ? ['rename-command FUNCTION ""'] : []) });
+const nowhere = ['rename-command FUNCTION ""'];
+const kinds: [what: string, servers: readonly (RedisBinary | undefined)[], conf: readonly string[]][] = [
+  ['forbids them', [modern, modern], nowhere],
+  ['is older than they are', [modern, old], []],
+];
+
+describe.each(kinds)('a region whose server %s', (_, [usual, others], conf) => {
+  const when = usual !== undefined && others !== undefined ? test : test.skip;
+  const reason = usual === undefined ? 'no server here has functions' : 'MERIDIAN_LAST_REDIS_SERVER names no Redis 6.2';
+  const why = usual !== undefined && others !== undefined ? '' : ` (skipped: ${reason})`;
+  const of = (region: string): Parameters<typeof Mesh.start>[0] => ({
+    servers: Object.fromEntries(NAMES.map((name) => [name, name === region ? others! : usual!])),
+    redisConf: (name) => (name === region ? conf : []),
+  });
+  afterEach(() => mesh?.stop());
+
+  when(`leaves them out, says so, and goes on${why}`, async () => {
+    await start(of('gamma'));
+    const gamma = mesh.region('gamma');
     clients = clients.slice(0, 2);
     await load(alpha, 'lib', 'alpha');
     await alpha.multi().call('FUNCTION', 'LOAD', code('other', 'alpha')).set('with', 'it').exec();
     await settled();
     await load(beta, 'lib', 'beta');
     expect(Object.keys(await settled())).toEqual(['lib', 'other']);
-    const left = await letters(mesh.region('gamma'));
+    expect((await mesh.compare(0)).libraries).toMatchObject({ compared: 2, without: ['gamma'] });
+    const left = await letters(gamma);
     expect(left).not.toEqual([]);
     for (const letter of left) expect(letter).toMatchObject({ command: 'FUNCTION', code: 'ERR', remedy: 'command' });
-    // Its own restart changes nothing of that.
-    await mesh.region('gamma').restartAgent();
+    // Its agent's restart changes nothing of that, nor a full resync: what it never had nobody there has deleted.
+    await gamma.restartAgent();
     await mesh.ready();
+    await restartRedis(gamma);
+    expect(Object.keys(await settled())).toEqual(['lib', 'other']);
     await alpha.call('FUNCTION', 'DELETE', 'other');
     expect(await settled()).toEqual({ lib: code('lib', 'beta') });
-    expect(await mesh.region('gamma').client().get('with')).toBe('it');
+    expect(await gamma.client().get('with')).toBe('it');
   });
 });
+
+const isMixed = old === undefined && servers[0]!.version !== servers[1]!.version;
+const whenMixed = isMixed ? test : test.skip;
+
+whenMixed(
+  `code that one region's server refuses stands in the others${isMixed ? '' : ' (skipped: MERIDIAN_LAST_REDIS_SERVER names no other version)'}`,
+  async () => {
+    await start();
+    try {
+      const gamma = mesh.region('gamma');
+      const version = /redis_version:([\d.]+)/.exec(await gamma.client().info('server'))![1];
+      const picky = (result: string): string =>
+        `${code('lib', result)} if redis.REDIS_VERSION == '${version}' then no() end`;
+      clients = [alpha, beta];
+      const there = async (): Promise<Record<string, string>> => {
+        await mesh.barrier(Date.now() + 20_000);
+        const [first, second] = await Promise.all(clients.map(librariesOf));
+        expect(second).toEqual(first);
+        return first!;
+      };
+      await alpha.call('FUNCTION', 'LOAD', picky('new'));
+      expect(await there()).toEqual({ lib: picky('new') });
+      expect(await letters(gamma)).toMatchObject([{ command: 'FUNCTION', code: 'ERR', remedy: 'command' }]);
+      await restartRedis(gamma);
+      expect(await there()).toEqual({ lib: picky('new') });
+      // What it has of that name is not put in its place either.
+      await load(beta, 'lib', 'plain');
+      expect(await settled()).toEqual({ lib: code('lib', 'plain') });
+      await alpha.call('FUNCTION', 'LOAD', 'REPLACE', picky('newer'));
+      await there();
+      await restartRedis(gamma);
+      expect(await there()).toEqual({ lib: picky('newer') });
+      expect(await librariesOf(gamma.client())).toEqual({ lib: code('lib', 'plain') });
+      await load(beta, 'lib', 'plain again');
+      expect(await settled()).toEqual({ lib: code('lib', 'plain again') });
+      expect(await librariesOf(gamma.client())).toEqual({ lib: code('lib', 'plain again') });
+    } finally {
+      await mesh.stop();
+    }
+  },
+);

@@ -65,6 +65,8 @@ export interface MeshOptions {
   clockAheadMs?: Readonly<Record<string, number>>;
   /** More lines of redis.conf, of all regions or of each. */
   redisConf?: readonly string[] | ((region: string) => readonly string[]);
+  /** Servers of regions that have another one than the rest. Default: see `binaryOf`. */
+  servers?: Readonly<Record<string, RedisBinary>>;
   /** Where all files are, which then stay. Default: a temporary directory, removed at the end. */
   dir?: string;
 }
@@ -348,6 +350,8 @@ export class Mesh {
 
   /** The server of a region: all have the same, but where `MERIDIAN_LAST_REDIS_SERVER` names another one for the last of several. */
   binaryOf(name: string): RedisBinary {
+    const own = this.options.servers?.[name];
+    if (own !== undefined) return own;
     const other = process.env['MERIDIAN_LAST_REDIS_SERVER'];
     const { regions } = this.layout;
     if (other === undefined || regions.length === 1 || regions.at(-1)!.name !== name) return this.binary;

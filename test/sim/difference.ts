@@ -137,7 +137,7 @@ export class Comparison {
       if (record.stamp + record.ops > stampOf(o.mine.heartbeatMs)) late.note(record, -1);
     }
     const [mine, theirs] = [o.mine, o.values].map(({ keys }) => byName(keys)) as [Libraries, Libraries];
-    return libraryDifferences({ mine, theirs, touched, late, mode: this.mode });
+    return libraryDifferences({ mine, theirs, strange: new Set(), touched, late, mode: this.mode });
   }
 
   private note({ policies, region }: Sources, candidate: Candidate): void {
