@@ -182,6 +182,17 @@ describe('elements', () => {
     expect(kinds([op(A, 100, [del('0/set:1', null)]), op(A, 200, [member])], {})).toEqual(['lost']);
   });
 
+  test('a library of functions: a put by its name, and a flush removes those that it has seen', () => {
+    const all = '0/lib:all';
+    const loads = [op(A, 100, [put('a', all, 'one')]), op(A, 110, [put('b', all, 'two')])];
+    const flush = (seenMs: number): Op => op(B, 200, [del(all, null)], seen(seenMs));
+    expect(kinds([...loads, flush(150)], {})).toEqual([]);
+    expect(kinds([...loads, flush(150)], { [all]: { two: 'b' } })).toEqual(['back']);
+    expect(kinds([...loads, flush(50)], { [all]: { one: 'a', two: 'b' } })).toEqual([]);
+    expect(kinds([...loads, flush(50)], { [all]: { two: 'b' } })).toEqual(['lost']);
+    expect(kinds(loads, { [all]: { one: 'c', two: 'b' } })).toEqual(['invented']);
+  });
+
   test('a bit that was set to 0 elsewhere may be either', () => {
     const set = op(A, 100, [put('1', '0/bits:1', '7')]);
     const clear = op(B, 200, [del('0/bits:1', '7')], seen(50));

@@ -145,7 +145,7 @@ function linesOf(outcome: Outcome): string[] {
   if (outcome.unrest !== null) lines.push(`no rest: ${outcome.unrest}`);
   lines.push(...outcome.fallen);
   if (outcome.differing > 0)
-    lines.push(`${outcome.differing} keys differ:`, ...outcome.differences.map((line) => `  ${line}`));
+    lines.push(`${outcome.differing} keys and libraries differ:`, ...outcome.differences.map((line) => `  ${line}`));
   const { findings } = outcome;
   for (const { kind, key, element, region, text } of findings.slice(0, shownMax))
     lines.push(`${kind} at ${region}: ${key} ${element}: ${text}`);

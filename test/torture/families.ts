@@ -40,6 +40,7 @@ export const types = [
   'geo',
   'ttls',
   'appends',
+  'functions',
   'mixed',
 ] as const;
 export type Type = (typeof types)[number];
@@ -75,6 +76,12 @@ export const families = {
   ttl: { check: 'elements', type: 'ttls' },
   /** A string to which one region appends. */
   append: { check: 'kept', type: 'appends', known: true },
+  /** Libraries of functions; no two have a function of one name. In the history they are elements of one key. */
+  lib: { check: 'elements', type: 'functions' },
+  /** Libraries that have a function of one name: of which one is left is only known to be the same everywhere. */
+  clash: { check: 'equal', type: 'functions' },
+  /** Strings that functions write. */
+  called: { check: 'elements', type: 'functions' },
   /** Keys that become another type, are renamed, copied, computed. */
   mix: { check: 'equal', type: 'mixed' },
 } as const satisfies Record<string, Family>;

@@ -150,12 +150,16 @@ class Run {
   /** Types that the server has commands for. */
   private async known(types: readonly Type[]): Promise<readonly Type[]> {
     const client = this.mesh.regions[0]!.client();
-    const reply = await client.call('COMMAND', 'INFO', 'HPEXPIRE');
+    const needs: Partial<Record<Type, string>> = { 'field-ttls': 'HPEXPIRE', functions: 'FUNCTION' };
+    const known: Type[] = [];
+    for (const type of types) {
+      const command = needs[type];
+      const reply = command === undefined ? null : ((await client.call('COMMAND', 'INFO', command)) as unknown[]);
+      if (reply === null || reply[0] !== null) known.push(type);
+    }
     client.disconnect();
-    const hasFieldTtls = Array.isArray(reply) && reply[0] !== null;
-    const known = types.filter((type) => type !== 'field-ttls' || hasFieldTtls);
     if (known.length === 0)
-      throw new Error(`${this.mesh.binary.version} has no times to live of fields: name other --types`);
+      throw new Error(`${this.mesh.binary.version} has no ${types.join(' and no ')}: name other --types`);
     return known;
   }
 
@@ -204,7 +208,7 @@ class Run {
       fallen: this.fallen,
       unrest,
       keys: comparison.keys,
-      differing: comparison.differing,
+      differing: comparison.differing + comparison.libraries.differing,
       differences: describe(comparison),
       findings,
       known: all.filter(isKnown),
@@ -277,11 +281,18 @@ function linksOf(topology: TortureOptions['topology'], names: readonly string[])
 }
 
 function describe(comparison: Comparison): string[] {
-  return comparison.differences.map(({ db, key, regions }) => {
+  const libraries = comparison.libraries.differences.map(({ name, regions }) => {
+    const each = regions.map(({ name: region, engine, size, digest }) =>
+      engine === 'none' ? `${region}: missing` : `${region}: ${size} bytes, ${digest}`,
+    );
+    return `library ${name}\n    ${each.join('\n    ')}`;
+  });
+  const keys = comparison.differences.map(({ db, key, regions }) => {
     const each = regions.map(
       ({ name, type, size, expiresAtMs, preview }) =>
         `${name}: ${type === 'none' ? 'missing' : `${type} of ${size}, ${expiresAtMs === null ? 'never expires' : `expires at ${expiresAtMs}`}, ${preview ?? ''}`}`,
     );
     return `${db}/${key.toString('latin1')}\n    ${each.join('\n    ')}`;
   });
+  return [...libraries, ...keys];
 }

@@ -5,10 +5,11 @@ import { type KeyState, type RegionState } from './checker';
 import { type Endpoint } from './client';
 import { familyOf } from './families';
 import { type History } from './history';
+import { clashing, libraries, markOf } from './libraries';
 
 const batch = 500;
 
-/** All keys of the families, in these databases. */
+/** All keys of the families, in these databases, and libraries of functions. */
 export async function readRegion(
   endpoint: Endpoint,
   databases: readonly number[],
@@ -19,6 +20,8 @@ export async function readRegion(
   connection.on('close', () => undefined);
   try {
     const state = new Map<string, KeyState>();
+    const elements = await readLibraries(connection);
+    if (elements.size > 0) state.set(libraries.id, { type: 'library', elements, expiresMs: null });
     const estimated = tokensOf(history, 'hll');
     for (const db of databases) {
       await connection.call('SELECT', db);
@@ -31,6 +34,19 @@ export async function readRegion(
   } finally {
     connection.close();
   }
+}
+
+async function readLibraries(connection: RedisConnection): Promise<Map<string, string>> {
+  const found = await connection.call('FUNCTION', 'LIST', 'WITHCODE');
+  // Before Redis 7.0.
+  if (found instanceof ReplyError) return new Map();
+  const all = list(found).map((entry): [string, string] => {
+    const fields = list(entry);
+    const field = (name: string): string =>
+      text(fields[fields.findIndex((at, i) => i % 2 === 0 && text(at) === name) + 1]);
+    return [field('library_name'), markOf(field('library_code'))];
+  });
+  return new Map(all.filter(([name]) => !name.startsWith(clashing)));
 }
 
 async function scan(connection: RedisConnection): Promise<string[]> {

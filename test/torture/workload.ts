@@ -2,6 +2,7 @@
 import { type Random } from '../sim/random';
 import { always, type Command, Key, removing, taking, unchecked } from './command';
 import { families, type FamilyName, type Type } from './families';
+import { clashing, codeOf, libraries } from './libraries';
 import { type Effect, type Moment } from './history';
 
 /** What a client sends at once. */
@@ -67,6 +68,9 @@ export class Workload {
       geo: (own) => this.geo(own),
       ttl: (own) => this.timeToLive(own),
       append: (own) => this.append(own),
+      lib: () => this.library(),
+      clash: () => this.clash(),
+      called: (own) => this.call(own),
       mix: (own) => this.mixed(own),
     };
     this.makers = (Object.entries(makers) as [FamilyName, Maker][]).filter(([name]) =>
@@ -328,6 +332,39 @@ export class Workload {
       default:
         return removing('DEL', key, '');
     }
+  }
+
+  // ——— functions
+
+  private library(): Command {
+    const { random } = this;
+    const name = this.hotLibrary();
+    if (random.chance(removes)) return always(['FUNCTION', 'DELETE', name], [libraries.remove(name)]);
+    if (random.chance(0.004)) return always(['FUNCTION', 'FLUSH'], [libraries.remove(null)]);
+    const mark = this.token();
+    if (random.chance(0.1)) {
+      const once = `once_${mark.replace('.', '_')}`;
+      return always(['FUNCTION', 'LOAD', codeOf(once, mark, once)], [libraries.put(once, mark)]);
+    }
+    const replace = random.chance(0.8) ? ['REPLACE'] : [];
+    return always(['FUNCTION', 'LOAD', ...replace, codeOf(name, mark, name)], [libraries.put(name, mark)]);
+  }
+
+  private hotLibrary(): string {
+    return `lib${this.random.below(this.options.hotKeys)}`;
+  }
+
+  private clash(): Command {
+    const name = `${clashing}${this.random.below(3)}`;
+    return this.random.chance(0.5)
+      ? unchecked('FUNCTION', 'DELETE', name)
+      : unchecked('FUNCTION', 'LOAD', 'REPLACE', codeOf(name, this.token(), clashing));
+  }
+
+  private call(own: Own): Command {
+    const key = this.hot(own, 'called');
+    const value = this.token();
+    return always(['FCALL', this.hotLibrary(), 1, key.name, value], [key.put('', value)]);
   }
 
   // ——— anything
