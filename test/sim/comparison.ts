@@ -141,6 +141,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
       agent.core.settling.demandState(db, key, ELSEWHERE);
       host.ask(donor.region, db, key);
     }
+    host.compared(mine.keys);
   });
 }
 

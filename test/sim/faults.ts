@@ -44,6 +44,7 @@ export function failover(world: World, region: Region): void {
   const { origin } = known;
   if (world.regions.some((other) => (other.agent.journal.end(origin) ?? -1) > (agent.journal.durableEnd(origin) ?? -1)))
     agent.fsync();
+  world.hasLost(region);
   world.trace(`${region.name} fails over at ${fork} of ${redis.offset}`);
   if (agent.alive) agent.crash(random.below(agent.unsynced + 1), random.chance(0.3));
   newHistory(world, region, redis.replicaAt(fork, region.initial), fork, fork);
@@ -72,6 +73,7 @@ export function outage(world: World, region: Region): void {
   for (const other of world.regions) if (other !== region) other.agent.fsync();
   // What no journal has, and one Redis holds, is merged without it (docs/architecture.md, "Redis ahead of the journal").
   if (!isAlone) agent.fsync();
+  world.hasLost(region);
   world.trace(`${region.name} Redis and agent die, Redis comes back with ${end} of ${redis.offset}`);
   if (agent.alive) agent.crash(random.below(agent.unsynced + 1), false);
   region.past.push({ redis, end: -1, isOutage: true });

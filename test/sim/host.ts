@@ -42,6 +42,8 @@ export interface SimAgentHost {
   ask(region: string, db: number, key: string): void;
   /** An own record is on disk. */
   durable(record: OpRecord): void;
+  /** It has told what was found by comparing these data of its Redis, and takes part. */
+  compared(keys: Redis): void;
   /** Up to where all other regions have an origin on disk. */
   durableElsewhere(origin: OriginId): number;
   /** The furthest that another region has an origin, whether it can be reached or not. */

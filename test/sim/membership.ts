@@ -34,6 +34,7 @@ export function leave(world: World): void {
   if (isBehind()) return;
   regions.splice(regions.indexOf(region), 1);
   world.gone.push(region);
+  world.hasLost(region);
   world.trace(`${region.name} leaves`);
   for (const { agent } of regions) {
     agent.fsync();

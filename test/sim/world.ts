@@ -8,7 +8,7 @@ import { ConflictPolicies, type ConflictPolicyRule } from '../../model';
 import { SimAgent } from './agent';
 import { ForeignHand } from './applier';
 import { check } from './checks';
-import type { Ended } from './checks/ended';
+import type { Ended, Exposed } from './checks/ended';
 import { Clients } from './clients';
 import { crash, failover, outage, restart } from './faults';
 import { join, leave } from './membership';
@@ -91,6 +91,8 @@ export class World {
   private readonly written = new Map<string, Entry | null>();
   /** Elements that a client was given. */
   private readonly taken = new Set<string>();
+  /** What lists and queues held when they were compared with another region's, as long as no Redis has lost it since. */
+  private exposed: Exposed[] = [];
   readonly outcome: Outcome = {
     events: 0,
     operations: 0,
@@ -174,6 +176,7 @@ export class World {
         if (agent.alive) agent.demand(db, key, name);
       },
       durable: (record) => this.keep(record),
+      compared: (keys) => this.compared(region, keys),
       durableElsewhere: (origin) =>
         Math.min(
           ...this.regions
@@ -487,11 +490,24 @@ export class World {
     return reasons.join('; ');
   }
 
+  private compared(region: Region, data: Redis): void {
+    for (const { db, key, value } of data.keys()) {
+      if (!/^(?:list|queue)/.test(key) || (value.type !== 'list' && value.type !== 'zset')) continue;
+      for (const element of value.type === 'list' ? value.list : value.zset.keys())
+        this.exposed.push({ region: region.name, db, key, element });
+    }
+  }
+
+  /** A region's Redis has lost something, or is no part of the mesh any more. */
+  hasLost({ name }: Region): void {
+    this.exposed = this.exposed.filter(({ region }) => region !== name);
+  }
+
   private get ended(): Ended {
-    const { profile, regions, clients, policies, log, written, taken, now } = this;
+    const { profile, regions, clients, policies, log, written, taken, exposed, now } = this;
     const trace = (text: string): void => this.trace(text);
     const fail = (message: string): never => this.fail(message);
-    return { profile, regions, clients, policies, log, written, taken, now, trace, fail };
+    return { profile, regions, clients, policies, log, written, taken, exposed, now, trace, fail };
   }
 
   private fail(message: string): never {

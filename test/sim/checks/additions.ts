@@ -63,6 +63,39 @@ export function checkAdded(ended: Ended): void {
   }
 }
 
+/**
+ * What lists and queues held when a Redis that clients had written without an agent was compared is there, or was given to a client: whatever others took
+ * from them meanwhile. Where a client has deleted the key nothing tells what that had seen.
+ */
+export function checkExposed(ended: Ended): void {
+  const { exposed } = ended;
+  if (exposed.length === 0) return;
+  const there = new Set<string>();
+  for (const { db, key, value } of ended.regions[0]!.redis.keys())
+    if (value.type === 'list' || value.type === 'zset')
+      for (const element of value.type === 'list' ? value.list : value.zset.keys())
+        there.add(`${db} ${placeOf(key)} ${element}`);
+  const spoilt = new Set<string>();
+  for (const op of ended.log.values())
+    for (const { db, argv } of op.commands) {
+      if (op.isState) continue;
+      for (const key of argv[0] === 'FLUSHDB' ? exposed.map(({ key }) => key) : argv.slice(1))
+        if (exposed.some((one) => one.key === key) && !isKnown(key, argv[0]!)) spoilt.add(`${db} ${placeOf(key)}`);
+    }
+  for (const { db, key, element } of exposed) {
+    const id = `${db} ${key}`;
+    const isOthers = isIgnored(ended, id) || isLastWriters(ended, id);
+    if (isOthers || ended.regions.some(({ name }) => isKept(ended, id, name))) continue;
+    if (spoilt.has(`${db} ${placeOf(key)}`) || ended.taken.has(element)) continue;
+    if (!there.has(`${db} ${placeOf(key)} ${element}`)) ended.fail(`${key} lost ${element}, which no agent had read`);
+  }
+}
+
+/** Elements move between lists. */
+function placeOf(key: string): string {
+  return key.startsWith('list') ? 'list' : key;
+}
+
 /** A bit is what one of those SETBITs says that no other, and no delete, had seen. (An expiry may be void.) */
 export function checkBits(ended: Ended): void {
   const keys = ended.clients.bitmapKeys();

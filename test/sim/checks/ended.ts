@@ -6,6 +6,14 @@ import type { Region } from '../region';
 import type { Entry } from '../redis';
 import type { RuleOp } from '../rule';
 
+/** An element that a region's Redis held. */
+export interface Exposed {
+  readonly region: string;
+  readonly db: number;
+  readonly key: string;
+  readonly element: string;
+}
+
 export interface Ended {
   readonly profile: Profile;
   readonly regions: readonly Region[];
@@ -17,6 +25,8 @@ export interface Ended {
   readonly written: ReadonlyMap<string, Entry | null>;
   /** Elements that a client was given. */
   readonly taken: ReadonlySet<string>;
+  /** What lists and queues held right before a Redis that clients had written without an agent was compared, and no Redis has lost since. */
+  readonly exposed: readonly Exposed[];
   readonly now: number;
   trace(text: string): void;
   fail(message: string): never;
