@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { type z } from 'zod';
 
@@ -26,15 +27,10 @@ export interface AgentEndpoint {
 
 /** The agents that are meant: those of the stack, or one elsewhere. @throws LocalError */
 export function agentsOf(options: AgentOptions): AgentEndpoint[] {
-  if (options.agent !== undefined) {
-    const token = options.tokenFile === undefined ? undefined : readIfThere(options.tokenFile);
-    if (token === undefined)
-      throw new LocalError(
-        'BAD_ARGUMENT',
-        `--agent needs --token-file: a copy of ${ADMIN_TOKEN_FILE} in that agent's state directory.`,
-      );
-    return [{ name: new URL(options.agent).host, admin: options.agent, token: token.trim() }];
-  }
+  if (options.agent !== undefined)
+    return [{ name: hostOf(options.agent), admin: options.agent, token: tokenOf(options.tokenFile) }];
+  if (options.tokenFile !== undefined)
+    throw new LocalError('BAD_ARGUMENT', '--token-file goes with --agent: the agents of a stack here need none.');
   const dir = dirOf(options);
   const state = requireRunning(dir, options.stack);
   if (!state.agents) throw new LocalError('AGENT', `Stack '${options.stack}' runs without agents.`);
@@ -43,6 +39,24 @@ export function agentsOf(options: AgentOptions): AgentEndpoint[] {
     admin: agent.admin,
     token: readIfThere(path.join(agentDataOf(dir, name), ADMIN_TOKEN_FILE))?.trim() ?? '',
   }));
+}
+
+function hostOf(url: string): string {
+  if (URL.canParse(url) && new URL(url).protocol === 'http:') return new URL(url).host;
+  throw new LocalError('BAD_ARGUMENT', `--agent ${url} is no URL of an admin endpoint, such as http://127.0.0.1:7601.`);
+}
+
+function tokenOf(file: string | undefined): string {
+  const copy = `a copy of ${ADMIN_TOKEN_FILE} in that agent's state directory`;
+  if (file === undefined) throw new LocalError('BAD_ARGUMENT', `--agent needs --token-file: ${copy}.`);
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    throw new LocalError('BAD_ARGUMENT', `--token-file ${file} can't be read (${errorText(error)}): it is ${copy}.`);
+  }
+  if (/^[\x21-\x7e]+$/.test(text)) return text;
+  throw new LocalError('BAD_ARGUMENT', `--token-file ${file} holds no token: it is ${copy}.`);
 }
 
 /** @throws LocalError AGENT when it doesn't answer, or with an error */

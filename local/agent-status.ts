@@ -32,6 +32,8 @@ const linkSchema = z.object({
   lagMs: z.number().nullable().catch(null),
   pendingOps: count,
   pendingBytes: count,
+  /** Of the region's own stream, what the peer has not said to have; heartbeats in between count. */
+  toSendBytes: count,
   rttMs: z.number().nullable().catch(null),
   error: z.string().optional().catch(undefined),
 });

@@ -135,7 +135,14 @@ sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second r
   command(
     'status',
     'show regions, lag, pending changes and what is broken',
-    '  meridian status --watch\n  meridian status --json | jq .converged',
+    `  meridian status --watch
+  meridian status --json | jq .converged
+
+WRITES/S, APPLIED/S   what the region's own clients write, and what of others' is applied here
+TO SEND               what the peer that lacks most has not yet of this region, as bytes of its stream
+PENDING               operations of others that are here and not applied yet
+CONFLICTS             writes that met others which they had not seen, since the agent began; \`meridian conflicts\` has what lost
+LAG                   how old the newest is that the region of the row has of the one of the column`,
   )
     .option('-w, --watch', 'again each second, until Ctrl-C')
     .action((options: Status.StatusOptions) => load.status()(options));

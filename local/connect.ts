@@ -26,6 +26,11 @@ export function renderConnect(layout: StackLayout): string[] {
   ];
 }
 
+/** What to type for a subcommand of the same stack. */
+export function commandOf(subcommand: string, stack: string, dir: StateDir): string {
+  return `${programName()} ${subcommand}${stackOptions(stack, dir)}`;
+}
+
 /** The options by which another command finds the same stack. */
 export function stackOptions(stack: string, dir: StateDir): string {
   const isUsual = dir.root === path.resolve('.meridian', stack);

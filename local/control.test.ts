@@ -1,5 +1,5 @@
 import http from 'node:http';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 
 import { ControlServer, askFault, askView } from './control';
 import { Faults } from './faults';
@@ -38,7 +38,9 @@ test('breaks links in both directions, tells, and heals all', async () => {
     { kind: 'delay', between: ['b', 'c'], ms: 80 },
   ]);
   expect(proxies.filter(({ fault }) => fault.cut).map(({ from, to }) => from + to)).toEqual(['ab', 'ba']);
-  expect(await askFault(dir, { action: 'heal' })).toMatch(/^healed: /);
+  expect(await askFault(dir, { action: 'heal' })).toBe(
+    'healed; it was: a and b are cut off from each other; b and c are 80 ms further apart, each way',
+  );
   expect((await askView(dir))?.faults).toEqual([]);
   expect(await askFault(dir, { action: 'heal' })).toBe('nothing was broken');
 });
@@ -81,6 +83,19 @@ test('answers only whoever can read the token', async () => {
     request.end();
   });
   expect(status).toBe(401);
+});
+
+test('a control file that is damaged: what to do, and no stack trace', async () => {
+  const dir = stateDirOf(cleanup.dir());
+  for (const text of ['', '{"port":', '{"port":"x"}']) {
+    writeFileSync(dir.control, text);
+    const damaged = {
+      code: 'STATE_DIR',
+      message: expect.stringMatching(/control\.json can't be understood: stop the/),
+    };
+    await expect(askView(dir)).rejects.toMatchObject(damaged);
+    await expect(askFault(dir, { action: 'heal' })).rejects.toMatchObject(damaged);
+  }
 });
 
 test('without a supervisor there is no view, and no fault', async () => {

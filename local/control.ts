@@ -89,11 +89,22 @@ export class ControlServer {
   }
 }
 
+function parseControl(dir: StateDir, text: string): z.output<typeof controlSchema> {
+  try {
+    return controlSchema.parse(JSON.parse(text));
+  } catch {
+    throw new LocalError(
+      'STATE_DIR',
+      `${dir.control} can't be understood: stop the stack with \`meridian down\` and start it again.`,
+    );
+  }
+}
+
 /** @returns undefined when no supervisor answers. @throws LocalError what the supervisor refused, with its reason */
 async function ask(dir: StateDir, method: string, path: string, body?: unknown): Promise<unknown> {
   const file = readIfThere(dir.control);
   if (file === undefined) return undefined;
-  const { port, token } = controlSchema.parse(JSON.parse(file));
+  const { port, token } = parseControl(dir, file);
   const text = body === undefined ? '' : JSON.stringify(body);
   const answer = await requestJson(
     {

@@ -68,7 +68,8 @@ export class Display {
       this.out.write(`${clock()} ${picture.line}\n`);
       return;
     }
-    const { columns = 80, rows = 24 } = this.out;
+    // A terminal that does not know its size says 0.
+    const [columns, rows] = [this.out.columns || 80, this.out.rows || 24];
     // A line that wraps, or a block higher than the window, can't be erased again.
     const block = ['', ...picture.block].slice(0, rows - 1).map((line) => line.slice(0, columns - 1));
     this.out.write(`${this.erase()}${block.join('\n')}\n`);

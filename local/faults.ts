@@ -93,7 +93,7 @@ export class Faults {
         const before = this.active();
         for (const proxy of this.proxies) proxy.set({ cut: false, delayMs: 0 });
         for (const service of this.services.values()) if (service.isPaused) service.pause(false);
-        return before.length === 0 ? 'nothing was broken' : `healed: ${before.map(describeFault).join('; ')} no longer`;
+        return before.length === 0 ? 'nothing was broken' : `healed; it was: ${before.map(describeFault).join('; ')}`;
       }
     }
   }

@@ -41,6 +41,9 @@ test('three regions: written anywhere, equal everywhere, also after a partition 
   expect((await linksOf('eu-central-1')).filter((state) => state === 'up')).toHaveLength(1);
   await write('second');
   expect((await status()).converged).toBe(false);
+  await until('what can not be sent is told', async () =>
+    (await status()).regions[0]?.links.every(({ toSendBytes }) => toSendBytes > 0),
+  );
   expect((await meridian.run('verify')).status).toBe(1);
   await meridian.run('fault', 'heal');
   await equal();
@@ -54,6 +57,11 @@ test('three regions: written anywhere, equal everywhere, also after a partition 
   });
   await equal();
   expect((await meridian.run('cli', 'us-west-2', 'GET', 'count')).stdout).toContain('9');
+
+  await until('nothing is to be sent', async () => (await status()).converged);
+  await meridian.run('fault', 'pause', 'us-west-2', 'redis');
+  await until('nobody says that all is equal', async () => !(await status()).converged, 20_000);
+  await meridian.run('fault', 'heal');
 
   const pids = Object.values(meridian.state().processes).map((process) => process.pid);
   expect(pids).toHaveLength(6);

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 
+import { LocalError } from './errors';
 import { readIfThere, writeAtomically } from './files';
 import { type StateDir } from './layout';
 
@@ -20,6 +21,16 @@ export function readSecrets(dir: StateDir): Secrets | undefined {
   const [password, agentPassword] = [readIfThere(dir.password), readIfThere(dir.agentPassword)];
   if (password === undefined || agentPassword === undefined) return undefined;
   return { password: password.trim(), agentPassword: agentPassword.trim() };
+}
+
+/** @throws LocalError STATE_DIR when it is gone */
+export function requirePassword(dir: StateDir): string {
+  const password = readSecrets(dir)?.password;
+  if (password !== undefined && password !== '') return password;
+  throw new LocalError(
+    'STATE_DIR',
+    `A password of ${dir.root} is missing (${dir.password} or ${dir.agentPassword}): stop the stack with \`meridian down\` and start it again.`,
+  );
 }
 
 export function sha256(text: string): string {

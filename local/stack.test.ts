@@ -136,6 +136,10 @@ test('up, use, break, verify, down: the data stays, and purge removes it', async
     agent: { admin: null, pid: null, state: 'off' },
   });
 
+  // From nobody's folder.
+  const elsewhere = new Meridian(cleanup.dir());
+  expect((await elsewhere.run('status')).stderr).toMatch(/start it with `meridian up`, or go to the folder where /);
+
   // A command reaches the region's Redis, with redis-cli or without; replicas follow.
   expect(await meridian.run('cli', 'us-west-2', 'SET', 'greeting', 'hello')).toMatchObject({
     status: 0,
@@ -196,9 +200,53 @@ test('a config of another place, and a region that is forgotten comes back empty
   for (const region of ['a', 'b']) await meridian.run('cli', region, 'SET', 'k', region);
   expect(await meridian.json('down', '--forget', 'b,c')).toMatchObject({ stopped: true, forgotten: ['b'] });
   expect(existsSync(path.join(stateDir, 'regions', 'b'))).toBe(false);
-  await meridian.json(...up);
+  const again = await meridian.run(...up);
+  expect([again.status, again.stderr]).toEqual([0, expect.not.stringContaining('earlier start')]);
   expect((await meridian.run('cli', 'a', 'GET', 'k')).stdout).toContain('a');
   expect((await meridian.run('cli', 'b', 'EXISTS', 'k')).stdout).toBe('0\n');
+});
+
+test('files of a running stack that were damaged: each command says what to do, and down still ends it', async () => {
+  const { meridian, up, base, stateDir } = await newStack();
+  await meridian.json(...up, '--detach');
+  const pids = pidsOf(meridian);
+  const file = (name: string): string => path.join(stateDir, name);
+  const kept = new Map(['control.json', 'password', 'state.json'].map((name) => [name, readFileSync(file(name))]));
+  const restore = (name: string): void => writeFileSync(file(name), kept.get(name)!);
+
+  writeFileSync(file('control.json'), '{"port":');
+  for (const args of [['status'], ['fault', 'list'], ['fault', 'heal']]) {
+    const { status, stderr } = await meridian.run(...args);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^meridian: .*control\.json can't be understood: .*\n$/),
+    ]);
+  }
+  restore('control.json');
+
+  rmSync(file('password'));
+  for (const [args, exit] of [
+    [['cli', 'us-west-2', 'PING'], 1],
+    [['verify'], 2],
+  ] as const) {
+    const { status, stderr } = await meridian.run(...args);
+    expect([status, stderr]).toEqual([exit, expect.stringMatching(/^meridian: A password of .* is missing .*\n$/)]);
+  }
+  restore('password');
+
+  writeFileSync(file('state.json'), '{"version":');
+  expect((await meridian.run('status')).stderr).toMatch(/state\.json can't be understood/);
+  expect(await meridian.run('down')).toMatchObject({ status: 0, stdout: 'Stack local: stopped.\n' });
+  expect(pids.filter(lives)).toEqual([]);
+
+  // Other regions in the same folder: nobody is to think that the data is gone.
+  const other = await meridian.run('up', '--no-agents', '--detach', '--regions', 'x,y', '--base-port', String(base));
+  expect([other.status, other.stderr]).toEqual([
+    0,
+    expect.stringMatching(
+      /what an earlier start had in eu-central-1, us-west-2 is left alone: `meridian down --forget eu-central-1,us-west-2`/,
+    ),
+  ]);
 });
 
 test('Ctrl-C ends everything that was started, gracefully, and nothing else', async () => {

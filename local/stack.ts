@@ -74,11 +74,10 @@ function findStackFile(stack: string): string {
 
 function accept(result: ConfigResult, source: string): StackConfig {
   if (result.ok) return result.config;
-  const [first, ...more] = result.issues;
-  const rest = more.length === 0 ? '' : `\n${formatIssues(more)}`;
+  const { issues } = result;
   throw new LocalError(
     'BAD_CONFIG',
-    `${source} is not a valid config: ${first === undefined ? 'empty' : formatIssues([first])}${rest}`,
+    `${source} is not a valid config:${issues.length > 1 ? '\n' : ' '}${formatIssues(issues)}`,
   );
 }
 

@@ -2,6 +2,7 @@ import { existsSync, linkSync, readdirSync, renameSync, rmSync, rmdirSync, write
 import path from 'node:path';
 import { z } from 'zod';
 
+import { commandOf } from './connect';
 import { LocalError, errorCode, errorText } from './errors';
 import { readIfThere, writeAtomically } from './files';
 import { type StackLayout, type StateDir } from './layout';
@@ -162,7 +163,7 @@ function readHolder(file: string): ProcessIdentity | undefined {
 export function alreadyRunning(dir: StateDir, stack: string, holder: ProcessIdentity): LocalError {
   return new LocalError(
     'ALREADY_RUNNING',
-    `Stack '${stack}' is running already (supervisor ${holder.pid}, state in ${dir.root}): use it, or stop it with \`meridian down\`.`,
+    `Stack '${stack}' is running already (supervisor ${holder.pid}, state in ${dir.root}): use it, or stop it with \`${commandOf('down', stack, dir)}\`.`,
   );
 }
 

@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
+
 import { type AgentDryRun, type AgentStatus, askAgent } from './agent-status';
 import { type SupervisorView, askView } from './control';
+import { commandOf } from './connect';
 import { LocalError } from './errors';
 import { type StateDir } from './layout';
 import { type ProcessIdentity, isAlive } from './process';
@@ -9,7 +12,7 @@ import { type StackState, livingOf, readState, supervisorOf } from './state';
 export interface StackStatus {
   readonly stack: string;
   readonly regions: readonly RegionStatus[];
-  /** Every agent active and caught up, every link up, nothing pending. */
+  /** Every agent active and caught up, every link up, each region heard of lately, nothing to send and nothing pending. */
   readonly converged: boolean;
 }
 
@@ -41,8 +44,11 @@ export interface LinkStatus {
   readonly peer: string;
   readonly state: string;
   readonly lagMs: number | null;
+  /** Received from the peer, and not applied yet. */
   readonly pendingOps: number;
   readonly pendingBytes: number;
+  /** Of what is for the peer, what it does not have yet, as bytes of the stream. */
+  readonly toSendBytes: number;
 }
 
 /** A status with what the table shows beside it. */
@@ -60,7 +66,9 @@ export function requireRunning(dir: StateDir, stack: string): StackState {
   if (state === undefined || (supervisorOf(dir) === undefined && livingOf(state).length === 0)) {
     throw new LocalError(
       'NOT_RUNNING',
-      `Stack '${stack}' is not running (state in ${dir.root}): start it with \`meridian up\`.`,
+      `Stack '${stack}' is not running (state in ${dir.root}): start it with \`${commandOf('up', stack, dir)}\`${
+        existsSync(dir.root) ? '' : ', or go to the folder where it was started'
+      }.`,
     );
   }
   if (state.stack !== stack) {
@@ -98,12 +106,8 @@ export async function reportOf(dir: StateDir, state: StackState): Promise<StackR
         pid: livingPid(state.processes[region.agent.service]),
         state: state.agents ? (agent?.state ?? 'down') : 'off',
       },
-      links: (agent?.links ?? []).map(({ peer, state: link, lagMs, pendingOps, pendingBytes }) => ({
-        peer,
-        state: link,
-        lagMs,
-        pendingOps,
-        pendingBytes,
+      links: (agent?.links ?? []).map(({ peer, state: link, lagMs, pendingOps, pendingBytes, toSendBytes }) => ({
+        ...{ peer, state: link, lagMs, pendingOps, pendingBytes, toSendBytes },
       })),
       dryRun: agent?.dryRun ?? null,
     };
@@ -112,10 +116,16 @@ export async function reportOf(dir: StateDir, state: StackState): Promise<StackR
   return { status, agents, view, primary: state.regions.find((region) => region.primary)?.name };
 }
 
+/** Of a region that nothing was heard of for so long nobody can say what its clients write: its Redis hangs, or is far away. */
+const silentMs = 5000;
+
 function isConverged(regions: readonly RegionStatus[], agents: ReadonlyMap<string, AgentStatus>): boolean {
   return regions.every(({ name, agent, links }) => {
-    const quiet = links.every((link) => link.state === 'up' && link.pendingOps === 0 && link.pendingBytes === 0);
-    return agent.state === 'active' && agents.get(name)?.caughtUp === true && links.length > 0 && quiet;
+    const isQuiet = links.every(
+      ({ state, lagMs, pendingOps, pendingBytes, toSendBytes }) =>
+        state === 'up' && (lagMs ?? 0) < silentMs && pendingOps + pendingBytes + toSendBytes === 0,
+    );
+    return agent.state === 'active' && agents.get(name)?.caughtUp === true && links.length > 0 && isQuiet;
   });
 }
 

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -9,6 +9,7 @@ import { peersOf, topologyOf } from '../model';
 import { renderAgentConfig } from './agent-config';
 import { askAgent } from './agent-status';
 import { provideCertificates } from './certificates';
+import { commandOf } from './connect';
 import { ControlServer, type SupervisorView, requestJson } from './control';
 import { LocalError, errorText } from './errors';
 import { Faults } from './faults';
@@ -132,6 +133,7 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     const { layout, options } = this;
     const { dir } = layout;
     const secrets = provideSecrets(dir);
+    this.tellLeft();
     const confs = this.renderConfs(secrets);
     const adopted = await this.takeOver(confs);
     const wanted = layout.regions.flatMap((region) =>
@@ -158,6 +160,18 @@ export class Supervisor extends EventEmitter<SupervisorEvents> {
     await this.control.listen();
     if (!options.agents || this.stopping !== undefined) return;
     await this.startAgents();
+  }
+
+  /** Regions of an earlier start hold data that this one does not show. */
+  private tellLeft(): void {
+    const { dir, regions, stack } = this.layout;
+    const there = existsSync(dir.regions) ? readdirSync(dir.regions) : [];
+    const left = there.filter((name) => regions.every((region) => region.name !== name)).sort();
+    if (left.length === 0) return;
+    this.emit(
+      'notice',
+      `what an earlier start had in ${left.join(', ')} is left alone: \`${commandOf('down', stack, dir)} --forget ${left.join(',')}\` removes it`,
+    );
   }
 
   private renderConfs(secrets: Secrets): Map<string, { region: RegionLayout; node: NodeLayout; text: string }> {

@@ -7,7 +7,7 @@ import { bytes, renderLine, renderReport, renderTable } from './table';
 import { until } from './testing';
 
 function report(): StackReport {
-  const link = { peer: 'b', state: 'up', lagMs: 12, pendingOps: 1200, pendingBytes: 9 };
+  const link = { peer: 'b', state: 'up', lagMs: 12, pendingOps: 1200, pendingBytes: 9, toSendBytes: 4096 };
   const agent = agentStatusSchema.parse({
     state: 'active',
     redis: { version: '7.0.15' },
@@ -62,16 +62,27 @@ test('columns are as wide as their widest cell, and numbers stand at the right',
 test('a report shows regions, lag, and what is broken', () => {
   const text = renderReport(report()).join('\n');
   expect(text).toMatch(/^Stack local: 2 regions, not all equal/);
-  expect(text).toMatch(/a +primary +1 +active +1,235 +0 +1,200 +3 +60 +1\/1 +2\.0 kB +7\.0\.15/);
+  expect(text).toMatch(/a +primary +1 +active +1,235 +0 +4\.0 kB +1,200 +3 +60 +1\/1 +2\.0 kB +7\.0\.15/);
   expect(text).toMatch(/b +member +3 +no Redis/);
   expect(text).toContain('12 ms');
   expect(text).toContain('a and b are 80 ms further apart, each way');
 });
 
+test('of a dry run it is said once that nothing is written', () => {
+  const dry = report();
+  const trial = { sinceMs: 1, wouldApply: { operations: 1 }, wouldConflict: { operations: 0 }, forgotten: 0 };
+  const agent = agentStatusSchema.parse({ state: 'dry-run', reason: 'dry run: nothing is written', dryRun: trial });
+  const regions = dry.status.regions.map((region) => ({ ...region, dryRun: agent.dryRun }));
+  const lines = renderReport({ ...dry, status: { ...dry.status, regions }, agents: new Map([['a', agent]]) });
+  expect(lines.filter((line) => line.toLowerCase().includes('nothing is written'))).toEqual([
+    '  Nothing is written to Redis (replication.dryRun).',
+  ]);
+});
+
 test('one line says the same, and what of it is worth a new line', () => {
   const { state, line } = renderLine(report());
   expect(state).toBe('a: active; b: no Redis; a and b are 80 ms further apart, each way');
-  expect(line).toBe(`1,235 writes/s, 1,200 pending, lag up to 12 ms; ${state}`);
+  expect(line).toBe(`1,235 writes/s, 4.0 kB to send, 1,200 pending, lag up to 12 ms; ${state}`);
 });
 
 test('an agent that tells half, or nonsense, is shown with what it tells', () => {
@@ -121,6 +132,16 @@ describe('the display', () => {
     expect(screen.text.startsWith(erase)).toBe(true);
     expect(screen.text.slice(erase.length)).toMatch(/^\d\d:\d\d:\d\d news\n/);
     display.stop();
+  });
+
+  test('takes a terminal that does not know its size for one of 80 columns', async () => {
+    const screen = new Screen(true, 0, 0);
+    const block = ['x'.repeat(100), 'the last one'];
+    const display = new Display(screen as never, async () => ({ block, line: '', state: '' }));
+    display.start();
+    await until('drawn', () => screen.text !== '');
+    display.stop();
+    expect(screen.text).toBe(`\n${'x'.repeat(79)}\nthe last one\n`);
   });
 
   test('writes a line into a pipe when the state changes', async () => {

@@ -30,9 +30,12 @@ export function renderReport(report: StackReport): string[] {
   for (const { name, state, detail } of starting)
     lines.push('', `  ${name}: ${state}${detail === '' ? '' : `, ${detail}`}`);
   const troubles = [...agents].flatMap(([region, agent]) =>
-    agent.reason === undefined ? [] : [`${region}: ${agent.reason}`],
+    // Of a dry run it is said above, once.
+    agent.reason === undefined || agent.state === 'dry-run' ? [] : [`${region}: ${agent.reason}`],
   );
   for (const trouble of troubles) lines.push('', `  ${trouble}`);
+  if (view === undefined)
+    lines.push('', '  Nothing starts again what ends, and links go through the supervisor: `meridian up` takes over.');
   const faults = view?.faults ?? [];
   if (faults.length > 0)
     lines.push(
@@ -58,7 +61,8 @@ export function renderLine(report: StackReport): { state: string; line: string }
   const pending = status.regions.reduce((sum, region) => sum + pendingOf(region), 0);
   const rate = [...agents.values()].reduce((sum, agent) => sum + agent.captured.opsPerSecond, 0);
   const lags = status.regions.flatMap((region) => region.links.map((link) => link.lagMs ?? 0));
-  const numbers = `${number(rate)} writes/s, ${number(pending)} pending, lag up to ${number(Math.max(0, ...lags))} ms`;
+  const toSend = Math.max(0, ...status.regions.map(toSendOf));
+  const numbers = `${number(rate)} writes/s, ${bytes(toSend)} to send, ${number(pending)} pending, lag up to ${number(Math.max(0, ...lags))} ms`;
   return { state, line: agents.size === 0 ? state : `${numbers}; ${state}` };
 }
 
@@ -115,6 +119,7 @@ function regionTable({ status, agents, primary }: StackReport): string[] {
     { title: 'AGENT' },
     { title: 'WRITES/S', right: true },
     { title: 'APPLIED/S', right: true },
+    { title: 'TO SEND', right: true },
     { title: 'PENDING', right: true },
     { title: 'CONFLICTS', right: true },
     { title: 'WEIGHT', right: true },
@@ -133,6 +138,7 @@ function regionTable({ status, agents, primary }: StackReport): string[] {
       region.redis.pid === null ? 'no Redis' : region.agent.state,
       ofAgent(({ captured }) => number(captured.opsPerSecond)),
       ofAgent(({ applied }) => number(applied.opsPerSecond)),
+      ofAgent(() => bytes(toSendOf(region))),
       ofAgent(() => number(pendingOf(region))),
       ofAgent((status) => number(conflictsOf(status))),
       String(region.weight),
@@ -162,6 +168,11 @@ function linkCell(link: LinkStatus | undefined): string {
 
 function pendingOf(region: RegionStatus): number {
   return region.links.reduce((sum, link) => sum + link.pendingOps, 0);
+}
+
+/** To the peer that lacks most. */
+function toSendOf(region: RegionStatus): number {
+  return Math.max(0, ...region.links.map((link) => link.toSendBytes));
 }
 
 function conflictsOf(agent: AgentStatus): number {

@@ -2,9 +2,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import path from 'node:path';
 
 import type * as Client from '../client';
-import { LocalError } from '../errors';
 import { checkRegion } from '../faults';
-import { readSecrets } from '../secrets';
+import { requirePassword } from '../secrets';
 import { requireRunning } from '../status';
 import { type CommonOptions, dirOf } from './common';
 
@@ -19,23 +18,22 @@ export async function cli(options: CommonOptions, region: string, args: readonly
     region,
     state.regions.map(({ name }) => name),
   );
-  const password = readSecrets(dir)?.password;
-  const redis = state.regions.find(({ name }) => name === region)?.redis;
-  if (redis === undefined || password === undefined) {
-    throw new LocalError(
-      'STATE_DIR',
-      `${dir.password} is missing: stop the stack with \`meridian down\` and start it again.`,
-    );
-  }
-  const program = findCli();
-  if (program === undefined) {
+  const password = requirePassword(dir);
+  const { redis } = state.regions.find(({ name }) => name === region)!;
+  const found = findCli();
+  if (found === undefined) {
     const { runClient } = loadClient();
     process.exitCode = await runClient({ ...redis, password, args, json: options.json === true, name: region });
     return;
   }
   const child = spawn(
-    program,
-    ['-h', redis.host, '-p', String(redis.port), ...(options.json ? ['--json'] : []), ...args],
+    found.program,
+    [
+      ...['-h', redis.host, '-p', String(redis.port)],
+      ...(found.hasErrorStatus ? ['-e'] : []),
+      ...(options.json ? ['--json'] : []),
+      ...args,
+    ],
     {
       stdio: 'inherit',
       env: { ...process.env, REDISCLI_AUTH: password },
@@ -51,14 +49,21 @@ export async function cli(options: CommonOptions, region: string, args: readonly
   process.off('SIGINT', ignore);
 }
 
-function findCli(): string | undefined {
+/** Whether a redis-cli has `-e`, to end with a status other than 0 when the command failed, as our own does. @param version what `--version` prints */
+export function knowsErrorStatus(version: string): boolean {
+  return Number(/^\S+ (\d+)\./.exec(version)?.[1] ?? 0) >= 7;
+}
+
+function findCli(): { program: string; hasErrorStatus: boolean } | undefined {
   if (process.env['MERIDIAN_NO_REDIS_CLI'] === '1') return undefined;
   const server = process.env['MERIDIAN_REDIS_SERVER'];
   const beside =
     server === undefined ? [] : ['redis-cli', 'valkey-cli'].map((name) => path.join(path.dirname(server), name));
-  return [...beside, 'redis-cli', 'valkey-cli'].find(
-    (name) => spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
-  );
+  for (const program of [...beside, 'redis-cli', 'valkey-cli']) {
+    const { status, stdout } = spawnSync(program, ['--version'], { encoding: 'utf8' });
+    if (status === 0) return { program, hasErrorStatus: knowsErrorStatus(stdout) };
+  }
+  return undefined;
 }
 
 function loadClient(): typeof Client {

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ConflictEntry, conflictsAnswerSchema } from '../../agent/conflicts/entry';
 import { type AgentEndpoint, type AgentOptions, agentsOf, askAll } from '../agent-admin';
 import { escapeBytes } from '../bytes';
+import { checkRegion } from '../faults';
 import { renderTable } from '../table';
 import { print } from './common';
 
@@ -27,6 +28,12 @@ export async function conflicts(options: ConflictsOptions): Promise<void> {
   const agents = agentsOf(options);
   const after = new Map<string, number>();
   const first = await find(agents, options, after);
+  // One that has left the stack may be in the journals still.
+  if (options.region !== undefined && options.agent === undefined && first.entries.length === 0)
+    checkRegion(
+      options.region,
+      agents.map(({ name }) => name),
+    );
   const { entries, leftOut, failures, dryRun } = first;
   const json = { conflicts: entries, dryRun, leftOut, failures: Object.fromEntries(failures), isCut: first.isCut };
   if (!options.follow) {
@@ -102,8 +109,11 @@ function merge(known: FoundConflict, entry: ConflictEntry, region: string): Foun
   };
 }
 
+const nothingLost =
+  'No write that lost is known. (What met and merged is none: `meridian status` counts it as a conflict.)';
+
 function linesOf({ entries, leftOut, failures, isCut, dryRun }: Found): string[] {
-  const lines = entries.length === 0 ? ['No conflict is known.'] : renderTable(columns, entries.map(cellsOf));
+  const lines = entries.length === 0 ? [nothingLost] : renderTable(columns, entries.map(cellsOf));
   if (dryRun.length > 0)
     lines.push('', `Dry run in ${dryRun.join(', ')}: what would have conflicted; nothing was written.`);
   if (isCut) lines.push('', 'There are more: --limit shows more of them, --key, --region and --since fewer.');

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 
-import { programName, stackOptions } from '../connect';
+import { commandOf } from '../connect';
 import { LocalError } from '../errors';
 import { makeDir } from '../files';
 import { type StackLayout } from '../layout';
@@ -22,18 +22,21 @@ export async function detach(options: UpOptions, layout: StackLayout): Promise<v
   });
   closeSync(log);
 
-  const cancel = (): void => void child.kill('SIGTERM');
+  let cancelledBy: string | undefined;
+  const cancel = (name: NodeJS.Signals): void => {
+    cancelledBy = name;
+    child.kill('SIGTERM');
+  };
   process.on('SIGINT', cancel).on('SIGTERM', cancel);
   try {
     await new Promise<void>((resolve, reject) => {
       let latest = '';
       const timer = setTimeout(() => {
         const why = latest === '' ? '' : ` (last: ${latest})`;
-        const name = `${programName()} status${stackOptions(layout.stack, dir)}`;
         reject(
           new LocalError(
             'START_FAILED',
-            `Not everything is ready after ${waitMsMax / 1000} s${why}: it goes on in the background; watch it with \`${name}\`, or see ${dir.supervisorLog}.`,
+            `Not everything is ready after ${waitMsMax / 1000} s${why}: it goes on in the background; watch it with \`${commandOf('status', layout.stack, dir)}\`, or see ${dir.supervisorLog}.`,
           ),
         );
       }, waitMsMax);
@@ -44,10 +47,7 @@ export async function detach(options: UpOptions, layout: StackLayout): Promise<v
       child.on('message', (message: BackgroundMessage) => {
         if ('ready' in message) {
           settle(() => {
-            print(options, message.ready, [
-              ...message.lines,
-              `  Stop it   ${programName()} down${stackOptions(layout.stack, dir)}`,
-            ]);
+            print(options, message.ready, [...message.lines, `  Stop it   ${commandOf('down', layout.stack, dir)}`]);
             resolve();
           });
         } else if ('failed' in message) {
@@ -64,7 +64,9 @@ export async function detach(options: UpOptions, layout: StackLayout): Promise<v
           reject(
             new LocalError(
               'START_FAILED',
-              `The supervisor ended before all was ready (${signal ?? `status ${code}`}): see ${dir.supervisorLog}.`,
+              cancelledBy === undefined
+                ? `The supervisor ended before all was ready (${signal ?? `status ${code}`}): see ${dir.supervisorLog}.`
+                : `The start was broken off by ${cancelledBy}; nothing of it runs.`,
             ),
           ),
         ),

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { LocalError } from '../errors';
 import { type StateDir } from '../layout';
 import { type ProcessIdentity, signal, waitForEnd } from '../process';
-import { livingOf, purge, readState, supervisorOf, writeState } from '../state';
+import { type StackState, livingOf, purge, readState, supervisorOf, writeState } from '../state';
 import { endAll } from '../supervisor';
 import { type CommonOptions, dirOf, print } from './common';
 
@@ -19,7 +19,8 @@ const supervisorGraceMs = 30_000;
 /** Stops a stack; with `--purge` also forgets its data. Stopping what isn't running is no failure. */
 export async function down(options: DownOptions): Promise<void> {
   const dir = dirOf(options);
-  const known = readState(dir);
+  const supervisor = supervisorOf(dir);
+  const known = stateBeside(dir, supervisor);
   if (known !== undefined && known.stack !== options.stack) {
     throw new LocalError(
       'STATE_DIR',
@@ -28,11 +29,10 @@ export async function down(options: DownOptions): Promise<void> {
   }
   const forgotten = regionsToForget(dir, options.forget);
   const done: string[] = [];
-  const supervisor = supervisorOf(dir);
   if (supervisor !== undefined) done.push(await stopSupervisor(dir, supervisor));
 
   // What a supervisor that was killed has left, or one that had to be.
-  const state = readState(dir);
+  const state = known === undefined ? undefined : readState(dir);
   const orphans = state === undefined ? [] : livingOf(state);
   if (state !== undefined && orphans.length > 0) {
     const killed = await endAll(orphans);
@@ -51,6 +51,16 @@ export async function down(options: DownOptions): Promise<void> {
     ...(purged ? [`Its data, passwords and certificates in ${dir.root} are removed.`] : []),
   ];
   print(options, { stack: options.stack, stopped, purged, forgotten, notes: done }, lines);
+}
+
+/** Undefined also where it can't be understood and the supervisor lives: that knows by itself what it has to end. */
+function stateBeside(dir: StateDir, supervisor: ProcessIdentity | undefined): StackState | undefined {
+  try {
+    return readState(dir);
+  } catch (error) {
+    if (supervisor === undefined) throw error;
+    return undefined;
+  }
 }
 
 async function stopSupervisor(dir: StateDir, supervisor: ProcessIdentity): Promise<string> {

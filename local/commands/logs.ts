@@ -2,6 +2,7 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { commandOf } from '../connect';
 import { LocalError } from '../errors';
 import { checkRegion } from '../faults';
 import { readState } from '../state';
@@ -24,7 +25,7 @@ export async function logs(options: LogsOptions, region: string, which: LogName 
   if (state === undefined) {
     throw new LocalError(
       'NOT_RUNNING',
-      `There are no logs of stack '${options.stack}' in ${dir.root}: start it with \`meridian up\`.`,
+      `There are no logs of stack '${options.stack}' in ${dir.root}: start it with \`${commandOf('up', options.stack, dir)}\`.`,
     );
   }
   checkRegion(

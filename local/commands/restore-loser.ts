@@ -6,7 +6,7 @@ import { agentsOf } from '../agent-admin';
 import { escapeBytes } from '../bytes';
 import { LocalError, errorText } from '../errors';
 import { checkRegion } from '../faults';
-import { readSecrets } from '../secrets';
+import { requirePassword } from '../secrets';
 import { requireRunning } from '../status';
 import { type CommonOptions, dirOf, print } from './common';
 import { find, type FoundConflict, sideText } from './conflicts';
@@ -40,12 +40,12 @@ export async function restoreLoser(options: RestoreLoserOptions, id: string): Pr
   );
   const region = state.regions.find((candidate) => candidate.name === name)!;
   const shown = command.map((part) => escapeBytes(Buffer.from(part))).join(' ');
-  const question = `${sideText(entry.loser)}, and lost. Run in ${name}, database ${entry.db}: ${shown} ?`;
+  const question = `What lost: ${sideText(entry.loser)}. Run in ${name}, database ${entry.db}: ${shown} ?`;
   if (options.yes !== true && !(await confirm(question)))
     throw new LocalError('NOT_CONFIRMED', 'Nothing was written: say yes, or --yes.');
   const redis = new Redis({
     ...{ host: region.redis.host, port: region.redis.port, db: entry.db },
-    password: readSecrets(dir)?.password,
+    password: requirePassword(dir),
     ...{ lazyConnect: true, retryStrategy: null, maxRetriesPerRequest: 0 },
   });
   redis.on('error', () => undefined); // the command that failed tells

@@ -61,20 +61,24 @@ export async function up(options: UpOptions): Promise<void> {
     // Whoever waits for the start may have gone in the meantime.
     if (background && process.connected) process.send?.(message, undefined, undefined, () => undefined);
   };
-  const notice = (text: string): void => {
+  const record = (text: string): void => {
     const line = `${new Date().toISOString()} ${text}\n`;
     try {
       appendFileSync(dir.supervisorLog, line, { mode: 0o600 });
     } catch {
       // A full disk or a removed folder shows elsewhere; the stack goes on.
     }
+  };
+  const notice = (text: string): void => {
+    record(text);
     tell({ notice: text });
     if (background) return;
     if (options.json) process.stderr.write(`meridian: ${text}\n`);
     else display.notice(text);
   };
   supervisor.on('notice', notice);
-  if (config.security.tls) notice('security.tls does not count here: everything stays on this machine');
+  if (config.security.tls)
+    notice('no TLS between clients and Redis: everything stays on this machine (security.tls is for elsewhere)');
 
   const over = endBySignal(supervisor, notice, display);
   // A reader that has gone (`meridian up | head`) is no reason to stop a stack.
@@ -92,7 +96,8 @@ export async function up(options: UpOptions): Promise<void> {
   if (supervisor.isReady) {
     const info = await readyInfo(layout, Math.round(performance.now() - startedAt));
     const lines = readyLines(layout, info);
-    notice(lines[0] ?? '');
+    // Who waits for the background process is told by what follows.
+    (background ? record : notice)(lines[0] ?? '');
     tell({ ready: info, lines });
     if (background) process.disconnect?.();
     else if (options.json) print(options, info, []);

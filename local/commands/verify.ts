@@ -1,6 +1,6 @@
 import { escapeBytes } from '../bytes';
 import { LocalError, errorText } from '../errors';
-import { readSecrets } from '../secrets';
+import { requirePassword } from '../secrets';
 import { ConflictPolicies } from '../../model';
 import { requireRunning } from '../status';
 import { renderTable } from '../table';
@@ -29,7 +29,7 @@ export async function verify(options: VerifyCommandOptions): Promise<void> {
 async function compare(options: VerifyCommandOptions): Promise<void> {
   const dir = dirOf(options);
   const state = requireRunning(dir, options.stack);
-  const password = readSecrets(dir)?.password;
+  const password = requirePassword(dir);
   const endpoints = state.regions.map(({ name, redis }) => ({ name, host: redis.host, port: redis.port, password }));
   const policies = new ConflictPolicies(state.conflicts);
   const startedAt = performance.now();
