@@ -30,6 +30,12 @@ function refused(change: Record<string, unknown>): unknown[] {
   throw new Error('expected to be refused');
 }
 
+test('the config in docs/own-redis.md is one', () => {
+  const page = fs.readFileSync(path.join(__dirname, '../docs/own-redis.md'), 'utf8');
+  const [, json] = /```json\n([^]*?)```/.exec(page)!;
+  expect(parseAgentConfig(JSON.parse(json!))).toMatchObject({ region: 'paris', replication: { dryRun: true } });
+});
+
 test('what is left out has its default, and paths are relative to the file', () => {
   const config = parseAgentConfig(least, 'test', '/etc/meridian');
   expect(config).toMatchObject({

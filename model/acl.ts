@@ -49,6 +49,12 @@ export const agentRules: readonly string[] = [
   ...['+@scripting', '-script'],
 ];
 
+/** The agent in a dry run (docs/dry-run.md): as whom nothing can be written. PSYNC asks for no rights on keys. */
+export const dryRunAgentRules: readonly string[] = [
+  ...['resetkeys', '~meridian:*', 'resetchannels', '&__keyevent@*__:expired', '&__keyevent@*__:evicted'],
+  ...['-@all', '+auth', '+ping', '+select', '+client|setname', '+info', '+get', '+psync', '+replconf', '+psubscribe'],
+];
+
 /** Memory, connections, commands, replication, latency: all from INFO and LATENCY. CONFIG GET would show masterauth. */
 export const exporterRules: readonly string[] = [
   ...['resetchannels', '-@all', '+auth', '+ping', '+info', '+client|setname', '+latency|latest', '+latency|histogram'],

@@ -2,6 +2,7 @@
 export {
   type AclUser,
   agentRules,
+  dryRunAgentRules,
   applicationRules,
   clusterNodeRules,
   discoveryRules,

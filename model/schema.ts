@@ -17,7 +17,7 @@ export const replicationSchema = section({
   semiSyncRegions: whole(1, 63).default(1),
   /** The lag, in milliseconds of data, beyond which a region counts as behind. Default: 1000. */
   maxLagMs: whole(10, 600_000, 'milliseconds').default(1000),
-  /** Verify and repair differences between regions without being asked. Default: true. */
+  /** Verify and repair differences between regions without being asked. For the controller, which is not there yet: nothing reads it. Default: true. */
   autoHeal: flag().default(true),
   /** Who talks to whom: see model/topology.ts. Default: mesh, the least lag. */
   topology: choice('mesh', 'ring', 'star').default('mesh'),
@@ -130,6 +130,7 @@ export const redisSchema = section({
   }).prefault({}),
 });
 
+/** All but `sentinel` is for the controller, which is not there yet: nothing reads it, and nobody decides that a whole region is lost. */
 export const failoverSchema = section({
   /** Act, rather than only report. Default: true. */
   auto: flag().default(true),

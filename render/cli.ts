@@ -14,10 +14,10 @@ interface Options {
   readonly stack: string;
   readonly file?: string;
   readonly out: string;
-  readonly set: readonly string[];
-  readonly secrets: boolean;
+  readonly set?: readonly string[];
+  readonly secrets?: boolean;
   readonly state?: string;
-  readonly json: boolean;
+  readonly json?: boolean;
 }
 
 const program = new Command('render')
@@ -34,16 +34,14 @@ const program = new Command('render')
   .option(
     '--set <key=value>',
     'another value of the config; may be repeated',
-    (one: string, all: string[]) => [...all, one],
-    [],
+    (one: string, all: string[] | undefined) => [...(all ?? []), one],
   )
   .option(
     '--state <file>',
     'keeps passwords, keys and certificates, so that the next render has the same; it is a secret',
-    undefined,
   )
-  .option('--secrets', 'write the values of Secrets, rather than references to where they come from', false)
-  .option('--json', 'for programs: a list of what was written, as one JSON text on stdout', false)
+  .option('--secrets', 'write the values of Secrets, rather than references to where they come from')
+  .option('--json', 'for programs: a list of what was written, as one JSON text on stdout')
   .showHelpAfterError('(--help shows how)')
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'meridian:')) })
   .addHelpText(
@@ -58,8 +56,8 @@ Examples:
   );
 
 async function main(options: Options): Promise<void> {
-  const { stack, out, json, secrets, state } = options;
-  const config = readConfig(path.resolve(options.file ?? `Pulumi.${stack}.yaml`), options.set);
+  const { stack, out, json, secrets = false, state } = options;
+  const config = readConfig(path.resolve(options.file ?? `Pulumi.${stack}.yaml`), options.set ?? []);
   // eslint-disable-next-line @typescript-eslint/no-require-imports
   const rendered = await render(() => require('../index') as unknown, {
     stack,

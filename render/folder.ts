@@ -11,6 +11,8 @@ import { RenderError } from './error';
  * @throws RenderError where there is something that is not ours, or the folder can't be written
  */
 export function writeFolder(dir: string, files: ReadonlyMap<string, string>, mark: string, mode: number): string[] {
+  if (existsSync(dir) && !statSync(dir).isDirectory())
+    throw new RenderError(`--out ${dir}: found a file; allowed: a new folder, or that of an earlier render`);
   const old = existsSync(dir) ? listFiles(dir) : [];
   const foreign = old.find((file) => !readFileSync(path.join(dir, file), 'utf8').startsWith(mark));
   if (foreign !== undefined)

@@ -234,7 +234,12 @@ describe('npm run render', () => {
   test('writes the dev stack, and lists it for programs', () => {
     const out = path.join(dir, 'out');
     const image = 'meridian@sha256:1';
+    const [, inTheDocs = ''] = /--set (meridian:\S+?)`/.exec(
+      readFileSync(path.join(root, 'docs/kubernetes.md'), 'utf8'),
+    )!;
     const { status, stdout } = run(
+      '--set',
+      inTheDocs,
       '--stack',
       'dev',
       '--out',
@@ -260,6 +265,7 @@ describe('npm run render', () => {
       ['--stack', 'prod', '--out', 'x', '--set', 'meridian:kubernetes.agentImage=a'],
       /stack prod has \d+ resources of other providers, such as aws:/,
     ],
+    [['--stack', 'dev', '--out', 'package.json'], /--out .*package\.json: found a file; allowed: a new folder/],
     [['--stack', 'dev', '--out', 'x', '--set', 'image=1'], /--set image=1: allowed: key=value/],
     [['--stack', 'dev', '--out', 'x', '--set', 'meridian:redis.maxmemory=2gb'], /75 % of memoryLimit/],
   ])('%j is refused in one line', (args, message) => {

@@ -1,4 +1,4 @@
-// What `npm start` and `npm test` run. Node built-ins only, up to the point where the dependencies are installed: on a
+// What `npm start`, `npm test` and the like run. Node built-ins only, up to the point where the dependencies are installed: on a
 // fresh clone there is nothing else. Each step is skipped when its result is there already.
 //
 //   node scripts/run.mjs start [arguments of `meridian up`]
@@ -7,6 +7,8 @@
 //   node scripts/run.mjs render [arguments of the render]
 //   node scripts/run.mjs e2e:kubernetes [its arguments]
 //   node scripts/run.mjs torture [arguments of the driver]
+//   node scripts/run.mjs sim [arguments of the simulator]
+//   node scripts/run.mjs build | docs
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import Module, { createRequire } from 'node:module';
@@ -17,7 +19,7 @@ import { providePromtool } from './promtool.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
-const nodeMajorMin = 20;
+const nodeMin = [20, 15];
 
 /** To stderr, so that `--json` on stdout stays clean. */
 const say = (line) => console.error(`meridian: ${line}`);
@@ -144,13 +146,23 @@ async function check() {
   say(`checked in ${seconds(started)}`);
 }
 
+const tasks = ['start', 'test', 'bench', 'render', 'e2e:kubernetes', 'torture', 'sim', 'build', 'docs'];
+
 async function main([task, ...args]) {
-  const major = Number(process.versions.node.split('.')[0]);
-  if (major < nodeMajorMin) fail(`Node.js ${nodeMajorMin} or newer is needed; this is ${process.version}.`);
+  if (!tasks.includes(task)) fail(`unknown task '${task}': ${tasks.join(', ')}`, 2);
+  const [major, minor] = process.versions.node.split('.').map(Number);
+  if (major < nodeMin[0] || (major === nodeMin[0] && minor < nodeMin[1]))
+    fail(`Node.js ${nodeMin.join('.')} or newer is needed; this is ${process.version}.`);
   process.chdir(root);
-  await installDependencies(task === 'start');
+  await installDependencies(['start', 'build', 'sim'].includes(task));
+  if (task === 'sim' || task === 'docs') {
+    process.exitCode = await run(process.execPath, [path.join(root, 'scripts', `${task}.mjs`), ...args]);
+    return;
+  }
   await buildDist();
   switch (task) {
+    case 'build':
+      return;
     case 'start':
       if (!args.some((arg) => arg === '--redis-server' || arg.startsWith('--redis-server='))) provideRedis();
       return become('dist/local/cli.js', ['up', ...args]);
@@ -169,9 +181,6 @@ async function main([task, ...args]) {
       providePromtool(say);
       await check();
       process.exitCode = await run(process.execPath, [path.join(root, 'node_modules/jest/bin/jest.js'), ...args]);
-      return;
-    default:
-      fail(`unknown task '${task}': start, test, bench, render, e2e:kubernetes or torture`, 2);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { RedisConnection, Reply } from '../resp';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, parseHeartbeat, parseMarker } from '../stream/keys';
 import { covers } from '../vector';
+import { SessionError } from './context';
 
 export interface ServerInfo {
   version: string;
@@ -67,6 +68,25 @@ export async function readCursor(
   }
   await connection.call('SELECT', 0);
   return { text: inZero, marker: best?.marker ?? null };
+}
+
+/** Of nobody: DEL of it changes nothing, and nothing of it is in the stream. */
+const ABSENT_KEY = 'meridian:none';
+
+/**
+ * The rights without which a session does harm: where MULTI is refused the commands of a block run one by one, and again after the cursor is found where it was; where GET
+ * is, the cursor seems not to be there; and of writes not one would be applied. Other rights are missed one command at a time, as dead letters.
+ * @throws SessionError which one Redis refuses
+ */
+export async function checkRights(connection: RedisConnection): Promise<void> {
+  for (const command of [['SELECT', '0'], ['GET', CURSOR_KEY], ['MULTI'], ['EXEC'], ['DEL', ABSENT_KEY]]) {
+    const reply = await connection.call(...command);
+    if (reply instanceof Error && reply.message.startsWith('NOPERM'))
+      throw new SessionError(
+        'redis',
+        `Redis refuses ${command[0]} to the agent's user (${reply.message}): docs/own-redis.md has the rules that it needs`,
+      );
+  }
 }
 
 /** Unix ms of the heartbeat in Redis; 0: there is none. */

@@ -43,7 +43,7 @@ import { Backlog } from './backlog';
 import { type AgentContext, announcedOptions, keepLetter, SessionError } from './context';
 import { compareWithMesh, type Comparison } from './difference';
 import { isOwnKey, type SettleRequest } from './donor';
-import { readCursor, readHeartbeat, readServerInfo, type ServerInfo } from './info';
+import { checkRights, readCursor, readHeartbeat, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
 import { hasFunctions, refusalOf } from './libraries';
 import { lastAt, type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
@@ -146,6 +146,7 @@ export class Opening {
     session.server = server;
     if (server.loading) throw new SessionError('loading', 'Redis is loading its data');
     if (server.role !== 'primary') throw new SessionError('replica', 'this Redis is a replica');
+    await checkRights(this.connection);
     return server;
   }
 

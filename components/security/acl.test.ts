@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { agentRules, SystemUser } from '../../model';
+import { type AgentConfigInput } from '../../agent/config';
+import type { TrialReport } from '../../agent/dry-run';
+import { agentRules, dryRunAgentRules, SystemUser } from '../../model';
 import { expectKept, underLoad } from '../../test/integration/load';
-import { Mesh } from '../../test/integration/mesh';
+import { Mesh, type Region as MeshRegion } from '../../test/integration/mesh';
 import { end, freePorts, passwordOf, Region, smallConf, until } from '../testing/redis';
 
 // Least rights, tried at a real Redis: what a user needs works, what it must not do is refused.
@@ -62,6 +64,70 @@ describe('the agent', () => {
     await mesh.waitEqual();
     expect(await alpha!.get('unseen')).toBe('1');
     for (const region of mesh.regions) expect(await region.client().call('ACL', 'LOG')).toEqual([]);
+  });
+});
+
+describe('the agent, with less', () => {
+  let mesh: Mesh;
+  afterEach(() => mesh.stop());
+
+  /** Two regions whose agents have these rules, and are not started yet. */
+  async function withRules(
+    rules: (region: string) => readonly string[],
+    configure?: (config: AgentConfigInput) => void,
+  ): Promise<[MeshRegion, MeshRegion]> {
+    mesh = await Mesh.start({ regions: ['alpha', 'beta'], agents: false, ...(configure ? { configure } : {}) });
+    const hash = createHash('sha256').update(mesh.secrets.agentPassword).digest('hex');
+    for (const region of mesh.regions) {
+      const user = ['SETUSER', SystemUser.Agent, 'reset', 'on', `#${hash}`, ...rules(region.name)];
+      await region.client().call('ACL', ...user);
+    }
+    return mesh.regions as [MeshRegion, MeshRegion];
+  }
+
+  test('reads in a dry run, and can write nothing', async () => {
+    const [alpha, beta] = await withRules(
+      () => dryRunAgentRules,
+      (config) => void (config.replication = { ...config.replication, dryRun: true }),
+    );
+    await alpha.client().mset('a', '1', 'b', '1');
+    await beta.client().set('b', '2');
+    for (const region of [alpha, beta]) region.startAgent();
+    const trial = async (region: MeshRegion): Promise<TrialReport | null> =>
+      ((await region.status().catch(() => null))?.dryRun ?? null) as TrialReport | null;
+    await until('beta has compared its keys', async () => (await trial(beta))?.keys?.with === 'alpha');
+    expect((await trial(beta))?.keys).toMatchObject({ here: 1, there: 2, differing: 1, onlyThere: 1 });
+    await alpha.client().set('gone', '1', 'PX', 100);
+    await alpha.client().select(1);
+    await alpha.client().incr('n');
+    await until('beta has heard of it', async () => ((await trial(beta))?.wouldApply.operations ?? 0) >= 3);
+    for (const region of [alpha, beta]) {
+      expect(await region.client().call('ACL', 'LOG')).toEqual([]);
+      const agent = region.client().duplicate({ username: SystemUser.Agent, password: mesh.secrets.agentPassword });
+      await expect(agent.set('meridian:cursor', 'x')).rejects.toThrow(/^NOPERM/);
+      await expect(agent.get('a')).rejects.toThrow(/^NOPERM/);
+      agent.disconnect();
+    }
+  });
+
+  test.each([
+    ['MULTI', '+@transaction', []],
+    ['GET', '+@read', []],
+    ['DEL', '+@write', []],
+    ['EXEC', '+@transaction', ['+multi', '+discard']],
+  ])('begins nothing where it may not run %s, and says so', async (command, without, instead) => {
+    const less = [...agentRules.filter((rule) => rule !== without), ...instead];
+    const [alpha, beta] = await withRules((name) => (name === 'alpha' ? less : agentRules));
+    for (const region of [alpha, beta]) region.startAgent();
+    const reason = async (): Promise<string> => (await alpha.status().catch(() => null))?.reason ?? '';
+    await until('it says why', async () => (await reason()).startsWith(`Redis refuses ${command} to the agent's user`));
+    expect(await alpha.client().dbsize()).toBe(0);
+    // What was missing is all that it waits for.
+    await alpha.client().call('ACL', 'SETUSER', SystemUser.Agent, without);
+    await mesh.ready();
+    await alpha.client().rpush('list', 'a');
+    await mesh.waitEqual();
+    expect(await beta.client().lrange('list', 0, -1)).toEqual(['a']);
   });
 });
 
