@@ -81,7 +81,8 @@ const ABSENT_KEY = 'meridian:none';
 export async function checkRights(connection: RedisConnection): Promise<void> {
   for (const command of [['SELECT', '0'], ['GET', CURSOR_KEY], ['MULTI'], ['EXEC'], ['DEL', ABSENT_KEY]]) {
     const reply = await connection.call(...command);
-    if (reply instanceof Error && reply.message.startsWith('NOPERM'))
+    // Of EXEC it is what an EXECABORT tells of.
+    if (reply instanceof Error && reply.message.includes('NOPERM'))
       throw new SessionError(
         'redis',
         `Redis refuses ${command[0]} to the agent's user (${reply.message}): docs/own-redis.md has the rules that it needs`,
