@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Applier, isPausing, type Refusal } from '../apply/applier';
+import type { Applier, Refusal } from '../apply/applier';
 import { Inbox } from '../apply/inbox';
 import type { Capture, NotificationCapture } from '../capture';
 import { Batch } from '../merge/batch';
@@ -17,7 +17,6 @@ import type { Replay } from '../merge/replay';
 import { type Beginning, trimReport } from '../merge/stream-commands';
 import type { CutStream } from '../merge/stream-trims';
 import type { KeyState } from '../merge/key-state';
-import type { FoundLibrary } from '../merge/libraries';
 import type { Beat } from '../peers';
 import {
   encodeRecord,
@@ -29,7 +28,7 @@ import {
   regionOf,
   type Vector,
 } from '../record';
-import { CommandScanner, CommandWriter, type RedisConnection, ReplyError } from '../resp';
+import { type RedisConnection, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
 import type { Numbers } from '../stream/numbers';
 import type { Recorder, RecorderState, Removal } from '../stream/recorder';
@@ -43,7 +42,7 @@ import { gatherMs, isFull } from './gathering';
 import { evicts, type ServerInfo } from './info';
 import { Opening } from './opening';
 import { OwnBeats } from './own-beats';
-import { listLibraries } from './libraries';
+import { OwnLibraries } from './own-libraries';
 import { metaOf, positionAfter } from './position';
 import { LOOKS_MAX, lookAt } from './trims';
 import { payloadsOf } from './payloads';
@@ -147,9 +146,8 @@ export class Session implements Stay {
   isEmptied = false;
   private refilling = false;
   private removals: Removals | null = null;
+  private readonly libraries: OwnLibraries;
   private evicts = false;
-  /** With which code Redis has said that it has no functions, or that the agent may not load them; null: it has not. */
-  private functionsRefused: string | null = null;
   /** Since they were last told of. */
   private evicted = 0;
   /** Who has compared with the changes that are in no operation: when all have, and have the states that they asked for, there are none any more. */
@@ -171,6 +169,13 @@ export class Session implements Stay {
       (error) => this.end(error),
     );
     this.ack = new AckPolicy(config.replication);
+    this.libraries = new OwnLibraries({
+      context,
+      core: () => this.core,
+      connection: () => this.connection!,
+      place: () => (this.recorder!.inBlock ? null : this.recorder!.state),
+      tell: (at, payload, end) => this.tell(this.make(at, RecordKind.difference, 0, payload, end)),
+    });
     this.trespasses = new Trespasses({
       context,
       core: () => this.core,
@@ -732,7 +737,7 @@ export class Session implements Stay {
         await this.applyBatch(new Batch(), false);
         continue;
       }
-      if (this.core.libraries.hasLost && this.tellLost()) continue;
+      if (this.core.libraries.hasLost && this.libraries.tellLost()) continue;
       if (this.core.trims.isDue && (await this.reportTrims())) continue;
       if (this.core.settling.unsettledKeys > 0 && (await this.settleOne())) continue;
       if (this.unexplained && this.core.settling.unsettledKeys === 0) await this.becomeExplained();
@@ -816,26 +821,16 @@ export class Session implements Stay {
     raise(vector, this.planned);
     const text = this.markerText(vector);
     const raced = corrects ? core.corrections.takeRaced() : [];
-    const looks = corrects && core.libraries.isDue;
-    let found: readonly FoundLibrary[] | null = null;
-    if (looks) core.libraries.take();
+    const look = corrects ? this.libraries.take() : null;
     const amend =
-      raced.length === 0 && !looks
+      raced.length === 0 && look === null
         ? undefined
         : {
             states: raced,
-            ...(looks && {
-              look: async (): Promise<string | null> => {
-                const libraries = this.functionsRefused === null ? await listLibraries(this.connection!) : null;
-                if (libraries instanceof ReplyError && isPausing(libraries.code)) return libraries.code;
-                if (libraries instanceof ReplyError) this.withoutFunctions(libraries.code);
-                found = libraries instanceof ReplyError ? null : libraries;
-                return null;
-              },
-            }),
+            ...(look !== null && { look: look.look }),
             build: (extra: Batch): number => {
               core.corrections.correct(raced, extra);
-              if (found !== null && this.functionsRefused === null) core.libraries.settle(found, extra.select(0));
+              look?.settle(extra);
               return 0;
             },
           };
@@ -845,8 +840,7 @@ export class Session implements Stay {
     batch.release();
     raise(this.vector, vector);
     core.corrections.corrected(raced);
-    if (this.functionsRefused !== null) this.leaveOutFunctions(this.functionsRefused);
-    else if (looks) core.libraries.settled();
+    this.libraries.ran(look);
     this.applied.add(operations);
     const { metrics } = this.context;
     metrics.applied.inc(operations);
@@ -857,49 +851,6 @@ export class Session implements Stay {
   /** @internal Whether Redis is known not to have what the rule says. */
   get hasToCorrect(): boolean {
     return this.core.corrections.racedKeys > 0 || this.core.libraries.isDue;
-  }
-
-  /** Of two libraries with a function of one name the lower is deleted, as a client would: in all regions. */
-  private tellLost(): boolean {
-    const { core, recorder } = this;
-    const at = recorder!.state;
-    const end = positionAfter(Math.max(at.offset, at.end));
-    if (end === null || recorder!.inBlock) return false;
-    const names = core.libraries.takeLost(core.origins.toSeen(at.seen), core.origins.index(at.origin));
-    if (names.length === 0) return false;
-    const writer = new CommandWriter(256);
-    for (const name of names) writer.command(['FUNCTION', 'DELETE', Buffer.from(name, 'latin1')]);
-    this.context.log.warn(
-      { libraries: names },
-      'two libraries have a function of one name, from two regions: the earlier one is deleted everywhere',
-    );
-    this.tell(this.make(at, RecordKind.difference, 0, writer.take(), end));
-    return true;
-  }
-
-  /** Libraries of functions from other regions can't be loaded here. */
-  private withoutFunctions(code: string): void {
-    if (this.functionsRefused !== null) return;
-    this.functionsRefused = code;
-    this.context.log.warn(
-      { code },
-      "libraries of functions stay away from this region: its Redis has none, or the agent's user lacks +function|list",
-    );
-  }
-
-  /** What would load libraries is kept as dead letters: once they can be, it may run. */
-  private leaveOutFunctions(code: string): void {
-    const { libraries } = this.core;
-    if (!libraries.isUnderWay) return;
-    const writer = new CommandWriter(256);
-    libraries.settle([], writer);
-    libraries.giveUp();
-    const scanner = new CommandScanner();
-    scanner.push(writer.take());
-    while (scanner.next()) {
-      const bytes = Buffer.from(scanner.buf.subarray(scanner.start, scanner.end));
-      keepLetter(this.context, { db: 0, command: 'FUNCTION', key: undefined, code, bytes });
-    }
   }
 
   /** @internal Writes the cursor alone, and waits until it has been read back. */
@@ -1050,17 +1001,7 @@ export class Session implements Stay {
   refused(refusal: Refusal): void {
     const { log } = this.context;
     const { db, key, command, code, isForeign } = refusal;
-    if (command === 'FUNCTION') {
-      if (isForeign) {
-        this.withoutFunctions(code);
-        // One that is under way is kept when its block is over.
-        if (!this.core.libraries.isUnderWay) keepLetter(this.context, refusal);
-        return;
-      }
-      const scanner = new CommandScanner();
-      scanner.push(refusal.bytes);
-      if (!scanner.next() || !this.core.libraries.refused(scanner, refusal.message)) return;
-    }
+    if (command === 'FUNCTION' && !this.libraries.refused(refusal)) return;
     // A state that this Redis can't read; asking for another one brings the same.
     const isUnreadable = command === 'RESTORE';
     if (key !== undefined && !key.startsWith(OWN_PREFIX) && !isForeign && !isUnreadable) {
@@ -1083,7 +1024,7 @@ export class Session implements Stay {
       this.wake();
       return 'another region is asked for what the key holds';
     }
-    if (name === 'FUNCTION') this.functionsRefused = null;
+    if (name === 'FUNCTION') this.libraries.retry();
     const command = Buffer.from(bytes ?? '', 'base64');
     const batch = (this.next ??= new Batch());
     batch.select(db).raw(command, 0, command.length, 1);
