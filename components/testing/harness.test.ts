@@ -48,3 +48,25 @@ test('the value of an output, and whether it is secret', async () => {
   const { result } = await deploy(() => pulumi.secret('s'));
   expect(await valueOf(result)).toEqual({ value: 's', secret: true });
 });
+
+test('what a program throws says where, and Pulumi is not told where resources are made', async () => {
+  const before = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace');
+  let inside = '';
+  const fails = (): never => {
+    new Pair('p', 'hello');
+    inside = new Error().stack ?? '';
+    throw new Error('no such region');
+  };
+  const thrown = await deploy(fails).catch((error: unknown) => error);
+  expect(inside).toBe('Error');
+  expect((thrown as Error).stack).toMatch(/^Error: no such region\n +at fails \(.*harness\.test\.ts:\d+:\d+\)/);
+  expect(Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace')).toEqual(before);
+});
+
+test('so does what is read while it runs', async () => {
+  const { result } = await deploy(() => {
+    const stack = (): string => new Error('told').stack ?? '';
+    return stack();
+  });
+  expect(result).toMatch(/^Error: told\n +at stack \(.*harness\.test\.ts:\d+:\d+\)/);
+});
