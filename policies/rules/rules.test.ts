@@ -6,10 +6,11 @@ import { leaks } from '../testing/cases/leaks';
 import { losses } from '../testing/cases/losses';
 import { outages } from '../testing/cases/outages';
 import { type Case, type Given, type Mutation, put } from '../testing/cases/case';
+import { serviceOf, task } from '../testing/cases/tasks';
 import { unknownCheckingProxy, unknownStringValue, UnknownValueError } from '../testing/unknown';
 import { type Mapping } from '../props';
 import { type Rule } from '../rule';
-import { rules } from '.';
+import { agentServices, rules } from '.';
 
 const cases: readonly Case[] = [...leaks, ...losses, ...outages];
 const named = cases.map((one, i) => [`${one.rule.name} ${i}`, one] as const);
@@ -18,8 +19,13 @@ const urnOf = ({ type, name, parent }: Pick<Given, 'type' | 'name' | 'parent'>, 
   `urn:pulumi:${stack}::shop::${parent === undefined ? '' : `${parent}$`}${type}::${name}`;
 
 /** What a rule says, as the engine would be told. */
-function said(rule: Rule, resources: readonly Given[], settings: Mapping = {}, stack = 'prod'): string[] {
-  const messages: string[] = [];
+function said(
+  rule: Rule,
+  resources: readonly Given[],
+  settings: Mapping = {},
+  stack = 'prod',
+  messages: string[] = [],
+): string[] {
   const report = (message: string): number => messages.push(message);
   const skipped = new Error('not applicable');
   const common = {
@@ -87,6 +93,15 @@ test.each(unknowns)('unknown in a preview, not taken for right: %s', (_, { rule,
     one.name === place?.name ? { ...one, props: put(one.props, place.path, unknownStringValue) as Mapping } : one,
   );
   expect(() => said(rule, resources, settings)).toThrow(UnknownValueError);
+});
+
+test('what is found before something unknown ends a rule is told', () => {
+  const service = { ...serviceOf(task), parent: 'meridian:index:FargateSyncAgent' };
+  const two = { ...service, props: { ...service.props, desiredCount: 2 } };
+  const target = { type: 'aws:appautoscaling/target:Target', name: 'any', props: { resourceId: unknownStringValue } };
+  const messages: string[] = [];
+  expect(() => said(agentServices, [target, two], {}, 'prod', messages)).toThrow(UnknownValueError);
+  expect(messages).toEqual([expect.stringMatching(/^Service service-of-task-west: desiredCount: found 2; /)]);
 });
 
 test('what only production needs is left alone elsewhere', () => {
