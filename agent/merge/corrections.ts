@@ -36,6 +36,10 @@ export class Corrections {
   private readonly arrived = new Map<KeyState, Arrived>();
   /** Keys whose corrections were taken and are not in Redis yet. */
   private correcting = 0;
+  /** Keys whose corrections are in Redis, and were not read back yet, by their blocks. */
+  private readonly unread: { readonly block: string; readonly states: readonly KeyState[] }[] = [];
+  /** The last own block that was read back. */
+  private lastRead = '';
   /** Corrections that had something to write. */
   count = 0;
 
@@ -103,9 +107,9 @@ export class Corrections {
     return this.raced.has(state);
   }
 
-  /** Whether any key is to be corrected, or its correction is not in Redis yet. */
+  /** Whether any key is to be corrected, or its correction has not been read back yet. */
   get areUnderWay(): boolean {
-    return this.raced.size > 0 || this.correcting > 0;
+    return this.raced.size > 0 || this.correcting > 0 || this.unread.length > 0;
   }
 
   /**
@@ -209,8 +213,15 @@ export class Corrections {
     return true;
   }
 
-  /** The corrections of these keys are in Redis. */
-  corrected(states: Iterable<KeyState>): void {
+  /**
+   * The corrections of these keys are in Redis.
+   * @param block that they are in; absent: nobody reads it back
+   */
+  corrected(states: readonly KeyState[], block = this.lastRead): void {
+    if (block !== this.lastRead && states.length > 0) {
+      this.unread.push({ block, states });
+      for (const state of states) state.unread++;
+    }
     for (const state of states) {
       if (!this.raced.has(state)) {
         state.raced = state.trimmed = null;
@@ -222,5 +233,16 @@ export class Corrections {
       this.correcting--;
       this.window.release(state);
     }
+  }
+
+  /** An own block was read back, and with it all that stands before it: flushes too, which no WATCH of a key that is not there has told of. */
+  readBack(block: string): void {
+    this.lastRead = block;
+    const place = this.unread.findIndex((one) => one.block === block);
+    for (const { states } of this.unread.splice(0, place + 1))
+      for (const state of states) {
+        state.unread--;
+        this.window.release(state);
+      }
   }
 }

@@ -27,8 +27,8 @@ export class Flushes {
       state.delete(later);
       this.window.note(state, op, null);
       if (state.hasOpaqueUnseenBy(op)) this.settling.unsettle(state, null);
-      // A correction on its way may run behind it: a key that isn't there when it is flushed does not stop its block.
-      else if (!quiet || state.corrections > 0) this.corrections.race(state, null);
+      // A correction may run behind it: a key that isn't there when it is flushed does not stop its block.
+      else if (!quiet || state.corrections > 0 || state.unread > 0) this.corrections.race(state, null);
     }
     this.flushes.push({ op: later, db });
   }

@@ -120,6 +120,8 @@ export class KeyState {
   trimmed: string | null = null;
   /** Corrections that have not reached Redis yet. Until then the key can't fold: its value in Redis is not the rule's. */
   corrections = 0;
+  /** Corrections that are in Redis, and were not read back yet: a flush may stand before them. */
+  unread = 0;
   /** What all members had seen when something began to hold it: all that came later is needed to decide again. */
   heldFrom: readonly number[] = NONE;
   /** Some of its operations are seen by all, but it can't leave the window yet. */
@@ -222,7 +224,7 @@ export class KeyState {
 
   /** Whether something keeps the key in the window beyond its last operation that not all have seen. */
   get isHeld(): boolean {
-    return this.unsettled || this.ttlDoubted || this.corrections > 0;
+    return this.unsettled || this.ttlDoubted || this.corrections > 0 || this.unread > 0;
   }
 
   /** Calls `visit` for each operation that the window holds something of. */

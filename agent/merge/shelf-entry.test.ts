@@ -29,6 +29,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'refusals',
     'raced',
     'corrections',
+    'unread',
     'heldFrom',
     'lagging',
   );

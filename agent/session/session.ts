@@ -542,6 +542,7 @@ export class Session implements Stay {
     if (this.landedWaiter?.block === marker.block) this.landedWaiter.done();
   }
 
+    core.corrections.readBack(marker.block);
   /** @internal */
   ownHeartbeat(timeMs: number, offset: number): void {
     const { journal } = this.context;
@@ -819,7 +820,8 @@ export class Session implements Stay {
     // What is planned from here on goes into the next block.
     const vector = new Map(this.vector);
     raise(vector, this.planned);
-    const text = this.markerText(vector);
+    const block = this.nextBlock();
+    const text = this.markerText(vector, block);
     const raced = corrects ? core.corrections.takeRaced() : [];
     const look = corrects ? this.libraries.take() : null;
     const amend =
@@ -839,7 +841,7 @@ export class Session implements Stay {
     while (this.runWaiters[0]?.batch === batch) this.runWaiters.shift()!.done();
     batch.release();
     raise(this.vector, vector);
-    core.corrections.corrected(raced);
+    core.corrections.corrected(raced, block);
     this.libraries.ran(look);
     this.applied.add(operations);
     const { metrics } = this.context;

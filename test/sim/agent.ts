@@ -355,6 +355,7 @@ export class SimAgent {
   }
 
   private ownBeat(position: number): void {
+    this.core.corrections.readBack(marker.block);
     const { origin, seen, end } = this.stream;
     const { region } = this;
     const seq = this.host.nextSeq();

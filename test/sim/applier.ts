@@ -71,9 +71,10 @@ export class Applier {
 
     this.agent.maxStamp = Math.max(this.agent.maxStamp, batch.stamp);
     const raced = this.agent.core.corrections.takeRaced();
+    const block = this.nextBlock();
     yield* this.apply(
       batch,
-      this.nextBlock(),
+      block,
       raced,
       raced.length === 0 && !looks
         ? null
@@ -84,7 +85,7 @@ export class Applier {
       undefined,
       looks ? () => (found = foundIn(this.host.redis())) : undefined,
     );
-    this.agent.core.corrections.corrected(raced);
+    this.agent.core.corrections.corrected(raced, block);
     if (looks) libraries.settled();
   }
 

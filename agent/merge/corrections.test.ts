@@ -1,0 +1,66 @@
+import { encode } from '../../test/sim/redis';
+import { type OpRecord, type OriginId, RecordKind } from '../record';
+import { Batch } from './batch';
+import { MergeCore } from './core';
+
+const [own, other] = ['eu:1', 'us:1'] as [OriginId, OriginId];
+
+/** A region's core, whose client's write met another region's FLUSHDB. */
+function raced(): { core: MergeCore; correct(): string; flush(): void } {
+  const core = new MergeCore({ region: 'eu', members: ['eu', 'us'] });
+  core.assume(own, 0);
+  core.assume(other, 0);
+  const ends = new Map<OriginId, number>();
+  const record = (origin: OriginId, command: string, seen: [OriginId, number][], stamp: number): OpRecord => {
+    const payload = encode(command.split(' '));
+    const start = ends.get(origin) ?? 0;
+    const end = start + payload.length;
+    ends.set(origin, end);
+    return { kind: RecordKind.stream, origin, start, end, stamp, ops: 1, db: 0, seen: new Map(seen), payload };
+  };
+  core.plan(record(other, 'FLUSHDB', [], 10), new Batch());
+  core.local(record(own, 'SET k v', [], 11));
+  return {
+    core,
+    correct: () => {
+      const states = core.corrections.takeRaced();
+      const batch = new Batch();
+      core.corrections.correct(states, batch);
+      core.corrections.corrected(states, 'eu:block');
+      const text = batch.finish().map(({ bytes }) => bytes.toString('latin1'));
+      return text
+        .join('')
+        .split('\r\n')
+        .filter((line) => !/^[*$]\d+$/.test(line))
+        .join(' ')
+        .trim();
+    },
+    flush: () => core.local(record(own, 'FLUSHDB', [[other, ends.get(other)!]], 20)),
+  };
+}
+
+test('what a client flushes before a correction, of a key that was not there, is removed behind it', () => {
+  const { core, correct, flush } = raced();
+  expect(correct()).toBe('SELECT 0 SET k v');
+  // No WATCH has told of it, and Redis answered before it was read.
+  flush();
+  expect(core.corrections.racedKeys).toBe(1);
+  expect(correct()).toBe('SELECT 0 DEL k');
+});
+
+test('what a client flushes behind a correction is gone', () => {
+  const { core, correct, flush } = raced();
+  correct();
+  core.corrections.readBack('eu:block');
+  flush();
+  expect(core.corrections.racedKeys).toBe(0);
+  expect(core.corrections.areUnderWay).toBe(false);
+});
+
+test('a block may be read back before Redis has answered', () => {
+  const { core, correct, flush } = raced();
+  core.corrections.readBack('eu:block');
+  correct();
+  flush();
+  expect(core.corrections.racedKeys).toBe(0);
+});
