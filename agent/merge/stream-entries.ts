@@ -86,12 +86,10 @@ export class StreamEntry extends Element {
   }
 }
 
-/** @param by only of what it has seen, and where it had to leave its ID by that */
-function highest(entry: StreamEntry, origins: OriginTable, by?: Op): Contender | null {
+function highest(contenders: Iterable<Contender>, origins: OriginTable): Contender | null {
   let best: Contender | null = null;
-  for (const contender of entry.contenders()) {
+  for (const contender of contenders) {
     const { op } = contender;
-    if (by !== undefined && !isAt(contender, origins, by)) continue;
     if (
       best === null ||
       (op.stamp === best.op.stamp ? origins.outranks(op.origin, best.op.origin) : op.stamp > best.op.stamp)
@@ -101,11 +99,27 @@ function highest(entry: StreamEntry, origins: OriginTable, by?: Op): Contender |
   return best;
 }
 
-function isAt({ op, home, from }: Contender, origins: OriginTable, by: Op): boolean {
-  if (by !== op && !saw(by, op)) return false;
-  if (from === null) return true;
-  const stayed = highest(from, origins, by);
-  return stayed === null || stayed.op !== op || stayed.home !== home;
+/** What had come to an ID by what an operation has seen, and what of that stood there. */
+interface Found {
+  readonly came: readonly Contender[];
+  readonly best: Contender | null;
+}
+
+/** @param known what was found at other IDs: places follow from each other */
+function foundAt(entry: StreamEntry, by: Op, origins: OriginTable, known = new Map<StreamEntry, Found>()): Found {
+  const before = known.get(entry);
+  if (before !== undefined) return before;
+  const came = [...entry.contenders()].filter(({ op, home, from }) => {
+    if (by !== op && !saw(by, op)) return false;
+    if (from === null) return true;
+    // It has come to where it was before, and did not stay.
+    const there = foundAt(from, by, origins, known);
+    const isIt = (one: Contender): boolean => one.op === op && one.home === home;
+    return there.came.some(isIt) && !isIt(there.best!);
+  });
+  const found = { came, best: highest(came, origins) };
+  known.set(entry, found);
+  return found;
 }
 
 /**
@@ -129,7 +143,7 @@ function hashOf(value: Buffer): number {
 /** The fields of what stands at the entry's ID by the rule, in RESP; null for nothing. */
 export function standingAt(entry: StreamEntry, origins: OriginTable): Buffer | null {
   if (entry.isAlone) return entry.puts[0]?.value ?? null;
-  const best = highest(entry, origins);
+  const best = highest(entry.contenders(), origins);
   if (best === null || best.value !== null) return best?.value ?? null;
   for (const contender of entry.contenders())
     if (contender.value !== null && isSame(contender, best)) return contender.value;
@@ -138,7 +152,7 @@ export function standingAt(entry: StreamEntry, origins: OriginTable): Buffer | n
 
 /** Whether what stands at the entry's ID came there from another region, or by moving: an agent had to write it. */
 export function isForeignAt(entry: StreamEntry, region: string, origins: OriginTable): boolean {
-  const best = highest(entry, origins);
+  const best = highest(entry.contenders(), origins);
   return best !== null && best.value !== null && (best.from !== null || origins.region(best.op.origin) !== region);
 }
 
@@ -305,7 +319,7 @@ export function putEntry(
 
 /** Whoever does not stand at the entry's ID goes on to the next that is theirs. */
 function place(state: KeyState, entry: StreamEntry, origins: OriginTable, touched: Element[]): void {
-  const best = highest(entry, origins);
+  const best = highest(entry.contenders(), origins);
   for (const contender of [...entry.contenders()]) {
     if (isSame(contender, best!)) continue;
     const { op, home } = contender;
@@ -346,10 +360,9 @@ function removeAt(state: KeyState, op: Op, entry: StreamEntry, origins: OriginTa
   if (entry.isAlone) return entry.remove((put) => put === op || saw(op, put));
   // Where one has moved to may have left the window before this ID.
   for (const { home } of [...entry.contenders()]) if (!home.isAlone) place(state, home, origins, touched);
-  const best = highest(entry, origins, op);
-  if (best === null) return;
-  for (const found of [...entry.contenders()]) {
-    if (found.value === null || !isSame(found, best) || !isAt(found, origins, op)) continue;
+  const { came, best } = foundAt(entry, op, origins);
+  for (const found of came) {
+    if (found.value === null || !isSame(found, best!)) continue;
     found.home.remove((put) => put === found.op);
     const region = origins.region(found.op.origin);
     let at: StreamEntry | null = found.home;

@@ -30,8 +30,8 @@ export function writeEntriesOf(
   const rest = standings.filter((found) => !isBelow(found));
   if (gone.length > 0) out.command(['XDEL', key, ...gone.map(({ id }) => id)]);
   if (rest.length > 0) writeEntries(out, key, rest, lastIdOf(state));
-  // The head alone: its last ID.
-  else if (gone.length === 0 && elements.some(({ name }) => name === HEAD)) writeLastId(out, state);
+  // The head without entries: the stream is there all the same, and its last ID.
+  else if (elements.some(({ name }) => name === HEAD)) writeLastId(out, state);
 }
 
 /** Raises the last ID where it is lower. */

@@ -79,13 +79,15 @@ test('who has to leave an ID goes to another one for each region, in the same mi
 
 // ——— the rule
 
+// Few, so that they meet; also where entries move to.
+const IDS = ['1-1', '2-1', '2-2', '3-1', '3-2', '3-3', movedId('us', '2-1'), movedId('us', '2-2')];
 const history = fc.array(
   fc.record({
     region: fc.nat(2),
     sees: fc.tuple(fc.nat(100), fc.nat(100), fc.nat(100)),
     kind: fc.constantFrom('add', 'add', 'add', 'remove', 'trim', 'wipe'),
-    // Few, so that they meet.
-    id: fc.constantFrom('1-1', '2-1', '2-2', '3-1', '3-2', '3-3'),
+    id: fc.constantFrom(...IDS),
+    keep: fc.subarray(IDS),
     skew: fc.nat(3),
   }),
   { maxLength: 12 },
@@ -101,7 +103,7 @@ test('which entries stand where is a function of the set of operations: any caus
       const made: { op: Op; added: string | null; apply: (key: KeyState) => void }[] = [];
       const vectors = new Map<string, readonly number[]>();
       let clock = 0;
-      for (const { region, sees, kind, id, skew } of steps) {
+      for (const { region, sees, kind, id, keep, skew } of steps) {
         const mine = seen[region]!;
         for (const other of [0, 1, 2]) {
           if (other === region) continue;
@@ -127,7 +129,7 @@ test('which entries stand where is a function of the set of operations: any caus
           apply: (key) => {
             if (kind === 'add') putEntry(key, op, id, value, origins, []);
             else if (kind === 'remove') removeEntry(key, op, id, origins, []);
-            else if (kind === 'trim') trimEntries(key, op, id, [], origins);
+            else if (kind === 'trim') trimEntries(key, op, id, keep, origins);
             else key.wipe(op);
           },
         });
@@ -227,6 +229,11 @@ test('a state brings its groups, and entries that it had not seen are put into i
   expect(b.unsettled).toEqual([]);
 });
 
+test('beside a state that says that there is none, a stream without entries stands with its last ID', () => {
+  b.client(10, 'XADD k 5-1 f b', 'XDEL k 5-1');
+  expect(short(b.state('a:1', 20, new Map(), 'DEL k'))).toBe('DEL k; XDEL k 5-1; EVAL … k 5-1');
+});
+
 test('an entry that has moved, and that a state tells of where it stands, is one', () => {
   const origins = new OriginTable();
   const [a, b, c] = ['a:1', 'b:1', 'c:1'].map((origin) => origins.index(origin)) as [number, number, number];
@@ -242,6 +249,43 @@ test('an entry that has moved, and that a state tells of where it stands, is one
     return value === null ? [] : [`${entry.name} ${value.toString()}`];
   });
   expect(standing.sort()).toEqual(['5-1 y', `${moved} x`]);
+});
+
+test('an entry is no further than where it stood for whom it had not met the next one: a trim that kept it there keeps it', () => {
+  const origins = new OriginTable();
+  const [a, b, c] = ['a:1', 'b:1', 'c:1'].map((origin) => origins.index(origin)) as [number, number, number];
+  const state = new KeyState(0, 'k');
+  const add = (op: Op, id: string, value: string): void => putEntry(state, op, id, Buffer.from(value), origins, []);
+  add(new Op(c, 10, 1, []), '5-1', 'c1');
+  add(new Op(c, 20, 2, []), '5-2', 'c2');
+  add(new Op(a, 10, 3, []), '5-1', 'a1');
+  add(new Op(a, 20, 4, []), '5-2', 'a2');
+  const [first, second] = [movedId('c', '5-1'), movedId('c', '5-2')];
+  // Its place is taken by what the trim has not seen: it goes on to the second, and from there.
+  add(new Op(b, 10, 9, origins.toSeen(new Map([['a:1', 20]]))), first, 'b');
+  const third = movedId('c', second);
+  const by = new Op(a, 30, 8, origins.toSeen(new Map([['c:1', 20]])));
+  trimEntries(state, by, '6-0', ['5-1', '5-2', first, second], origins);
+  const standing = ['5-1', '5-2', first, second, third].map((id) =>
+    standingAt(state.findElement(Type.stream, id) as StreamEntry, origins)?.toString(),
+  );
+  expect(standing).toEqual(['a1', 'a2', 'b', 'c2', 'c1']);
+});
+
+test('where an entry has gone on past many others is looked up once for each', () => {
+  const origins = new OriginTable();
+  const [a, b, c] = ['a:1', 'b:1', 'c:1'].map((origin) => origins.index(origin)) as [number, number, number];
+  const state = new KeyState(0, 'k');
+  const ids = Array.from({ length: 60 }, (_, i) => `5-${i + 1}`);
+  for (const [i, id] of ids.entries())
+    for (const [origin, stamp] of [[c, i] as const, [a, 1000 + i] as const])
+      putEntry(state, new Op(origin, 10 + i, stamp, []), id, Buffer.from(`${origin} ${i}`), origins, []);
+  putEntry(state, new Op(b, 10, 9000, []), movedId('c', '5-1'), Buffer.from('b'), origins, []);
+  trimEntries(state, new Op(a, 1000, 9001, origins.toSeen(new Map([['c:1', 1000]]))), null, ids, origins);
+  const standing = [...state.elements()].filter(
+    (entry) => entry instanceof StreamEntry && standingAt(entry, origins) !== null,
+  );
+  expect(standing.length).toBe(ids.length + 1);
 });
 
 test('what a failover had taken back may be refused when it comes again, too', () => {
