@@ -75,10 +75,12 @@ export class OpaqueLog {
     this.keep((entry) => entry.id !== id || !saw(op, entry.op));
   }
 
-  /** A client's operation replaces all that it has seen. */
+  /** A client's operation replaces all that it has seen. Of a state that had not seen it, and told of elements, these stand: what it had seen is in them, or was taken. */
   wipe(op: Op): void {
     this.keep((entry) => !saw(op, entry.op));
-    this.floors = this.floors.filter((floor) => !(floor.op instanceof StateOp) && !saw(op, floor.op));
+    this.floors = this.floors.filter(
+      (floor) => !saw(op, floor.op) && (floor.build === null || !(floor.op instanceof StateOp)),
+    );
   }
 
   /** The value of the whole key at an operation. */

@@ -99,6 +99,25 @@ test('what was added to a key beside a state that says there is none stands', ()
   expect(b.state('c:1', 30, b.at('a:1'), 'DEL k')).toBe('DEL k; ZADD k 1 b1');
 });
 
+test('what a state tells of stands, though what made it is older than another state that had not seen it', () => {
+  b.client(20, 'ZADD k 1 x', 'ZPOPMIN k');
+  const seen = b.at('b:1');
+  expect(b.state('a:1', 30, seen, 'DEL k', 'ZADD k 8 y')).toBe('DEL k; ZADD k 8 y');
+  expect(b.stateOf('c:1', 40, seen, new Map(), 'DEL k', 'ZADD k 8 y')).toBe('DEL k; ZADD k 8 y');
+});
+
+test.each(['before', 'behind'])(
+  'what was taken from what a state tells of stays taken, though a delete comes %s it',
+  (when) => {
+    b.client(20, 'ZADD k 1 x', 'ZADD k 2 y', 'ZPOPMIN k');
+    const removes = (): string => b.comes('a:1', 3, new Map(), 'DEL k');
+    if (when === 'before') removes();
+    b.state('c:1', 30, b.at('b:1'), 'DEL k', 'ZADD k 2 y');
+    if (when === 'behind') removes();
+    expect(b.state('a:1', 25, b.at('a:1'), 'DEL k', 'ZADD k 5 z')).toBe('DEL k; ZADD k 2 y; ZADD k 5 z');
+  },
+);
+
 test('what a state had seen does not come back because of a string that stands below it', () => {
   b.client(1, 'ZADD k 0 u1');
   const seen = b.at('b:1');

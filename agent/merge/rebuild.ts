@@ -73,6 +73,8 @@ function raw(out: CommandWriter, { bytes, commands }: { bytes: Buffer; commands:
 function standing(state: KeyState, origins: OriginTable): Floor | null {
   const floor = state.log?.highestFloor(origins) ?? null;
   if (floor === null) return null;
+  // Operations older than the state may have made what it tells of.
+  if (floor.build === null && visibleType(state, origins) !== -1) return null;
   const put = winnerOf(state.string, origins);
   if (put !== null && isHigher(put, floor.op, origins)) return null;
   for (const element of state.elements())

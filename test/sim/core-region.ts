@@ -73,6 +73,11 @@ export class CoreRegion {
     return this.plan(this.record(origin, stamp, seen, RecordKind.state, list));
   }
 
+  /** As above, of which is known what made it. */
+  stateOf(origin: OriginId, stamp: number, seen: Vector, carried: OpRecord['carried'], ...list: string[]): string {
+    return this.plan({ ...this.record(origin, stamp, seen, RecordKind.state, list), carried });
+  }
+
   private plan(record: OpRecord): string {
     const batch = new Batch();
     this.core.plan(record, batch);
