@@ -35,6 +35,7 @@ function found(
   amiss: Amiss | null = null,
   /** Data of which some is in no operation: whether operations are known that made what is here. */
   unexplained: { isMade: boolean } | null = null,
+  isMade = unexplained?.isMade === true,
 ): string[] | 'unsettled' {
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
@@ -52,7 +53,7 @@ function found(
     {
       isExplained: () => false,
       isCounted: () => counted,
-      isMade: () => unexplained?.isMade === true,
+      isMade: () => isMade,
       hasEntry: (_db, _key, id) => id === known,
       corrected: () => [],
     },
@@ -106,6 +107,27 @@ test.each<['string' | 'hash' | 'zset', boolean, string | undefined, string]>([
   const name = type === 'string' ? '' : 'f';
   expect(found(entry(type, { [name]: '7' }), entry(type, { [name]: '5' }), meanwhile, isCounted)).toEqual([expected]);
 });
+
+test.each(['string', 'hash', 'zset'] as const)(
+  'of a %s that is 0 here, and elsewhere what others made of nothing, that it is there is told, unless an operation tells it',
+  (type) => {
+    const name = type === 'string' ? '' : 'n';
+    const [command, more] = { string: ['INCRBY k', ''], hash: ['HINCRBY k n', ''], zset: ['ZINCRBY k', ' n'] }[type];
+    const find = (isMade: boolean) =>
+      found(
+        entry(type, { [name]: '0' }),
+        entry(type, { [name]: '-5' }),
+        `${command} -5${more}`,
+        null,
+        null,
+        null,
+        null,
+        isMade,
+      );
+    expect(find(false)).toEqual([`${command} 0${more}`]);
+    expect(find(true)).toEqual([]);
+  },
+);
 
 test.each<[Record<string, string> | null, Record<string, string>, string | undefined, string[]]>([
   [{ '1-1': 'a', '2-1': 'b' }, { '1-1': 'a' }, undefined, ['XADD k 2-1 f b', 'XSETID k 2-1']],

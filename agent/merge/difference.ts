@@ -372,6 +372,9 @@ function writeDifference(
   const isCounted = (name: string): boolean =>
     touch?.increments.has(name) === true ||
     (known.isCounted(candidate.db, candidate.key, first!.type, name) ?? first!.type !== 'zset');
+  /** Of nothing there, others made the number that it is without this region's: which is there, though it be 0, and no operation tells of it. */
+  const isUntold = (name: string, their: Buffer): boolean =>
+    isSumOf(touch, name, their) && !known.isMade(candidate.db, candidate.key, first!.type, name);
   if (first === undefined && region.evicts) return true;
   // The others write whole keys, too: theirs has not seen what is new here, and does not remove it.
   if (region.isByKey && touch?.elements === null && !touch.opaque && dump !== null && first?.type === dump.type)
@@ -441,8 +444,7 @@ function writeDifference(
       const their = numberOf(dump.value as Buffer);
       if (mine !== null && their !== null && (touch === undefined ? isCounted('') : touch.onlyIncrements)) {
         const delta = mine - (their - (touch?.increments.get('') ?? 0n));
-        // Of nothing there, others made the number that it is without this region's: which is there, though it be 0.
-        if (delta !== 0n || isSumOf(touch, '', dump.value as Buffer)) writeIncrement(writer, key, null, delta, mine);
+        if (delta !== 0n || isUntold('', dump.value as Buffer)) writeIncrement(writer, key, null, delta, mine);
       } else if (touch !== undefined) return false;
       else if (!first.value.equals(dump.value as Buffer)) {
         writer.command(['SET', key, first.value, ...(expireAtMs === null ? [] : ['PXAT', expireAtMs])]);
@@ -456,7 +458,7 @@ function writeDifference(
     case 'stream': {
       const [mine, their] = [elementsOf(candidate.parts), elementsOf([dump])];
       if (first.type === 'stream') leaveOut(candidate, mine, their, known, missing);
-      writeElements(writer, key, first.type, mine, their, touch, isCounted);
+      writeElements(writer, key, first.type, mine, their, touch, isCounted, isUntold);
       if (first.type === 'hash') writeFieldTtlDifferences(writer, key, candidate.parts, [dump], touch?.elements);
       if (first.type === 'stream') writeLastId(writer, candidate, dump);
       break;
@@ -691,6 +693,7 @@ function writeElements(
   their: ReadonlyMap<string, Buffer>,
   touch: Touch | undefined,
   isCounted: (name: string) => boolean,
+  isUntold: (name: string, other: Buffer) => boolean = () => false,
 ): void {
   for (const [name, value] of mine) {
     const other = their.get(name);
@@ -703,7 +706,7 @@ function writeElements(
       const b = elementNumberOf(type, other);
       if (a !== null && b !== null && isCounted(name)) {
         const delta = a - (b - (touch?.increments.get(name) ?? 0n));
-        if (delta !== 0n || isSumOf(touch, name, other)) writeElementIncrement(writer, type, key, bytes, delta, a);
+        if (delta !== 0n || isUntold(name, other)) writeElementIncrement(writer, type, key, bytes, delta, a);
         continue;
       }
     }
