@@ -188,7 +188,8 @@ export class Agent {
       mesh,
       metrics,
       log,
-      isStreamUnreadable: false,
+      needsResync: false,
+      compareWith: null,
       numbers: null,
       redisOptions: (address: RedisAddress): RedisConnectionOptions => ({
         host: address.host,
@@ -320,7 +321,7 @@ export class Agent {
       try {
         await session.run();
       } catch (error) {
-        if (error instanceof ProtocolError) this.context.isStreamUnreadable = true;
+        if (error instanceof ProtocolError) this.context.needsResync = true;
         this.report(error);
       }
       if (this.session === session) this.session = null;

@@ -26,10 +26,12 @@ export interface AgentContext {
   /** How to log in at the Redis at `address`. */
   redisOptions(address: RedisAddress): RedisConnectionOptions;
   /**
-   * The own stream holds what can't be read (not its protocol, or a transaction beyond the limit): going on at the same place would end in the
-   * same way. The next session begins with a full resync, which goes round it.
+   * The next session begins with a full resync. The own stream holds what can't be read (not its protocol, or a transaction beyond the limit), and
+   * going on at the same place would end in the same way; or what is in no operation is to be compared.
    */
-  isStreamUnreadable: boolean;
+  needsResync: boolean;
+  /** Whom it is to be compared with, of those that can be reached; null: anybody. */
+  compareWith: string | null;
   /** What is known of the numbers in Redis, and the place in its stream up to which that is; null: nothing. */
   numbers: { readonly numbers: Numbers; readonly replId: string; readonly offset: number } | null;
   /** Where the process is in its life; shown by /status. */

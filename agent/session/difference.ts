@@ -9,7 +9,8 @@
  *
  * When nobody can tell: after a power cut, say, all regions come back like this, and each would wait for another. Then
  * the first one goes on with what it has. Its data may hold changes that are in no operation ("unexplained"), so others
- * compare with it differently: what either side has more is kept, and where values differ the first one's stand.
+ * compare with it differently: what either side has more is kept, and where values differ the first one's stand. A region that
+ * was only out of reach meanwhile has nothing to compare: the one that went on compares with that one, as soon as it is there again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { decodeDump, type RdbEntry, type RdbKey } from '../capture';
@@ -73,6 +74,8 @@ export interface MeshAnswer {
   established: boolean;
   /** It waits for data itself, and so does everybody whom it can reach. */
   hopeless: boolean;
+  /** Its data also holds changes that are in no operation. Absent: an earlier version, which does not say. */
+  unexplained?: boolean;
 }
 
 export interface Differences {
@@ -121,7 +124,11 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   await noteOthers(o, vector, touchedBefore);
   /** Touched keys that are in the snapshot. */
   const present = new Set<string>();
-  const { candidates: differing, heartbeatMs, libraries } = await differingKeys(o, table, touchedBefore, present);
+  const {
+    candidates: differing,
+    heartbeatMs,
+    libraries,
+  } = await differingKeys(o, table, touchedBefore, present, unexplained);
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
   const absent = await namesOf(context, donor, [...table.unmet()]);
   for (const name of absent) differing.push({ ...name, parts: [] });
@@ -237,6 +244,7 @@ async function differingKeys(
   table: DigestTable,
   touched: Touches,
   present: Set<string>,
+  unexplained: boolean,
 ): Promise<{ candidates: Candidate[]; heartbeatMs: number; libraries: Map<string, Buffer> }> {
   const candidates: Candidate[] = [];
   const digester = new Digester();
@@ -261,7 +269,12 @@ async function differingKeys(
       const isTouched = touched.of(entry.db, entry.key.toString('latin1')) !== undefined;
       if (isTouched) present.add(nameOf(entry.db, entry.key.toString('latin1')));
       // Only what had expired already: anything else may be given more time by what the stream brings next.
-      if (entry.expireAtMs !== null && entry.expireAtMs < o.startedMs) continue;
+      if (entry.expireAtMs !== null && entry.expireAtMs < o.startedMs) {
+        // That it goes is told by the stream; what is in no operation there has not been seen by that.
+        if (unexplained && theirs !== null)
+          candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts: [] });
+        continue;
+      }
       if (
         theirs !== null &&
         !isTouched &&
@@ -369,8 +382,10 @@ async function fetchDigests(o: DigestOptions): Promise<DonorDigests | null> {
       const links = mesh.links();
       // Who is to be compared with is known when it is known what everybody has.
       const isEarly = waitedMs < HOPE_MS && links.some((link) => link.state !== 'up');
+      const isUp = (peer: string | null): boolean => links.some((link) => link.peer === peer && link.state === 'up');
+      const only = waitedMs < STARTING_MS && isUp(o.context.compareWith) ? o.context.compareWith : null;
       for (const link of links) {
-        if (isEarly || link.state !== 'up') continue;
+        if (isEarly || link.state !== 'up' || (only !== null && link.peer !== only)) continue;
         try {
           // What is in this Redis and not in the donor's would be taken for new, whosesoever it is. Of other regions' operations
           // the donor gets it from them, unless they are gone for good and this journal has lost it too.

@@ -101,10 +101,10 @@ export class Opening {
     const held = marker?.vector ?? (flushed ? parseVector(meta.applied) : null) ?? new Map<OriginId, number>();
 
     context.setState('syncing', 'asking Redis for its replication stream');
-    const isBlocked = context.isStreamUnreadable;
-    const resume = meta !== null && !isBlocked && this.mayResume(meta) ? await resumePoint(journal, meta) : null;
+    const { needsResync } = context;
+    const resume = meta !== null && !needsResync && this.mayResume(meta) ? await resumePoint(journal, meta) : null;
     await this.attach(server, resume);
-    context.isStreamUnreadable = false;
+    context.needsResync = false;
     const continues =
       resume !== null && this.outcome.kind === 'continue' && this.outcome.replId === resume.replId ? resume : null;
     log.info(
@@ -504,6 +504,7 @@ export class Opening {
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
     });
+    context.compareWith = null;
     if (comparison === null) {
       session.unexplained = true;
       return null;
@@ -536,6 +537,9 @@ export class Opening {
     for (const { db, key, id } of found.missing) session.core.refused(db, key, { increment: null, entry: id });
     // Asked for until it is here: the donor may be gone before it has sent it.
     for (const { db, key } of found.unsettled) session.core.settling.demandState(db, key, ELSEWHERE);
+    // What was in no operation here is in these, but for what is in none at the donor either.
+    if (found.explained) session.comparedWith.add(found.donor);
+    else session.unexplained = false;
     const request: SettleRequest = { from: session.region, keys: found.unsettled, explained: found.explained };
     if (request.keys.length > 0 || request.explained)
       await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });

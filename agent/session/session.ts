@@ -56,6 +56,8 @@ import { Trespasses } from './trespasses';
 import { Throughput } from './throughput';
 
 const META_MS = 1000;
+/** Between two looks for a region that can tell what is in no operation here. */
+const EXPLAINED_MS = 1000;
 /** Between two looks at the keys whose state another region has to send, and how long they wait before it is asked. */
 const AWAIT_MS = 1000;
 const AWAITED_KEYS_MAX = 1000;
@@ -150,8 +152,8 @@ export class Session implements Stay {
   private evicts = false;
   /** Since they were last told of. */
   private evicted = 0;
-  /** Who has compared with the changes that are in no operation: when all have, and have the states that they asked for, there are none any more. */
-  private readonly comparedBy = new Set<string>();
+  /** @internal Between whose data and this that is over, where either had changes that are in no operation: when it is with all, and they have the states that they asked for, there are none any more. */
+  readonly comparedWith = new Set<string>();
   private readonly cores: MergeCore[] = [];
 
   constructor(
@@ -335,12 +337,13 @@ export class Session implements Stay {
   settle({ from, keys, explained }: SettleRequest): void {
     for (const { db, key } of keys) this.core.settling.askedFor(db, key, from);
     this.wake();
-    if (explained === true) this.comparedBy.add(from);
+    if (explained === true) this.comparedWith.add(from);
   }
 
   /** What it says of its place in the mesh. */
   standing(): MeshAnswer {
-    return { established: this.donor() !== null, hopeless: this.hopeless || this.joining };
+    const { unexplained } = this;
+    return { established: this.donor() !== null, hopeless: this.hopeless || this.joining, unexplained };
   }
 
   // ——— the own stream
@@ -539,10 +542,10 @@ export class Session implements Stay {
     const { core } = this;
     core.report(this.region, core.origins.toSeen(marker.vector), { origin: state.origin, position: offset });
     this.landed = { block: marker.block, offset };
+    core.corrections.readBack(marker.block);
     if (this.landedWaiter?.block === marker.block) this.landedWaiter.done();
   }
 
-    core.corrections.readBack(marker.block);
   /** @internal */
   ownHeartbeat(timeMs: number, offset: number): void {
     const { journal } = this.context;
@@ -749,10 +752,28 @@ export class Session implements Stay {
   /** From here on the next full resync of a region can be compared exactly with this one. */
   private async becomeExplained(): Promise<void> {
     const { config, log } = this.context;
-    if (config.members.some(({ name }) => name !== this.region && !this.comparedBy.has(name))) return;
+    if (config.members.some(({ name }) => name !== this.region && !this.comparedWith.has(name))) return;
     this.unexplained = false;
     await this.writeMeta();
     log.info('all regions have compared with this one: what was in no operation is in them now');
+  }
+
+  /**
+   * While this Redis holds changes that are in no operation: a region that was out of reach when this one went on, and is not any more, can tell what they
+   * are. It has no reason to compare its data with this region's; so this one compares once more. Of two that both went on the later by name does.
+   */
+  private async seekExplained(): Promise<void> {
+    if (!this.unexplained || this.core.settling.unsettledKeys > 0) return;
+    const { context, region } = this;
+    for (const { peer, state } of context.mesh.links()) {
+      if (state !== 'up' || this.comparedWith.has(peer)) continue;
+      const answer = await context.mesh.request(peer, 'mesh', Buffer.alloc(0), { timeoutMs: 2000 });
+      const { established, unexplained } = JSON.parse(answer.toString('utf8')) as MeshAnswer;
+      if (!established || unexplained === undefined || (unexplained && peer > region)) continue;
+      context.needsResync = true;
+      context.compareWith = peer;
+      return this.end(new SessionError('lost', `what clients changed here unread is compared with ${peer}`));
+    }
   }
 
   /** Waits for more where that is cheaper than to send what there is. */
@@ -1077,6 +1098,7 @@ export class Session implements Stay {
     every(ACK_MS, () => this.sendAck(false));
     every(AWAIT_MS, () => this.askForStates());
     if (this.removals !== null) every(EVICTIONS_MS, () => void this.lookAtEvictions().catch(() => undefined));
+    every(EXPLAINED_MS, () => void this.seekExplained().catch(() => undefined));
     every(META_MS, () => {
       const low = this.core.lowWater();
       void this.writeMeta(low).catch((error: unknown) =>

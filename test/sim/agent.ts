@@ -70,6 +70,10 @@ export class SimAgent {
   maxStamp = 0;
   /** Its data holds changes that are in no operation. */
   isUnexplained = false;
+  /** Regions between which and this one that is over. */
+  readonly comparedWith = new Set<string>();
+  /** It began anew beside a Redis that goes on: of that nothing is lost. */
+  isResync = false;
   /** Bytes of the stream given to the recorder, whole commands or not. */
   private readPosition = 0;
   document: Document | null = null;
@@ -164,6 +168,7 @@ export class SimAgent {
     this.alive = true;
     this.sent = null;
     const { shelf } = host;
+    this.comparedWith.clear();
     this.core = new MergeCore({
       region: host.region,
       members: host.members(),
@@ -350,12 +355,12 @@ export class SimAgent {
 
   private ownMarker(marker: Marker, offset: number): void {
     this.landed = marker.block;
+    this.core.corrections.readBack(marker.block);
     this.landedOffset = offset;
     this.ownBeat(offset);
   }
 
   private ownBeat(position: number): void {
-    this.core.corrections.readBack(marker.block);
     const { origin, seen, end } = this.stream;
     const { region } = this;
     const seq = this.host.nextSeq();

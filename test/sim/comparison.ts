@@ -85,6 +85,9 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
   yield;
   // Values are read later than digests.
   let comparison!: Comparison;
+  // Under the same history Redis has lost nothing.
+  const before = agent.isResync ? null : old;
+  agent.isResync = false;
   const until = new Map(theirs.vector);
   const isMissing = ([origin, position]: [OriginId, number]): boolean =>
     (regionOf(origin) !== region || origin === old) && (journal.durableEnd(origin) ?? -1) < position;
@@ -98,7 +101,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
       region,
       policies: host.policies,
       mine,
-      before: old,
+      before,
       older,
       theirs,
       values,
@@ -122,6 +125,10 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
     host.trace(`${region} lost what is behind ${old}@${comparison.keptUntil}`);
     vector.set(old, comparison.keptUntil);
   }
+  if (theirs.isUnexplained) {
+    agent.comparedWith.add(donor.region);
+    donor.comparedWith.add(region);
+  } else agent.isUnexplained = false;
   yield* begin(agent, redis, state, mine, () => {
     const found = comparison.differences(agent.core);
     for (const { db, payload } of found.operations) {

@@ -67,8 +67,8 @@ export interface Sources {
   region: string;
   policies: ConflictPolicies;
   mine: OwnData;
-  /** The history of before. */
-  before: OriginId;
+  /** The history of before, of which this Redis may have lost the end; null: it can't have. */
+  before: OriginId | null;
   /** This region's before that. */
   older: ReadonlySet<OriginId>;
   /** At the time of the digests, and of the values. */
@@ -107,8 +107,12 @@ export class Comparison {
     const touchedBefore = touchesOf(o, theirs.vector, new Touches(() => theirs.vector));
     this.touched = touchesOf(o, values.vector, new Touches(() => values.vector));
     for (const { db, key, value, expireAt } of mine.keys.keys()) {
-      if (isPassedOver(o, db, key) || (expireAt !== null && expireAt < o.startedMs)) continue;
+      if (isPassedOver(o, db, key)) continue;
       const their = theirs.keys.entry(db, key);
+      if (expireAt !== null && expireAt < o.startedMs) {
+        if (theirs.isUnexplained && their !== undefined) this.note(o, { db, key, parts: [] });
+        continue;
+      }
       if (their !== undefined && touchedBefore.of(db, key) === undefined && isEqual({ value, expireAt }, their))
         continue;
       this.note(o, { db, key, parts: [entryOf(db, key, value, expireAt)] });

@@ -83,6 +83,22 @@ export function outage(world: World, region: Region): void {
   world.outcome.outages++;
 }
 
+/** An agent begins with a full resync of a Redis that goes on: for the model that has a history of its own from there. */
+export function resync(world: World, region: Region): void {
+  const { agent, redis } = region;
+  agent.fsync();
+  agent.crash(0, world.random.chance(0.5));
+  world.trace(`${region.name} compares once more`);
+  const end = Math.floor(agent.journal.durableEnd(agent.origin!)!);
+  region.past.push({ redis, end });
+  region.initial = redis.replicaAt(redis.offset, region.initial);
+  region.redis = new Redis(world.newReplId(), 0, () => world.clock(region), region.initial);
+  region.replicated = 0;
+  agent.isResync = true;
+  agent.start();
+  world.outcome.resyncs++;
+}
+
 function newHistory(world: World, region: Region, data: Redis, end: number, start: number): void {
   const old = region.redis;
   region.past.push({ redis: old, end });

@@ -10,7 +10,7 @@ import { ForeignHand } from './applier';
 import { check } from './checks';
 import type { Ended, Exposed } from './checks/ended';
 import { Clients } from './clients';
-import { crash, failover, outage, restart } from './faults';
+import { crash, failover, outage, restart, resync } from './faults';
 import { join, leave } from './membership';
 import { type Profile, profileOf } from './profile';
 import { Random } from './random';
@@ -26,6 +26,7 @@ export interface Outcome {
   restarts: number;
   failovers: number;
   outages: number;
+  resyncs: number;
   leaves: number;
   joins: number;
   settlements: number;
@@ -100,6 +101,7 @@ export class World {
     restarts: 0,
     failovers: 0,
     outages: 0,
+    resyncs: 0,
     leaves: 0,
     joins: 0,
     settlements: 0,
@@ -367,6 +369,7 @@ export class World {
   }
 
   step(region: Region): void {
+    if (this.seeksExplained(region)) return resync(this, region);
     try {
       region.agent.step();
     } catch (error) {
@@ -375,6 +378,17 @@ export class World {
       region.agent.crash(this.random.below(3), false);
       region.agent.start();
     }
+  }
+
+  /** As agent/session/session.ts has it. */
+  private seeksExplained({ name, agent }: Region): boolean {
+    if (!agent.isOpen || !agent.isUnexplained || agent.core.settling.unsettledKeys > 0) return false;
+    const left = this.regions.filter((other) => other.name !== name && !agent.comparedWith.has(other.name));
+    if (left.length === 0) agent.isUnexplained = false;
+    return left.some(
+      ({ name: other, agent: peer }) =>
+        peer.isOpen && !this.cut.has(link(name, other)) && (!peer.isUnexplained || other < name),
+    );
   }
 
   private start(region: Region): void {
