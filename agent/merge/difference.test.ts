@@ -8,7 +8,7 @@ const bytes = (text: string): Buffer => Buffer.from(text);
 function entry(type: 'string' | 'hash' | 'list' | 'zset' | 'stream', elements: Record<string, string>): RdbKey {
   const pairs = Object.entries(elements);
   const values: Record<typeof type, RdbValue> = {
-    string: bytes(elements[''] ?? ''),
+    string: Buffer.from(elements[''] ?? '', 'latin1'),
     hash: pairs.map(([name, value]): HashItem => [bytes(name), bytes(value), null]),
     list: pairs.map(([name]) => bytes(name)),
     zset: pairs.map(([name, value]): ZsetItem => [bytes(name), value]),
@@ -197,6 +197,30 @@ test('what is new here of a queue is told where others took from it; the donor t
   expect(found(list, left, 'DEL k; RPUSH k a')).toEqual(['LPUSH k n', 'RPUSH k b', 'unsettled']);
   expect(found(list, left, undefined, null, null, 'state')).toEqual(['LPUSH k n', 'RPUSH k b', 'unsettled']);
   expect(found(list, entry('zset', { a: '1' }), 'RPOP k')).toBe('unsettled');
+});
+
+test('what is new here of a string is told where others have only appended, or only set bits', () => {
+  const text = (value: string): RdbKey => entry('string', { '': value });
+  expect(found(text('abcNEW'), text('abcxyz'), 'APPEND k xyz')).toEqual(['APPEND k NEW', 'unsettled']);
+  expect(found(text('abcxNEW'), text('abcxyz'), 'APPEND k x | APPEND k yz')).toEqual(['APPEND k xNEW', 'unsettled']);
+  expect(found(text('abc'), text('abcxyz'), 'APPEND k xyz')).toBe('unsettled');
+  // What a region has told of it meanwhile is made of the same.
+  expect(found(text('abcNEW'), text('abcxyz'), 'APPEND k x | DEL k; SET k abcx | APPEND k yz')).toEqual([
+    'APPEND k NEW',
+    'unsettled',
+  ]);
+  expect(found(text('abcNEW'), text('abc'), 'DEL k; SET k abc')).toBe('unsettled');
+  // It was something else, or more was done to it.
+  expect(found(text('aNcNEW'), text('abcxyz'), 'APPEND k xyz')).toBe('unsettled');
+  expect(found(text('abcNEW'), text('abcxyz'), 'SET k abc | APPEND k xyz')).toBe('unsettled');
+  expect(found(text('abcNEW'), text('abcxyz'), 'SETRANGE k 0 abc | APPEND k xyz')).toBe('unsettled');
+  expect(found(text('abcNEW'), text('abcxyz'), 'APPEND k xyz', null, null, 'all')).toBe('unsettled');
+  expect(found(text('abcNEW'), text('abcxyz'), 'APPEND k xyz', null, null, null, { isMade: false })).toBe('unsettled');
+  const bits = (...bytes: number[]): RdbKey => text(String.fromCharCode(...bytes));
+  expect(found(bits(0x41), bits(0x00), 'SETBIT k 1 0')).toEqual(['SETBIT k 7 1', 'unsettled']);
+  expect(found(bits(0x01, 0x40), bits(0x21), 'SETBIT k 0 0')).toEqual(['SETBIT k 2 0', 'SETBIT k 9 1', 'unsettled']);
+  expect(found(bits(0x41), bits(0x00), 'SETBIT k 1 0 | APPEND k x')).toBe('unsettled');
+  expect(found(bits(0x41), bits(0x00), 'SETBIT k 1 0 | FLUSHALL')).toBe('unsettled');
 });
 
 test('that a region has told that there is no such key takes nothing away that it had not seen; a client that deletes it does', () => {

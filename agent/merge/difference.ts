@@ -23,6 +23,7 @@ import { writeFieldTtlDifferences } from './field-ttl';
 import { encodeFields } from './stream-commands';
 import { partsOf } from './state-parts';
 import { compareIds, HIGHEST_ID, movedId } from './stream-id';
+import { StringTouch } from './string-difference';
 import { Taking, writeNewInList, writeNewInSortedSet } from './taken';
 
 /** A key of this region's snapshot that differs from the donor's. */
@@ -80,19 +81,21 @@ export interface Touch {
   opaque: boolean;
   /** Of what is opaque: how it may have taken elements; null: it is more than that. */
   taking: Taking | null;
+  /** Of what is opaque: what it has appended to a string, and which bits it has set; null: it is more than that. */
+  ofString: StringTouch | null;
 }
 
 const NONE: ReadonlyMap<string, Told> = new Map();
 
-type Told = 'elements' | 'list' | 'nothing';
+type Told = 'elements' | 'list' | 'string' | 'nothing';
 
-/** Keys of which a state tells all: elements, those of a list, or that there are none. */
+/** Keys of which a state tells all: elements, those of a list, a string, or that there is nothing. */
 function keysTold(payload: Buffer): ReadonlyMap<string, Told> {
   const told = new Map<string, Told>();
   for (const { key, isWhole, isByElement, hasElements, effects } of partsOf(payload))
     if (isByElement && hasElements) told.set(key, 'elements');
     else if (effects.some((effect) => effect.kind === 'opaque' && effect.adds === true)) told.set(key, 'list');
-    else if (isWhole && effects.length === 1) told.set(key, 'nothing');
+    else if (isWhole) told.set(key, effects.some(({ kind }) => kind === 'set') ? 'string' : 'nothing');
   return told;
 }
 
@@ -109,6 +112,7 @@ function newTouch(): Touch {
     keepTtl: false,
     opaque: false,
     taking: new Taking(),
+    ofString: new StringTouch(),
   };
 }
 
@@ -132,13 +136,14 @@ export class Touches {
         let touch = this.keys.get(name);
         if (touch === undefined) this.keys.set(name, (touch = newTouch()));
         const how = told.get(key);
-        if (how !== undefined && effect.kind === 'delete') {
+        const isOfState = how === 'string' && (effect.kind === 'delete' || effect.kind === 'set');
+        // A state's string is made of what is noted by itself.
+        if (!isOfState && effect.kind !== 'opaque' && effect.kind !== 'ttl') touch.ofString = null;
+        if (how !== undefined && how !== 'string' && effect.kind === 'delete') {
           touch.isTold = true;
           if (how !== 'elements') touch.taking?.tell();
         } else {
-          const isTaking =
-            effect.kind !== 'opaque' || how === 'list' || touch.taking?.note(command, args, key) === true;
-          if (!isTaking) touch.taking = null;
+          if (effect.kind === 'opaque' && how !== 'list') noteOpaque(touch, command, args, key);
           noteTouch(touch, effect);
         }
         // Where its ID was another region's too, an entry stands elsewhere.
@@ -163,7 +168,7 @@ export class Touches {
       (flush) =>
         (flush.db === null || flush.db === db) && (this.until(name)?.get(flush.origin) ?? -1) >= flush.position,
     );
-    return isFlushed ? { ...(touch ?? newTouch()), elements: null, onlyIncrements: false } : touch;
+    return isFlushed ? { ...(touch ?? newTouch()), elements: null, onlyIncrements: false, ofString: null } : touch;
   }
 }
 
@@ -214,6 +219,12 @@ export function eachEffect(
     const unit = isOfStream(record.kind) ? (transaction ?? base + scanner.start) : record.start;
     for (const effect of effects) visit(dbOf(effect, db), effect, position, stamp, unit, command, scanner);
   }
+}
+
+/** Notes what a command did that is known only as such. */
+function noteOpaque(touch: Touch, command: Command, args: Args, key: string): void {
+  if (touch.taking?.note(command, args, key) === false) touch.taking = null;
+  if (touch.ofString?.note(command, args) === false) touch.ofString = null;
 }
 
 function noteTouch(touch: Touch, effect: Effect): void {
@@ -387,6 +398,9 @@ function writeDifference(
   const isByElement = first !== undefined && hasElements(first.type) && dump?.type === first.type;
   if (touch !== undefined && (touch.opaque || touch.elements === null || (touch.isTold && !isByElement))) {
     if (touch.elements !== null && touch.taking !== null) writeNew(writer, candidate, dump, touch, touch.taking, known);
+    const isString = first?.type === 'string' && dump?.type === 'string';
+    if (isString && mode === 'exact' && theirs.amiss === null)
+      touch.ofString?.write(writer, key, first.value, dump.value as Buffer);
     // Their operation replaces the whole key here too, unless it depends on what the key held, or a client has written it and
     // that operation loses to others: then the donor's state decides.
     const isKept = touch.keepTtl && (first?.expireAtMs ?? null) !== theirs.expireAtMs;
