@@ -128,11 +128,15 @@ function become(program, args) {
   Module.runMain();
 }
 
+const bin = (file) => path.join(root, 'node_modules', file);
+
+/** Its workers have them from it. Programs of Pulumi make much that lives for a moment: in a larger young generation they take a tenth less. */
+const jestOptions = ['--max-semi-space-size=32'];
+
 /** Lint, formatting and types, together (each is one process, most of its time cached from the last run). */
 async function check() {
   const started = performance.now();
   say('checking types, lint and formatting …');
-  const bin = (file) => path.join(root, 'node_modules', file);
   const cache = 'node_modules/.cache';
   const checks = [
     ['types', [bin('typescript/bin/tsc'), '--noEmit']],
@@ -180,7 +184,7 @@ async function main([task, ...args]) {
       provideRedis(); // first: what a person has to do is said before what takes time
       providePromtool(say);
       await check();
-      process.exitCode = await run(process.execPath, [path.join(root, 'node_modules/jest/bin/jest.js'), ...args]);
+      process.exitCode = await run(process.execPath, [...jestOptions, bin('jest/bin/jest.js'), ...args]);
   }
 }
 
