@@ -28,7 +28,8 @@ module.exports = {
   },
   // Integration tests start real servers; their time is spent waiting for processes, not computing.
   testTimeout: 60_000,
-  maxWorkers: 2,
+  // Meshes wait for one another more than they compute: a third one takes what two leave of two cores.
+  maxWorkers: 3,
   // No forceExit: a test that leaves a socket or a process behind must show.
   watchman: false,
 };
