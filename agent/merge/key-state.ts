@@ -103,6 +103,8 @@ export class KeyState {
   unsettledIn = 0;
   /** The region that has to send it, when it isn't the usual one (see core). */
   settler: string | null = null;
+  /** How often others have asked for the key's state while this region waited for theirs. */
+  askedInVain = 0;
   /** The one region whose state may settle it; null: any may. */
   onlySettler: string | null = null;
   /** Clients of this region have written it, and it is that one's (policy `region:`): what it was has to come from elsewhere. */

@@ -22,6 +22,14 @@ test('what has seen all that is known runs as it came', () => {
   expect(b.core.settling.unsettledKeys).toBe(0);
 });
 
+test('a stream is cut everywhere by what cuts it', () => {
+  b.client(1, 'XADD l:s 1-1 f v', 'XADD l:s 2-1 f v');
+  expect(b.comes('a:1', 2, b.at('b:1'), 'XTRIM l:s MAXLEN = 1', 'XADD l:s MAXLEN = 1 3-1 f v')).toBe(
+    'XTRIM l:s MAXLEN = 1; XADD l:s MAXLEN = 1 3-1 f v',
+  );
+  expect(b.core.settling.unsettledKeys).toBe(0);
+});
+
 test('what loses is left out, and its region is told what stands', () => {
   b.client(5, 'SADD l:1 x');
   expect(b.comes('a:1', 2, b.at(), 'SADD l:1 y')).toBe('');

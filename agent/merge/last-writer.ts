@@ -178,5 +178,6 @@ export class LastWriter {
 }
 
 function isOfStream(effects: readonly KeyEffect[]): boolean {
-  return effects.some((effect) => 'type' in effect && effect.type === Type.stream);
+  // What MAXLEN removes is in no effect.
+  return effects.some((effect) => effect.kind === 'cap' || ('type' in effect && effect.type === Type.stream));
 }

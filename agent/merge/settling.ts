@@ -13,6 +13,9 @@ import type { Window } from './window';
 /** As the region that is to send a key's state: any but this one. */
 export const ELSEWHERE = '*';
 
+/** So often a region that waits for a state is asked for its own before it sends that: nobody else has one. They ask once a second. */
+const ASKED_MAX = 20;
+
 /** Keys that are settled together are no more than that. */
 export const TOGETHER_MAX = 64;
 
@@ -195,14 +198,18 @@ export class Settling {
     else this.unsettle(state, settler);
   }
 
-  /** Another region asks for a key's state. Where each waits for the other's, its owner sends its own, or else the first by name. */
+  /**
+   * Another region asks for a key's state. Where each waits for the other's, its owner sends its own, or else the first by name. Where they wait in a
+   * circle, this one does after a while.
+   */
   askedFor(db: number, key: string, by: string): void {
     const { region } = this;
     const state = this.window.ensure(db, key);
     const isOwner = this.ownerOf(db, key) === region;
-    if (state.settler === ELSEWHERE && state.trespassedOn === null && (isOwner || region < by)) state.settler = null;
-    // Of a last write that both have lost, too.
-    if (state.last !== null && state.onlySettler === by && region < by) state.onlySettler = state.settler = null;
+    const isFirst = isOwner || region < by || ++state.askedInVain > ASKED_MAX;
+    if (state.settler === ELSEWHERE && state.trespassedOn === null && isFirst) state.settler = null;
+    // Who alone could tell what it is asks for it: it can't tell, either. Of a last write both may have lost it.
+    if (state.onlySettler === by && (state.last === null || region < by)) state.onlySettler = state.settler = null;
     this.unsettle(state, region);
   }
 

@@ -25,6 +25,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'unstableKeyOps',
     'unsettled',
     'settler',
+    'askedInVain',
     'onlySettler',
     'refusals',
     'raced',

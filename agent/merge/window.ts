@@ -567,6 +567,7 @@ export class Window {
     state.unsettled = false;
     state.ttlDoubted = false;
     state.settler = null;
+    state.askedInVain = 0;
     state.onlySettler = null;
     state.trespassedOn = null;
     state.refusals = 0;

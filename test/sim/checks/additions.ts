@@ -28,17 +28,7 @@ export function checkAdded(ended: Ended): void {
     }
   const isDelete = (name: string): boolean => /^(?:DEL|UNLINK)$/i.test(name);
   const { moves } = ended.profile.mix;
-  const isMoved =
-    moves &&
-    keys.some(
-      (key) =>
-        key.startsWith('list') &&
-        [0, 1].some(
-          (db) =>
-            isLastWriters(ended, `${db} ${key}`) ||
-            ended.regions.some(({ name }) => isKept(ended, `${db} ${key}`, name)),
-        ),
-    );
+  const isMoved = moveToOthers(ended);
   for (const [id, mine] of touches) {
     if (isIgnored(ended, id) || isLastWriters(ended, id) || (isMoved && id.includes(' list'))) continue;
     const [db, key] = id.split(' ') as [string, string];
@@ -63,6 +53,13 @@ export function checkAdded(ended: Ended): void {
   }
 }
 
+/** Whether elements may move to lists that are a region's own, or stand as a whole: from there they may go as those do. */
+function moveToOthers(ended: Ended): boolean {
+  if (!ended.profile.mix.moves) return false;
+  const ids = ended.clients.addedKeys().flatMap((key) => (key.startsWith('list') ? [`0 ${key}`, `1 ${key}`] : []));
+  return ids.some((id) => isLastWriters(ended, id) || ended.regions.some(({ name }) => isKept(ended, id, name)));
+}
+
 /**
  * What lists and queues held when a Redis that clients had written without an agent was compared is there, or was given to a client: whatever others took
  * from them meanwhile. Where a client has deleted the key nothing tells what that had seen.
@@ -82,7 +79,9 @@ export function checkExposed(ended: Ended): void {
       for (const key of argv[0] === 'FLUSHDB' ? exposed.map(({ key }) => key) : argv.slice(1))
         if (exposed.some((one) => one.key === key) && !isKnown(key, argv[0]!)) spoilt.add(`${db} ${placeOf(key)}`);
     }
+  const isMoved = moveToOthers(ended);
   for (const { db, key, element } of exposed) {
+    if (isMoved && key.startsWith('list')) continue;
     const id = `${db} ${key}`;
     const isOthers = isIgnored(ended, id) || isLastWriters(ended, id);
     if (isOthers || ended.regions.some(({ name }) => isKept(ended, id, name))) continue;
