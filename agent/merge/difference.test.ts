@@ -1,7 +1,8 @@
 import type { HashItem, RdbKey, RdbValue, ZsetItem } from '../capture/rdb';
 import { RecordKind } from '../record';
 import { CommandScanner, encodeCommand } from '../resp';
-import { type Amiss, isDoubtful, Touches, writeDifferences } from './difference';
+import { type Amiss, isDoubtful, writeDifferences } from './difference';
+import { Touches } from './touches';
 
 const bytes = (text: string): Buffer => Buffer.from(text);
 

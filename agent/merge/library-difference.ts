@@ -55,8 +55,8 @@ export function libraryDifferences({ mine, theirs, strange, touched, late, mode 
     const stands = isTheirs ? there : here;
     found.push(
       stands === undefined
-        ? encodeCommand([Buffer.from('FUNCTION'), Buffer.from('DELETE'), Buffer.from(name, 'latin1')])
-        : encodeCommand([Buffer.from('FUNCTION'), Buffer.from('LOAD'), Buffer.from('REPLACE'), stands]),
+        ? encodeCommand(['FUNCTION', 'DELETE', Buffer.from(name, 'latin1')])
+        : encodeCommand(['FUNCTION', 'LOAD', 'REPLACE', stands]),
     );
   }
   return found;

@@ -9,19 +9,12 @@
  */
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
-import {
-  type Candidate,
-  eachEffect,
-  elementsOf,
-  isDoubtful,
-  nameOf,
-  type TheirValue,
-  type Touches,
-} from './difference';
+import { type Candidate, elementsOf, isDoubtful, type TheirValue } from './difference';
 import { Decimal, parseDecimal, unitsOf } from './decimal';
 import type { Effect } from './effects';
 import type { Delta } from './element';
 import { Type, TYPE_NAMES } from './key-state';
+import { eachEffect, nameOf, type Touches } from './touches';
 
 /** What a snapshot holds. */
 export interface TailEvidence {

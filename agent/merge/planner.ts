@@ -4,7 +4,6 @@ import type { Batch } from './batch';
 import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from './commands';
 import { ALONE } from './corrections';
 import { Decimal, unitsOf } from './decimal';
-import { eachEffect } from './difference';
 import { argText, dbOf, decodeEffects, type Effect, type KeyEffect, type OpaqueEffect, writeEffect } from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { type KeyState, Op, saw, Type } from './key-state';
@@ -26,6 +25,7 @@ import {
 import { CommandScanner } from '../resp';
 import type { StreamOperations } from './stream-operations';
 import { writeLastId, writeTrim } from './stream-write';
+import { eachEffect } from './touches';
 
 export class Planner {
   private readonly effects: Effect[] = [];

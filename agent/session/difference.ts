@@ -18,16 +18,15 @@ import {
   type Candidate,
   type Difference,
   isDoubtful,
-  nameOf,
   type TheirValue,
   touchedAndAbsent,
-  Touches,
   type Knowledge,
   type MissingEntry,
   writeDifferences,
 } from '../merge/difference';
 import { type LibrarySources, libraryDifferences, LibraryTouches } from '../merge/library-difference';
 import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
+import { nameOf, Touches } from '../merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { encodeCommand } from '../resp';
 import { HEARTBEAT_KEY, parseHeartbeat, stampOf } from '../stream/keys';
@@ -330,7 +329,7 @@ async function librariesOf(
     const refusal = await o.refusalOf(code);
     if (refusal === null) continue;
     strange.add(name);
-    const bytes = encodeCommand([...['FUNCTION', 'LOAD', 'REPLACE'].map((word) => Buffer.from(word)), code]);
+    const bytes = encodeCommand(['FUNCTION', 'LOAD', 'REPLACE', code]);
     keepLetter(o.context, { db: 0, command: 'FUNCTION', key: undefined, code: refusal, bytes });
   }
   if (strange.size > 0)

@@ -4,7 +4,7 @@ import { Recorder, type RecorderState } from '../../agent/stream/recorder';
 import { decodeRecord, encodeRecord, type OpRecord } from '../../agent/record';
 import { MergeCore } from '../../agent/merge/core';
 import { Batch } from '../../agent/merge/batch';
-import { eachEffect } from '../../agent/merge/difference';
+import { eachEffect } from '../../agent/merge/touches';
 import { CommandScanner, encodeCommand, ProtocolError, ReplyParser } from '../../agent/resp';
 import { cases, chunksOf, cuts, damage, damaged, fuzzMs, largestBuffer } from './bytes';
 import { type Corpus, readCorpus } from './corpus';

@@ -6,14 +6,13 @@ import {
   type Candidate,
   isDoubtful,
   type Knowledge,
-  nameOf,
   type TheirValue,
   touchedAndAbsent,
-  Touches,
   writeDifferences,
 } from '../../agent/merge/difference';
 import { libraryDifferences, LibraryTouches } from '../../agent/merge/library-difference';
 import { evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
+import { nameOf, Touches } from '../../agent/merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
 import { CURSOR_KEY, parseMarker, stampOf } from '../../agent/stream/keys';
 import { lastPositionAt } from '../../agent/stream/position';
