@@ -140,52 +140,34 @@ export function writeNewInList(
   for (const element of their) count(element.toString('latin1'), 1);
   // Those are others', though they be like one here.
   for (const [element, times] of taking.pushed) count(element, -times);
-  let [begin, end] = [-1, 0];
-  const alone: [Buffer, number][] = [];
-  mine.forEach((element, i) => {
+  /** Alone before the first that is in both, null while there is none; between such; and since the last of them. */
+  let heads: Buffer[] | null = null;
+  const between: Buffer[] = [];
+  let tails: Buffer[] = [];
+  for (const element of mine) {
     const name = element.toString('latin1');
     if ((counts.get(name) ?? 0) > 0) {
       count(name, -1);
-      if (begin < 0) begin = i;
-      end = i + 1;
-    } else if (!taking.removed.has(name)) alone.push([element, i]);
-  });
-  const at = (isThere: (i: number) => boolean): Buffer[] => alone.flatMap(([one, i]) => (isThere(i) ? [one] : []));
+      if (heads === null) heads = tails;
+      else for (const one of tails) between.push(one);
+      tails = [];
+    } else if (!taking.removed.has(name)) tails.push(element);
+  }
   const { first, last } = taking;
   const push = (name: 'LPUSH' | 'RPUSH', elements: readonly Buffer[]): void => {
     for (let i = 0; i < elements.length; i += ELEMENTS) writer.command([name, key, ...elements.slice(i, i + ELEMENTS)]);
   };
-  if (begin < 0) {
+  const pushFirst = (elements: readonly Buffer[]): void => push('LPUSH', [...elements].reverse());
+  if (heads === null) {
     // All may have been taken at the end where others take; what is new came by the other one.
-    const how = first === 'cuts' || last === 'nothing' ? first : last;
-    const all = toAdd(
-      at(() => true),
-      how,
-    );
-    if (first === 'nothing' && last !== 'nothing') push('LPUSH', [...all].reverse());
+    const all = toAdd(tails, first === 'cuts' || last === 'nothing' ? first : last);
+    if (first === 'nothing' && last !== 'nothing') pushFirst(all);
     else push('RPUSH', all);
     return;
   }
-  push(
-    'LPUSH',
-    [
-      ...toAdd(
-        at((i) => i < begin),
-        first,
-      ),
-    ].reverse(),
-  );
-  push(
-    'RPUSH',
-    at((i) => i > begin && i < end),
-  );
-  push(
-    'RPUSH',
-    toAdd(
-      at((i) => i >= end),
-      last,
-    ),
-  );
+  pushFirst(toAdd(heads, first));
+  push('RPUSH', between);
+  push('RPUSH', toAdd(tails, last));
 }
 
 /**
