@@ -1,3 +1,4 @@
+import { wordsOf } from '../../test/sim/core-region';
 import { encode } from '../../test/sim/redis';
 import { type OpRecord, type OriginId, RecordKind } from '../record';
 import { Batch } from './batch';
@@ -27,13 +28,7 @@ function raced(): { core: MergeCore; correct(): string; flush(): void } {
       const batch = new Batch();
       core.corrections.correct(states, batch);
       core.corrections.corrected(states, 'eu:block');
-      const text = batch.finish().map(({ bytes }) => bytes.toString('latin1'));
-      return text
-        .join('')
-        .split('\r\n')
-        .filter((line) => !/^[*$]\d+$/.test(line))
-        .join(' ')
-        .trim();
+      return wordsOf(batch);
     },
     flush: () => core.local(record(own, 'FLUSHDB', [[other, ends.get(other)!]], 20)),
   };

@@ -1,6 +1,7 @@
+import { commandsIn } from '../../test/sim/redis';
 import type { HashItem, RdbKey, RdbValue, ZsetItem } from '../capture/rdb';
 import { RecordKind } from '../record';
-import { CommandScanner, encodeCommand } from '../resp';
+import { encodeCommand } from '../resp';
 import { type Amiss, isDoubtful, writeDifferences } from './difference';
 import { Touches } from './touches';
 
@@ -62,15 +63,7 @@ function found(
     0,
   );
   if (unsettled.length > 0 && operations.length === 0) return 'unsettled';
-  const scanner = new CommandScanner();
-  scanner.push(Buffer.concat(operations.map(({ payload }) => payload)));
-  const commands: string[] = [];
-  while (scanner.next())
-    commands.push(
-      Array.from({ length: scanner.argc }, (_, i) =>
-        scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]),
-      ).join(' '),
-    );
+  const commands = commandsIn(Buffer.concat(operations.map(({ payload }) => payload)));
   if (unsettled.length > 0) commands.push('unsettled');
   return commands;
 }

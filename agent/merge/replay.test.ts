@@ -1,3 +1,4 @@
+import { wordsOf } from '../../test/sim/core-region';
 import { encode } from '../../test/sim/redis';
 import { type OpRecord, type OriginId, RecordKind, type Vector } from '../record';
 import { Batch } from './batch';
@@ -17,17 +18,6 @@ function newCore(base?: OriginId): MergeCore {
   return new MergeCore({ region: 'a', members: ['a', 'b', 'c'], ...(base === undefined ? {} : { base }) });
 }
 
-function text(batch: Batch): string {
-  return batch
-    .finish()
-    .map(({ bytes }) => bytes.toString('latin1'))
-    .join('')
-    .split('\r\n')
-    .filter((line) => !/^[*$]\d+$/.test(line))
-    .join(' ')
-    .trim();
-}
-
 test('of entries of a stream that met all are written again: Redis may have refused the first below the second', () => {
   const core = newCore();
   for (const origin of ['b:1', 'c:1']) core.assume(origin, 0);
@@ -36,7 +26,7 @@ test('of entries of a stream that met all are written again: Redis may have refu
   const batch = new Batch();
   const raced = core.corrections.takeRaced();
   core.corrections.correct(raced, batch);
-  expect(text(batch)).toMatch(/5-1 2 f b .*7-1 2 f c|5-1.* f b.*7-1.* f c/);
+  expect(wordsOf(batch)).toMatch(/5-1 2 f b .*7-1 2 f c|5-1.* f b.*7-1.* f c/);
 });
 
 test.each(['added before', 'added behind'])(
@@ -60,7 +50,7 @@ test('after a restart entries of an older history that had come back below a new
   core.local(record('a:2', 0, commands('XADD s 7-1 f z')), { again: true });
   const batch = new Batch();
   core.corrections.correct(core.corrections.takeRaced(), batch);
-  expect(text(batch)).toMatch(/5-1.* f x.*6-1.* f y/);
+  expect(wordsOf(batch)).toMatch(/5-1.* f x.*6-1.* f y/);
 });
 
 describe('a record in two parts', () => {
@@ -150,7 +140,7 @@ describe('replay', () => {
     expect(raced.map(({ key }) => key)).toEqual(['k']);
     const batch = new Batch();
     core.corrections.correct(raced, batch);
-    expect(text(batch)).toContain('SET k ours');
+    expect(wordsOf(batch)).toContain('SET k ours');
   });
 });
 
@@ -195,7 +185,7 @@ describe('records that come from peers and are in Redis already', () => {
     expect(missingOf(replay, held)).toEqual([]);
     const batch = new Batch();
     core.plan(queue.peek('b:1')!, batch, held.get('b:1'));
-    expect(text(batch)).toBe('SELECT 0 SET l 2');
+    expect(wordsOf(batch)).toBe('SELECT 0 SET l 2');
   });
 
   test('a state that a failover has taken back is not waited for: before it there is no operation', () => {
@@ -234,7 +224,7 @@ describe("the mesh's data, loaded while clients write", () => {
     loaded = r.end;
     const batch = new Batch();
     core.planBase(r, batch);
-    return text(batch);
+    return wordsOf(batch);
   };
   const corrections = (): string => {
     const raced = core.corrections.takeRaced();
@@ -242,7 +232,7 @@ describe("the mesh's data, loaded while clients write", () => {
     core.corrections.correct(raced, batch);
     core.corrections.corrected(raced);
     core.foldBase(loaded);
-    return text(batch);
+    return wordsOf(batch);
   };
 
   test('what clients replaced or removed is left out, what they added to is added to', () => {

@@ -1,3 +1,4 @@
+import { commandsIn } from '../../test/sim/redis';
 import { CommandScanner, CommandWriter, encodeCommand } from '../resp';
 import { findCommand } from './commands';
 import { DOUBTFUL_MAX, Taking, writeNewInList, writeNewInSortedSet } from './taken';
@@ -16,26 +17,13 @@ function takingOf(commands: readonly string[], isTold = false): Taking | null {
   return taking;
 }
 
-function textOf(writer: CommandWriter): string[] {
-  const scanner = new CommandScanner();
-  scanner.push(writer.take());
-  const commands: string[] = [];
-  while (scanner.next())
-    commands.push(
-      Array.from({ length: scanner.argc }, (_, i) =>
-        scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]),
-      ).join(' '),
-    );
-  return commands;
-}
-
 const key = Buffer.from('k');
 const words = (text: string): Buffer[] => text.split(' ').flatMap((word) => (word === '' ? [] : [Buffer.from(word)]));
 
 function ofList(mine: string, their: string, ...commands: string[]): string[] {
   const writer = new CommandWriter(64);
   writeNewInList(writer, key, words(mine), words(their), takingOf(commands)!);
-  return textOf(writer);
+  return commandsIn(writer.take());
 }
 
 describe('of a list', () => {
@@ -89,7 +77,7 @@ describe('of a list', () => {
   test('where a region has told its list, what is at both ends may have been taken, up to a number', () => {
     const writer = new CommandWriter(64);
     writeNewInList(writer, key, words('a b c'), words('b'), takingOf([], true)!);
-    expect(textOf(writer)).toEqual(['LPUSH k a', 'RPUSH k c']);
+    expect(commandsIn(writer.take())).toEqual(['LPUSH k a', 'RPUSH k c']);
   });
 });
 
@@ -103,7 +91,7 @@ function ofSortedSet(alone: Record<string, number>, common: number[], ...command
     common.map((score) => Buffer.from(`${score}`)),
     takingOf(commands)!,
   );
-  return textOf(writer);
+  return commandsIn(writer.take());
 }
 
 describe('of a sorted set', () => {

@@ -1,3 +1,4 @@
+import { wordsOf } from '../../test/sim/core-region';
 import { encode } from '../../test/sim/redis';
 import { type OpRecord, RecordKind } from '../record';
 import { Batch } from './batch';
@@ -52,13 +53,7 @@ class Flood implements PayloadSource {
   plan(record: OpRecord): string {
     const batch = new Batch();
     this.core.plan(record, batch);
-    const text = batch.finish().map(({ bytes }) => bytes.toString('latin1'));
-    return text
-      .join('')
-      .split('\r\n')
-      .filter((line) => !/^[*$]\d+$/.test(line))
-      .join(' ')
-      .trim();
+    return wordsOf(batch);
   }
 }
 

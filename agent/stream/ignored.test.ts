@@ -1,7 +1,7 @@
 import { ConflictPolicies } from '../../model';
+import { commandsIn } from '../../test/sim/redis';
 import type { OpRecord } from '../record';
 import { CommandScanner, CommandWriter } from '../resp';
-import { argText } from '../merge/effects';
 import { Recorder, type Trespass } from './recorder';
 
 const policies = new ConflictPolicies([
@@ -15,14 +15,6 @@ const encode = (commands: readonly string[][]): Buffer => {
   const writer = new CommandWriter(4096);
   for (const command of commands) writer.command(command);
   return writer.take();
-};
-
-const commandsIn = (payload: Buffer): string[] => {
-  const scanner = new CommandScanner();
-  scanner.push(payload);
-  const found: string[] = [];
-  while (scanner.next()) found.push(Array.from({ length: scanner.argc }, (_, i) => argText(scanner, i)).join(' '));
-  return found;
 };
 
 /** What is recorded of a stream, given in pieces of so many bytes. */

@@ -11,7 +11,7 @@ import { ForeignHand } from './applier';
 import { Comparison, type DonorData, entryOf, type OwnData, takeData } from './difference';
 import { recordAt } from './histories';
 import type { SimAgentHost } from './host';
-import { parseCommands, type Redis } from './redis';
+import { commandsIn, type Redis } from './redis';
 
 /** So often nobody is found before the first goes on. */
 const HOPELESS_STEPS = 10;
@@ -136,11 +136,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
       const record = journal.append({ ...recordAt(state), kind: RecordKind.difference, db, payload, ops: 1, end });
       state.end = end;
       state.stamp++;
-      host.trace(
-        `${region} finds ${parseCommands(payload)
-          .map((c) => c.argv.join(' '))
-          .join('; ')}`,
-      );
+      host.trace(`${region} finds ${commandsIn(payload).join('; ')}`);
       agent.tell(record);
     }
     for (const { db, key, id } of found.missing) agent.core.refused(db, key, { increment: null, entry: id });

@@ -3,8 +3,7 @@ import type { ConflictPolicies } from '../../model';
 import { Batch, type BatchItem } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
 import { type OpRecord, type OriginId, RecordKind, type Vector } from '../../agent/record';
-import { CommandScanner } from '../../agent/resp';
-import { encode } from './redis';
+import { commandsIn, encode } from './redis';
 
 export function commands(...list: string[]): Buffer {
   return Buffer.concat(list.map((text) => encode(text.split(' '))));
@@ -104,15 +103,13 @@ export class CoreRegion {
   }
 }
 
+/** All that a batch has Redis run, in one line. */
+export function wordsOf(batch: Batch): string {
+  return commandsIn(Buffer.concat(batch.finish().map(({ bytes }) => bytes))).join(' ');
+}
+
 function textOf(bytes: Buffer): string {
-  const scanner = new CommandScanner();
-  scanner.push(bytes);
-  const out: string[] = [];
-  while (scanner.next())
-    out.push(
-      Array.from({ length: scanner.argc }, (_, i) =>
-        scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]),
-      ).join(' '),
-    );
-  return out.filter((text) => !/^(?:SELECT|PERSIST)/.test(text)).join('; ');
+  return commandsIn(bytes)
+    .filter((text) => !/^(?:SELECT|PERSIST)/.test(text))
+    .join('; ');
 }

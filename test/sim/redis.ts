@@ -740,3 +740,8 @@ export function parseCommands(bytes: Buffer): { argv: Argv; end: number }[] {
   }
   return commands;
 }
+
+/** The same as words. */
+export function commandsIn(bytes: Buffer): string[] {
+  return parseCommands(bytes).map(({ argv }) => argv.join(' '));
+}

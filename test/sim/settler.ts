@@ -8,7 +8,7 @@ import type { SimAgent } from './agent';
 import type { Applier } from './applier';
 import { recordAt } from './histories';
 import type { SimAgentHost } from './host';
-import { encode, parseCommands } from './redis';
+import { commandsIn, encode } from './redis';
 import { idsIn } from './stream';
 
 const SETTLE_REST_MS = 30;
@@ -104,11 +104,7 @@ export class Settler {
     at.end = end;
     at.stamp++;
     this.agent.settlements++;
-    this.host.trace(
-      `${this.agent.region} settles ${state.db} ${state.key}: ${parseCommands(payload)
-        .map((c) => c.argv.join(' '))
-        .join('; ')}`,
-    );
+    this.host.trace(`${this.agent.region} settles ${state.db} ${state.key}: ${commandsIn(payload).join('; ')}`);
     core.localState(this.agent.journal.append(record));
   }
 
@@ -156,7 +152,7 @@ export class Settler {
         const record: OpRecord = { ...recordAt(at), kind: RecordKind.state, db, payload, ops: 1, end };
         at.end = end;
         at.stamp++;
-        host.trace(`${this.agent.region} reports ${parseCommands(payload)[0]!.argv.join(' ')}`);
+        host.trace(`${this.agent.region} reports ${commandsIn(payload)[0]}`);
         core.localState(this.agent.journal.append(record));
         trims.done(stream, beginning, host.uptime());
       }

@@ -4,10 +4,11 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Registry } from 'prom-client';
+import { commandsIn } from '../../../test/sim/redis';
 import { freePort } from '../../free-port';
 import { Applier } from '../../apply/applier';
 import { Batch } from '../../merge/batch';
-import { CommandScanner, type RedisConnectionOptions } from '../../resp';
+import type { RedisConnectionOptions } from '../../resp';
 import { CURSOR_KEY, OWN_PREFIX } from '../../stream/keys';
 import { TestServer, until } from '../testserver';
 import { NotificationCapture } from './capture';
@@ -43,18 +44,6 @@ async function startCapture(server: TestServer, over: Partial<RedisConnectionOpt
   const redis = { host: '127.0.0.1', port: server.port, username: 'agent', password: 'secret', ...over };
   const told: string[] = [];
   const registry = new Registry();
-  const commandsIn = (bytes: Buffer): string[] => {
-    const scanner = new CommandScanner();
-    scanner.push(Buffer.from(bytes));
-    const commands: string[] = [];
-    while (scanner.next())
-      commands.push(
-        Array.from({ length: scanner.argc }, (_, i) =>
-          scanner.buf.toString('latin1', scanner.argStart[i], scanner.argEnd[i]),
-        ).join(' '),
-      );
-    return commands;
-  };
   const capture: NotificationCapture = new NotificationCapture({
     redis,
     scan: { keysPerSecond: 100_000, bytesPerSecond: 1e9 },
