@@ -20,7 +20,7 @@ export function renderConnect(layout: StackLayout): string[] {
   const [first] = layout.regions;
   const ports = layout.regions.map((region) => `${region.name} ${region.redis.port}`).join(', ');
   return [
-    `  Connect   ${programName()} cli${stackOptions(layout.stack, layout.dir)} ${first?.name}`,
+    `  Connect   ${commandOf('cli', layout.stack, layout.dir)} ${first?.name}`,
     `            REDISCLI_AUTH=$(cat ${quoteForShell(password)}) redis-cli -p ${first?.redis.port}   (ports: ${ports})`,
     `            redis://default:PASSWORD@127.0.0.1:${first?.redis.port}, with the password in ${password}`,
   ];

@@ -1,5 +1,5 @@
 /** What a session asks of its Redis before it begins: role, history, cursors. */
-import type { RedisConnection, Reply } from '../resp';
+import { encodeCommand, type RedisConnection, type Reply, ReplyError } from '../resp';
 import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, parseHeartbeat, parseMarker } from '../stream/keys';
 import { covers } from '../vector';
 import { SessionError } from './context';
@@ -79,15 +79,15 @@ const ABSENT_KEY = 'meridian:none';
  * @throws SessionError which one Redis refuses
  */
 export async function checkRights(connection: RedisConnection): Promise<void> {
-  for (const command of [['SELECT', '0'], ['GET', CURSOR_KEY], ['MULTI'], ['EXEC'], ['DEL', ABSENT_KEY]]) {
-    const reply = await connection.call(...command);
-    // Of EXEC it is what an EXECABORT tells of.
-    if (reply instanceof Error && reply.message.includes('NOPERM'))
-      throw new SessionError(
-        'redis',
-        `Redis refuses ${command[0]} to the agent's user (${reply.message}): docs/own-redis.md has the rules that it needs`,
-      );
-  }
+  const commands = [['SELECT', '0'], ['GET', CURSOR_KEY], ['MULTI'], ['EXEC'], ['DEL', ABSENT_KEY]];
+  const replies = await connection.pipeline(Buffer.concat(commands.map(encodeCommand)), commands.length);
+  // Of EXEC it is what an EXECABORT tells of.
+  const refused = replies.findIndex((reply) => reply instanceof ReplyError && reply.message.includes('NOPERM'));
+  if (refused >= 0)
+    throw new SessionError(
+      'redis',
+      `Redis refuses ${commands[refused]![0]} to the agent's user (${(replies[refused] as ReplyError).message}): docs/own-redis.md has the rules that it needs`,
+    );
 }
 
 /** Unix ms of the heartbeat in Redis; 0: there is none. */

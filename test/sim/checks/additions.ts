@@ -72,12 +72,13 @@ export function checkExposed(ended: Ended): void {
     if (value.type === 'list' || value.type === 'zset')
       for (const element of value.type === 'list' ? value.list : value.zset.keys())
         there.add(`${db} ${placeOf(key)} ${element}`);
+  const keys = new Set(exposed.map(({ key }) => key));
   const spoilt = new Set<string>();
   for (const op of ended.log.values())
     for (const { db, argv } of op.commands) {
       if (op.isState) continue;
-      for (const key of argv[0] === 'FLUSHDB' ? exposed.map(({ key }) => key) : argv.slice(1))
-        if (exposed.some((one) => one.key === key) && !isKnown(key, argv[0]!)) spoilt.add(`${db} ${placeOf(key)}`);
+      for (const key of argv[0] === 'FLUSHDB' ? keys : argv.slice(1))
+        if (keys.has(key) && !isKnown(key, argv[0]!)) spoilt.add(`${db} ${placeOf(key)}`);
     }
   const isMoved = moveToOthers(ended);
   for (const { db, key, element } of exposed) {
