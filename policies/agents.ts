@@ -5,7 +5,7 @@ import { isKind, type Place, placeOf } from './kubernetes';
 import { mappingAt, textsOf } from './props';
 import { type CheckedInStack, type Issue } from './rule';
 import { parsedJson } from './stack';
-import { taskFilesOf, taskOf } from './tasks';
+import { type Task, taskFilesOf, taskOf } from './tasks';
 
 const agentConfig = z.object({
   stack: z.string(),
@@ -48,15 +48,20 @@ function inConfigMaps(resources: readonly CheckedInStack[]): FoundAgent[] {
 
 function inTasks(resources: readonly CheckedInStack[]): FoundAgent[] {
   return resources.flatMap((resource) =>
-    filesInTask(resource).flatMap(({ text, where }) => (text === undefined ? [] : found(resource, text, where))),
+    filesInTask(taskOf(resource), resource).flatMap(({ text, where }) =>
+      text === undefined ? [] : found(resource, text, where),
+    ),
   );
 }
 
 /** The config in each container that writes an agent's files; its text is undefined where there is none. */
-function filesInTask(resource: CheckedInStack): { readonly text: string | undefined; readonly where: string }[] {
-  return taskFilesOf(resource).map(({ files, at }) => {
+function filesInTask(
+  task: Task,
+  { name }: CheckedInStack,
+): { readonly text: string | undefined; readonly where: string }[] {
+  return taskFilesOf(task).map(({ files, at }) => {
     const file = Object.keys(files ?? {}).find((one) => isAgentFile(one.split('/').at(-1) ?? ''));
-    const where = `TaskDefinition ${resource.name}: ${file ?? at}`;
+    const where = `TaskDefinition ${name}: ${file ?? at}`;
     return { text: file === undefined ? undefined : files?.[file], where };
   });
 }
@@ -65,11 +70,12 @@ function filesInTask(resource: CheckedInStack): { readonly text: string | undefi
 export function unreadAgentsIn(resources: readonly CheckedInStack[]): Issue[] {
   return resources.flatMap((resource) => {
     const { urn, name } = resource;
-    const unread = taskOf(resource).issues.map(({ where, ...issue }) => ({
+    const task = taskOf(resource);
+    const unread = task.issues.map(({ where, ...issue }) => ({
       ...{ ...issue, urn },
       where: `TaskDefinition ${name}: ${where}`,
     }));
-    const without = filesInTask(resource)
+    const without = filesInTask(task, resource)
       .filter(({ text, where }) => text === undefined || found(resource, text, where).length === 0)
       .map(({ where }) => ({ urn, where, found: "no agent's config", allowed: 'one, as JSON' }));
     return [...unread, ...without];

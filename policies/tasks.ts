@@ -104,8 +104,7 @@ export const isAgentTask = (resource: Checked): boolean => taskOf(resource).cont
 export const isOfFargateAgent = ({ urn }: Checked): boolean => urn.includes('meridian:index:FargateSyncAgent$');
 
 /** The containers of an agent's task, or of a Redis; none of all others. */
-export function taskContainersOf(resource: Checked): readonly TaskContainer[] {
-  const { containers } = taskOf(resource);
+export function taskContainersOf({ containers }: Task): readonly TaskContainer[] {
   return containers.some((one) => redisImage.test(one.image) || writesFiles(one)) ? containers : [];
 }
 
@@ -120,8 +119,8 @@ export interface TaskFiles {
 const filesOf = z.record(z.string(), z.string());
 
 /** The files of each container that writes some. */
-export function taskFilesOf(resource: Checked): TaskFiles[] {
-  return taskOf(resource).containers.flatMap(({ environment, at: where }) =>
+export function taskFilesOf({ containers }: Task): TaskFiles[] {
+  return containers.flatMap(({ environment, at: where }) =>
     environment
       .filter(({ name }) => name === agentFiles)
       .map(({ name, value }) => ({

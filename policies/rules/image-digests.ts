@@ -16,9 +16,10 @@ export const imageDigests = resourceRule({
   concerns: (type) => isKind(...podKinds)(type) || type === taskDefinition,
   check: (resource, { productionStacks }) => {
     if (!isProduction(resource.urn, productionStacks)) return [];
-    const unpinned = [...(workloadOf(resource)?.containers ?? []), ...taskContainersOf(resource)]
+    const task = taskOf(resource);
+    const unpinned = [...(workloadOf(resource)?.containers ?? []), ...taskContainersOf(task)]
       .filter(({ image }) => !isPinned(image))
       .map(({ at, image }) => ({ where: `${at}.image`, found: shown(image), allowed: 'name@sha256:…' }));
-    return [...taskOf(resource).issues, ...unpinned];
+    return [...task.issues, ...unpinned];
   },
 });

@@ -77,9 +77,9 @@ function inPods(props: unknown, allowedVariables: readonly string[]): Issue[] {
 
 /** What comes from elsewhere stands in `secrets`, beside `environment`. */
 function inTask(resource: Checked, allowedVariables: readonly string[]): Issue[] {
-  const { containers, issues } = taskOf(resource);
+  const task = taskOf(resource);
   // A variable that holds files is looked at file by file.
-  const files = taskFilesOf(resource).map((one) => ({ ...one, all: Object.entries(one.files ?? {}) }));
+  const files = taskFilesOf(task).map((one) => ({ ...one, all: Object.entries(one.files ?? {}) }));
   const isRead = (where: string): boolean => files.some((one) => one.at === where && one.files !== undefined);
   const inContainer = ({ environment, words, container, at: where }: TaskContainer): Issue[] => [
     ...environment.flatMap(({ name, value }) => {
@@ -93,8 +93,8 @@ function inTask(resource: Checked, allowedVariables: readonly string[]): Issue[]
     ),
   ];
   return [
-    ...issues,
-    ...containers.flatMap(inContainer),
+    ...task.issues,
+    ...task.containers.flatMap(inContainer),
     ...files.flatMap(({ all, at: where }) =>
       all.flatMap(([file, text]) => inValue(`${where}: ${file}`, file, text, 'secrets')),
     ),

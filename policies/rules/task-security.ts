@@ -15,12 +15,17 @@ export const taskSecurity = resourceRule({
     allowedContainers: z.array(z.string()).default([]).describe('Containers that may do more, by name.'),
   },
   concerns: (type) => type === taskDefinition,
-  check: (task, { allowedContainers }) => {
+  check: (resource, { allowedContainers }) => {
+    const task = taskOf(resource);
     const all = taskContainersOf(task);
-    const { issues } = taskOf(task);
-    if (all.length === 0) return [...issues];
+    if (all.length === 0) return [...task.issues];
     const looked = all.filter(({ name }) => !allowedContainers.includes(name));
-    return [...issues, ...sharedIssues(task), ...looked.flatMap((one) => containerIssues(one, all, isOnMachine(task)))];
+    const hasMachine = isOnMachine(resource);
+    return [
+      ...task.issues,
+      ...sharedIssues(resource),
+      ...looked.flatMap((one) => containerIssues(one, all, hasMachine)),
+    ];
   },
 });
 
