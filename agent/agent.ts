@@ -45,6 +45,8 @@ const METRICS_MS = 250;
 const STALE_BEAT_MS = 1000;
 /** Between two looks at the Redis beside the agent. */
 const POLL_MS = 500;
+/** How long an agent that stops waits for what clients have written already: Redis may hang, or write faster than it reads. */
+const READ_ALL_MS = 1000;
 
 export class Agent {
   private session: Stay | null = null;
@@ -278,13 +280,15 @@ export class Agent {
     return agent;
   }
 
-  /** Stops taking part, sends what peers have not got yet, and keeps the position. */
+  /** Stops taking part, sends what clients have written before and peers have not got yet, and keeps the position. */
   async stop(): Promise<void> {
     if (this.stopping) return;
     this.stopping = true;
     if (this.metricsTimer !== null) clearInterval(this.metricsTimer);
     this.locator.stop();
-    this.session?.stop();
+    const { session } = this;
+    await Promise.race([session?.readAll().catch(() => undefined), sleep(READ_ALL_MS, undefined, { ref: false })]);
+    session?.stop();
     this.wakeLoop?.();
     await this.loop;
     await this.replicaPort?.close();

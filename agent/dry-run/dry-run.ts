@@ -93,6 +93,11 @@ export class DryRun implements Stay {
     }
   }
 
+  /** Peers get nothing of it. */
+  readAll(): Promise<void> {
+    return Promise.resolve();
+  }
+
   stop(): void {
     this.end(new Stopped());
   }

@@ -206,6 +206,10 @@ export class Session implements Stay {
     }
   }
 
+  async readAll(): Promise<void> {
+    if (this.isLive) await this.readUpTo(await this.currentOffset());
+  }
+
   /** Ends the session; the position is kept. */
   stop(): void {
     this.end(new Stopped());

@@ -34,6 +34,8 @@ export interface Stay {
 
   /** Runs until a connection is lost or `stop` is called. @throws why it ended, but for `stop` */
   run(): Promise<void>;
+  /** Reads what clients have written by now, so that peers get it before the end. @throws why the stay ended meanwhile */
+  readAll(): Promise<void>;
   stop(): void;
 
   /** Whether an origin's records are wanted from peers. */

@@ -8,6 +8,7 @@ import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, 
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import Redis, { type RedisOptions } from 'ioredis';
 import { ADMIN_TOKEN_FILE } from '../../agent/admin-token';
 import { agentNodeOptions } from '../../agent/node-options';
@@ -488,8 +489,8 @@ export class Mesh {
   async caughtUp(deadline: number): Promise<void> {
     await until(
       async () => {
-        const all = await Promise.all(this.running.map((region) => region.status()));
-        return all.every((status) => status.caughtUp);
+        const all = await Promise.allSettled(this.running.map((region) => region.status()));
+        return all.every((said) => said.status === 'fulfilled' && said.value.caughtUp);
       },
       Math.max(0, deadline - Date.now()),
       async () => `the agents have not caught up\n${await this.describe()}`,
@@ -516,9 +517,10 @@ export class Mesh {
       this.running.map(async (region) => {
         const status = await region.status().then(
           (found) => JSON.stringify(found),
-          (error: unknown) => String(error),
+          (error: unknown) => inspect(error),
         );
-        return `--- ${region.name}\n${status}\n${region.tail()}`;
+        const how = region.agent.runs ? `pid ${region.agent.pid}` : `the agent ended: ${await region.agent.end}`;
+        return `--- ${region.name}: ${how}\n${status}\n${region.tail()}`;
       }),
     );
     return parts.join('\n');
