@@ -33,6 +33,7 @@ import { serveSnapshot, takeOffer } from './session/join';
 import { readMeta } from './session/position';
 import { SessionError } from './session/context';
 import { Session } from './session/session';
+import { EmptiedMark } from './session/emptied';
 import type { Stay } from './session/stay';
 
 /** Version of what records and markers mean: agents of different versions refuse each other. */
@@ -190,6 +191,7 @@ export class Agent {
       mesh,
       metrics,
       log,
+      emptied: new EmptiedMark(config.stateDir),
       needsResync: false,
       compareWith: null,
       numbers: null,

@@ -223,7 +223,7 @@ export class DryRun implements Stay {
         getAck: () => this.link?.ack(0),
         removal: (db, key, end) => removals.of(db, key, end),
         trespass: (trespass) => this.rehearsal.trespassed(trespass),
-        flushRefused: config.replication.flush === 'refuse' ? () => undefined : undefined,
+        ...(config.replication.flush === 'refuse' && { flushRefused: () => undefined }),
       },
       { blockBytesMax: config.limits.transactionBytes, numbers, policies: context.policies },
     );

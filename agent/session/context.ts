@@ -11,6 +11,7 @@ import type { AgentMetrics } from '../metrics';
 import type { PeerMesh } from '../peers';
 import type { RedisConnectionOptions } from '../resp';
 import type { Numbers } from '../stream/numbers';
+import type { EmptiedMark } from './emptied';
 
 export interface AgentContext {
   readonly config: AgentConfig;
@@ -23,6 +24,7 @@ export interface AgentContext {
   readonly mesh: PeerMesh;
   readonly metrics: AgentMetrics;
   readonly log: Logger;
+  readonly emptied: EmptiedMark;
   /** How to log in at the Redis at `address`. */
   redisOptions(address: RedisAddress): RedisConnectionOptions;
   /**

@@ -55,6 +55,8 @@ export interface DifferenceOptions {
   isByKey: boolean;
   /** This Redis removes keys when it is full: one that is missing was not deleted. */
   evicts: boolean;
+  /** A client's flush has emptied this Redis, or a database of it, and was not carried: what is missing, or less, was not deleted. */
+  isEmptied: boolean;
   /** This Redis has libraries of functions, and its snapshot tells of them; those of other regions the agent can bring into it. */
   hasLibraries: boolean;
   /** Why this Redis would not load a library, an error's code; null: it would. */
@@ -152,7 +154,15 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   const touched = new Touches((name) => readAt.get(name));
   await noteOthers(o, until, touched);
 
-  const kept = await keptOf(o, vector, heartbeatMs, evidenceOf(candidates, values, touched));
+  // What a flush has removed tells nothing of what Redis has kept.
+  const isEvident = ({ candidate }: Compared): boolean => !o.isEmptied || candidate.parts.length > 0;
+  const evident = compared.filter(isEvident);
+  const evidence = evidenceOf(
+    evident.map(({ candidate }) => candidate),
+    evident.map(({ value }) => value),
+    touched,
+  );
+  const kept = await keptOf(o, vector, heartbeatMs, evidence);
   if (kept !== null) {
     log.warn(
       { origin: o.before, kept, known: vector.get(o.before!) },
@@ -173,7 +183,8 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
       const isLastWriters = (db: number, key: string): boolean =>
         context.policies.isLastWriters(db, Buffer.from(key, 'latin1'));
       const traits = { isByKey: o.isByKey, evicts: o.evicts, isLastWriters };
-      const found = writeDifferences(candidates, values, touched, mode, known, traits, Date.now() + SOON_MS);
+      const ofKeys = o.isEmptied ? 'unexplained' : mode;
+      const found = writeDifferences(candidates, values, touched, ofKeys, known, traits, Date.now() + SOON_MS);
       const operations = [...found.operations, ...ofLibraries.map((payload) => ({ db: 0, payload }))];
       const unsettled = [...found.unsettled, ...others];
       log.info(

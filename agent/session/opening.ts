@@ -124,7 +124,7 @@ export class Opening {
 
     context.mesh.refresh();
     context.setState('active');
-    if (meta?.emptied === true && session.established) session.isEmptied = session.core.settling.isEmptied = true;
+    if (context.emptied.isSet && session.established) session.isEmptied = session.core.settling.isEmptied = true;
     session.go();
     session.refill();
     log.info({ config: context.config.members.length, window: session.core.operations }, 'active');
@@ -290,7 +290,10 @@ export class Opening {
         heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
         getAck: () => session.sendAck(true),
         removal: (db, key, end) => session.removal(db, key, end),
-        flushRefused: context.config.replication.flush === 'refuse' ? (db) => session.flushRefused(db) : undefined,
+        ...(context.config.replication.flush === 'refuse' && {
+          flushComes: () => context.emptied.set(),
+          flushRefused: (db) => session.flushRefused(db),
+        }),
         trespass: (trespass) => session.trespasses.note(trespass),
       },
       { ...this.limits(), numbers },
@@ -498,6 +501,7 @@ export class Opening {
       startedMs: session.server!.timeMs,
       isByKey: session.keyspace !== null,
       evicts: session.server!.evicts,
+      isEmptied: context.emptied.isSet,
       hasLibraries: session.keyspace === null && (await hasFunctions(this.connection)),
       refusalOf: (code) => refusalOf(this.connection, code),
       canHold: (dump) => canHold(this.connection, dump),

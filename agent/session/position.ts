@@ -16,8 +16,6 @@ export interface Meta {
   unexplained: boolean;
   /** While it joins: what its Redis held before has been offered to the mesh. */
   offered?: boolean;
-  /** A client has flushed this Redis, which was not carried, and the data has not come back yet (see refill.ts). */
-  emptied?: boolean;
   /** Keys (database, Latin-1) whose value here waits for another region's state since the join. */
   awaited?: [number, string][];
   replId: string;
@@ -111,7 +109,6 @@ export function metaOf(o: {
   established: boolean;
   unexplained: boolean;
   offered: boolean;
-  emptied: boolean;
   awaited: [number, string][];
   replId: string;
   state: RecorderState;
@@ -119,13 +116,12 @@ export function metaOf(o: {
   past: Vector;
   low: Vector;
 }): Meta {
-  const { established, unexplained, offered, emptied, awaited, replId, state } = o;
+  const { established, unexplained, offered, awaited, replId, state } = o;
   return {
     version: 1,
     established,
     unexplained,
     offered,
-    ...(emptied ? { emptied } : {}),
     ...(awaited.length === 0 ? {} : { awaited }),
     replId,
     origin: state.origin,

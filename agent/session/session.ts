@@ -390,7 +390,6 @@ export class Session implements Stay {
       'a client has flushed this Redis, and that is not carried (replication.flush): its data comes back from the other regions',
     );
     this.isEmptied = this.core.settling.isEmptied = true;
-    void this.writeMeta().catch((error: unknown) => this.end(error as Error));
     this.refill();
   }
 
@@ -426,7 +425,9 @@ export class Session implements Stay {
       .finally(() => {
         this.refilling = false;
         this.core.settling.isEmptied = this.isEmptied;
-        if (this.ended === null) this.refill();
+        if (this.ended !== null) return;
+        if (this.isEmptied) this.refill();
+        else this.context.emptied.clear();
       });
   }
 
@@ -1120,7 +1121,6 @@ export class Session implements Stay {
       established: this.established,
       unexplained: this.unexplained,
       offered: this.offered,
-      emptied: this.isEmptied || this.refilling,
       awaited: this.core.settling.awaitedElsewhere().map(({ db, key }) => [db, key]),
       replId: this.replId,
       state,

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { type OpRecord, RecordKind } from '../record';
 import { encodeCommand } from '../resp';
 import { CURSOR_KEY, formatMarker, HEARTBEAT_KEY, type Marker, stampOf } from './keys';
-import { Recorder, type RecorderState, type Removal } from './recorder';
+import { Recorder, type RecorderEvents, type RecorderState, type Removal } from './recorder';
 
 const marker = (block: string, stamp: number, vector: [string, number][]): string[] => [
   'SET',
@@ -298,12 +298,18 @@ describe('however the stream is cut into chunks', () => {
 describe('what does not leave the region', () => {
   const told = (
     commands: readonly string[][],
-    events: { removal?: (db: number, key: string) => Removal; flushRefused?: (db: number | null) => void },
+    events: Pick<RecorderEvents, 'flushComes' | 'flushRefused'> & {
+      removal?: (db: number, key: string) => Removal;
+      given?: () => void;
+    },
   ): RecordedOp[] => {
     const records: OpRecord[] = [];
     const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0 };
     const recorder = new Recorder(state, {
-      record: (record) => records.push({ ...record, payload: Buffer.from(record.payload) }),
+      record: (record) => {
+        events.given?.();
+        records.push({ ...record, payload: Buffer.from(record.payload) });
+      },
       marker: () => undefined,
       heartbeat: () => undefined,
       getAck: () => undefined,
@@ -373,6 +379,11 @@ describe('what does not leave the region', () => {
     expect(refused.map(({ argv, db }) => `${db} ${argv}`)).toEqual(['0 SET a 1', '4 SET b 1', '4 SET c 1']);
     // That of another region, which an agent applied, is none.
     expect(flushes).toEqual([null, 4]);
+    // Said before anything that stands behind it, or with it, is given.
+    const order: string[] = [];
+    const flushComes = (): number => order.push('flush');
+    told(commands, { flushComes, flushRefused, given: () => order.push('record') });
+    expect(order).toEqual(['flush', 'flush', 'record', 'record']);
     const carried = told(commands, {});
     expect(carried.map(({ argv }) => argv)).toEqual(['SET a 1', 'FLUSHALL ASYNC', 'SET b 1', 'flushdb', 'SET c 1']);
   });

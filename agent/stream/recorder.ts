@@ -53,7 +53,9 @@ export interface RecorderEvents {
    */
   removal?(db: number, key: string, end: number): Removal;
   /** A client has flushed a database, or all of them (null), and that stays here; all records up to it have been given. Absent: flushes are carried. */
-  flushRefused?: ((db: number | null) => void) | undefined;
+  flushRefused?: (db: number | null) => void;
+  /** Before that, and before a record is given in which it stands, or that stands behind it. @throws where that must not be given */
+  flushComes?: () => void;
   /** A key that another region owns (policy `region:`) was written here, or expired. Absent: nobody wants to know. */
   trespass?(trespass: Trespass): void;
 }
@@ -287,7 +289,7 @@ export class Recorder {
     const { scanner, state, block } = this;
     if (command.code !== Code.unlink) {
       const db = command.code === Code.flushdb ? state.db : null;
-      if (block === null) this.refused.push(db);
+      if (block === null) this.refuse([db]);
       else block.flushes.push(db);
       return rename(scanner, db === null ? 'LASTSAVE' : 'COMMAND');
     }
@@ -297,6 +299,12 @@ export class Recorder {
     if (removal === 'evicted') return rename(scanner, 'EXISTS');
     // In lower case it is a client's for everybody. In a block it may be an agent's, of which nothing is carried but expiries.
     return removal === 'deleted' && block === null ? rename(scanner, 'unlink') : command;
+  }
+
+  private refuse(flushes: readonly (number | null)[]): void {
+    if (flushes.length === 0) return;
+    this.events.flushComes?.();
+    this.refused.push(...flushes);
   }
 
   /** Tells which keys of other regions the command at hand is about; in a block when it is known whose it is. */
@@ -361,7 +369,7 @@ export class Recorder {
       for (const chunk of block.chunks) this.chunkBytes += chunk.length;
       for (const [i, by] of block.added) this.added.set(this.ops + i, by);
       this.ops += block.ops;
-      this.refused.push(...block.flushes);
+      this.refuse(block.flushes);
       return;
     }
     this.block = block;

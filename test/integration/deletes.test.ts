@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type Redis from 'ioredis';
 import { serverFlavour, serverVersion } from '../../agent/capture/testserver';
 import { Mesh, type Region, until } from './mesh';
@@ -253,12 +252,34 @@ describe('a flush that is refused', () => {
       5000,
       'the flush is not seen',
     );
-    await sleep(200);
     await mesh.region('beta').restartAgent();
     mesh.heal();
     await mesh.region('beta').ready();
     await mesh.waitEqual();
     await expectAll();
     for (const client of [alpha, beta]) expect(await client.mget('before', 'behind', 'n')).toEqual(['1', '1', '7']);
+  });
+
+  test.each([
+    ['all databases', (client: Redis) => client.flushall()],
+    ['one without the cursor', (client: Redis) => client.multi().select(3).flushdb().select(0).exec()],
+  ])('of %s, with Redis and the agent killed before the data is back: nothing was deleted', async (_, flush) => {
+    const region = mesh.region('beta');
+    const before = await counted(region, 'meridian_flushes_refused_total');
+    mesh.partition('beta');
+    await flush(beta);
+    await until(
+      async () => (await counted(region, 'meridian_flushes_refused_total')) === before + 1,
+      5000,
+      'the flush is not seen',
+    );
+    await region.agent.signal('SIGKILL');
+    await region.redis.signal('SIGKILL');
+    await region.startRedis();
+    region.startAgent();
+    mesh.heal();
+    await region.ready();
+    await mesh.waitEqual();
+    await expectAll();
   });
 });
