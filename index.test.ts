@@ -121,6 +121,8 @@ test('on this machine the stack is what `meridian up` starts of the same config'
     replicas,
   });
   expect(written.config.regions.map(essence)).toEqual(read.config.regions.map(essence));
+  // Pulumi warns of each of these at each deployment.
+  expect(Object.entries(stack).filter(([, value]) => value === undefined)).toEqual([]);
   expect(await valueOf(stack.endpoints!)).toEqual({ value: { 'us-west-2': {} }, secret: false });
   const passwords = await valueOf(stack.userPasswords!);
   expect(passwords).toEqual({

@@ -30,8 +30,8 @@ const local = isLocal ? new LocalMesh('redis', localArgs(pulumi.getStack(), conf
 export const endpoints: pulumi.Output<Record<string, RegionEndpoint | LocalEndpoint>> | undefined =
   mesh?.endpoints ?? local?.endpoints;
 
-/** PEM of the authorities that clients have to trust. */
-export const caBundlePem = mesh?.caBundlePem;
+/** PEM of the authorities that clients have to trust. Null on this machine, where there is no TLS: Pulumi warns of an output that is undefined. */
+export const caBundlePem = mesh?.caBundlePem ?? null;
 
 /** The passwords of each user, the one to use first. Secret. */
 export const userPasswords =
