@@ -46,6 +46,7 @@ test('an error is written with code, place and cause', () => {
     stack: expect.stringContaining('log.test'),
     cause: { code: 'ENOSPC', message: 'no space' },
   });
+  expect(line?.['err']).not.toHaveProperty('cause.stack');
 });
 
 test('the level is the one of the config, else of the environment, else info', () => {

@@ -55,7 +55,10 @@ export function createLogger(o: LogOptions): Logger {
   );
 }
 
-/** An error's name, code, message and where it arose, and the same of its cause: not what else hangs on it (ioredis puts a command's arguments there). */
+/**
+ * An error's name, code and message, and the same of its cause: not what else hangs on it (ioredis puts a command's arguments there). Where it arose stands with those that
+ * nobody gave a code: they were not expected.
+ */
 function errorFields(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { code } = error as NodeJS.ErrnoException;
@@ -63,7 +66,7 @@ function errorFields(error: unknown): unknown {
     name: error.name,
     ...(code === undefined ? {} : { code }),
     message: error.message,
-    stack: error.stack,
+    ...(code === undefined || String(code).startsWith('ERR_') ? { stack: error.stack } : {}),
     ...(error.cause instanceof Error ? { cause: errorFields(error.cause) } : {}),
   };
 }

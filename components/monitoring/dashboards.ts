@@ -164,6 +164,18 @@ function rowsOf(settings: DashboardSettings, matcher: string, isOne: boolean): R
         line('Window', 'Operations in the memory of the agent that not every region has seen.', 'short', '', {
           queries: [{ expr: `max by (region) (${of('meridian_window_operations')})`, legend: '{{region}}' }],
         }),
+        line('Window in memory', 'Of its budget; beyond it the oldest go to disk.', 'percentunit', '', {
+          queries: [
+            {
+              expr: `max by (region) (${of('meridian_window_load_bytes')} / (${of('meridian_window_budget_bytes')} > 0))`,
+              legend: '{{region}}',
+            },
+          ],
+          target: { value: 1.5, bad: 'above' },
+        }),
+        line('Window on disk', 'What is beyond its budget.', 'bytes', '', {
+          queries: [{ expr: `max by (region) (${of('meridian_window_shelf_bytes')})`, legend: '{{region}}' }],
+        }),
         line('Corrections', 'Keys corrected after a client wrote beside a foreign change.', 'ops', '', {
           queries: [{ expr: `sum by (region) (rate(${of('meridian_corrections_total')}[5m]))`, legend: '{{region}}' }],
         }),

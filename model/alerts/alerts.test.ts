@@ -215,6 +215,22 @@ const cases: readonly Case[] = [
     ],
   },
   {
+    alert: 'MeridianWindowLarge',
+    series: {
+      [`meridian_window_load_bytes{${agent}}`]: '300x20 400x100',
+      [`meridian_window_budget_bytes{${agent}}`]: '256x200',
+    },
+    at: '16m',
+    notYetAt: '14m30s',
+    firing: [
+      {
+        severity: 'warning',
+        labels: { region: 'west' },
+        summary: 'The window of west takes 156.2% of its memory',
+      },
+    ],
+  },
+  {
     alert: 'MeridianJournalFull',
     series: { [`meridian_journal_bytes{${agent}}`]: '1000x20 6000000000x100' },
     at: '12m',

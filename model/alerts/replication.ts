@@ -106,6 +106,15 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
       summary: `{{ $labels.region }} syncs in full again and again`,
       description: `{{ $value | printf "%.0f" }} full syncs in an hour: Redis restarts, or its backlog is too short for the agent's absences.`,
     },
+    {
+      alert: 'MeridianWindowLarge',
+      severity: Severity.Warning,
+      // Somewhat beyond its budget it is whenever it goes to disk.
+      expr: `max by (region) (${of('meridian_window_load_bytes')} / (${of('meridian_window_budget_bytes')} > 0)) > 1.5`,
+      forSeconds: 300,
+      summary: `The window of {{ $labels.region }} takes {{ $value | humanizePercentage }} of its memory`,
+      description: `What not every region has seen grows while one is away, and some of it can't go to disk: streams above all. The agent comes closer to its memory limit.`,
+    },
     journalAlert(Severity.Critical, critical.journal),
     journalAlert(Severity.Warning, warning.journal),
   ];

@@ -89,7 +89,8 @@ test('a replica that has everything is promoted while the agent lives', async ()
   const { replica, port } = await replicate(beta);
   const loads = await underLoad(mesh.regions, 840, () => sleep(500), 5);
   await mesh.waitEqual();
-  await sleep(200);
+  await beta.client().set('last', 'word');
+  await until(async () => (await replica.get('last')) === 'word', 10_000, 'the replica does not get the last write');
   await beta.redis.signal('SIGKILL');
   await replica.replicaof('NO', 'ONE');
   beta.port = port;
