@@ -75,20 +75,24 @@ const ABSENT_KEY = 'meridian:none';
 
 /**
  * The rights without which a session does harm: where MULTI is refused the commands of a block run one by one, and again after the cursor is found where it was; where GET
- * is, the cursor seems not to be there; and of writes not one would be applied. Other rights are missed one command at a time, as dead letters.
+ * is, the cursor seems not to be there; and of writes not one would be applied. Other rights are missed one command at a time, as dead letters, but for scripts: what a
+ * stream lacks by them no letter tells.
+ * @returns what else is known to be refused, for the log
  * @throws SessionError which one Redis refuses
  */
-export async function checkRights(connection: RedisConnection): Promise<void> {
-  const commands = [['SELECT', '0'], ['GET', CURSOR_KEY], ['MULTI'], ['EXEC'], ['DEL', ABSENT_KEY]];
+export async function checkRights(connection: RedisConnection): Promise<string | null> {
+  const commands = [['SELECT', '0'], ['GET', CURSOR_KEY], ['MULTI'], ['EXEC'], ['DEL', ABSENT_KEY], SCRIPT];
   const replies = await connection.pipeline(Buffer.concat(commands.map(encodeCommand)), commands.length);
   // Of EXEC it is what an EXECABORT tells of.
   const refused = replies.findIndex((reply) => reply instanceof ReplyError && reply.message.includes('NOPERM'));
-  if (refused >= 0)
-    throw new SessionError(
-      'redis',
-      `Redis refuses ${commands[refused]![0]} to the agent's user (${(replies[refused] as ReplyError).message}): docs/own-redis.md has the rules that it needs`,
-    );
+  if (refused < 0) return null;
+  const what = `Redis refuses ${commands[refused]![0]} to the agent's user (${(replies[refused] as ReplyError).message}): docs/own-redis.md has the rules that it needs`;
+  if (commands[refused] === SCRIPT) return what;
+  throw new SessionError('redis', what);
 }
+
+/** It does nothing. */
+const SCRIPT = ['EVAL', 'return 0', '0'];
 
 /** Unix ms of the heartbeat in Redis; 0: there is none. */
 export async function readHeartbeat(connection: RedisConnection): Promise<number> {

@@ -146,7 +146,11 @@ export class Opening {
     session.server = server;
     if (server.loading) throw new SessionError('loading', 'Redis is loading its data');
     if (server.role !== 'primary') throw new SessionError('replica', 'this Redis is a replica');
-    await checkRights(this.connection);
+    const refused = await checkRights(this.connection);
+    if (refused !== null)
+      this.context.log.warn(
+        `${refused}; entries of streams that others add below the last one, and decimals, can't be merged here`,
+      );
     return server;
   }
 

@@ -129,6 +129,15 @@ describe('the agent, with less', () => {
     await mesh.waitEqual();
     expect(await beta.client().lrange('list', 0, -1)).toEqual(['a']);
   });
+
+  test('says, where it may not run scripts, what will be missing', async () => {
+    const rules = agentRules.filter((rule) => rule !== '+@scripting');
+    const regions = await withRules(() => rules);
+    for (const region of regions) region.startAgent();
+    await mesh.ready();
+    for (const region of regions)
+      expect(region.tail()).toMatch(/"level":"warn".*Redis refuses EVAL to the agent's user/);
+  });
 });
 
 describe('the others', () => {
