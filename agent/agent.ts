@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admin, type AdminRoute, startAdmin } from './admin';
 import { provideAdminToken, withToken } from './admin-token';
 import { ApplyError } from './apply/applier';
+import { endOf, watched } from './certificates';
 import { Backoff, captureMetrics, type Located, Locator, ReplicaPort } from './capture';
 import { ConflictJournal, conflictRoutes } from './conflicts';
 import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
@@ -89,6 +90,8 @@ export class Agent {
       cert: fs.readFileSync(config.tls.certFile),
       key: fs.readFileSync(config.tls.keyFile),
     };
+    metrics.certificate('agent', endOf(peerTls.cert));
+    metrics.certificate('authority', endOf(peerTls.ca));
     const policies = new ConflictPolicies(config.conflicts.policies);
     const mesh = new PeerMesh({
       policies: policies.text,
@@ -149,7 +152,10 @@ export class Agent {
     const login = {
       ...(redis.username === undefined ? {} : { username: redis.username }),
       ...(password === undefined ? {} : { password }),
-      ...(tls === undefined ? {} : { tls }),
+      // A service renews its certificates by itself, under connections that stay.
+      ...(tls === undefined
+        ? {}
+        : { tls: redis.capture === 'psync' ? watched(tls, (end) => metrics.certificate('redis', end)) : tls }),
     };
     const address = { host: redis.host, port: redis.port };
     this.locator = new Locator(

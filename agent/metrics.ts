@@ -49,6 +49,8 @@ export interface AgentMetrics {
   deadLetter(code: string, n?: number): void;
   /** By kind: `load`, `diff`, … */
   fullSync(kind: string): void;
+  /** When a certificate that is in use ends, in seconds since 1970: the agent's own, the first of the authorities that it trusts, its Redis'. */
+  certificate(of: 'agent' | 'authority' | 'redis', end: number): void;
   /** 1 at this state, 0 at every state that was there before. */
   state(state: string): void;
   /** Of capture by notifications; null where the agent reads the replication stream. */
@@ -169,6 +171,11 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
     'code',
   ]);
   const fullSyncs = counter('meridian_full_syncs_total', 'Full syncs: of the own Redis, or from a peer.', ['kind']);
+  const certificates = gauge(
+    'meridian_certificate_expiration_timestamp_seconds',
+    'When a certificate in use ends, in seconds since 1970.',
+    ['certificate'],
+  );
   const states = gauge('meridian_agent_state', '1 at the state that the agent is in.', ['state']);
   let current: string | null = null;
 
@@ -197,6 +204,7 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
     conflict: (type, n = 1) => conflicts.inc({ type }, n),
     deadLetter: (code, n = 1) => deadLetters.inc({ code }, n),
     fullSync: (kind) => fullSyncs.inc({ kind }),
+    certificate: (certificate, end) => certificates.set({ certificate }, end),
     state(state) {
       if (current !== null) states.set({ state: current }, 0);
       states.set({ state }, 1);

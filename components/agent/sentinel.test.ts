@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 
+import { endOf } from '../../agent/certificates';
 import { createCa, issueCertificate } from '../../agent/peers/certificates';
 import { SystemUser } from '../../model';
 import { agentProgram, buildAgent } from '../../test/integration/mesh';
@@ -94,6 +95,10 @@ test('Sentinel reaches the agent as a replica, and the agent follows a failover'
     sentinels.every((port) => region.log(port).includes(`+slave slave ${host}:${replicaPort}`)),
   );
   await until('they know the replica', () => sentinels.every((port) => hasReplica(region, port)));
+  const metrics = await (await fetch(`http://${host}:${adminPort}/metrics`)).text();
+  const ends = [...metrics.matchAll(/^meridian_certificate_\w+\{certificate="(\w+)".*\} (\d+)$/gm)];
+  const [own, authority] = [endOf(issued.cert), endOf(issued.ca)];
+  expect(Object.fromEntries(ends.map(([, of, at]) => [of, Number(at)]))).toEqual({ agent: own, authority, redis: own });
   const started = Date.now();
   await end(primary);
   await until('the replica is promoted', () => region.role(b) === 'master');

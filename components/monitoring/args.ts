@@ -82,9 +82,9 @@ export interface MonitoringTuningArgs {
    * up. Default: false, as without them these rules would be silent for ever.
    */
   kubernetesMetrics?: boolean;
-  /** Prometheus also scrapes cert-manager, which issues the certificates: alerts on those that end. Pulumi's own have no metric. Default: false. */
+  /** Prometheus also scrapes cert-manager, which issues the certificates: an alert on those that it can't renew. Those in use the agent itself tells of. Default: false. */
   certManagerMetrics?: boolean;
-  /** Days before a certificate's end for that alert. Default: 14. */
+  /** Days before a certificate's end for these alerts; fewer than a twelfth of its validity, when it is renewed. Default: 14. */
   certificateDays?: pulumi.Input<number>;
 
   /** Make Grafana's dashboards. One Grafana needs them once: false for further regions in the same cluster. Default: true. */

@@ -45,6 +45,7 @@ const asked = [
 async function agentMetrics(): Promise<Map<string, string>> {
   const metrics = createMetrics('west', { processMetrics: true });
   metrics.link('eu').lagMs(1);
+  metrics.certificate('agent', 1);
   dryRunMetrics(metrics.registry);
   const found = await metrics.registry.getMetricsAsJSON();
   return new Map(found.map(({ name, type }) => [name, String(type)]));

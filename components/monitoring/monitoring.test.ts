@@ -103,7 +103,8 @@ test('alerts on what Kubernetes and cert-manager measure are asked for', async (
   expect(await alerts({ kubernetesMetrics: true })).toEqual(
     expect.arrayContaining(['RedisVolumeFull', 'RedisPodsNotReady', 'RedisContainerCpuHigh']),
   );
-  expect(await alerts({ certManagerMetrics: true })).toContain('MeridianCertificateExpires');
+  expect(await alerts({})).not.toContain('MeridianCertificateNotRenewed');
+  expect(await alerts({ certManagerMetrics: true })).toContain('MeridianCertificateNotRenewed');
 });
 
 describe('dashboards', () => {

@@ -410,6 +410,21 @@ const cases: readonly Case[] = [
   {
     alert: 'MeridianCertificateExpires',
     series: {
+      [`meridian_certificate_expiration_timestamp_seconds{${agent},certificate="agent"}`]: '10000000x20 860400x300',
+      [`meridian_certificate_expiration_timestamp_seconds{${agent},certificate="authority"}`]: '10000000x300',
+    },
+    at: '75m',
+    notYetAt: '60m',
+    firing: [
+      {
+        labels: { region: 'west', certificate: 'agent' },
+        summary: 'The certificate that west uses (agent) ends in 9d 21h 45m 0s',
+      },
+    ],
+  },
+  {
+    alert: 'MeridianCertificateNotRenewed',
+    series: {
       'certmanager_certificate_expiration_timestamp_seconds{namespace="redis-west",name="agent-tls"}':
         '10000000x20 860400x300',
     },
@@ -588,7 +603,7 @@ test('without the settings for it there is no alert on what others measure', () 
   const found = few.flatMap((group) => group.rules).map(({ alert }) => alert);
   for (const alert of [
     'ApplicationErrorRateHigh',
-    'MeridianCertificateExpires',
+    'MeridianCertificateNotRenewed',
     'RedisVolumeFull',
     'RedisKeysEvicted',
     'RedisWritesRefused',
@@ -597,4 +612,5 @@ test('without the settings for it there is no alert on what others measure', () 
     expect(found).not.toContain(alert);
   }
   expect(found).toContain('RedisDown');
+  expect(found).toContain('MeridianCertificateExpires');
 });

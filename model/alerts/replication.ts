@@ -117,6 +117,15 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
     },
     journalAlert(Severity.Critical, critical.journal),
     journalAlert(Severity.Warning, warning.journal),
+    {
+      alert: 'MeridianCertificateExpires',
+      severity: Severity.Warning,
+      // Of those in use, whoever issued them: one that was renewed counts when the process has read it.
+      expr: `min by (region, certificate) (${of('meridian_certificate_expiration_timestamp_seconds')}) - time() < ${warning.certificateDays} * 86400`,
+      forSeconds: 3600,
+      summary: `The certificate that {{ $labels.region }} uses ({{ $labels.certificate }}) ends in {{ $value | humanizeDuration }}`,
+      description: `It is the one that the agent, its Redis, or an authority that it trusts has in use now. When it ends, agents refuse each other, or clients refuse Redis.`,
+    },
   ];
 }
 

@@ -33,7 +33,7 @@ export interface AlertSettings {
     readonly forSeconds: number;
     /** Lookups a second below which the hit rate says nothing. */
     readonly lookupsPerSecondMin: number;
-    /** Days before its end at which a certificate should have been renewed. */
+    /** Days before its end at which a certificate should have been renewed, and the renewed one read. */
     readonly certificateDays: number;
   };
   /** How long a lag must last: one late heartbeat is none. */
@@ -52,7 +52,7 @@ export interface AlertSettings {
   readonly errorRateQuery?: string;
   /** Namespace of the pods, where kube-state-metrics, cAdvisor and the kubelet are scraped. Default: no alerts on their metrics. */
   readonly kubernetesNamespace?: string;
-  /** Namespace of cert-manager's Certificates, where it is scraped. Default: no alert on certificates. */
+  /** Namespace of cert-manager's Certificates, where it is scraped. Default: no alert on what it can't renew. */
   readonly certManagerNamespace?: string;
 }
 

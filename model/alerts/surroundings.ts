@@ -26,7 +26,7 @@ function errorRateAlert({ critical, region }: AlertSettings, query: string): Dra
 function certificateAlert({ warning }: AlertSettings, namespace: string): Draft {
   const expires = `certmanager_certificate_expiration_timestamp_seconds{namespace="${namespace}"}`;
   return {
-    alert: 'MeridianCertificateExpires',
+    alert: 'MeridianCertificateNotRenewed',
     severity: Severity.Warning,
     expr: `min by (namespace, name) (${expires} > 0) - time() < ${warning.certificateDays} * 86400`,
     forSeconds: 3600,

@@ -37,7 +37,7 @@ test('/healthz, /readyz, /status, /metrics', async () => {
     'no lag is measured',
   );
   const { text } = await mesh.region('beta').http('/metrics');
-  for (const name of ['lag', 'pending', 'journal', 'window', 'applied', 'captured'])
+  for (const name of ['lag', 'pending', 'journal', 'window', 'applied', 'captured', 'certificate'])
     expect(text).toMatch(new RegExp(`^meridian_\\w*${name}\\w*(?:\\{[^}]*\\})? [0-9.e+-]+$`, 'm'));
 });
 
