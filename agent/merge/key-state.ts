@@ -105,6 +105,8 @@ export class KeyState {
   settler: string | null = null;
   /** How often others have asked for the key's state while this region waited for theirs. */
   askedInVain = 0;
+  /** This region has told what it has of it, for another one to send the state. */
+  hasYielded = false;
   /** The one region whose state may settle it; null: any may. */
   onlySettler: string | null = null;
   /** Clients of this region have written it, and it is that one's (policy `region:`): what it was has to come from elsewhere. */

@@ -13,7 +13,7 @@ import type { Window } from './window';
 /** As the region that is to send a key's state: any but this one. */
 export const ELSEWHERE = '*';
 
-/** So often a region that waits for a state is asked for its own before it sends that: nobody else has one. They ask once a second. */
+/** So often a region is asked for a state that others have to come before, and then goes on without: they wait for it. They ask once a second. */
 const ASKED_MAX = 20;
 
 /** Keys that are settled together are no more than that. */
@@ -134,6 +134,30 @@ export class Settling {
     return state.unsettled && this.joinedWith(state).some((other) => !states.includes(other));
   }
 
+  /**
+   * Of keys that are settled together one only this region can tell, and another one only another region: neither tells both. After a while the first of
+   * these by name does, and gets what this region has of its own as something added: nothing is lost by that, and elements of lists may be there twice.
+   * @param states what is joined with it
+   * @returns that region; null: none, or not yet
+   */
+  yieldsTo(state: KeyState, states: readonly KeyState[]): string | null {
+    if (!state.unsettled || state.hasYielded || state.askedInVain <= ASKED_MAX || this.isOthers(state)) return null;
+    // Where clients of others have written it nobody else tells it.
+    if (this.ownerOf(state.db, state.key) === this.region) return null;
+    let first: string | null = null;
+    for (const { onlySettler } of states)
+      if (onlySettler !== null && onlySettler !== this.region && (first === null || onlySettler < first))
+        first = onlySettler;
+    return first !== null && first < this.region ? first : null;
+  }
+
+  /** What this region has of a key has been told: another one is to send its state, and is asked for it. */
+  yielded(state: KeyState, to: string): void {
+    state.onlySettler = null;
+    state.settler = to;
+    state.hasYielded = true;
+  }
+
   private isJoined(other: KeyState, state: KeyState): boolean {
     return other.db === state.db && !other.isGone && !other.hasLeft && other.trespassedOn === null;
   }
@@ -206,11 +230,12 @@ export class Settling {
     const { region } = this;
     const state = this.window.ensure(db, key);
     const isOwner = this.ownerOf(db, key) === region;
-    const isFirst = isOwner || region < by || ++state.askedInVain > ASKED_MAX;
+    state.askedInVain++;
+    const isFirst = isOwner || region < by || state.askedInVain > ASKED_MAX;
     if (state.settler === ELSEWHERE && state.trespassedOn === null && isFirst) state.settler = null;
     // Who alone could tell what it is asks for it: it can't tell, either. Of a last write both may have lost it.
     if (state.onlySettler === by && (state.last === null || region < by)) state.onlySettler = state.settler = null;
-    this.unsettle(state, region);
+    this.unsettle(state, state.hasYielded ? null : region);
   }
 
   /** After an operation met ones that it had not seen: is the element-wise rule enough? */

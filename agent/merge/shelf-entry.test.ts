@@ -26,6 +26,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'unsettled',
     'settler',
     'askedInVain',
+    'hasYielded',
     'onlySettler',
     'refusals',
     'raced',

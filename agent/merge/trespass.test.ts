@@ -1,12 +1,14 @@
 import { ConflictPolicies } from '../../model';
 import { CoreRegion } from '../../test/sim/core-region';
 import type { Conflict } from './conflict';
+import type { KeyState } from './key-state';
 
 // Keys that another region owns, seen by region b.
 
 const policies = new ConflictPolicies([
   { keys: 'a:*', policy: 'region:a' },
   { keys: 'b:*', policy: 'region:b' },
+  { keys: 'x:*', policy: 'ignore' },
 ]);
 const trespass = { db: 0, key: 'a:1', isExpiry: false, origin: 'b:1', stamp: 5, position: 90 };
 
@@ -74,4 +76,50 @@ test('it is told of as a conflict, without a value', () => {
 test('a command of another region that joins its own with others: what those became only it can tell', () => {
   expect(b.comes('c:1', 9, b.at(), 'RENAME a:1 x')).toBe('');
   expect(awaited('a', 'b', 'c')).toEqual(['c: x']);
+});
+
+describe('of two keys that are settled together only another region can tell one, and only this one the other', () => {
+  const meet = (other: string, mine = 'l'): { yieldsTo: () => string | null; l: KeyState } => {
+    b.comes(`${other}:1`, 9, b.at(), 'LMOVE x:1 k LEFT LEFT');
+    b.client(10, `LMOVE x:1 ${mine} LEFT LEFT`, `LMOVE k ${mine} LEFT LEFT`);
+    const { settling } = b.core;
+    const l = settling.toSettle(['a', 'b', 'c']).find(({ key }) => key === mine)!;
+    const joined = settling.joinedWith(l);
+    expect(joined.map((state) => [state.key, settling.isOthers(state)])).toEqual([
+      [mine, false],
+      ['k', true],
+    ]);
+    return { yieldsTo: () => settling.yieldsTo(l, joined), l };
+  };
+  const ask = (by: string, times: number, key = 'l'): void => {
+    for (let i = 0; i < times; i++) b.core.settling.askedFor(0, key, by);
+  };
+
+  test('the other one comes first by name: it tells both, when it has asked often', () => {
+    const { l, yieldsTo } = meet('a');
+    ask('a', 20);
+    expect(yieldsTo()).toBe(null);
+    ask('a', 1);
+    expect(yieldsTo()).toBe('a');
+    b.core.settling.yielded(l, 'a');
+    expect(awaited('a', 'b', 'c')).toEqual(['a: k,l']);
+    // Once: what is added is there, however long it takes until the state comes.
+    ask('c', 30);
+    expect(yieldsTo()).toBe(null);
+  });
+
+  test('what is its own nobody else tells', () => {
+    const { yieldsTo } = meet('a', 'b:l');
+    ask('a', 30, 'b:l');
+    expect(yieldsTo()).toBe(null);
+  });
+
+  test('this one does: it waits until the other asks for its own', () => {
+    const { yieldsTo } = meet('c');
+    ask('c', 30);
+    expect(yieldsTo()).toBe(null);
+    b.core.settling.askedFor(0, 'k', 'c');
+    expect(b.unsettled).toEqual(['k', 'l']);
+    expect(b.core.settling.toSettle(['a', 'b', 'c']).some((state) => b.core.settling.isOthers(state))).toBe(false);
+  });
 });

@@ -568,6 +568,7 @@ export class Window {
     state.ttlDoubted = false;
     state.settler = null;
     state.askedInVain = 0;
+    state.hasYielded = false;
     state.onlySettler = null;
     state.trespassedOn = null;
     state.refusals = 0;

@@ -51,7 +51,7 @@ import { refill } from './refill';
 import { Removals } from './removals';
 import { DiskShelf } from './shelf-files';
 import { type Stay, Stopped } from './stay';
-import { type Settler, statesPayload, ttlPayload } from './settle';
+import { additionsPayload, type Settler, statesPayload, ttlPayload } from './settle';
 import { Trespasses } from './trespasses';
 import { Throughput } from './throughput';
 
@@ -954,17 +954,22 @@ export class Session implements Stay {
     // The state is the key's at its marker, and is told of at the place read up to now: nobody wrote the key in between.
     // Behind its marker: what a failover loses of the blocks that it has seen, it loses of this too.
     const end = positionAfter(Math.max(at.offset, at.end));
-    if (
+    const isOutdated =
       end === null ||
       recorder!.inBlock ||
       core.settling.isEmptied ||
-      states.some(
-        (other) => other.positionOf(core.origins.index(at.origin)) > marker || core.settling.isOthers(other),
-      ) ||
+      states.some((other) => other.positionOf(core.origins.index(at.origin)) > marker) ||
       core.settling.isJoinedWithMore(state, states) ||
-      core.corrections.racedKeys > 0
-    ) {
-      this.settler!.retry(state, payload.length, Date.now());
+      core.corrections.racedKeys > 0;
+    const hasOthers = states.some((other) => core.settling.isOthers(other));
+    if (isOutdated || hasOthers) this.settler!.retry(state, payload.length, Date.now());
+    if (isOutdated) return true;
+    if (hasOthers) {
+      const to = core.settling.yieldsTo(state, states);
+      if (to === null) return true;
+      const mine = additionsPayload(state.key, replies, Date.now());
+      if (mine.length > 0) this.tell(this.make(at, RecordKind.difference, state.db, mine, end));
+      core.settling.yielded(state, to);
       return true;
     }
     this.settler!.sent(states, Date.now());

@@ -65,11 +65,19 @@ export function statePayload(key: string, [dump, ttl]: readonly Reply[], nowMs: 
   const bytes = Buffer.from(key, 'latin1');
   const writer = new CommandWriter(256);
   writer.command(['DEL', bytes]);
-  if (Buffer.isBuffer(dump)) {
-    const expireAtMs = typeof ttl === 'number' && ttl >= 0 ? nowMs + ttl : null;
-    writeValue(writer, bytes, dump, expireAtMs);
-  }
+  if (Buffer.isBuffer(dump)) writeValue(writer, bytes, dump, expiry(ttl, nowMs));
   return writer.take();
+}
+
+/** What a key holds, as commands that add it to what there is; empty where there is no key. */
+export function additionsPayload(key: string, [dump, ttl]: readonly Reply[], nowMs: number): Buffer {
+  const writer = new CommandWriter(256);
+  if (Buffer.isBuffer(dump)) writeValue(writer, Buffer.from(key, 'latin1'), dump, expiry(ttl, nowMs));
+  return writer.take();
+}
+
+function expiry(ttl: Reply | undefined, nowMs: number): number | null {
+  return typeof ttl === 'number' && ttl >= 0 ? nowMs + ttl : null;
 }
 
 /** Only the key's time to live, as a command; null where it has none. */

@@ -62,8 +62,10 @@ export class Settler {
     const block = this.applier.nextBlock();
     const states = state.unsettled ? core.settling.joinedWith(state) : [state];
     let payload = Buffer.alloc(0);
+    let mine = payload;
     yield* this.applier.apply(new Batch(), block, states, null, () => {
       const dump = states.flatMap(({ db, key }) => this.host.redis().dump(db, key));
+      mine = Buffer.concat(this.host.redis().dump(state.db, state.key).slice(1).map(encode));
       const commands = state.unsettled ? dump : dump.filter(([name]) => name === 'PEXPIREAT');
       payload = Buffer.concat(commands.map(encode));
     });
@@ -75,17 +77,27 @@ export class Settler {
     while (this.agent.landed !== block) yield;
     const at = this.agent.stream;
     const end = positionAfter(Math.max(at.offset, at.end));
-    if (
+    const isOutdated =
       end === null ||
       this.agent.recorder!.inBlock ||
-      states.some(
-        (other) =>
-          other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset || core.settling.isOthers(other),
-      ) ||
+      states.some((other) => other.positionOf(core.origins.index(at.origin)) > this.agent.landedOffset) ||
       core.settling.isJoinedWithMore(state, states) ||
-      core.corrections.racedKeys > 0
-    ) {
-      this.settleDue.set(state, now + SETTLE_REST_MS);
+      core.corrections.racedKeys > 0;
+    const hasOthers = states.some((other) => core.settling.isOthers(other));
+    if (isOutdated || hasOthers) this.settleDue.set(state, now + SETTLE_REST_MS);
+    if (isOutdated) return;
+    if (hasOthers) {
+      const to = core.settling.yieldsTo(state, states);
+      if (to === null) return;
+      this.host.trace(`${this.agent.region} leaves ${state.db} ${state.key} to ${to}: ${commandsIn(mine).join('; ')}`);
+      if (mine.length > 0) {
+        const { db } = state;
+        const record: OpRecord = { ...recordAt(at), kind: RecordKind.difference, db, payload: mine, ops: 1, end };
+        at.end = end;
+        at.stamp++;
+        this.agent.tell(this.agent.journal.append(record));
+      }
+      core.settling.yielded(state, to);
       return;
     }
     const { origin, stamp, seen } = at;

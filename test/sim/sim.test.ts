@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 
+import type { ConflictPolicyRule } from '../../model';
+import { policiesOf } from './policies';
 import { type Outcome, SimFailure, World } from './world';
 
 const FAILED_ONCE = [
@@ -11,13 +13,17 @@ const FAILED_ONCE = [
   884006446, 887003772, 913001569,
 ];
 
-function run(seed: number): Outcome {
+/** With `--policies`. */
+const POLICIES_FAILED_ONCE = [961001537, 961001922, 971000349];
+
+function run(seed: number, policies: readonly ConflictPolicyRule[] = []): Outcome {
   try {
-    return new World(seed).run();
+    return new World(seed, { policies }).run();
   } catch (error) {
     if (!(error instanceof SimFailure)) throw error;
     const last = error.trace.slice(-100).join('\n');
-    throw new Error(`seed ${seed}: ${error.message}\n  npm run sim -- --seed ${seed} --trace\n\n${last}`, {
+    const flags = policies.length > 0 ? ' --policies' : '';
+    throw new Error(`seed ${seed}: ${error.message}\n  npm run sim -- --seed ${seed}${flags} --trace\n\n${last}`, {
       cause: error,
     });
   }
@@ -46,6 +52,7 @@ test(
 // What was wrong with them stands in docs/simulation.md.
 test('schedules that failed once', () => {
   for (const seed of FAILED_ONCE) run(seed);
+  for (const seed of POLICIES_FAILED_ONCE) run(seed, policiesOf(seed));
 });
 
 test('the same schedules do the same each time', () => {
