@@ -82,6 +82,57 @@ test('each region has its own min-replicas, and monitoring and traffic where the
   expect(bare.resources.filter(({ type }) => /istio|monitoring\.coreos/.test(type))).toEqual([]);
 });
 
+test('authorities and passwords are replaced by overlap, and cert-manager makes certificates where the config says so', async () => {
+  const security = async (config: object) =>
+    deploy({
+      'meridian:regions': JSON.stringify(regions),
+      'meridian:kubernetes': kubernetes,
+      'meridian:security': JSON.stringify(config),
+    });
+  const overlap = await security({ authorities: ['b', 'a'], passwords: ['b', 'c'], certificateValidityDays: 90 });
+  const named = (type: string): string[] =>
+    overlap.resources.filter((one) => one.type.endsWith(type)).map(({ name }) => name);
+  expect(named(':SelfSignedCert')).toEqual(['redis-security-ca-b', 'redis-security-ca-a']);
+  expect(named(':RandomPassword').filter((name) => name.includes('-app-'))).toEqual([
+    'redis-security-app-b',
+    'redis-security-app-c',
+  ]);
+  expect(overlap.find('redis-us-west-2-user-agent-tls-certificate').inputs['validityPeriodHours']).toBe(2160);
+
+  const made = await security({ issuer: 'cert-manager', issuerName: 'mesh', issuerKind: 'Issuer' });
+  expect(made.resources.filter(({ type }) => type.endsWith(':LocallySignedCert'))).toEqual([]);
+  expect(made.find('redis-eu-central-1-user-redis-tls', ':Certificate').inputs['spec']).toMatchObject({
+    issuerRef: { kind: 'Issuer', name: 'mesh' },
+  });
+  expect(await valueOf(pulumi.output(made.stack.caBundlePem))).toEqual({ value: '', secret: false });
+});
+
+test('a StorageClass and a tuned kernel are for whom the config says so', async () => {
+  const made = await deploy({
+    'meridian:regions': JSON.stringify(regions),
+    'meridian:kubernetes': JSON.stringify({
+      ...{ agentImage: 'meridian@sha256:1', createStorageClass: true, kernelTuning: true, cpuLimit: '2' },
+    }),
+  });
+  expect(made.find('redis-us-west-2-storage', ':StorageClass').inputs['parameters']).toMatchObject({
+    ...{ type: 'gp3', iops: '3000', throughput: '125' },
+  });
+  for (const name of ['redis-us-west-2', 'redis-us-west-2-sentinel', 'redis-us-west-2-agent']) {
+    const { spec } = made.find(name, ':StatefulSet').inputs as {
+      spec: { volumeClaimTemplates: { spec: { storageClassName: string } }[] };
+    };
+    expect([name, spec.volumeClaimTemplates[0]?.spec.storageClassName]).toEqual([
+      name,
+      'redis-us-west-2-redis-us-west-2',
+    ]);
+  }
+  const { spec } = made.find('redis-us-west-2', 'v1:StatefulSet').inputs as {
+    spec: { template: { spec: { initContainers: unknown[]; containers: { resources: unknown }[] } } };
+  };
+  expect(spec.template.spec.initContainers).toEqual([expect.objectContaining({ name: 'sysctls' })]);
+  expect(spec.template.spec.containers[0]?.resources).toMatchObject({ limits: { cpu: '2' } });
+});
+
 test('a bad config stops the deployment before anything is made', async () => {
   const run = deploy({ 'meridian:regions': JSON.stringify(regions.slice(0, 1)) });
   await expect(run).rejects.toThrow(/meridian:regions: found .*; allowed: at least two regions/);

@@ -44,6 +44,7 @@ export {
 export { type MonitoringTuningArgs, RedisMonitoring, type RedisMonitoringArgs } from './monitoring';
 export { Mesh, type NetworkTuningArgs, RedisNetworkPolicy, type RedisNetworkPolicyArgs } from './network';
 export {
+  type CertificateArgs,
   CertificateIssuer,
   RedisCredentials,
   type RedisCredentialsArgs,

@@ -46,6 +46,7 @@ export function check(sections: Sections): ConfigIssue[] {
     if (traffic?.host !== undefined && kubernetes !== undefined) checkTrafficHost(regions, kubernetes, issues);
     checkPlaces(regions, issues);
     checkFargate(regions, issues);
+    if (security !== undefined) checkIssuer(security, regions, issues);
     if (monitoring !== undefined) checkWatched(monitoring, regions, issues);
     if (security?.networkPolicy === true) checkNetworks(regions, issues);
   }
@@ -54,6 +55,28 @@ export function check(sections: Sections): ConfigIssue[] {
   if (failover !== undefined) checkFailover(failover, issues);
   if (monitoring !== undefined) checkMonitoring(monitoring, issues);
   return issues;
+}
+
+/** Agents of one mesh trust one root. */
+function checkIssuer(
+  { issuer, issuerName }: Section<'security'>,
+  regions: readonly Region[],
+  issues: ConfigIssue[],
+): void {
+  const byCertManager = issuer === 'cert-manager';
+  const inFargate = regions.filter(({ fargate }) => fargate !== undefined).map(({ name }) => name);
+  const refuse = (key: string, found: string, allowed: string): void =>
+    void issues.push({ path: pathOf('security', [key]), found, allowed });
+  if (byCertManager && issuerName === undefined)
+    refuse('issuerName', 'nothing', "the name of cert-manager's issuer, with issuer cert-manager");
+  if (!byCertManager && issuerName !== undefined)
+    refuse('issuerName', `a value, with issuer ${issuer}`, 'only with issuer cert-manager');
+  if (byCertManager && inFargate.length > 0)
+    refuse(
+      'issuer',
+      `cert-manager, with the agents of ${inFargate.join(', ')} in Fargate`,
+      'pulumi: cert-manager is in Kubernetes, and all agents trust one root',
+    );
 }
 
 function checkRegions(regions: readonly Region[], issues: ConfigIssue[]): void {

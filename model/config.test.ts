@@ -87,12 +87,18 @@ test('regions alone are enough: all else has the asked-for defaults', () => {
     tls: true,
     networkPolicy: true,
     users: { app: ['+@read', '+@write'], read: ['+@read'], admin: ['+@all'] },
+    authorities: ['a'],
+    passwords: ['a', 'b'],
+    issuer: 'pulumi',
+    issuerKind: 'ClusterIssuer',
+    certificateValidityDays: 365,
   });
   expect(config.monitoring).toEqual({
     operator: false,
     namespace: 'monitoring',
     labels: {},
     kubernetesMetrics: false,
+    certManagerMetrics: false,
     targets: { lagMs: 1000, p99LatencyMs: 100, hitRate: 0.9, memory: 0.8, cpu: 0.7, errorRate: 0.01 },
     critical: { lagMs: 5000, memory: 0.95, errorRate: 0.05, downSeconds: 60 },
     warning: { lagMs: 1000, cpu: 0.8, hitRate: 0.8, memory: 0.8, connections: 1000, forSeconds: 300 },
@@ -168,6 +174,38 @@ test.each<[string, unknown, ConfigIssue]>([
       path: 'meridian:security',
       found: 'an encrypted value',
       allowed: 'plain text: there are no secrets in this section',
+    },
+  ],
+  [
+    'a password where its name should be',
+    having('security', { passwords: ['Secr3t', 'a'] }),
+    { path: 'meridian:security.passwords[0]', found: '"Secr3t"', allowed: 'a name of your choice, such as a' },
+  ],
+  [
+    'one password: nothing to overlap with',
+    having('security', { passwords: ['a'] }),
+    {
+      path: 'meridian:security.passwords',
+      found: '["a"]',
+      allowed: 'at least two: one is good while the other is replaced',
+    },
+  ],
+  [
+    'cert-manager without an issuer',
+    having('security', { issuer: 'cert-manager' }),
+    {
+      path: 'meridian:security.issuerName',
+      found: 'nothing',
+      allowed: "the name of cert-manager's issuer, with issuer cert-manager",
+    },
+  ],
+  [
+    'an issuer that nobody asks',
+    having('security', { issuerName: 'mesh' }),
+    {
+      path: 'meridian:security.issuerName',
+      found: 'a value, with issuer pulumi',
+      allowed: 'only with issuer cert-manager',
     },
   ],
   [

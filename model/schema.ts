@@ -211,6 +211,11 @@ export const trafficSchema = section({
   }).prefault({}),
 });
 
+/** Of what is replaced by overlap. */
+const generation = text(/^[a-z][a-z0-9-]{0,31}$/, 'a name of your choice, such as a');
+const generations = (least: number, words: string) =>
+  z.array(generation, 'a list of names of your choice, such as [a, b]').min(least, words).max(9, 'at most 9 names');
+
 const aclRule = text(/^[+-](@[a-z]+|[a-z-]+(\|[a-z-]+)?)$/, "a rule on commands, such as '+@read' or '-flushall'");
 
 export const securitySchema = section({
@@ -232,6 +237,27 @@ export const securitySchema = section({
       'a mapping of users to lists of rules',
     )
     .default(usersDefault),
+  /**
+   * Certificate authorities, by names of your choice: all are trusted, the first one signs. To replace `a`: deploy `[a, b]`, then `[b, a]`, then `[b]`. Backend `local` has
+   * one of its own. Default: `[a]`.
+   */
+  authorities: generations(1, 'at least one').default(['a']),
+  /**
+   * Passwords of each user, by names of your choice, never the passwords themselves: all are good, the first one is handed out. To replace `a`: deploy `[b, a]`, and `[b, c]` when
+   * all clients have the new one. A managed Redis takes one or two (docs/managed.md). Backend `local` has one of its own. Default: `[a, b]`.
+   */
+  passwords: generations(2, 'at least two: one is good while the other is replaced').default(['a', 'b']),
+  /**
+   * Who makes certificates: `pulumi`, by the `authorities`, renewed by `pulumi up`; or `cert-manager` in each region's cluster, whose issuers must have one root in all regions.
+   * With regions in Fargate `pulumi` only. Default: pulumi.
+   */
+  issuer: choice('pulumi', 'cert-manager').default('pulumi'),
+  /** Name of cert-manager's issuer, in every cluster; needed with it. Default: none. */
+  issuerName: text(/\S/, 'the name of an issuer').optional(),
+  /** A ClusterIssuer, or an Issuer in each region's namespace, which then has to be there before. Default: ClusterIssuer. */
+  issuerKind: choice('ClusterIssuer', 'Issuer').default('ClusterIssuer'),
+  /** Of the certificates, not of the authorities. They are renewed in the last twelfth. Default: 365. */
+  certificateValidityDays: whole(1, 3650, 'days').default(365),
 });
 
 /** What the pods of a region on Kubernetes are made of. `agentImage` and `protect` are of all regions, those in Fargate too. */
@@ -246,6 +272,11 @@ export const kubernetesSchema = section({
   imagePullPolicy: choice('IfNotPresent', 'Always', 'Never').default('IfNotPresent'),
   /** StorageClass of all disks; an empty text is the cluster's own default. Default: gp3. */
   storageClass: z.string('the name of a StorageClass, or an empty text').default('gp3'),
+  /**
+   * Make a StorageClass of AWS gp3 volumes for each region of pods, in place of `storageClass`: 3000 operations and 125 MB a second, encrypted, expandable. Decide before the
+   * first deployment: claims of a StatefulSet can't be changed. Default: false.
+   */
+  createStorageClass: flag().default(false),
   /** Disk of each Redis. Default: three times `redis.maxmemory`, as a rewrite of the append-only file needs room; 10Gi at least. */
   storageSize: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 10Gi').optional(),
   /** Disk of each agent's journal: a quarter more than `replication.journal.maxBytes`. Default: 10Gi. */
@@ -259,12 +290,19 @@ export const kubernetesSchema = section({
     .optional(),
   /** CPU that each Redis is sure of. Default: 500m. */
   cpuRequest: text(/^\d+(\.\d+)?m?$/, 'a quantity such as 500m').default('500m'),
+  /** CPU that each Redis may use. Default: 1, as commands run on one core. */
+  cpuLimit: text(/^\d+(\.\d+)?m?$/, 'a quantity such as 1').default('1'),
   /** Memory that each Redis is sure of. Default: half of what `memoryLimit` is by default, or all of what it says. */
   memoryRequest: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 1Gi').optional(),
   /** Memory that each Redis may use; `redis.maxmemory` is at most 75 % of it. Default: as much as that asks for; 2Gi at least. */
   memoryLimit: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 2Gi').optional(),
   /** How nodes keep away from each other. Default: preferred. */
   spread: choice('disabled', 'preferred', 'required').default('preferred'),
+  /**
+   * Tune the kernel for Redis (TCP buffers of 16 MiB, bbr, somaxconn, overcommit, no huge pages) in a privileged init container. It changes settings of whole machines, and makes the
+   * namespaces privileged. Default: false.
+   */
+  kernelTuning: flag().default(false),
   /** The service mesh of the clusters. Default: none. */
   serviceMesh: choice('none', 'sidecar', 'ambient').default('none'),
   /** Refuse to delete what holds data, and leave it alone when it leaves the program. For production. Default: false. */
@@ -282,6 +320,8 @@ export const monitoringSchema = section({
   runbookBaseUrl: text(/\S/, 'a URL').optional(),
   /** Prometheus scrapes kube-state-metrics, cAdvisor and the kubelet, too: alerts on containers, pods and volumes. Default: false. */
   kubernetesMetrics: flag().default(false),
+  /** Prometheus scrapes cert-manager, too: an alert on certificates that it can't renew. Default: false. */
+  certManagerMetrics: flag().default(false),
   /** What good looks like; dashboards draw these lines. */
   targets: section({
     /** Default: 1000. */

@@ -62,6 +62,8 @@ export class KubernetesRedis extends pulumi.ComponentResource {
   public readonly sentinelPort: pulumi.Output<number>;
   /** The primary's name at its Sentinels. */
   public readonly primaryName: pulumi.Output<string>;
+  /** StorageClass of the disks; empty where it is the cluster's own default. */
+  public readonly storageClassName: pulumi.Output<string>;
 
   constructor(name: string, args: KubernetesRedisArgs, opts?: pulumi.ComponentResourceOptions) {
     checkArguments('KubernetesRedis', name, issuesOf(args));
@@ -206,6 +208,7 @@ export class KubernetesRedis extends pulumi.ComponentResource {
     this.sentinelHosts = sentinelHosts;
     this.sentinelPort = pulumi.output(sentinelPort);
     this.primaryName = pulumi.output(region);
+    this.storageClassName = storageClassName;
     this.registerOutputs({
       host: this.host,
       replicaHost: this.replicaHost,
@@ -214,6 +217,7 @@ export class KubernetesRedis extends pulumi.ComponentResource {
       sentinelHosts: this.sentinelHosts,
       sentinelPort: this.sentinelPort,
       primaryName: this.primaryName,
+      storageClassName: this.storageClassName,
     });
   }
 }

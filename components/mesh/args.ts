@@ -8,6 +8,7 @@ import { namesList, oneOf, rule, whole } from '../common';
 import { type RedisNodesArgs } from '../kubernetes';
 import { type MonitoringTuningArgs } from '../monitoring';
 import { Mesh, type NetworkTuningArgs } from '../network';
+import { type CertificateArgs, CertificateIssuer } from '../security';
 import { type TencentInstanceArgs } from '../tencent';
 import { isManaged, namespaceOf, placeIssues, RegionBackend } from './region-args';
 import { type MeshTrafficArgs, TrafficBy } from './traffic';
@@ -84,7 +85,7 @@ export interface MeshRegion {
   clientNamespaces?: string[];
 }
 
-export interface ActiveActiveRedisArgs {
+export interface ActiveActiveRedisArgs extends CertificateArgs {
   /** Name of the stack, in certificates; agents of different stacks refuse each other. */
   stack: string;
   /** The regions, at least two, in an order that decides the neighbours in a ring. */
@@ -188,6 +189,7 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
       "nothing: alerts, scraping and dashboards are the Prometheus operator's, in Kubernetes",
     ),
     ...trafficIssues(args),
+    ...issuerIssues(args),
   ];
   if (issues.length > 0) return issues;
   const unlike = mergeIssues(args);
@@ -220,6 +222,17 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
       ),
     ];
   });
+}
+
+/** Agents of one mesh trust one root. */
+function issuerIssues({ issuer, regions }: ActiveActiveRedisArgs): ConfigIssue[] {
+  const outside = regions.filter((region) => !isInCluster(region)).map(({ name }) => name);
+  return rule(
+    issuer !== CertificateIssuer.CertManager || outside.length === 0,
+    'issuer',
+    `${issuer ?? ''}, with fargate at ${outside.join(', ')}`,
+    `${CertificateIssuer.Pulumi}: cert-manager is in Kubernetes, and all agents trust one root`,
+  );
 }
 
 export const backendOf = ({ backend }: MeshRegion): RegionBackend => backend ?? RegionBackend.Kubernetes;

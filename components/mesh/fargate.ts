@@ -54,11 +54,11 @@ function argsOf(args: RedisRegionArgs, beside: Beside): FargateSyncAgentArgs {
   const { journalBytes, journalSegmentBytes, windowBytes, logLevel } = agent;
   const { protect, retainOnDelete } = agent;
   const { region, stack, members, topology, hub, peerHosts } = args;
-  const { userPasswords, caBundlePem, caCertPem, caPrivateKeyPem } = args;
+  const { userPasswords, caBundlePem = '', caCertPem = '', caPrivateKeyPem = '', certificateValidityDays } = args;
   return {
     ...fargate,
     ...{ region, stack, members, topology, hub, peerHosts },
-    ...{ userPasswords, caBundlePem, caCertPem, caPrivateKeyPem },
+    ...{ userPasswords, caBundlePem, caCertPem, caPrivateKeyPem, certificateValidityDays },
     ...{ maxLagMs, heartbeatMs, compression, conflicts, conflictValues, flush, dryRun },
     ...{ journalBytes, journalSegmentBytes, windowBytes, logLevel, protect, retainOnDelete },
     ...beside,

@@ -355,6 +355,11 @@ describe('agents in Fargate', () => {
       /monitoring: found a value, with fargate at every region/,
     ],
     [
+      'cert-manager',
+      { regions: [west, onAws('east', '10.2.0.0/16')], issuer: 'cert-manager', issuerName: 'mesh' },
+      /issuer: found cert-manager, with fargate at west, east; allowed: pulumi: cert-manager is in Kubernetes/,
+    ],
+    [
       'an agent in a cluster that it cannot reach',
       { regions: [west, { name: 'east', agentCidrs: ['10.2.0.0/16'] }] },
       /regions\[1\]\.agentHost: found nothing; allowed: where the agents of west, in other clusters, reach it/,

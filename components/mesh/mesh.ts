@@ -5,7 +5,7 @@ import { topologyOf } from '../agent';
 import { alicloud } from '../aliyun/provider';
 import { checkArguments, checkPackages, childOptions, componentType } from '../common';
 import { kubernetes } from '../common/kubernetes';
-import { RedisSecurity } from '../security';
+import { CertificateIssuer, RedisSecurity } from '../security';
 import { TencentProvider } from '../tencent';
 import { RegionalTraffic } from '../traffic';
 import { type ActiveActiveRedisArgs, backendOf, isInCluster, type MeshRegion } from './args';
@@ -29,7 +29,7 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
   public readonly endpoints: pulumi.Output<{ [region: string]: RegionEndpoint }>;
   /** Who sends changes to whom: pairs of regions. */
   public readonly links: pulumi.Output<string[][]>;
-  /** PEM of the authorities that clients have to trust. */
+  /** PEM of the authorities that clients have to trust; empty with issuer `cert-manager`, whose root they trust then. */
   public readonly caBundlePem: pulumi.Output<string>;
   /** The passwords of each user; the first is the one to use. Secret. */
   public readonly userPasswords: pulumi.Output<{ [user: string]: string[] }>;
@@ -75,7 +75,7 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
       ),
     );
     this.links = pulumi.output(links(graph, names).map(([from, to]) => [from, to]));
-    this.caBundlePem = security.caBundlePem;
+    this.caBundlePem = args.issuer === CertificateIssuer.CertManager ? pulumi.output('') : security.caBundlePem;
     this.userPasswords = security.userPasswords;
     this.registerOutputs({
       endpoints: this.endpoints,

@@ -9,7 +9,7 @@ import { RedisTopology, RedisUse } from '../kubernetes';
 import { issuesOf as redisIssues } from '../kubernetes/args';
 import { issuesOf as monitoringIssues } from '../monitoring/args';
 import { issuesOf as networkIssues } from '../network/args';
-import { credentialIssues } from '../security/credentials';
+import { type CertificateArgs, credentialIssues } from '../security/credentials';
 import { fargateIssues } from './fargate';
 import { managedIssues } from './managed';
 import { isManaged, RegionBackend, regionIssues, type RedisRegionArgs } from './region-args';
@@ -25,6 +25,15 @@ export function agentPart(args: RedisRegionArgs) {
     ...{ region, stack, members, topology, hub, peerHosts, agentHosts, image: args.agentImage },
     ...capture,
   };
+}
+
+export function certificatePart({
+  issuer,
+  issuerName,
+  issuerKind,
+  certificateValidityDays,
+}: CertificateArgs): CertificateArgs {
+  return { issuer, issuerName, issuerKind, certificateValidityDays };
 }
 
 export function redisPart(args: RedisRegionArgs) {

@@ -18,7 +18,7 @@ import {
   modeOf,
   spaceOf,
 } from './args';
-import { regionPlanIssues } from './parts';
+import { certificatePart, regionPlanIssues } from './parts';
 import { agentNameOf, isManaged, type RedisRegionArgs } from './region-args';
 import { type MeshTrafficArgs, routingFor } from './traffic';
 
@@ -79,6 +79,7 @@ export function regionArgs(
     caBundlePem: shared.caBundlePem,
     caCertPem: shared.caCertPem,
     caPrivateKeyPem: shared.caPrivateKeyPem,
+    ...certificatePart(args),
     users: args.users,
     networkPolicy: args.networkPolicy,
     network: args.network,

@@ -14,6 +14,7 @@ import { dnsLabel, oneOf, type OptionalPackage, rule } from '../common';
 import { type RedisNodesArgs, RedisTopology } from '../kubernetes';
 import { type MonitoringTuningArgs } from '../monitoring';
 import { type Mesh, type NetworkTuningArgs } from '../network';
+import { type CertificateArgs, CertificateIssuer } from '../security';
 import { type TencentInstanceArgs } from '../tencent';
 
 /** What runs a region's Redis. What each can do: model/capabilities.ts. */
@@ -33,7 +34,7 @@ export const RegionBackend = {
 } as const;
 export type RegionBackend = (typeof RegionBackend)[keyof typeof RegionBackend];
 
-export interface RedisRegionArgs {
+export interface RedisRegionArgs extends CertificateArgs {
   /** Name of the region, one of `members`. */
   region: string;
   /** Name of the stack; agents of different stacks refuse each other. */
@@ -72,12 +73,12 @@ export interface RedisRegionArgs {
 
   /** `userPasswords` of RedisSecurity. */
   userPasswords: pulumi.Input<{ [user: string]: string[] }>;
-  /** `caBundlePem` of RedisSecurity. */
-  caBundlePem: pulumi.Input<string>;
-  /** `caCertPem` of RedisSecurity. */
-  caCertPem: pulumi.Input<string>;
-  /** `caPrivateKeyPem` of RedisSecurity. */
-  caPrivateKeyPem: pulumi.Input<string>;
+  /** `caBundlePem` of RedisSecurity. Needed with issuer `pulumi`. */
+  caBundlePem?: pulumi.Input<string>;
+  /** `caCertPem` of RedisSecurity. Needed with issuer `pulumi`. */
+  caCertPem?: pulumi.Input<string>;
+  /** `caPrivateKeyPem` of RedisSecurity. Needed with issuer `pulumi`. */
+  caPrivateKeyPem?: pulumi.Input<string>;
   /** Users of the applications and their rules on commands, as at RedisCredentials. Default: app, read, admin. */
   users?: { [user: string]: string[] };
   /** Let only the mesh, its clients and monitoring reach the pods. Default: true. */
@@ -211,6 +212,21 @@ export function placeIssues(
   ];
 }
 
+/** cert-manager is in Kubernetes. What its part asks for is said here, where it is optional. */
+function fargateCertificateIssues({ fargate, issuer, ...args }: RedisRegionArgs): ConfigIssue[] {
+  if (fargate === undefined) return [];
+  if (issuer === CertificateIssuer.CertManager)
+    return rule(
+      false,
+      'issuer',
+      `${issuer}, with fargate`,
+      `${CertificateIssuer.Pulumi}: cert-manager is in Kubernetes`,
+    );
+  return (['caBundlePem', 'caCertPem', 'caPrivateKeyPem'] as const).flatMap((key) =>
+    rule(args[key] !== undefined, key, 'nothing', 'a value, with fargate'),
+  );
+}
+
 /** Everything that is wrong with the plain arguments of a region by itself, but for what its service finds. */
 export function regionIssues(args: RedisRegionArgs): ConfigIssue[] {
   const { backend = RegionBackend.Kubernetes, redis = {}, agent } = args;
@@ -237,6 +253,7 @@ export function regionIssues(args: RedisRegionArgs): ConfigIssue[] {
       `${ReplicationMode.SemiSync}, with backend ${backend}`,
       `${ReplicationMode.Async}: the agent is no replica there, and can hold back no acknowledgement`,
     ),
+    ...fargateCertificateIssues(args),
     ...rule(
       args.fargate === undefined || args.monitoring === undefined,
       'monitoring',

@@ -296,7 +296,66 @@ test('data on a service is kept as the data on pods', async () => {
   });
 });
 
+describe('certificates', () => {
+  test("by cert-manager: nothing of the stack's own authority is needed, or made", async () => {
+    const { caBundlePem: _, caCertPem: _1, caPrivateKeyPem: _2, ...args } = minimal();
+    const byCertManager = { issuer: 'cert-manager', issuerName: 'mesh', certificateValidityDays: 90 } as const;
+    const made = await maker(RedisRegion, 'redis', () => ({ ...args, ...byCertManager }), outputs)();
+    expect(made.resources.filter(({ type }) => type.startsWith('tls:'))).toEqual([]);
+    const certificates = made.resources.filter(({ type }) => type.endsWith(':Certificate'));
+    expect(certificates.map(({ name }) => name).sort()).toEqual(['redis-user-agent-tls', 'redis-user-redis-tls']);
+    for (const { inputs } of certificates)
+      expect(inputs['spec']).toMatchObject({ issuerRef: { kind: 'ClusterIssuer', name: 'mesh' }, duration: '2160h' });
+  });
+
+  test('their validity, in Fargate as well', async () => {
+    const fargate = { subnetIds: { a: 'subnet-a', b: 'subnet-b' } };
+    const elsewhere = { backend: 'elasticache', elasticache, acceptWholeKeyMerge: true, fargate } as const;
+    for (const args of [{}, elsewhere]) {
+      const made = await make({ ...args, certificateValidityDays: 30 });
+      const signed = made.resources.filter(({ type }) => type.endsWith(':LocallySignedCert'));
+      expect(signed.length).toBeGreaterThan(0);
+      for (const { inputs } of signed) expect(inputs['validityPeriodHours']).toBe(720);
+    }
+  });
+});
+
+test('where a StorageClass is made the journal is on it, too, unless it has another', async () => {
+  const classOf = async (args: Partial<RedisRegionArgs>): Promise<unknown> => {
+    const { spec } = (await make(args)).find('redis-agent', ':StatefulSet').inputs as {
+      spec: { volumeClaimTemplates: { spec: { storageClassName: string } }[] };
+    };
+    return spec.volumeClaimTemplates[0]?.spec.storageClassName;
+  };
+  expect(await classOf({})).toBe('gp3');
+  expect(await classOf({ redis: { createStorageClass: true } })).toBe('redis-west-redis');
+  expect(await classOf({ redis: { createStorageClass: true }, agent: { storageClassName: 'io2' } })).toBe('io2');
+});
+
 test.each<[string, Partial<RedisRegionArgs>, RegExp]>([
+  [
+    'cert-manager without an issuer',
+    { issuer: 'cert-manager' },
+    /issuerName: found nothing; allowed: a value, with issuer cert-manager/,
+  ],
+  [
+    'cert-manager where there is no Kubernetes',
+    {
+      ...on.elasticache,
+      ...{ acceptWholeKeyMerge: true, fargate: { subnetIds: { a: 'subnet-a', b: 'subnet-b' } } },
+      ...{ issuer: 'cert-manager', issuerName: 'mesh' },
+    },
+    /issuer: found cert-manager, with fargate; allowed: pulumi/,
+  ],
+  [
+    'an agent in Fargate that nobody signs for',
+    {
+      ...on.elasticache,
+      ...{ acceptWholeKeyMerge: true, fargate: { subnetIds: { a: 'subnet-a', b: 'subnet-b' } } },
+      caPrivateKeyPem: undefined,
+    },
+    /caPrivateKeyPem: found nothing; allowed: a value, with fargate/,
+  ],
   ['an unknown backend', { backend: 'azure' as 'local' }, /backend: found "azure"; allowed: kubernetes, elasticache/],
   [
     'MemoryDB',

@@ -23,7 +23,7 @@ import { RedisCredentials, type RedisCredentialsArgs } from '../security';
 import { createExporter } from './exporter';
 import { createFargateAgent } from './fargate';
 import { createManagedRedis } from './managed';
-import { agentPart, monitoringPart, networkPart, redisPart, regionPlanIssues } from './parts';
+import { agentPart, certificatePart, monitoringPart, networkPart, redisPart, regionPlanIssues } from './parts';
 import { agentNameOf, isManaged, namespaceOf, packagesOf, RegionBackend, type RedisRegionArgs } from './region-args';
 
 /** What a region says of itself. */
@@ -174,7 +174,12 @@ export class RedisRegion extends pulumi.ComponentResource {
     );
     const { host, replicaHost, port, sentinelHosts, sentinelPort, primaryName } = redis;
     const redisTls = args.redis?.tls ?? true;
-    const agent = { redisTls, sentinelHosts, sentinelPort, primaryName, nodeSecretName };
+    // Where a StorageClass is made, the journal's disk is of it, too.
+    const isClassForAll = args.redis?.createStorageClass === true && args.agent?.storageClassName === undefined;
+    const agent = {
+      ...{ redisTls, sentinelHosts, sentinelPort, primaryName, nodeSecretName },
+      ...(isClassForAll ? { storageClassName: redis.storageClassName } : {}),
+    };
     return { host, replicaHost, port, credentials, agent, minReplicasToWrite };
   }
 
@@ -224,6 +229,7 @@ export class RedisRegion extends pulumi.ComponentResource {
         caBundlePem: args.caBundlePem,
         caCertPem: args.caCertPem,
         caPrivateKeyPem: args.caPrivateKeyPem,
+        ...certificatePart(args),
         agentHosts: args.agentHosts,
         users: args.users,
         ...more,

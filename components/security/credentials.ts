@@ -42,7 +42,19 @@ export const CertificateIssuer = {
 } as const;
 export type CertificateIssuer = (typeof CertificateIssuer)[keyof typeof CertificateIssuer];
 
-export interface RedisCredentialsArgs {
+/** Who makes a region's certificates, and how long they are good. */
+export interface CertificateArgs {
+  /** Who makes the certificates; a CertificateIssuer. Default: pulumi. */
+  issuer?: CertificateIssuer;
+  /** Name of cert-manager's issuer. Needed with issuer `cert-manager`. */
+  issuerName?: pulumi.Input<string>;
+  /** Its kind: Issuer or ClusterIssuer. Default: ClusterIssuer. */
+  issuerKind?: pulumi.Input<string>;
+  /** Validity of a certificate, in days. Default: 365. It is renewed in the last twelfth of it. */
+  certificateValidityDays?: pulumi.Input<number>;
+}
+
+export interface RedisCredentialsArgs extends CertificateArgs {
   /** Name of the region, part of its certificates. */
   region: string;
   /** Name of the stack, as at RedisSecurity. */
@@ -77,20 +89,12 @@ export interface RedisCredentialsArgs {
   redisHosts?: pulumi.Input<pulumi.Input<string>[]>;
   /** More names by which other agents reach this region's agent. They check its region's name, which is always in. Default: none. */
   agentHosts?: pulumi.Input<pulumi.Input<string>[]>;
-  /** Who makes the certificates; a CertificateIssuer. Default: pulumi. */
-  issuer?: CertificateIssuer;
   /** `caBundlePem` of RedisSecurity. Needed with issuer `pulumi`. */
   caBundlePem?: pulumi.Input<string>;
   /** `caCertPem` of RedisSecurity. Needed with issuer `pulumi`. */
   caCertPem?: pulumi.Input<string>;
   /** `caPrivateKeyPem` of RedisSecurity. Needed with issuer `pulumi`. */
   caPrivateKeyPem?: pulumi.Input<string>;
-  /** Name of cert-manager's issuer. Needed with issuer `cert-manager`. */
-  issuerName?: pulumi.Input<string>;
-  /** Its kind: Issuer or ClusterIssuer. Default: ClusterIssuer. */
-  issuerKind?: pulumi.Input<string>;
-  /** Validity of a certificate, in days. Default: 365. It is renewed in the last twelfth of it. */
-  certificateValidityDays?: pulumi.Input<number>;
 }
 
 /**

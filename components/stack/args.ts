@@ -13,6 +13,7 @@ import { type AgentTuningArgs } from '../agent';
 import { type RedisNodesArgs } from '../kubernetes';
 import { type ActiveActiveRedisArgs, type MeshRegion, type MeshTrafficArgs } from '../mesh';
 import { type MonitoringTuningArgs } from '../monitoring';
+import { type CertificateArgs, CertificateIssuer } from '../security';
 
 const gibi = 2 ** 30;
 
@@ -32,6 +33,9 @@ export function meshArgs(stack: string, config: StackConfig): ActiveActiveRedisA
     ...(replication.topology === 'star' ? { hub: replication.hub ?? primaryOf(config).name } : {}),
     agentImage: kubernetes.agentImage,
     users: security.users,
+    authorities: security.authorities,
+    passwords: security.passwords,
+    ...certificatesOf(config),
     networkPolicy: security.networkPolicy,
     network: { monitoringNamespace: monitoring.namespace },
     serviceMesh: kubernetes.serviceMesh,
@@ -99,9 +103,11 @@ function nodesOf(config: StackConfig): RedisNodesArgs {
     sentinelDownAfterMs: sentinel.downAfterMs,
     sentinelFailoverTimeoutMs: sentinel.failoverTimeoutMs,
     sentinelParallelSyncs: sentinel.parallelSyncs,
-    storageClassName: kubernetes.storageClass,
+    ...(kubernetes.createStorageClass ? { createStorageClass: true } : { storageClassName: kubernetes.storageClass }),
     ...sizesOf(config),
     cpuRequest: kubernetes.cpuRequest,
+    cpuLimit: kubernetes.cpuLimit,
+    kernelTuning: kubernetes.kernelTuning,
     spread: kubernetes.spread,
     ...keptOf(config),
   };
@@ -113,10 +119,18 @@ function agentOf(config: StackConfig): AgentTuningArgs {
     imagePullPolicy: kubernetes.imagePullPolicy,
     mode: replication.mode,
     ...agentSettingsOf(config),
-    storageClassName: kubernetes.storageClass,
+    ...(kubernetes.createStorageClass ? {} : { storageClassName: kubernetes.storageClass }),
     storageSize: kubernetes.journalSize,
     loadBalancerAnnotations: kubernetes.agentLoadBalancer,
     ...keptOf(config),
+  };
+}
+
+function certificatesOf({ security }: StackConfig): CertificateArgs {
+  const { issuer, issuerName, issuerKind, certificateValidityDays } = security;
+  return {
+    certificateValidityDays,
+    ...(issuer === CertificateIssuer.CertManager ? { issuer, issuerName, issuerKind } : {}),
   };
 }
 
@@ -159,6 +173,7 @@ function monitoringOf({ monitoring }: StackConfig): MonitoringTuningArgs {
     monitorLabels: monitoring.labels,
     runbookBaseUrl: monitoring.runbookBaseUrl,
     kubernetesMetrics: monitoring.kubernetesMetrics,
+    certManagerMetrics: monitoring.certManagerMetrics,
     errorRateQuery: monitoring.errorRateQuery,
     lagCriticalMs: critical.lagMs,
     memoryCritical: critical.memory,
