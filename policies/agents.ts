@@ -5,7 +5,7 @@ import { isKind, type Place, placeOf } from './kubernetes';
 import { mappingAt, textsOf } from './props';
 import { type CheckedInStack, type Issue } from './rule';
 import { parsedJson } from './stack';
-import { type Task, taskFilesOf, taskOf } from './tasks';
+import { type Task, type TaskFiles, taskFilesOf, taskOf } from './tasks';
 
 const agentConfig = z.object({
   stack: z.string(),
@@ -60,9 +60,8 @@ function filesInTask(
   { name }: CheckedInStack,
 ): { readonly text: string | undefined; readonly where: string }[] {
   return taskFilesOf(task).map(({ files, at }) => {
-    const file = Object.keys(files ?? {}).find((one) => isAgentFile(one.split('/').at(-1) ?? ''));
-    const where = `TaskDefinition ${name}: ${file ?? at}`;
-    return { text: file === undefined ? undefined : files?.[file], where };
+    const found = agentFileOf(files);
+    return { text: found?.text, where: `TaskDefinition ${name}: ${found?.file ?? at}` };
   });
 }
 
@@ -85,6 +84,14 @@ export function unreadAgentsIn(resources: readonly CheckedInStack[]): Issue[] {
 function found(resource: CheckedInStack, text: string, where: string): FoundAgent[] {
   const parsed = agentConfig.safeParse(parsedJson(text));
   return parsed.success ? [{ config: parsed.data, urn: resource.urn, place: placeOf(resource), where }] : [];
+}
+
+/** An agent's config among the files that a task writes. */
+export function agentFileOf(
+  files: TaskFiles['files'] = {},
+): { readonly file: string; readonly text: string } | undefined {
+  const [file, text] = Object.entries(files).find(([place]) => isAgentFile(place.split('/').at(-1) ?? '')) ?? [];
+  return file === undefined || text === undefined ? undefined : { file, text };
 }
 
 const isAgentFile = (file: string): boolean => file === 'agent.json';

@@ -146,11 +146,31 @@ test('an agent in Fargate is looked at as one in a pod', async () => {
     'task-security',
   );
   expect(writable).toEqual([expect.stringContaining('[files].readonlyRootFilesystem: found false; allowed: true.')]);
+  const homeless = await said(
+    (text) => text.replaceAll('"containerPath":"/var/lib/', '"containerPath":"/mnt/'),
+    'task-volumes',
+  );
+  expect(homeless).toEqual([expect.stringMatching(/containerDefinitions: found no volume at \/var\/lib\/meridian;/)]);
   const plain = await said(
     (text) => text.replace('"secrets":[{', '"environment":[{"value":"hunter2",'),
     'plaintext-secrets',
   );
   expect(plain).toEqual([expect.stringContaining('environment[MERIDIAN_SECRETS]: found a value; allowed: secrets.')]);
+});
+
+test('its journal travels over TLS, and its task has no public address', async () => {
+  const resources = await fargateOf();
+  const changed = resources.map((each) => {
+    if (each.name !== 'redis-us-west-2') return each;
+    const text = JSON.stringify(each.raw).replace('"transitEncryption":"ENABLED"', '"transitEncryption":"DISABLED"');
+    const raw = JSON.parse(text.replace('"assignPublicIp":false', '"assignPublicIp":true')) as Recorded['raw'];
+    return { ...each, raw };
+  });
+  expect(short(await engine.violations(changed, 'prod-fargate')).sort()).toEqual([
+    'alerts: ',
+    'task-addresses: Service redis-us-west-2, mandatory',
+    'task-volumes: TaskDefinition redis-us-west-2, mandatory',
+  ]);
 });
 
 test('the service of an agent in Fargate runs one task at a time', async () => {

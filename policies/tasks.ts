@@ -3,7 +3,7 @@ import { z } from 'zod';
 
 import { redisImage } from './kubernetes';
 import { at, isMapping, listAt, type Mapping, textAt, textsAt } from './props';
-import { type Checked, type Issue } from './rule';
+import { type Checked, type CheckedInStack, type Issue } from './rule';
 import { parsedJson } from './stack';
 
 export const taskDefinition = 'aws:ecs/taskDefinition:TaskDefinition';
@@ -95,13 +95,29 @@ function lowerKeys(value: unknown): unknown {
 }
 
 /** Whether the container writes the files of an agent. */
-const writesFiles = ({ environment }: TaskContainer): boolean => environment.some(({ name }) => name === agentFiles);
+export const writesFiles = ({ environment }: TaskContainer): boolean =>
+  environment.some(({ name }) => name === agentFiles);
 
 /** Whether a task is that of an agent. */
 export const isAgentTask = (resource: Checked): boolean => taskOf(resource).containers.some(writesFiles);
 
 /** Whether a resource is a part of FargateSyncAgent: no label says it, but whose child it is. */
 export const isOfFargateAgent = ({ urn }: Checked): boolean => urn.includes('meridian:index:FargateSyncAgent$');
+
+/** Whether a service runs a task of a kind: by reference, else by the name of its task: a family, with a revision or without. */
+export function runsTask(
+  { props, propertyDependencies }: CheckedInStack,
+  resources: readonly CheckedInStack[],
+  isOfKind: (task: Checked) => boolean,
+): boolean {
+  const tasks = resources.filter(({ type }) => type === taskDefinition);
+  const urns = propertyDependencies['taskDefinition'] ?? [];
+  const referred = tasks.filter(({ urn }) => urns.includes(urn));
+  if (referred.length > 0) return referred.some(isOfKind);
+  const [, family] =
+    /^(?:arn:.*:task-definition\/)?([^:/]+)(?::\d+)?$/.exec(textAt(props, 'taskDefinition') ?? '') ?? [];
+  return tasks.some((task) => textAt(task.props, 'family') === family && isOfKind(task));
+}
 
 /** The containers of an agent's task, or of a Redis; none of all others. */
 export function taskContainersOf({ containers }: Task): readonly TaskContainer[] {

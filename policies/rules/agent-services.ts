@@ -1,6 +1,6 @@
 import { at, shown, textAt } from '../props';
 import { type CheckedInStack, type Issue, Level, stackRule } from '../rule';
-import { isAgentTask, isOfFargateAgent, scalableTarget, service, taskDefinition } from '../tasks';
+import { isAgentTask, isOfFargateAgent, runsTask, scalableTarget, service } from '../tasks';
 
 /** Mandatory: it loses data. A second agent writes to the journal of the first, whose lock knows processes of its own machine only. */
 export const agentServices = stackRule({
@@ -123,14 +123,7 @@ function isNamed(target: CheckedInStack, { props }: CheckedInStack): boolean {
   return name !== undefined && textAt(props, 'name') === name && isSameCluster();
 }
 
-/** By whose child it is, by reference, else by the name of its task: a family, with a revision or without. */
+/** By whose child it is, else by its task. */
 function runsAgent(one: CheckedInStack, resources: readonly CheckedInStack[]): boolean {
-  if (isOfFargateAgent(one)) return true;
-  const tasks = resources.filter(({ type }) => type === taskDefinition);
-  const urns = one.propertyDependencies['taskDefinition'] ?? [];
-  const referred = tasks.filter(({ urn }) => urns.includes(urn));
-  if (referred.length > 0) return referred.some(isAgentTask);
-  const [, family] =
-    /^(?:arn:.*:task-definition\/)?([^:/]+)(?::\d+)?$/.exec(textAt(one.props, 'taskDefinition') ?? '') ?? [];
-  return tasks.some((task) => textAt(task.props, 'family') === family && isAgentTask(task));
+  return isOfFargateAgent(one) || runsTask(one, resources, isAgentTask);
 }

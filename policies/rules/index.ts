@@ -23,7 +23,9 @@ import { regions } from './regions';
 import { sentinels } from './sentinels';
 import { snapshots } from './snapshots';
 import { spread } from './spread';
+import { taskAddresses } from './task-addresses';
 import { taskSecurity } from './task-security';
+import { taskVolumes } from './task-volumes';
 import { trafficWeights } from './traffic-weights';
 import { volumes } from './volumes';
 
@@ -34,11 +36,13 @@ export const rules: readonly Rule[] = [
   aclDefaultUser,
   networkPolicies,
   publicAccess,
+  taskAddresses,
   imageDigests,
   atRestEncryption,
   noeviction,
   persistence,
   volumes,
+  taskVolumes,
   snapshots,
   dataProtected,
   dataRetained,
@@ -80,7 +84,9 @@ export {
   sentinels,
   snapshots,
   spread,
+  taskAddresses,
   taskSecurity,
+  taskVolumes,
   trafficWeights,
   volumes,
 };

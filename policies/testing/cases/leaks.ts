@@ -8,6 +8,7 @@ import {
   networkPolicies,
   plaintextSecrets,
   publicAccess,
+  taskAddresses,
 } from '../../rules';
 import { add, type Case, drop, edit, type Given, set, setIn, turn } from './case';
 import { unknownStringValue as unknownText } from '../unknown';
@@ -22,7 +23,7 @@ import {
   sentinel,
   tencent,
 } from './fixtures';
-import { containers, oddities, otherTask, task, taskOf, unread, writing } from './tasks';
+import { containers, oddities, otherTask, serviceOf, task, taskOf, unread, writing } from './tasks';
 
 const conf = ['data', 'redis.conf'] as const;
 
@@ -56,6 +57,14 @@ const fromClients: Given = {
 };
 const from = ['spec', 'ingress', 0, 'from'] as const;
 const everybody = 'NetworkPolicy clients: spec.ingress[0].from: found everybody; allowed: pods or networks.';
+
+const redisTask = taskOf('redis-task', [{ name: 'redis', image: 'redis:7' }]);
+const at = (assignPublicIp: boolean, service: Given): Given => ({
+  ...service,
+  props: { ...service.props, networkConfiguration: { subnets: ['subnet-a'], assignPublicIp } },
+});
+const privately = (of: Given): Given => at(false, serviceOf(of));
+const publicly = (service: Given): Given => at(true, service);
 
 const service: Given = {
   type: 'kubernetes:core/v1:Service',
@@ -404,6 +413,31 @@ export const leaks: readonly Case[] = [
       set('clients', from, undefined, everybody),
       set('clients', from, [{ ipBlock: { cidr: '0.0.0.0/0' } }], everybody),
       set('clients', from, [{ namespaceSelector: {} }], everybody),
+    ],
+  },
+  {
+    rule: taskAddresses,
+    valid: [task, redisTask, otherTask, privately(task), privately(redisTask), publicly(serviceOf(otherTask))],
+    mutations: [
+      ...[task, redisTask].map((one) =>
+        set(
+          `service-of-${one.name}`,
+          ['networkConfiguration', 'assignPublicIp'],
+          true,
+          `Service service-of-${one.name}: networkConfiguration.assignPublicIp: found true; allowed: false.`,
+        ),
+      ),
+      add(
+        { ...publicly(serviceOf(task)), name: 'by-name', propertyDependencies: {} },
+        'Service by-name: networkConfiguration.assignPublicIp: found true; allowed: false.',
+      ),
+      add(
+        {
+          ...publicly(serviceOf({ ...task, name: 'elsewhere' })),
+          ...{ parent: 'meridian:index:FargateSyncAgent', propertyDependencies: {} },
+        },
+        'Service service-of-elsewhere: networkConfiguration.assignPublicIp: found true; allowed: false.',
+      ),
     ],
   },
   {

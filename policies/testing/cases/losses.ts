@@ -10,6 +10,7 @@ import {
   regions,
   sentinels,
   snapshots,
+  taskVolumes,
   volumes,
 } from '../../rules';
 import { add, type Case, drop, edit, type Given, set, setIn, turn } from './case';
@@ -26,7 +27,7 @@ import {
   sentinel,
   tencent,
 } from './fixtures';
-import { containers, task, otherTask, serviceOf, unread, writing } from './tasks';
+import { containers, task, taskOf, otherTask, serviceOf, unread, writing } from './tasks';
 
 const conf = ['data', 'redis.conf'] as const;
 const [eastConfig, eastAgent] = agent('east', ['west']);
@@ -47,6 +48,27 @@ const scaling = (resourceId: string, service?: Given): Given => ({
   propertyDependencies: service === undefined ? {} : { resourceId: [service.name] },
   props: { serviceNamespace: 'ecs', scalableDimension: 'ecs:service:DesiredCount', resourceId, maxCapacity: 4 },
 });
+
+/** With its journal, as it has to be; the container of a name of its own. */
+const journal = taskOf('journal', [
+  {
+    name: 'files',
+    image: 'meridian',
+    environment: [writing({ 'config/agent.json': '{"stateDir":"/var/lib/meridian"}' })],
+  },
+  { name: 'agent', image: 'meridian', mountPoints: [{ sourceVolume: 'state', containerPath: '/var/lib' }] },
+]);
+const efsVolume = (name: string): object => ({
+  ...{ name, efsVolumeConfiguration: { fileSystemId: 'fs-1', transitEncryption: 'ENABLED' } },
+});
+const journalTask: Given = {
+  ...journal,
+  props: { ...journal.props, volumes: [{ name: 'scratch' }, efsVolume('state')] },
+};
+const redisTask = taskOf('redis-task', [{ name: 'redis', image: 'redis:7' }]);
+const redisOnEfs: Given = { ...redisTask, props: { ...redisTask.props, volumes: [efsVolume('data')] } };
+const transit = (volume: string, found: string): string =>
+  `volumes[${volume}].efsVolumeConfiguration.transitEncryption: found ${found}; allowed: "ENABLED".`;
 
 export const losses: readonly Case[] = [
   {
@@ -390,6 +412,58 @@ export const losses: readonly Case[] = [
       ),
     ],
   })),
+  {
+    rule: taskVolumes,
+    valid: [journalTask, redisOnEfs, otherTask],
+    mutations: [
+      setIn(
+        'journal',
+        containers,
+        [1, 'mountPoints', 0, 'containerPath'],
+        '/var/libs',
+        'containerDefinitions: found no volume at /var/lib/meridian; allowed: one on EFS: the journal is there.',
+      ),
+      setIn(
+        'journal',
+        containers,
+        [1, 'mountPoints', 0, 'sourceVolume'],
+        'scratch',
+        'volumes[scratch].efsVolumeConfiguration: found nothing; allowed: a file system: the journal is there.',
+      ),
+      set(
+        'journal',
+        ['volumes'],
+        [{ name: 'state' }],
+        'volumes[state].efsVolumeConfiguration: found nothing; allowed: a file system: the journal is there.',
+      ),
+      setIn(
+        'journal',
+        containers,
+        [0, 'environment', 0, 'value'],
+        '{}',
+        "containerDefinitions[files].environment[MERIDIAN_FILES]: found no agent's config; allowed: one with a stateDir, as JSON.",
+      ),
+      set(
+        'journal',
+        ['volumes', 1, 'efsVolumeConfiguration', 'transitEncryption'],
+        'DISABLED',
+        transit('state', '"DISABLED"'),
+      ),
+      set(
+        'journal',
+        ['volumes', 1, 'efsVolumeConfiguration', 'transitEncryption'],
+        undefined,
+        transit('state', 'nothing'),
+      ),
+      set(
+        'redis-task',
+        ['volumes', 0, 'efsVolumeConfiguration', 'transitEncryption'],
+        'DISABLED',
+        transit('data', '"DISABLED"'),
+      ),
+      ...unread(journalTask),
+    ],
+  },
   {
     rule: agentServices,
     // Of a task that a preview knows nothing of: where all is right nobody asks, and of our own component it is known.
