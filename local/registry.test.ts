@@ -1,10 +1,14 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo } from 'node:net';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 
+import { freePort } from '../agent/free-port';
 import { digestOf } from './registry';
-import { Cleanup, Meridian } from './testing';
+import { Cleanup, Meridian, until } from './testing';
 
 jest.setTimeout(60_000);
 
@@ -95,6 +99,80 @@ test('a registry that is not there', async () => {
   await expect(digestOf({ repository: `${host}/meridian`, tag: '1' })).rejects.toThrow(
     new RegExp(`${host} can't be reached \\(.*ECONNREFUSED`),
   );
+});
+
+// --- A registry as others run it: https://github.com/distribution/distribution
+
+const distribution = [process.env['MERIDIAN_DOCKER_REGISTRY'], 'docker-registry'].find(
+  (name) => name !== undefined && spawnSync(name, ['--version'], { stdio: 'ignore' }).status === 0,
+);
+const testDistribution = distribution === undefined ? test.skip : test;
+const missing = distribution === undefined ? " (skipped: none here; install Debian's `docker-registry`)" : '';
+
+/** What is pushed by its digest, and tagged. */
+class Pushing {
+  constructor(private readonly url: string) {}
+
+  async blob(text: string): Promise<{ digest: string; size: number }> {
+    const begun = await fetch(`${this.url}/blobs/uploads/`, { method: 'POST', headers: { authorization } });
+    const place = new URL(begun.headers.get('location') ?? '', this.url);
+    place.searchParams.set('digest', sha256(text));
+    await this.put(place.href, text, 'application/octet-stream');
+    return { digest: sha256(text), size: text.length };
+  }
+
+  async manifest(tag: string, of: { readonly mediaType: string }): Promise<{ digest: string; size: number }> {
+    const text = JSON.stringify({ schemaVersion: 2, ...of });
+    await this.put(`${this.url}/manifests/${tag}`, text, of.mediaType);
+    return { digest: sha256(text), size: text.length };
+  }
+
+  private async put(url: string, body: string, type: string): Promise<void> {
+    const answer = await fetch(url, { method: 'PUT', body, headers: { authorization, 'content-type': type } });
+    expect([url, answer.status]).toEqual([url, 201]);
+  }
+}
+
+const authorization = 'Bearer whatever';
+const sha256 = (text: string): string => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+
+testDistribution(`of a registry as others run it: a list's digest, after a token${missing}`, async () => {
+  const dir = cleanup.dir();
+  const host = `127.0.0.1:${await freePort()}`;
+  const config = {
+    ...{ version: '0.1', log: { level: 'error', accesslog: { disabled: true } }, http: { addr: host } },
+    storage: { filesystem: { rootdirectory: path.join(dir, 'data') } },
+    // It asks for a token as others do, and takes any.
+    auth: { silly: { realm: `http://${registry.host}/token`, service: 'tests' } },
+  };
+  const file = path.join(dir, 'config.yml');
+  writeFileSync(file, JSON.stringify(config));
+  const server = spawn(distribution!, ['serve', file], { stdio: 'ignore' });
+  cleanup.add(async () => {
+    const closed = once(server, 'close');
+    server.kill('SIGKILL');
+    await closed;
+  });
+  const listens = (): Promise<boolean> =>
+    fetch(`http://${host}/v2/`).then(
+      ({ status }) => status === 401,
+      () => false,
+    );
+  await until('the registry listens', listens);
+  const pushing = new Pushing(`http://${host}/v2/team/meridian`);
+  const blob = await pushing.blob('{"architecture":"amd64","os":"linux"}');
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const image = { mediaType, config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...blob }, layers: [] };
+  const one = await pushing.manifest('amd64', image);
+  const platform = { architecture: 'amd64', os: 'linux' };
+  const index = { mediaType: 'application/vnd.oci.image.index.v1+json', manifests: [{ mediaType, ...one, platform }] };
+  const all = await pushing.manifest('1', index);
+
+  const repository = `${host}/team/meridian`;
+  expect(await digestOf({ repository, tag: '1' })).toBe(all.digest);
+  expect(await digestOf({ repository, tag: 'amd64' })).toBe(one.digest);
+  await expect(digestOf({ repository, tag: '2' })).rejects.toThrow('has no team/meridian:2');
+  await expect(digestOf({ repository: `${host}/others/meridian`, tag: '1' })).rejects.toThrow('wants a login');
 });
 
 describe('meridian images --resolve', () => {
