@@ -61,6 +61,7 @@ test('each region has its own min-replicas, and monitoring and traffic where the
       outlierDetection: { consecutiveErrors: 3 },
     }),
     'meridian:monitoring': JSON.stringify({ operator: true, critical: { lagMs: 4000 }, namespace: 'watch' }),
+    'meridian:security': JSON.stringify({ dnsCidrs: ['169.254.20.10/32'] }),
   });
   const confOf = (region: string): string =>
     JSON.stringify(made.find(`redis-${region}-config`, ':ConfigMap').inputs['data']);
@@ -78,6 +79,7 @@ test('each region has its own min-replicas, and monitoring and traffic where the
     },
   });
   expect(JSON.stringify(made.find('redis-us-west-2-redis', ':NetworkPolicy').inputs)).toContain('"watch"');
+  expect(JSON.stringify(made.find('redis-us-west-2-dns', ':NetworkPolicy').inputs)).toContain('"169.254.20.10/32"');
   const bare = await deploy({ 'meridian:regions': JSON.stringify(regions), 'meridian:kubernetes': kubernetes });
   expect(bare.resources.filter(({ type }) => /istio|monitoring\.coreos/.test(type))).toEqual([]);
 });

@@ -57,5 +57,8 @@ export function text(pattern: RegExp, error: string) {
 /** When a write counts as replicated. */
 export const mode = choice('async', 'semi-sync');
 
+/** A network. */
+export const cidr = text(/^[0-9a-f.:]+\/\d{1,3}$/i, 'a network in CIDR notation, such as 10.0.0.0/16');
+
 /** A name that a namespace may have. */
 export const namespaceName = text(/^(?=.{1,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?$/, 'a DNS label of up to 63 characters');

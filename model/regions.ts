@@ -1,13 +1,11 @@
 import * as z from 'zod';
 
 import { Capture } from './capture';
-import { choice, flag, mode, namespaceName, section, text, whole } from './fields';
+import { choice, cidr, flag, mode, namespaceName, section, text, whole } from './fields';
 
 /** How a region's Redis comes to be. */
 const backend = choice('kubernetes', 'elasticache', 'memorydb', 'aliyun', 'tencent', 'local');
 export type Backend = z.output<typeof backend>;
-
-const cidr = text(/^[0-9a-f.:]+\/\d{1,3}$/i, 'a network in CIDR notation, such as 10.0.0.0/16');
 
 /** Becomes part of names of Services, Pods and certificates; the limit leaves room for what is put after it. */
 const regionName = text(

@@ -2,7 +2,7 @@ import * as z from 'zod';
 
 import { usersDefault } from './acl';
 import { CONFLICT_POLICIES, CONFLICT_POLICY } from './conflict-policies';
-import { choice, flag, fraction, mode, namespaceName, section, size, text, whole } from './fields';
+import { choice, cidr, flag, fraction, mode, namespaceName, section, size, text, whole } from './fields';
 
 // The shape of each `meridian:<section>` of a stack's config, one object per section; that of the regions is in regions.ts.
 
@@ -223,6 +223,11 @@ export const securitySchema = section({
   tls: flag().default(true),
   /** Let only the application and Redis itself reach port 6379 (Kubernetes). Default: true. */
   networkPolicy: flag().default(true),
+  /**
+   * Where DNS is besides the namespace kube-system, for the NetworkPolicies: where nodes have a cache of it, as NodeLocal DNSCache, its address, such as `[169.254.20.10/32]`; without it
+   * pods find nobody there. Default: nowhere.
+   */
+  dnsCidrs: z.array(cidr, 'a list of networks in CIDR notation').min(1, 'one network or more').optional(),
   /**
    * Redis users and what they may run, on all keys. Each has a generated password; the agent has a user of its own.
    * Default: app (reads and writes), read (reads), admin (everything).

@@ -47,6 +47,8 @@ export interface NetworkTuningArgs {
   monitoringNamespace?: pulumi.Input<string>;
   /** Namespace of the cluster's DNS. Default: kube-system. */
   dnsNamespace?: pulumi.Input<string>;
+  /** Where else DNS is, in CIDR notation: a cache on each node, such as NodeLocal DNSCache at 169.254.20.10/32, is in no namespace. Default: nowhere. */
+  dnsCidrs?: pulumi.Input<string[]>;
   /** Where the API server is, in CIDR notation, for the role's side-car. Default: anywhere, on ports 443 and 6443, as clouds don't tell. */
   apiServerCidrs?: pulumi.Input<string[]>;
   /** Namespace of Istio's control plane and gateways. Default: istio-system. */

@@ -63,6 +63,12 @@ test('DNS', async () => {
   ]);
 });
 
+test('DNS of a cache on each node, which is in no namespace', async () => {
+  const made = await make({ dnsNamespace: 'dns', dnsCidrs: ['169.254.20.10/32'] });
+  const to = [namespace('dns'), { ipBlock: { cidr: '169.254.20.10/32' } }];
+  expect(spec(made, 'dns').egress).toEqual([expect.objectContaining({ to })]);
+});
+
 test('Redis is for its own, for the agent and for clients by their label', async () => {
   const { ingress, egress } = spec(await make(), 'redis');
   expect(at(ingress, 6379)).toEqual([

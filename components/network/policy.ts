@@ -73,7 +73,7 @@ export class RedisNetworkPolicy extends pulumi.ComponentResource {
         policyTypes: ['Egress'],
         egress: [
           {
-            to: [namespaceOf(args.dnsNamespace ?? 'kube-system')],
+            to: dnsOf(args),
             ports: [...tcp(53), { protocol: 'UDP', port: 53 }],
           },
         ],
@@ -193,6 +193,11 @@ function otherAgents(peers: readonly string[], args: RedisNetworkPolicyArgs): Ot
       ports: pulumi.output(args.peerPorts?.[peer] ?? peerPort).apply((port) => tcp(port)),
     };
   });
+}
+
+function dnsOf({ dnsNamespace = 'kube-system', dnsCidrs }: RedisNetworkPolicyArgs): pulumi.Input<Peer[]> {
+  const servers = [namespaceOf(dnsNamespace)];
+  return dnsCidrs === undefined ? servers : blocksOf('dnsCidrs', dnsCidrs).apply((caches) => [...servers, ...caches]);
 }
 
 /** Addresses. None would not be nobody but everybody: a rule with an empty list has no condition. */

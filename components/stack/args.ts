@@ -37,7 +37,7 @@ export function meshArgs(stack: string, config: StackConfig): ActiveActiveRedisA
     passwords: security.passwords,
     ...certificatesOf(config),
     networkPolicy: security.networkPolicy,
-    network: { monitoringNamespace: monitoring.namespace },
+    network: { monitoringNamespace: monitoring.namespace, dnsCidrs: security.dnsCidrs },
     serviceMesh: kubernetes.serviceMesh,
     redis: nodesOf(config),
     acceptWholeKeyMerge: replication.acceptWholeKeyMerge,
