@@ -1,5 +1,5 @@
 /** One element of a key (its string, a hash field, a set member …), and the operations that live on it. */
-import { Decimal, unitsOf } from './decimal';
+import { Decimal, parseDecimal, unitsOf } from './decimal';
 import { type Op, removes, saw } from './op';
 import { seenAt } from './origins';
 
@@ -48,6 +48,10 @@ export class Element {
   baseDead: boolean;
   /** Operations on this element not yet seen by all. */
   unstable = 0;
+  /** Of these, those that nothing will tell of any more when all have seen them: they made room for what is newer (see Window.trim). */
+  early = 0;
+  /** Operations on it that all have seen, since that was last looked at (see `absorb`). */
+  folds = 0;
   /** Operations that removed it alone, but for those that a later one had seen. */
   removals: readonly Op[] = NONE;
   /** Length of `increments` at which those seen by all are added up. */
@@ -101,7 +105,8 @@ export class Element {
    * one, or part of the base where nothing in the window replaced it. Keeps a hot counter small.
    */
   compact(stable: readonly number[]): void {
-    if (this.increments.length < this.compactAt || this.type === Type.zset) return;
+    if (this.increments.length < this.compactAt) return;
+    if (this.type === Type.zset) return this.compactScore(stable);
     const rest: Increment[] = [];
     let sum = 0n;
     let decimals: bigint | null = null;
@@ -126,6 +131,56 @@ export class Element {
     }
     this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
   }
+
+  /** The same of a score, where all are integers: of others the order of additions shows in the last digit. */
+  private compactScore(stable: readonly number[]): void {
+    this.compactAt = this.increments.length * 2;
+    if (!this.isOfIntegers) return;
+    const isStable = ({ op }: Increment): boolean => seenAt(stable, op.origin) >= op.position;
+    const old = this.increments.filter(isStable);
+    const sum = old.reduce((total, { delta }) => total + (delta as number), 0);
+    if (old.length === 0 || !Number.isSafeInteger(sum)) return;
+    const rest = this.increments.filter((increment) => !isStable(increment));
+    if (this.baseDead || this.puts.length > 0) {
+      const floors: number[] = [];
+      for (const { op, floors: lower = [] } of old)
+        for (const [origin, position] of [[op.origin, op.position] as const, ...lower.entries()])
+          if (position !== undefined) floors[origin] = Math.min(floors[origin] ?? Infinity, position);
+      rest.unshift({ op: old[old.length - 1]!.op, delta: sum, floors });
+    }
+    this.increments = rest;
+    this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
+  }
+
+  private get isOfIntegers(): boolean {
+    return (
+      this.puts.every(({ value }) => Number.isSafeInteger(Number(value.toString('latin1')))) &&
+      this.increments.every(({ delta }) => Number.isSafeInteger(delta))
+    );
+  }
+
+  /**
+   * Of an element that is never at rest: the one put, and the increments on it, that all have seen become base. What is here and not seen by all adds to them, or
+   * lives beside them, whether they are base or not.
+   * @returns false where there are none, or others may still decide about them
+   */
+  absorb(isStable: (op: Op) => boolean): boolean {
+    const { puts, increments, removals, ttls, type } = this;
+    if (puts.length > 1 || ttls.length > 0 || (puts.length === 0 && !this.baseDead)) return false;
+    if (!puts.every(({ op }) => isStable(op)) || !removals.every(isStable)) return false;
+    if (increments.length === 0 && type !== Type.string) return false;
+    // On what is no number increments count for nothing.
+    if (increments.length > 0 && puts.some(({ value }) => !isNumber(value))) return false;
+    if (type === Type.zset && !this.isOfIntegers) return false;
+    this.puts = this.removals = NONE;
+    this.increments = increments.filter(({ op }) => !isStable(op));
+    this.baseDead = false;
+    return true;
+  }
+}
+
+function isNumber(value: Buffer): boolean {
+  return parseDecimal(value.toString('latin1')) !== null;
 }
 
 const COMPACT_INCREMENTS = 32;

@@ -22,7 +22,7 @@ export class Insertion {
     this.apply(state, effect, op);
     if (this.touched.length === 1 && effect.kind !== 'set') this.window.note(state, op, this.touched[0]!);
     else if (this.touched.length > 1) for (const element of this.touched) this.window.note(state, op, element);
-    else this.window.note(state, op, null);
+    else this.window.note(state, op, effect.kind === 'ttl' ? state.ofTtl : null);
   }
 
   /** As `insert`, for an operation that is counted once for all its effects. */

@@ -95,8 +95,14 @@ export class KeyState {
   ttlDoubted = false;
   /** Operations not yet seen by all. */
   unstable = 0;
-  /** Of these, those about the whole key: deletes, TTLs, opaque ones. While there are any, no element folds. */
+  /** Of these, those about the whole key: deletes, opaque ones. While there are any, no element folds. */
   unstableKeyOps = 0;
+  /** Of these, as in an element. */
+  earlyKeyOps = 0;
+  /** Elements whose operations all have seen, or many of them, and which could not fold when they had. */
+  ready: Set<Element> | null = null;
+  /** For what is about the key's time to live alone: no element waits for that. */
+  private lifetime: Element | null = null;
   /** The regions' writes can't be merged element by element: the settler will send the key's state. */
   unsettled = false;
   /** It has been so since something was planned into the batch of this serial number; 0: for another reason. */
@@ -194,6 +200,50 @@ export class KeyState {
     const types = this.memberTypes | (this.string === null ? 0 : 1 << Type.string);
     if ((types & (types - 1)) !== 0) return null;
     return types === 0 ? -1 : ((31 - Math.clz32(types)) as Type);
+  }
+
+  /**
+   * Of a key that is never at rest: what all have seen becomes base, where nothing that is here and not seen by all can still decide about it. Else it was kept, and the
+   * journal from there on, as long as the key is written.
+   * @param element what the operation was about that all have seen now
+   */
+  absorb(element: Element | null, stable: readonly number[]): void {
+    const hot = element === this.lifetime ? this.string : element;
+    const isDue = hot !== null && hot === this.findElement(hot.type, hot.name) && ++hot.folds >= ABSORB_FOLDS;
+    if (isDue && this.mayAbsorb) this.absorbElement(hot, stable);
+    else if (isDue) (this.ready ??= new Set()).add(hot);
+    if (!this.mayAbsorb) return;
+    // A state that had not seen them would have come before all had.
+    this.deletions = this.expiries = NONE;
+    const [ttl] = this.ttls;
+    if (this.ttls.length !== 1 || ttl === undefined || ttl.isDoubtful) return;
+    if (ttl.op.position > seenAt(stable, ttl.op.origin)) return;
+    if (this.string !== null && (this.string.puts.length > 0 || this.string.baseDead)) return;
+    this.ttls = NONE;
+    this.ttlBaseDead = false;
+  }
+
+  /** The same of one element. */
+  absorbElement(element: Element, stable: readonly number[]): void {
+    element.folds = 0;
+    if (!this.mayAbsorb) return;
+    const [ttl] = this.ttls;
+    const [put] = element.puts;
+    // Whether a string's time to live holds is said by its value.
+    if (element.type === Type.string && put !== undefined && ttl !== undefined)
+      if (put.op !== ttl.op && !saw(ttl.op, put.op)) return;
+    if (element.absorb(({ origin, position }) => position <= seenAt(stable, origin)))
+      this.deadTypes &= ~(1 << element.type);
+  }
+
+  private get mayAbsorb(): boolean {
+    if (this.unstableKeyOps > 0 || this.isHeld || !this.isWhole || this.opaques.length > 0) return false;
+    return this.isInParts && this.onlyType !== null;
+  }
+
+  /** What operations on the time to live count for in the window, so that they don't as such on the whole key. */
+  get ofTtl(): Element {
+    return (this.lifetime ??= new Element(Type.string, '', false));
   }
 
   element(type: Type, name: string): Element {
@@ -677,7 +727,7 @@ export class KeyState {
   /** It is on the shelf now, and holds nothing any more. */
   vanish(): void {
     this.isGone = true;
-    this.string = this.members = this.stream = this.removals = null;
+    this.string = this.members = this.stream = this.removals = this.ready = null;
     this.ttls = this.opaques = this.expiries = this.deletions = NONE;
   }
 
@@ -757,6 +807,9 @@ class ShelvedPart implements Kept {
     }
   }
 }
+
+/** What is never at rest is looked at once in so many operations that all have seen. */
+const ABSORB_FOLDS = 32;
 
 /** With more keys than that joined with one, those that have left the window are looked for. */
 const LINKS = 32;

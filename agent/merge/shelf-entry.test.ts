@@ -23,6 +23,9 @@ test('what a state knows is in its parts: who adds a field says there what becom
   known.push(
     'unstable',
     'unstableKeyOps',
+    'earlyKeyOps',
+    'ready',
+    'lifetime',
     'unsettled',
     'settler',
     'askedInVain',

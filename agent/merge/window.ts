@@ -71,6 +71,8 @@ export class Window {
   private trimAt: number;
   /** Bytes of the states, roughly. */
   private stateBytes = 0;
+  /** Keys of which operations have made room for newer ones, before all had seen them. */
+  private readonly early = new Set<KeyState>();
   /** Position of the last operation that went to the shelf, by origin. */
   private readonly shelvedTo: number[] = [];
   private readonly shifted: Shifted = { head: 0, other: null, position: 0 };
@@ -350,8 +352,11 @@ export class Window {
       return;
     }
     if (state.unstable > 1 && state.positionOf(origin) > position) {
-      // A later one, further behind, stands for it. No element folds by itself from here on, as their counts stay.
+      // A later one, further behind, stands for it. Until all have seen it no element folds that it was about.
       state.unstable--;
+      if (element === null) state.earlyKeyOps++;
+      else element.early++;
+      this.early.add(state);
       if (!state.lagging) {
         state.lagging = true;
         this.lagging.add(state);
@@ -516,6 +521,23 @@ export class Window {
   settleShelf(): void {
     this.shelf?.drop(this.stable);
     if (this.load <= this.budgetBytes) this.trimAt = this.budgetBytes;
+    if (this.early.size === 0 || this.shelvedTo.some((to, origin) => to > seenAt(this.stable, origin))) return;
+    for (const state of this.early) this.countEarly(state);
+    this.early.clear();
+  }
+
+  /** All have seen what made room for newer operations of a key. */
+  private countEarly(state: KeyState): void {
+    if (state.isGone) return;
+    state.unstableKeyOps -= state.earlyKeyOps;
+    state.earlyKeyOps = 0;
+    for (const element of state.elements()) {
+      if (element.early === 0) continue;
+      element.unstable -= element.early;
+      element.early = 0;
+      if (element.unstable === 0) this.foldElement(state, element);
+    }
+    this.foldReady(state);
   }
 
   /** One of the key's operations is seen by all. */
@@ -528,7 +550,18 @@ export class Window {
       state.lagging = true;
       this.lagging.add(state);
     }
-    if (element !== null && element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
+    if (element?.unstable === 0) this.foldElement(state, element);
+    state.absorb(element, this.stable);
+  }
+
+  /** Folds what had to wait for something about the whole key. */
+  private foldReady(state: KeyState): void {
+    const { ready } = state;
+    if (ready === null || state.unstableKeyOps > 0 || state.isHeld) return;
+    state.ready = null;
+    for (const element of ready)
+      if (element.unstable === 0 && element.type !== Type.string) this.foldElement(state, element);
+      else state.absorbElement(element, this.stable);
   }
 
   /** Something begins to hold a key. */
@@ -538,6 +571,7 @@ export class Window {
 
   /** Lets a key go of which all is seen by all: its value in Redis is then the base of whatever comes. */
   release(state: KeyState): boolean {
+    if (state.unstable > 0 && !state.isHeld) this.foldReady(state);
     if (state.unstable > 0 || state.isHeld) return false;
     this.remove(state);
     return true;
@@ -549,7 +583,11 @@ export class Window {
    */
   private foldElement(state: KeyState, element: Element): void {
     // With several types, which of them stands hangs on all that lives.
-    if (state.unstableKeyOps > 0 || state.isHeld || state.onlyType !== element.type) return;
+    if (element.type === Type.string || state.onlyType !== element.type) return;
+    if (state.unstableKeyOps > 0 || state.isHeld) {
+      (state.ready ??= new Set()).add(element);
+      return;
+    }
     if (element.type === Type.stream) {
       // The head stays: it is no entry, and tells the last ID as long as anything is known of the key.
       if (!(element instanceof StreamEntry) || element.isAwaited) return;
