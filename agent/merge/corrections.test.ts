@@ -1,4 +1,4 @@
-import { wordsOf } from '../../test/sim/core-region';
+import { CoreRegion, wordsOf } from '../../test/sim/core-region';
 import { encode } from '../../test/sim/redis';
 import { type OpRecord, type OriginId, RecordKind } from '../record';
 import { Batch } from './batch';
@@ -58,4 +58,21 @@ test('a block may be read back before Redis has answered', () => {
   correct();
   flush();
   expect(core.corrections.racedKeys).toBe(0);
+});
+
+test('of a state of two keys one is not written again without the other: what has moved there since was in that one', () => {
+  const b = new CoreRegion();
+  b.comes('a:1', 1, b.at(), 'RPUSH k x', 'LMOVE k l LEFT LEFT', 'LMOVE l k LEFT LEFT');
+  expect(b.state('a:1', 5, b.at('a:1'), 'DEL k', 'RPUSH k x', 'DEL l')).toBe('DEL k; RPUSH k x; DEL l');
+  // It ran before that was written.
+  b.client(6, 'LPOP k');
+  b.tells(7, b.at('a:1', 'b:1'), 'DEL k', 'RPUSH k x');
+  b.clientAt(8, b.at('a:1', 'b:1'), 'LMOVE k l LEFT LEFT');
+  expect(b.correct()).toBe('');
+  expect(
+    b.core.settling
+      .awaited(['a', 'b'])
+      .get('a')
+      ?.map(({ key }) => key),
+  ).toContain('l');
 });

@@ -192,7 +192,9 @@ export class Corrections {
       return true;
     }
     const { op, build, together } = arrived;
-    const isWhole = [...together].every((other) => other.isQuietFor(op) || canRebuild(other, origins, together));
+    // What this region has told of meanwhile, or another state is to replace, does not go back to before what moved.
+    const written = new Set([...together].filter((other) => this.arrived.get(other)?.op === op));
+    const isWhole = [...written].every((other) => other.isQuietFor(op) || canRebuild(other, origins, written));
     if (state.isQuietFor(op)) {
       if (isWhole) batch.select(state.db).raw(build.bytes, 0, build.bytes.length, build.commands);
       else this.settling.unsettle(state, null);

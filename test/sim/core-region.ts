@@ -77,6 +77,11 @@ export class CoreRegion {
     return this.plan({ ...this.record(origin, stamp, seen, RecordKind.state, list), carried });
   }
 
+  /** This region's own state of a key. */
+  tells(stamp: number, seen: Vector, ...list: string[]): void {
+    this.core.localState(this.record('b:1', stamp, seen, RecordKind.state, list));
+  }
+
   private plan(record: OpRecord): string {
     const batch = new Batch();
     this.core.plan(record, batch);
