@@ -140,6 +140,18 @@ test.each<[Record<string, string> | null, Record<string, string>, string | undef
   expect(found(mine === null ? null : entry('stream', mine), entry('stream', theirs), meanwhile)).toEqual(expected);
 });
 
+test.each<[string | undefined, string[] | 'unsettled']>([
+  [undefined, ['XADD k 1-1 f a', 'XDEL k 2-1', 'unsettled']],
+  ['XDEL k 2-1', ['XADD k 1-1 f a', 'unsettled']],
+  // It comes with that.
+  ['XADD k 2-1 f b', ['XADD k 1-1 f a']],
+])(
+  'a stream with a lower last ID than there was made anew here: the state tells of it; meanwhile %s: %j',
+  (meanwhile, expected) => {
+    expect(found(entry('stream', { '1-1': 'a' }), entry('stream', { '2-1': 'b' }), meanwhile)).toEqual(expected);
+  },
+);
+
 test('an entry that came lately and is not there may have been refused: that is no removal', () => {
   const [mine, theirs] = [entry('stream', { '2-1': 'b' }), entry('stream', { '1-1': 'a', '2-1': 'b' })];
   expect(found(mine, theirs)).toEqual(['XDEL k 1-1']);

@@ -257,6 +257,7 @@ function writeDifference(
     return true;
   }
   const expireAtMs = first.expireAtMs;
+  let isWhole = true;
   switch (first.type) {
     case 'string': {
       const mine = numberOf(first.value);
@@ -279,7 +280,8 @@ function writeDifference(
       if (first.type === 'stream') leaveOut(candidate, mine, their, known, missing);
       writeElements(writer, key, first.type, mine, their, touch, isCounted, isUntold);
       if (first.type === 'hash') writeFieldTtlDifferences(writer, key, candidate.parts, [dump], touch?.elements);
-      if (first.type === 'stream') writeLastId(writer, candidate, dump);
+      // A client has made the stream anew, with lower IDs: the last one goes up only.
+      if (first.type === 'stream') isWhole = writeLastId(writer, candidate, dump) || touch?.makes === true;
       break;
     }
     default:
@@ -287,11 +289,11 @@ function writeDifference(
       replace(writer, candidate);
       return true;
   }
-  if (isTtlSame) return true;
+  if (isTtlSame) return isWhole;
   // Was it changed here too? The donor's state decides.
   if (touch?.ttl === true) return false;
   writer.command(expireAtMs === null ? ['PERSIST', key] : ['PEXPIREAT', key, expireAtMs]);
-  return true;
+  return isWhole;
 }
 
 /** Of a key of which others have added and taken elements, what is here alone and may be new. */
@@ -465,11 +467,12 @@ function leaveOut(
   }
 }
 
-/** The last ID of a stream goes up only. */
-function writeLastId(writer: CommandWriter, { key, parts }: Candidate, dump: DecodedDump | RdbKey): void {
+/** The last ID of a stream goes up only. @returns whether it is the donor's now, or above it */
+function writeLastId(writer: CommandWriter, { key, parts }: Candidate, dump: DecodedDump | RdbKey): boolean {
   const mine = (parts.at(-1)!.value as StreamValue).lastId;
-  if (compareIds(mine, (dump.value as StreamValue).lastId) > 0)
-    writer.command(['XSETID', Buffer.from(key, 'latin1'), mine]);
+  const order = compareIds(mine, (dump.value as StreamValue).lastId);
+  if (order > 0) writer.command(['XSETID', Buffer.from(key, 'latin1'), mine]);
+  return order >= 0;
 }
 
 /** PTTL and TIME are read in whole milliseconds, one after the other. */
