@@ -3,6 +3,7 @@ import path from 'node:path';
 
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 
+import type * as Alerts from './commands/alerts';
 import type * as Cli from './commands/cli';
 import { type CommonOptions } from './commands/common';
 import type * as Conflicts from './commands/conflicts';
@@ -28,6 +29,7 @@ const load = {
   status: () => (require('./commands/status') as typeof Status).status,
   verify: () => (require('./commands/verify') as typeof Verify).verify,
   cli: () => (require('./commands/cli') as typeof Cli).cli,
+  alerts: () => (require('./commands/alerts') as typeof Alerts).alerts,
   images: () => (require('./commands/images') as typeof Images).images,
   logs: () => (require('./commands/logs') as typeof Logs).logs,
   conflicts: () => (require('./commands/conflicts') as typeof Conflicts).conflicts,
@@ -256,6 +258,14 @@ Examples:
     .option('--config <file>', "the stack's config, in place of Pulumi.<stack>.yaml")
     .option('--resolve', 'ask the registries, without a login, for the digests of what is not pinned')
     .action((options: Images.ImagesOptions) => load.images()(options));
+
+  command(
+    'alerts',
+    "print a stack's alerts as rules of Prometheus, where no operator makes them",
+    `  meridian alerts --stack prod-fargate > meridian.rules.yaml`,
+  )
+    .option('--config <file>', "the stack's config, in place of Pulumi.<stack>.yaml")
+    .action((options: Alerts.AlertsOptions) => load.alerts()(options));
 
   const fault = program
     .command('fault')

@@ -119,6 +119,7 @@ export function alertSettings(args: Known): AlertSettings {
     runbookBaseUrl: args.runbookBaseUrl ?? defaults.runbookBaseUrl,
     redisJob: defaults.redisJob,
     agentJob: defaults.agentJob,
+    hasExporter: defaults.hasExporter,
     critical: {
       lagMs: args.lagCriticalMs ?? critical.lagMs,
       memory: args.memoryCritical ?? critical.memory,

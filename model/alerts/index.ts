@@ -20,7 +20,7 @@ export function alertRules(settings: AlertSettings): AlertGroup[] {
   });
   return [
     group('replication', replicationAlerts(settings)),
-    group('redis', redisAlerts(settings)),
+    ...(settings.hasExporter ? [group('redis', redisAlerts(settings))] : []),
     group('surroundings', surroundingAlerts(settings)),
   ].filter(({ rules }) => rules.length > 0);
 }

@@ -11,6 +11,8 @@ export interface AlertSettings {
   /** Value of the label `job` of redis_exporter's and of the agents' targets. */
   readonly redisJob: string;
   readonly agentJob: string;
+  /** Redis has an exporter; else the agent alone is watched. */
+  readonly hasExporter: boolean;
   readonly critical: {
     readonly lagMs: number;
     /** Of maxmemory, 0 to 1. */
@@ -65,6 +67,7 @@ export const defaultAlertSettings: Defaults = {
   runbookBaseUrl: 'docs/runbooks',
   redisJob: 'meridian-redis',
   agentJob: 'meridian-agent',
+  hasExporter: true,
   critical: { lagMs: 5000, memory: 0.95, errorRate: 0.05, downSeconds: 60, journal: 0.9 },
   warning: {
     lagMs: 1000,
