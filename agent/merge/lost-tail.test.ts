@@ -3,7 +3,8 @@ import { encodeCommand } from '../resp';
 import { stampOf } from '../stream/keys';
 import { ONE } from './decimal';
 import { Type } from './key-state';
-import { keptUntil, type TailEvidence } from './lost-tail';
+import { doneAgain, keptUntil, LateKeys, type TailEvidence } from './lost-tail';
+import { nameOf, Touches } from './touches';
 
 const origin = 'eu:history';
 
@@ -25,18 +26,21 @@ interface Held {
   strings?: Record<string, string>;
   sets?: Record<string, string[]>;
   surplus?: Record<string, bigint>;
+  /** When keys expire, in Unix ms; null: they don't. */
+  times?: Record<string, number | null>;
   /** Keys of which nothing is said but that they are there. */
   present?: string[];
 }
 
-function evidence({ whole = [], strings = {}, sets = {}, surplus = {}, present = [] }: Held): TailEvidence {
+function evidence({ whole = [], strings = {}, sets = {}, surplus = {}, times = {}, present = [] }: Held): TailEvidence {
   return {
     isWhole: (_, key) => whole.includes(key),
-    exists: (_, key) => key in strings || key in sets || key in surplus || present.includes(key),
+    exists: (_, key) => key in strings || key in sets || key in surplus || key in times || present.includes(key),
     value: (_, key, type, name) => {
       const text = type === Type.string ? strings[key] : sets[key]?.includes(name) === true ? '' : undefined;
       return text === undefined ? null : Buffer.from(text);
     },
+    expireAt: (_, key) => times[key],
     surplus: (_, key) => (key in surplus ? surplus[key]! * ONE : null),
   };
 }
@@ -104,6 +108,15 @@ test('what stands behind a later heartbeat is lost', () => {
     { args: ['INCR', 'n'], stamp: stampOf(1025) },
   );
   expect(lastHeld(records, { present: ['n'] }, { heartbeatMs: 1000 })).toBe(1);
+});
+
+test('a flood that counts beyond the millisecond of its heartbeat has passed no later one', () => {
+  const [a, b] = history(
+    { args: ['INCR', 'n'], stamp: stampOf(1001) - 1 },
+    { args: ['INCR', 'n'], stamp: stampOf(1001) - 1 },
+  );
+  expect(b!.stamp).toBe(a!.stamp + 1);
+  expect(lastHeld([a!, b!], { present: ['n'] })).toBeNull();
 });
 
 test('counters tell where nothing else does; where they do not either, all is there', () => {
@@ -202,4 +215,81 @@ test('a key to which something was done that is surely lost shows nothing by bei
   );
   expect(lastHeld(records, { whole: ['l'] })).toBe(0);
   expect(lastHeld(records.slice(0, 3), { whole: ['l'] })).toBeNull();
+});
+
+test('numbers lack what is surely lost, too', () => {
+  const counted = (name: string, ...by: string[]): OpRecord[] => {
+    const incr = (delta: string): string[] => (name === 'z' ? ['ZINCRBY', 'z', delta, 'm'] : ['INCRBY', name, delta]);
+    return history(...by.map((delta, i) => ({ args: incr(delta), ...(i === 2 ? { stamp: stampOf(1025) } : {}) })));
+  };
+  for (const name of ['n', 'z']) {
+    const records = counted(name, '21', '-6', '-8');
+    expect(lastHeld(records, { surplus: { [name]: 8n } })).toBe(1);
+    expect(lastHeld(records, { surplus: { [name]: 14n } })).toBe(0);
+    expect(lastHeld(records, { surplus: { [name]: -7n } })).toBe(-1);
+  }
+  // Something else was lost as well: nothing can be told from the number.
+  const replaced = history(
+    { args: ['INCRBY', 'n', '21'] },
+    { args: ['INCRBY', 'n', '-6'] },
+    { args: ['SET', 'n', '3'], stamp: stampOf(1025) },
+  );
+  expect(lastHeld(replaced, { surplus: { n: 0n } })).toBe(1);
+});
+
+test('where the end is surely lost, one that is missing before it is believed', () => {
+  const records = history({ args: ['SET', 'a', '1'] }, { args: ['SET', 'b', '1'] });
+  const more = [...records, ...history({ args: ['INCR', 'n'], stamp: stampOf(1025) })].map((record, i, all) => {
+    const start = i === 0 ? 0 : all.slice(0, i).reduce((sum, { payload }) => sum + payload.length, 0);
+    return { ...record, start, end: start + record.payload.length };
+  });
+  const held = { strings: { a: '1' }, present: ['n'] };
+  expect(lastHeld(records, held, { least: 4 })).toBeNull();
+  expect(lastHeld(more, held, { least: 4 })).toBe(0);
+});
+
+test('a time to live shows, and one that is missing where nothing else of the key differs', () => {
+  const records = history({ args: ['INCR', 'n'] }, { args: ['INCR', 'm'] }, { args: ['PEXPIREAT', 'n', '5000'] });
+  expect(lastHeld(records, { times: { n: 5000 }, present: ['m'] })).toBeNull();
+  expect(lastHeld(records, { times: { n: null }, present: ['m'] })).toBe(1);
+  // It may have gone with a value that a client replaced.
+  expect(lastHeld(records, { present: ['n', 'm'] })).toBeNull();
+  const twice = history({ args: ['SET', 'n', '1', 'PXAT', '4000'] }, { args: ['PEXPIREAT', 'n', '5000'] });
+  expect(lastHeld(twice, { times: { n: 4000 }, strings: { n: '1' } })).toBe(0);
+  // Another one was given since.
+  expect(lastHeld(twice, { times: { n: 9000 }, strings: { n: '1' } })).toBeNull();
+  const gone = history({ args: ['PEXPIREAT', 's', '5000'] }, { args: ['SREM', 's', 'x'] });
+  expect(lastHeld(gone, { times: { s: null }, sets: { s: [] } })).toBeNull();
+});
+
+test('what may be lost is behind the cursor or the heartbeat', () => {
+  const records = history(
+    { args: ['SET', 'a', '1'], stamp: stampOf(900) },
+    { args: ['SET', 'b', '1'] },
+    { args: ['SET', 'c', '1'], stamp: stampOf(900), seen: 9 },
+    { args: ['SET', 'd', '1'], stamp: stampOf(900), seen: 9 },
+  );
+  const late = (seen: number): string[] => {
+    const keys = new LateKeys('eu', new Map([['us:other', seen]]), 1000);
+    for (const record of records) keys.note(record);
+    return [...keys.names];
+  };
+  expect(late(9)).toEqual(['b'].map((key) => nameOf(0, key)));
+  expect(late(0)).toEqual(['b', 'c', 'd'].map((key) => nameOf(0, key)));
+});
+
+test('what was lost and done again shows in no value: only what would then be there twice is told', () => {
+  const records = history(
+    { args: ['SET', 'a', '1'] },
+    { args: ['INCRBY', 'n', '5'] },
+    { args: ['INCRBY', 'm', '5'] },
+    { args: ['INCRBY', 'm', '-5'] },
+    { args: ['RPUSH', 'l', 'x'] },
+    { args: ['HSET', 'h', 'f', '1'] },
+    { args: ['ZINCRBY', 'z', '0.1', 'x'] },
+  );
+  const lost = new Touches(() => new Map([[origin, Infinity]]));
+  for (const record of records) lost.note(record, -1);
+  const equal = ['a', 'n', 'm', 'l', 'h', 'z', 'other'].map((key) => ({ db: 0, key, parts: [] }));
+  expect(doneAgain(equal, lost).map(({ key }) => key)).toEqual(['n', 'l', 'z']);
 });

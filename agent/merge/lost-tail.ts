@@ -10,11 +10,11 @@
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
 import { type Candidate, elementsOf, isDoubtful, type TheirValue } from './difference';
-import { Decimal, parseDecimal, unitsOf } from './decimal';
+import { Decimal, parseDecimal } from './decimal';
 import type { Effect } from './effects';
 import type { Delta } from './element';
 import { Type, TYPE_NAMES } from './key-state';
-import { eachEffect, nameOf, type Touches } from './touches';
+import { eachEffect, exactOf, nameOf, type Touches } from './touches';
 
 /** What a snapshot holds. */
 export interface TailEvidence {
@@ -25,6 +25,11 @@ export interface TailEvidence {
   /** Of an element (a string's name is empty); null: it is not there. */
   value(db: number, key: string, type: Type, name: string): Buffer | null;
   exists(db: number, key: string): boolean;
+  /**
+   * Unix ms; null: it does not expire; undefined: that can't be told. (The time to live goes with a value that is replaced, so that of another value
+   * nothing shows that there is none.)
+   */
+  expireAt(db: number, key: string): number | null | undefined;
   /**
    * A counter's value here less the one that it would have, had nothing been lost and nothing been added since, in units of decimals; null: it
    * can't be told.
@@ -54,11 +59,20 @@ export function evidenceOf(
       const i = place(db, key)!;
       return candidates[i]!.parts[0]?.type === TYPE_NAMES[type] ? (mine(i).get(name) ?? null) : null;
     },
+    expireAt: (db, key) => {
+      const i = place(db, key)!;
+      const at = candidates[i]!.parts[0]?.expireAtMs;
+      if (at !== null) return at;
+      const { dump } = theirs[i]!;
+      if (dump === null || touches.of(db, key) !== undefined || isDoubtful(candidates[i]!, theirs[i]!))
+        return undefined;
+      return isSameValue(candidates[i]!.parts, dump) ? null : undefined;
+    },
     surplus: (db, key, name) => {
       const i = place(db, key);
       if (i === undefined) return 0n;
       const { dump } = theirs[i]!;
-      if (isDoubtful(candidates[i]!, theirs[i]!)) return null;
+      if (isDoubtful(candidates[i]!, theirs[i]!) || touches.of(db, key)?.isInexact === true) return null;
       const own = number(mine(i).get(name));
       const their = number(dump === null ? undefined : elementsOf([dump]).get(name));
       if (own === null || their === null) return null;
@@ -67,14 +81,27 @@ export function evidenceOf(
   };
 }
 
+/** Whether two values are the same, times to live apart. */
+function isSameValue(mine: Candidate['parts'], their: NonNullable<TheirValue['dump']>): boolean {
+  if (mine[0]?.type !== their.type) return false;
+  const places = (list: Buffer[]): Map<string, Buffer> => new Map(list.map((element, i) => [String(i), element]));
+  const isList = their.type === 'list';
+  const own = isList ? places(mine.flatMap(({ value }) => value as Buffer[])) : elementsOf(mine);
+  const other = isList ? places(their.value as Buffer[]) : elementsOf([their]);
+  return own.size > 0 && own.size === other.size && [...own].every(([name, value]) => other.get(name)?.equals(value));
+}
+
 /** What an effect makes of an element, or of a whole key: bytes, or nothing. */
 interface Mark {
   db: number;
   key: string;
   /** Null: the whole key. */
-  element: { type: Type; name: string } | null;
+  element: { type: Type | typeof TTL; name: string } | null;
   value: Buffer | null;
 }
+
+/** A key's time to live, as an element of it. */
+const TTL = 'ttl';
 
 interface Doubtful {
   db: number;
@@ -122,8 +149,13 @@ export function keptUntil(
       if (isSure || stamp < stampOf(heartbeatMs)) {
         kept = position;
         doubtful.length = 0;
-      } else if (timeOfStamp(stamp) > heartbeatMs && timeOfStamp(stampBefore) === heartbeatMs) {
-        // A later heartbeat stood before it. (Where the clock was set back, stamps are ahead of it and say nothing.)
+      } else if (
+        timeOfStamp(stamp) > heartbeatMs &&
+        timeOfStamp(stampBefore) === heartbeatMs &&
+        stamp !== stampBefore + 1
+      ) {
+        // A later heartbeat stood before it. (Where the clock was set back, stamps are ahead of it and say nothing, and a flood counts beyond
+        // the millisecond.)
         isLost = true;
         lostFrom = last;
         return;
@@ -139,7 +171,8 @@ export function keptUntil(
     doubtful,
     earlierValues(records, doubtful),
     withoutLost(evidence, records, lostFrom),
-    leastMissing,
+    lostNumbers(records, lostFrom),
+    lostFrom === null ? leastMissing : COUNTERS_WEIGHT / 2,
   );
   if (lostFrom === null && end === doubtful.length) return null;
   return end === 0 ? (kept ?? lostFrom) : doubtful[end - 1]!.position;
@@ -149,13 +182,79 @@ export function keptUntil(
 function withoutLost(evidence: TailEvidence, records: readonly OpRecord[], from: number | null): TailEvidence {
   if (from === null) return evidence;
   const lost = new Set<string>();
-  for (const record of records)
-    if (record.end > from)
-      eachEffect(record, from, (db, effect) => {
-        for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : [])
-          lost.add(nameOf(db, key));
-      });
+  for (const record of records) if (record.end > from) addKeys(lost, record, from);
   return { ...evidence, isVain: (db, key) => lost.has(nameOf(db, key)) };
+}
+
+/** Adds the names of the keys that operations of a record behind a position are about, but for flushes. */
+function addKeys(names: Set<string>, record: OpRecord, after: number): void {
+  eachEffect(record, after, (db, effect) => {
+    for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : [])
+      names.add(nameOf(db, key));
+  });
+}
+
+/** Names of the keys that the last of a history is about, of which a Redis with this cursor and this heartbeat may have lost something. */
+export class LateKeys {
+  readonly names = new Set<string>();
+  private isBehindCursor = false;
+
+  constructor(
+    private readonly region: string,
+    private readonly cursor: Vector,
+    private readonly heartbeatMs: number,
+  ) {}
+
+  /** In order. */
+  note(record: OpRecord): void {
+    this.isBehindCursor ||= compareSeen(record.seen, this.cursor, this.region) === 'more';
+    if (this.isBehindCursor || record.stamp + record.ops > stampOf(this.heartbeatMs)) addKeys(this.names, record, -1);
+  }
+}
+
+/**
+ * Of keys that are as elsewhere, those of which something was lost that does not come back to the same: clients have done just that once more, which no
+ * operation tells of. (What gives values makes the same of it, however often it runs.)
+ * @param lost what was lost
+ */
+export function doneAgain(equal: Iterable<Candidate>, lost: Touches): Candidate[] {
+  return [...equal].filter(({ db, key }) => {
+    const touch = lost.of(db, key);
+    return (
+      touch !== undefined && (touch.opaque || touch.isInexact || [...touch.increments.values()].some((by) => by !== 0n))
+    );
+  });
+}
+
+/** What numbers lack for sure: the sum of what was added, in units of decimals; null where something else than that was lost. */
+type LostNumbers = (db: number, key: string, type: Type, name: string) => bigint | null;
+
+function lostNumbers(records: readonly OpRecord[], from: number | null): LostNumbers {
+  const sums = new Map<string, bigint>();
+  const others = new Set<string>();
+  let isWiped = false;
+  for (const record of from === null ? [] : records)
+    if (record.end > from!)
+      eachEffect(record, from!, (db, effect) => {
+        const added = addedBy(effect);
+        if (effect.kind === 'increment' && added !== null) {
+          const id = elementId(db, effect.key, effect.type, effect.name);
+          sums.set(id, (sums.get(id) ?? 0n) + added);
+        } else if (effect.kind === 'increment') others.add(elementId(db, effect.key, effect.type, effect.name));
+        else if (effect.kind === 'flush' || effect.kind === 'swap') isWiped = true;
+        else if (effect.kind === 'opaque') for (const key of effect.keys) others.add(nameOf(db, key));
+        else if (effect.kind === 'expire') others.add(nameOf(db, effect.key));
+        else for (const mark of marksOf(db, effect)) others.add(idOf(mark));
+      });
+  return (db, key, type, name) => {
+    const id = elementId(db, key, type, name);
+    return isWiped || others.has(id) || others.has(nameOf(db, key)) ? null : (sums.get(id) ?? 0n);
+  };
+}
+
+/** What an increment adds, in units of decimals; null where it is none, or one of a score by what is no integer. */
+function addedBy(effect: Effect): bigint | null {
+  return effect.kind === 'increment' ? exactOf(effect.delta) : null;
 }
 
 /** How many of them, from the first on, the snapshot holds. */
@@ -163,10 +262,11 @@ function lastKept(
   doubtful: readonly Doubtful[],
   earlier: ReadonlyMap<string, Buffer | null>,
   evidence: TailEvidence,
+  lostAnyway: LostNumbers,
   leastMissing: number,
 ): number {
   const verdicts = verdictsOf(doubtful, earlier, evidence);
-  const fits = counterFits(doubtful, evidence);
+  const fits = numberFits(doubtful, lostAnyway, evidence);
   let best = doubtful.length;
   let most = -Infinity;
   let sum = 0;
@@ -185,7 +285,7 @@ function lastKept(
 
 /**
  * So many effects have to be missing, net, for a loss to be believed that neither the cursor nor the heartbeat shows: clients may have removed
- * a few since, of what was written last.
+ * a few since, of what was written last. Where one of the two shows that the end is lost, what shows best is believed of what stands before it.
  */
 const LEAST_MISSING = 4;
 
@@ -244,9 +344,21 @@ function verdictsOf(
       if (ids === undefined) idsOf.set(name, new Set([id]));
       else ids.add(id);
     }
+    // With a value that is replaced its time to live goes.
+    const ended = ttlEndedBy(effect);
+    if (ended !== null) {
+      const id = elementId(db, ended.key, TTL, '');
+      chains.set(id, null);
+      before.set(id, ended.next);
+    }
     // How much of a stream it has left does not show.
     if (effect.kind === 'cap' || effect.kind === 'trim')
       for (const known of idsOf.get(nameOf(db, effect.key)) ?? []) chains.set(known, null);
+    // Nor whether the last element went, and the time to live with it.
+    for (const id of ttlsHiddenBy(db, effect)) {
+      chains.set(id, null);
+      before.delete(id);
+    }
     // Nothing of what was before shows behind it.
     for (const id of wipedOf(chains, db, effect)) chains.set(id, null);
     for (const id of wipedOf(added, db, effect)) added.delete(id);
@@ -287,6 +399,7 @@ function verdictsOf(
       continue;
     }
     const found = foundOf(mark, evidence);
+    if (found === undefined) continue;
     const shown = steps.findLastIndex((step) => isSame(found, step.value));
     // It may have been absent before, too.
     if (shown >= 0 && (steps[shown]!.before !== undefined || found !== null)) show(steps[shown]!.index, shownBy(found));
@@ -372,8 +485,12 @@ function isFrom(found: Buffer | null, { before, value }: Step): boolean {
   return before === undefined ? value === null || found === null : isSame(found, before);
 }
 
-function foundOf({ db, key, element }: Mark, evidence: TailEvidence): Buffer | null {
+function foundOf({ db, key, element }: Mark, evidence: TailEvidence): Buffer | null | undefined {
   if (element === null) return evidence.exists(db, key) ? SOMETHING : null;
+  if (element.type === TTL) {
+    const at = evidence.expireAt(db, key);
+    return at === undefined ? undefined : timeBytes(at);
+  }
   return evidence.value(db, key, element.type, element.name);
 }
 
@@ -392,7 +509,7 @@ function idOf({ db, key, element }: Omit<Mark, 'value'>): string {
   return element === null ? nameOf(db, key) : elementId(db, key, element.type, element.name);
 }
 
-function elementId(db: number, key: string, type: Type, name: string): string {
+function elementId(db: number, key: string, type: Type | typeof TTL, name: string): string {
   return `${nameOf(db, key)} ${type}${name}`;
 }
 
@@ -408,9 +525,27 @@ function marksOf(db: number, effect: Effect): Mark[] {
       });
     case 'remove':
       return effect.names.map((name) => ({ db, key: effect.key, element: { type: effect.type, name }, value: null }));
+    case 'ttl':
+      return [{ db, key: effect.key, element: { type: TTL, name: '' }, value: timeBytes(effect.expireAt) }];
     default:
       return [];
   }
+}
+
+function timeBytes(atMs: number | null): Buffer | null {
+  return atMs === null ? null : Buffer.from(String(atMs));
+}
+
+/** The key whose time to live goes with its value, and the one that it has then; null: that stays. */
+function ttlEndedBy(effect: Effect): { key: string; next: Buffer | null } | null {
+  if (effect.kind === 'set' && !effect.keepTtl) return { key: effect.key, next: timeBytes(effect.expireAt) };
+  return effect.kind === 'delete' || effect.kind === 'expire' ? { key: effect.key, next: null } : null;
+}
+
+/** Times to live of which nobody can tell behind an effect: the last element may have gone, and the time with it. */
+function ttlsHiddenBy(db: number, effect: Effect): string[] {
+  const keys = effect.kind === 'opaque' ? effect.keys : effect.kind === 'remove' ? [effect.key] : [];
+  return keys.map((key) => elementId(db, key, TTL, ''));
 }
 
 function hiddenBy(db: number, effect: Effect): string[] {
@@ -441,21 +576,29 @@ function earlierValues(records: readonly OpRecord[], doubtful: readonly Doubtful
       if (position >= first) return;
       for (const mark of marksOf(db, effect)) if (wanted.has(idOf(mark))) values.set(idOf(mark), mark.value);
       if (effect.kind === 'increment') values.delete(elementId(db, effect.key, effect.type, effect.name));
+      const ended = ttlEndedBy(effect);
+      if (ended !== null) values.set(elementId(db, ended.key, TTL, ''), ended.next);
+      for (const id of ttlsHiddenBy(db, effect)) values.delete(id);
     });
   }
   return values;
 }
 
-/** For each number of effects that may be there, how many counters then have the value that they should have. */
-function counterFits(doubtful: readonly Doubtful[], evidence: TailEvidence): number[] {
+/** For each number of effects that may be there, how many counters and scores then have the value that they should have. */
+function numberFits(doubtful: readonly Doubtful[], lostAnyway: LostNumbers, evidence: TailEvidence): number[] {
   const lost = new Map<string, bigint>();
   const surplus = new Map<string, bigint | null>();
   const idAt = (i: number): { id: string; delta: bigint } | null => {
     const { db, effect } = doubtful[i]!;
-    if (effect.kind !== 'increment' || typeof effect.delta === 'number') return null;
-    const id = `${db}:${effect.key} ${effect.name}`;
-    if (!surplus.has(id)) surplus.set(id, evidence.surplus(db, effect.key, effect.name));
-    return { id, delta: unitsOf(effect.delta) };
+    const delta = addedBy(effect);
+    if (effect.kind !== 'increment' || delta === null) return null;
+    const id = elementId(db, effect.key, effect.type, effect.name);
+    if (!surplus.has(id)) {
+      const anyway = lostAnyway(db, effect.key, effect.type, effect.name);
+      const found = evidence.surplus(db, effect.key, effect.name);
+      surplus.set(id, anyway === null || found === null ? null : found + anyway);
+    }
+    return { id, delta };
   };
   for (let i = 0; i < doubtful.length; i++) {
     const at = idAt(i);

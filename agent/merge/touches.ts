@@ -201,8 +201,8 @@ function noteTouch(touch: Touch, effect: Effect): void {
   } else if (effect.kind !== 'cap' && effect.kind !== 'lastId' && effect.kind !== 'group') touch.elements = null;
 }
 
-/** In units of decimals; null for an increment of a score by what is no integer. */
-function exactOf(delta: Delta): bigint | null {
+/** An increment in units of decimals; null for one of a score by what is no integer. */
+export function exactOf(delta: Delta): bigint | null {
   if (typeof delta !== 'number') return unitsOf(delta);
   return Number.isSafeInteger(delta) ? BigInt(delta) * ONE : null;
 }

@@ -25,7 +25,7 @@ import {
   writeDifferences,
 } from '../merge/difference';
 import { type LibrarySources, libraryDifferences, LibraryTouches } from '../merge/library-difference';
-import { evidenceOf, keptUntil, type TailEvidence } from '../merge/lost-tail';
+import { doneAgain, evidenceOf, keptUntil, LateKeys, type TailEvidence } from '../merge/lost-tail';
 import { nameOf, Touches } from '../merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { encodeCommand } from '../resp';
@@ -51,6 +51,8 @@ export interface DifferenceOptions {
   before: OriginId | null;
   /** Before the snapshot was made, by the clock of this Redis. */
   startedMs: number;
+  /** Of the heartbeat that was in this Redis then: Unix ms. */
+  heartbeatMs: number;
   /** This region captures by notifications, and so may others: whole keys are written where elements were meant. */
   isByKey: boolean;
   /** This Redis removes keys when it is full: one that is missing was not deleted. */
@@ -125,11 +127,14 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   await noteOthers(o, vector, touchedBefore);
   /** Touched keys that are in the snapshot. */
   const present = new Set<string>();
+  /** Of keys that the end of the own history is about, those that are equal: what clients did there may have been lost, and been done once more. */
+  const equal = new Map<string, Candidate | null>();
+  for (const name of await lateKeysOf(o, vector)) equal.set(name, null);
   const {
     candidates: differing,
     heartbeatMs,
     libraries,
-  } = await differingKeys(o, table, touchedBefore, present, unexplained);
+  } = await differingKeys(o, table, touchedBefore, present, unexplained, equal);
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
   const absent = await namesOf(context, donor, [...table.unmet()]);
   for (const name of absent) differing.push({ ...name, parts: [] });
@@ -151,7 +156,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   const compared = all.filter(({ candidate }) => !strange.has(candidate));
   const candidates = compared.map(({ candidate }) => candidate);
   const values = compared.map(({ value }) => value);
-  const touched = new Touches((name) => readAt.get(name));
+  let touched = new Touches((name) => readAt.get(name));
   await noteOthers(o, until, touched);
 
   // What a flush has removed tells nothing of what Redis has kept.
@@ -168,7 +173,23 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
       { origin: o.before, kept, known: vector.get(o.before!) },
       'Redis came back without the last of its changes; they are applied once more',
     );
-    await noteOf(o, o.before!, kept, vector.get(o.before!) ?? kept, touched);
+    const end = vector.get(o.before!) ?? kept;
+    const lost = new Touches(() => new Map([[o.before!, end]]));
+    await noteOf(o, o.before!, kept, end, lost);
+    const left = [...equal.values()].filter((candidate) => candidate !== null && !isOthers(candidate));
+    const again = await valuesOf(o, donor, doneAgain(left as Candidate[], lost));
+    if (again.all.length > 0) {
+      for (const { candidate, value } of again.all) {
+        candidates.push(candidate);
+        values.push(value);
+      }
+      for (const [name, at] of again.readAt) readAt.set(name, at);
+      const untilAgain = new Map(until);
+      raise(untilAgain, again.until);
+      touched = new Touches((name) => readAt.get(name));
+      await noteOthers(o, untilAgain, touched);
+    }
+    await noteOf(o, o.before!, kept, end, touched);
   }
 
   const mode = unexplained ? 'unexplained' : 'exact';
@@ -255,6 +276,7 @@ async function differingKeys(
   touched: Touches,
   present: Set<string>,
   unexplained: boolean,
+  equal: Map<string, Candidate | null>,
 ): Promise<{ candidates: Candidate[]; heartbeatMs: number; libraries: Map<string, Buffer> }> {
   const candidates: Candidate[] = [];
   const digester = new Digester();
@@ -291,8 +313,11 @@ async function differingKeys(
         theirs.isInteger === digest.isInteger &&
         theirs.value === digest.value &&
         theirs.expireAtMs === digest.expireAtMs
-      )
+      ) {
+        const key = entry.key.toString('latin1');
+        if (equal.has(nameOf(entry.db, key))) equal.set(nameOf(entry.db, key), { db: entry.db, key, parts });
         continue;
+      }
       candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts });
     }
   return { candidates, heartbeatMs, libraries: byName(codes) };
@@ -346,6 +371,17 @@ async function librariesOf(
   if (strange.size > 0)
     log.warn({ libraries: [...strange] }, 'libraries of functions that this Redis refuses stay in the other regions');
   return libraryDifferences({ ...sources, theirs, strange, touched, late });
+}
+
+/** Names of keys that the end of the history of before is about, where this Redis may have lost it. */
+async function lateKeysOf(o: DifferenceOptions, vector: Vector): Promise<ReadonlySet<string>> {
+  const { before, context } = o;
+  const late = new LateKeys(context.config.region, o.held, o.heartbeatMs);
+  if (before === null) return late.names;
+  const end = vector.get(before) ?? -1;
+  await whenJournalled(o, before, end);
+  for await (const record of recordsUpTo(context.journal, before, end - TAIL_BYTES_MAX, end)) late.note(record);
+  return late.names;
 }
 
 /** The position up to which this Redis holds the history of before (lost-tail.ts); null: all of it. */

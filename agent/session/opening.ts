@@ -503,6 +503,7 @@ export class Opening {
       // Under the same history Redis has lost nothing: by notifications every start is like this, and else the backlog was too short.
       before: meta?.replId === session.replId ? null : before,
       startedMs: session.server!.timeMs,
+      heartbeatMs: await readHeartbeat(this.connection),
       isByKey: session.keyspace !== null,
       evicts: session.server!.evicts,
       isEmptied: context.emptied.isSet,

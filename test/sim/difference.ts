@@ -11,7 +11,7 @@ import {
   writeDifferences,
 } from '../../agent/merge/difference';
 import { libraryDifferences, LibraryTouches } from '../../agent/merge/library-difference';
-import { evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
+import { doneAgain, evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
 import { nameOf, Touches } from '../../agent/merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
 import { CURSOR_KEY, parseMarker, stampOf } from '../../agent/stream/keys';
@@ -127,9 +127,27 @@ export class Comparison {
     const history = o.records.filter(({ origin }) => origin === before);
     const evidence = evidenceOf(this.candidates, this.theirs, this.touched);
     this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, evidence, FEW);
-    if (this.keptUntil !== null)
-      for (const record of history) if (record.end > this.keptUntil) this.touched.note(record, this.keptUntil);
+    if (this.keptUntil !== null) this.noteLost(o, history, this.keptUntil);
     this.ofLibraries = this.compareLibraries(o, history);
+  }
+
+  /** What comes back was done by clients once more where the key is as elsewhere. */
+  private noteLost(o: Sources, history: readonly OpRecord[], kept: number): void {
+    const lost = new Touches(() => new Map([[o.before!, Infinity]]));
+    for (const record of history)
+      if (record.end > kept) for (const touches of [lost, this.touched]) touches.note(record, kept);
+    const known = new Set([...this.candidates, ...this.others].map(({ db, key }) => nameOf(db, key)));
+    const equal: Candidate[] = [];
+    for (const { db, key, value, expireAt } of o.mine.keys.keys()) {
+      const isOver = expireAt !== null && expireAt < o.startedMs;
+      if (isOver || known.has(nameOf(db, key)) || isPassedOver(o, db, key)) continue;
+      if (!o.policies.keeps(o.region, db, Buffer.from(key)))
+        equal.push({ db, key, parts: [entryOf(db, key, value, expireAt)] });
+    }
+    for (const candidate of doneAgain(equal, lost)) {
+      this.candidates.push(candidate);
+      this.theirs.push(this.theirValue(o.values, candidate));
+    }
   }
 
   private compareLibraries(o: Sources, history: readonly OpRecord[]): Buffer[] {

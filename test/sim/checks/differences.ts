@@ -13,8 +13,8 @@ export function checkDifferences(ended: Ended): void {
     commands.some(({ argv }) => argv[0] === 'PEXPIREAT' && Number(argv[2]) < ended.now);
   /** A delete that has seen nothing of its key. */
   const isIdle = (op: RuleOp, at: number, [name, key]: Argv): boolean =>
-    name === 'DEL' &&
-    op.commands.length === 1 &&
+    /^(?:DEL|UNLINK)$/.test(name!) &&
+    op.commands.filter(({ db, argv }) => db === at && argv[1] === key).length === 1 &&
     ![...ended.log.values()].some(
       ({ origin, position, commands }) =>
         (op.seen.get(origin) ?? -1) >= position &&
