@@ -205,6 +205,29 @@ test('prod on Kubernetes: semi-sync, one name for all regions, 70 / 20 / 10 from
   expect(leaksOf(made, canary)).toEqual([]);
 });
 
+test.each(['dev', 'prod', 'prod-kubernetes'])(
+  '%s: pods are made of no output of a ConfigMap or Secret, with which they would be replaced',
+  async (stack) => {
+    const made = await deploy(configOf(stack));
+    const workloads = made.resources.filter(({ type }) => /:(StatefulSet|Deployment)$/.test(type));
+    expect(workloads.length).toBeGreaterThanOrEqual(3);
+    const replaced = workloads.flatMap(({ name, inputsFrom }) =>
+      Object.values(inputsFrom)
+        .flat()
+        .filter((urn) => /:(ConfigMap|Secret|StorageClass)::/.test(urn))
+        .map((urn) => `${name} of ${urn}`),
+    );
+    expect(replaced).toEqual([]);
+  },
+);
+
+test('prod-kubernetes: what has changed in a ConfigMap or Secret is written to it', async () => {
+  const { providers } = await deploy(configOf('prod-kubernetes'));
+  expect(providers.size).toBe(3);
+  for (const inputs of providers.values())
+    expect(inputs).toMatchObject({ enableConfigMapMutable: 'true', enableSecretMutable: 'true' });
+});
+
 test('dev: one cluster, a namespace for each region', async () => {
   const made = await deploy(configOf('dev'));
   expect(made.resources.filter(({ provider }) => provider?.includes('::redis') === true)).toEqual([]);

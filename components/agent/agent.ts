@@ -9,6 +9,7 @@ import {
   componentType,
   dataOptions,
   labelsOf,
+  nameOf,
   Role,
   selectorOf,
 } from '../common';
@@ -160,7 +161,7 @@ export class SyncAgent extends pulumi.ComponentResource {
                 },
               ],
               volumes: [
-                { name: 'config', configMap: { name: config.metadata.name } },
+                { name: 'config', configMap: { name: nameOf(config, `${name}-config`) } },
                 secret('tls', args.tlsSecretName),
                 secret('user', args.userSecretName),
                 ...(isReplica ? [secret('node', nodeSecretName)] : []),

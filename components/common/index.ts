@@ -8,5 +8,6 @@ export { labelsOf, regionLabel, Role, roleLabel, selectorOf } from './labels';
 export { childOptions, dataOptions } from './options';
 export { type Passwords, pickPasswords } from './passwords';
 export { checkPackages, type OptionalPackage, optionalPackages, PackageError } from './packages';
+export { nameOf } from './references';
 export { Spread } from './spread';
 export { componentType } from './type';

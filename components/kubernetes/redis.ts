@@ -9,6 +9,7 @@ import {
   componentType,
   dataOptions,
   labelsOf,
+  nameOf,
   Role,
   roleLabel,
   selectorOf,
@@ -145,8 +146,8 @@ export class KubernetesRedis extends pulumi.ComponentResource {
       shape,
       zone,
       sentinels: sentinelHosts.apply((all) => all.map((host) => `${host}:${sentinelPort}`)),
-      configName: config.metadata.name,
-      scriptsName: scriptsMap.metadata.name,
+      configName: nameOf(config, `${name}-config`),
+      scriptsName: nameOf(scriptsMap, `${name}-scripts`),
     };
     const serviceAccountName = hasSentinel
       ? createRoleAccount(this, name, namespace, labels, shape.podsMax)

@@ -1,7 +1,7 @@
 import type * as k8s from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
 
-import { dataOptions } from '../common';
+import { dataOptions, nameOf } from '../common';
 import { kubernetes } from '../common/kubernetes';
 import { type KubernetesRedisArgs } from './args';
 
@@ -16,11 +16,12 @@ export function createStorageClass(
   labels: Record<string, string>,
 ): pulumi.Output<string> {
   const text = (value: pulumi.Input<number>): pulumi.Output<string> => pulumi.output(value).apply(String);
+  // Of the whole cluster: the namespace keeps the regions of one cluster apart.
+  const className = pulumi.interpolate`${args.namespace}-${name}`;
   const storageClass = new kubernetes.storage.v1.StorageClass(
     `${name}-storage`,
     {
-      // Of the whole cluster: the namespace keeps the regions of one cluster apart.
-      metadata: { name: pulumi.interpolate`${args.namespace}-${name}`, labels },
+      metadata: { name: className, labels },
       provisioner: 'ebs.csi.aws.com',
       parameters: {
         type: 'gp3',
@@ -34,7 +35,7 @@ export function createStorageClass(
     },
     dataOptions(parent, args),
   );
-  return storageClass.metadata.name;
+  return nameOf(storageClass, className);
 }
 
 /** A claim of each pod. An empty class is the cluster's own default, which Kubernetes takes when none is named. */

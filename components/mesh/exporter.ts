@@ -1,6 +1,6 @@
 import * as pulumi from '@pulumi/pulumi';
 
-import { checksum, checksumAnnotation, childOptions, labelsOf, Role, selectorOf } from '../common';
+import { checksum, checksumAnnotation, childOptions, labelsOf, nameOf, Role, selectorOf } from '../common';
 import { kubernetes } from '../common/kubernetes';
 import { containerSecurity, podSecurity, secretMode, sidecarResources } from '../common/pod';
 import { exporterPort, images } from '../kubernetes/pods';
@@ -77,7 +77,7 @@ export function createExporter(parent: pulumi.Resource, name: string, o: Exporte
             ],
             ...(ca === undefined
               ? {}
-              : { volumes: [{ name: 'ca', configMap: { name: ca.metadata.name, defaultMode: secretMode } }] }),
+              : { volumes: [{ name: 'ca', configMap: { name: nameOf(ca, name), defaultMode: secretMode } }] }),
           },
         },
       },

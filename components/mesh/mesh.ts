@@ -97,7 +97,13 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
       providers.push(
         new kubernetes.Provider(
           child,
-          { ...(context === undefined ? {} : { context }), ...(kubeconfig === undefined ? {} : { kubeconfig }) },
+          {
+            ...(context === undefined ? {} : { context }),
+            ...(kubeconfig === undefined ? {} : { kubeconfig }),
+            // Else a new password, certificate or config is a Secret or ConfigMap that is deleted and made anew.
+            enableConfigMapMutable: true,
+            enableSecretMutable: true,
+          },
           { parent: this },
         ),
       );

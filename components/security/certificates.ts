@@ -1,7 +1,7 @@
 import * as pulumi from '@pulumi/pulumi';
 import * as tls from '@pulumi/tls';
 
-import { childOptions } from '../common';
+import { childOptions, nameOf } from '../common';
 import { kubernetes } from '../common/kubernetes';
 
 const hoursPerDay = 24;
@@ -94,7 +94,7 @@ export function issueByCa(parent: pulumi.Resource, name: string, issue: Issue): 
     },
     childOptions(parent),
   );
-  return { secretName: secret.metadata.name, identity: pulumi.interpolate`${certPem}${caBundlePem}` };
+  return { secretName: nameOf(secret, name), identity: pulumi.interpolate`${certPem}${caBundlePem}` };
 }
 
 /** A certificate of cert-manager, which writes the Secret and renews it: https://cert-manager.io/docs/usage/certificate/ */

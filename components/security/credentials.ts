@@ -22,6 +22,7 @@ import {
   componentType,
   dnsLabel,
   labelsOf,
+  nameOf,
   namesList,
   oneOf,
   type Passwords,
@@ -146,7 +147,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
         },
         childOptions(this),
       );
-      return [user, secret.metadata.name] as const;
+      return [user, nameOf(secret, `${name}-${user}`)] as const;
     });
 
     // --- Certificates, and what Redis nodes know of the users
@@ -165,7 +166,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
       );
       const redis = issue(this, `${name}-redis-tls`, { ...args, ...kinds.redis, labels });
       return {
-        aclSecretName: acl.metadata.name,
+        aclSecretName: nameOf(acl, `${name}-acl`),
         tlsSecretName: redis.secretName,
         checksum: checksum(acls.redis, acls.sentinel, redis.identity),
       };

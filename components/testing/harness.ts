@@ -5,7 +5,7 @@ import { type Inputs, record, type Recorded, type Recording } from '../recording
 
 export type { Recorded };
 
-export interface Deployment<T> extends Omit<Recording<T>, 'providers'> {
+export interface Deployment<T> extends Recording<T> {
   /** The one with this logical name, of this type if there are several. */
   find(name: string, type?: string): Recorded;
   /** `type name` of each child of a component, sorted; types without package and version. */
@@ -27,13 +27,14 @@ export interface HarnessOptions {
 export async function deploy<T>(program: () => T, options: HarnessOptions = {}): Promise<Deployment<T>> {
   const { canary = 'generated', outputs = () => ({}) } = options;
   // An output that fails is a rejection that nobody handles: jest fails the test by itself.
-  const { result, resources } = await record(program, {
+  const { result, resources, providers } = await record(program, {
     stack: options.stack ?? 'test',
     outputs: (type, name, inputs) => ({ ...outputsOf(type, name, canary), ...outputs(type, name, inputs) }),
   });
   return {
     result,
     resources,
+    providers,
     find(name, type) {
       const found = resources.filter((r) => r.name === name && (type === undefined || r.type.endsWith(type)));
       const [only] = found;
