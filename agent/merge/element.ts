@@ -105,49 +105,19 @@ export class Element {
    * one, or part of the base where nothing in the window replaced it. Keeps a hot counter small.
    */
   compact(stable: readonly number[]): void {
-    if (this.increments.length < this.compactAt) return;
-    if (this.type === Type.zset) return this.compactScore(stable);
-    const rest: Increment[] = [];
-    let sum = 0n;
-    let decimals: bigint | null = null;
-    let last: Op | null = null;
-    const floors: number[] = [];
-    const lower = (position: number, origin: number): void => {
-      if (floors[origin] === undefined || floors[origin] > position) floors[origin] = position;
-    };
-    for (const increment of this.increments)
-      if (seenAt(stable, increment.op.origin) >= increment.op.position) {
-        const { delta } = increment;
-        if (delta instanceof Decimal) decimals = (decimals ?? 0n) + delta.units;
-        else sum += BigInt(delta);
-        last = increment.op;
-        lower(last.position, last.origin);
-        increment.floors?.forEach(lower);
-      } else rest.push(increment);
-    if (last !== null) {
-      const delta = decimals === null ? sum : new Decimal(decimals + unitsOf(sum));
-      if (this.baseDead || this.puts.length > 0) rest.unshift({ op: last, delta, floors });
-      this.increments = rest;
-    }
-    this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
-  }
-
-  /** The same of a score, where all are integers: of others the order of additions shows in the last digit. */
-  private compactScore(stable: readonly number[]): void {
-    this.compactAt = this.increments.length * 2;
-    if (!this.isOfIntegers) return;
+    const { increments, type } = this;
+    if (increments.length < this.compactAt) return;
+    this.compactAt = Math.max(COMPACT_INCREMENTS, increments.length * 2);
+    // The order of additions shows in the last digit of a score that is no integer.
+    if (type === Type.zset && !this.isOfIntegers) return;
     const isStable = ({ op }: Increment): boolean => seenAt(stable, op.origin) >= op.position;
-    const old = this.increments.filter(isStable);
-    const sum = old.reduce((total, { delta }) => total + (delta as number), 0);
-    if (old.length === 0 || !Number.isSafeInteger(sum)) return;
-    const rest = this.increments.filter((increment) => !isStable(increment));
-    if (this.baseDead || this.puts.length > 0) {
-      const floors: number[] = [];
-      for (const { op, floors: lower = [] } of old)
-        for (const [origin, position] of [[op.origin, op.position] as const, ...lower.entries()])
-          if (position !== undefined) floors[origin] = Math.min(floors[origin] ?? Infinity, position);
-      rest.unshift({ op: old[old.length - 1]!.op, delta: sum, floors });
-    }
+    const old = increments.filter(isStable);
+    if (old.length === 0) return;
+    const delta = type === Type.zset ? old.reduce((sum, one) => sum + (one.delta as number), 0) : sumOf(old);
+    if (type === Type.zset && !Number.isSafeInteger(delta)) return;
+    const rest = increments.filter((increment) => !isStable(increment));
+    if (this.baseDead || this.puts.length > 0)
+      rest.unshift({ op: old[old.length - 1]!.op, delta, floors: floorsOf(old) });
     this.increments = rest;
     this.compactAt = Math.max(COMPACT_INCREMENTS, rest.length * 2);
   }
@@ -177,6 +147,28 @@ export class Element {
     this.baseDead = false;
     return true;
   }
+}
+
+function sumOf(increments: readonly Increment[]): bigint | Decimal {
+  let sum = 0n;
+  let decimals: bigint | null = null;
+  for (const { delta } of increments)
+    if (delta instanceof Decimal) decimals = (decimals ?? 0n) + delta.units;
+    else sum += BigInt(delta);
+  return decimals === null ? sum : new Decimal(decimals + unitsOf(sum));
+}
+
+/** The lowest position of each origin among increments, and among those that they are the sum of. */
+function floorsOf(increments: readonly Increment[]): number[] {
+  const floors: number[] = [];
+  const lower = (position: number, origin: number): void => {
+    if (floors[origin] === undefined || floors[origin] > position) floors[origin] = position;
+  };
+  for (const { op, floors: earlier } of increments) {
+    lower(op.position, op.origin);
+    earlier?.forEach(lower);
+  }
+  return floors;
 }
 
 function isNumber(value: Buffer): boolean {

@@ -210,9 +210,11 @@ export class KeyState {
   absorb(element: Element | null, stable: readonly number[]): void {
     const hot = element === this.lifetime ? this.string : element;
     const isDue = hot !== null && hot === this.findElement(hot.type, hot.name) && ++hot.folds >= ABSORB_FOLDS;
-    if (isDue && this.mayAbsorb) this.absorbElement(hot, stable);
-    else if (isDue) (this.ready ??= new Set()).add(hot);
-    if (!this.mayAbsorb) return;
+    if (!this.mayAbsorb) {
+      if (isDue) (this.ready ??= new Set()).add(hot);
+      return;
+    }
+    if (isDue) this.absorbElement(hot, stable);
     // A state that had not seen them would have come before all had.
     this.deletions = this.expiries = NONE;
     const [ttl] = this.ttls;
