@@ -7,6 +7,9 @@ import { choice, cidr, flag, mode, namespaceName, section, text, whole } from '.
 const backend = choice('kubernetes', 'elasticache', 'memorydb', 'aliyun', 'tencent', 'local');
 export type Backend = z.output<typeof backend>;
 
+/** The namespace that a region has by default. */
+export const namespaceOf = (region: string): string => `redis-${region}`;
+
 /** Becomes part of names of Services, Pods and certificates; the limit leaves room for what is put after it. */
 const regionName = text(
   /^(?=.{1,40}$)[a-z]([a-z0-9-]*[a-z0-9])?$/,

@@ -119,8 +119,7 @@ export interface RedisRegionArgs extends CertificateArgs {
   monitoring?: MonitoringTuningArgs;
 }
 
-/** The namespace that a region has by default. */
-export const namespaceOf = (region: string): string => `redis-${region}`;
+export { namespaceOf } from '../../model/regions';
 
 /** What the agent of the region component `name` is called. */
 export const agentNameOf = (name: string): string => `${name}-agent`;

@@ -1,4 +1,4 @@
-import { type Backend } from '../regions';
+import { type Backend, namespaceOf } from '../regions';
 import { type RegionConfig, type StackConfig, topologyOf } from '../config';
 import { minReplicasToWrite } from '../settings';
 import { peersOf } from '../topology';
@@ -16,7 +16,7 @@ function settingsOf(config: StackConfig, region: RegionConfig): AlertSettings {
   const { monitoring, replication, redis } = config;
   const { critical, warning, targets } = monitoring;
   const names = config.regions.map(({ name }) => name);
-  const namespace = region.namespace ?? `redis-${region.name}`;
+  const namespace = region.namespace ?? namespaceOf(region.name);
   const isInCluster = region.fargate === undefined && region.backend !== 'local';
   return {
     ...defaults,
