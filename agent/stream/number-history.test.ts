@@ -19,7 +19,7 @@ class Region {
     [];
   private readonly seenBy = new Map<OriginId, Vector>();
   /** Operations on a key that are in Redis; `gives` it a value. */
-  private readonly past: { key: string; origin: OriginId; position: number; gives: boolean }[] = [];
+  private readonly past: { key: string; origin: OriginId; position: number; gives: boolean; seen: Vector }[] = [];
 
   constructor() {
     this.journal.push({ ...this.record(OWN, new Map(), []), kind: RecordKind.birth });
@@ -39,8 +39,8 @@ class Region {
   }
 
   own(key: string, argv: string[], value: bigint | null, added?: string): void {
-    const { end } = this.record(OWN, new Map(this.landed), argv, added);
-    this.past.push({ key, origin: OWN, position: end, gives: added === undefined });
+    const { end, seen } = this.record(OWN, new Map(this.landed), argv, added);
+    this.past.push({ key, origin: OWN, position: end, gives: added === undefined, seen });
     if (value === null) this.values.delete(key);
     else this.values.set(key, value);
   }
@@ -57,8 +57,10 @@ class Region {
     const seen = new Map(this.seenBy.get(origin) ?? (lag === 0 ? this.landed : []));
     if (lag === 0)
       this.landed.forEach((position, of) => of !== origin && seen.set(of, Math.max(position, seen.get(of) ?? -1)));
-    const position = mine.at(-1 - lag)?.position ?? -1;
-    seen.set(OWN, Math.max(position, seen.get(OWN) ?? -1));
+    const last = mine.at(-1 - lag);
+    // Who has seen an operation has seen what that had seen.
+    last?.seen.forEach((at, of) => of !== origin && seen.set(of, Math.max(at, seen.get(of) ?? -1)));
+    seen.set(OWN, Math.max(last?.position ?? -1, seen.get(OWN) ?? -1));
     this.seenBy.set(origin, seen);
     this.waiting.push({ record: this.record(origin, seen, argv), key, run });
   }
@@ -77,7 +79,7 @@ class Region {
       if (meets) this.values.set(key, 77_777n * ONE);
       else if (value === null) this.values.delete(key);
       else this.values.set(key, value);
-      this.past.push({ key, origin, position: end, gives });
+      this.past.push({ key, origin, position: end, gives, seen });
       this.landed.set(origin, end);
     }
   }
