@@ -366,7 +366,7 @@ export class Opening {
     if (continues === null) {
       // Of the older ones all that will ever be in it by itself.
       session.past = new Map([...others].filter(([origin]) => regionOf(origin) === session.region));
-      if (journal.appendedEnd(state.origin) === undefined) this.appendBirth(state);
+      if (journal.appendedEnd(state.origin) === undefined) this.beginHistory(state);
       if (comparison !== null) await this.tellDifferences(comparison, state);
     } else session.past = past;
     await this.read(state);
@@ -403,11 +403,15 @@ export class Opening {
     };
   }
 
-  private appendBirth(state: RecorderState): void {
+  private beginHistory(state: RecorderState): void {
     const { session } = this;
     session.append({ ...session.recordAt(state), kind: RecordKind.birth });
     // Others may have seen this birth and nothing else of the origin yet: their records wait here for no more than that.
     session.core.assume(state.origin, state.end);
+    // And an operation that does nothing, which they apply as any other. With a birth alone nobody's cursor would say that it has been taken: where no client
+    // ever writes, all journals would keep it, and all that came after it.
+    const end = positionAfter(state.end);
+    if (end !== null) session.tell(session.make(state, RecordKind.difference, 0, Buffer.alloc(0), end));
   }
 
   /** Puts the window together again from the journal. What is not in Redis yet goes to the inbox. */
@@ -576,7 +580,7 @@ export class Opening {
       );
     } else {
       state = this.newState(privateOrigin(streamOrigin(region, outcome.replId, outcome.offset)));
-      this.appendBirth(state);
+      this.beginHistory(state);
     }
     session.backlog = new Backlog(journal, state.origin, -1);
     session.offered = continues !== null;

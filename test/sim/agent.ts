@@ -242,7 +242,7 @@ export class SimAgent {
     };
     this.fsync();
     if (!this.histories.has(redis.replId))
-      this.histories.set(redis.replId, { origin: state.origin, from: this.journal.birthOf(state.origin).end });
+      this.histories.set(redis.replId, { origin: state.origin, from: this.journal.birthOf(state.origin)!.end });
   }
 
   /** What is in Redis already, and not in the journal, comes from peers again; before that nothing is merged. */

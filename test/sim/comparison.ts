@@ -9,7 +9,7 @@ import type { RecorderState } from '../../agent/stream/recorder';
 import { NUMBERS_MAX, type SimAgent } from './agent';
 import { ForeignHand } from './applier';
 import { Comparison, type DonorData, entryOf, type OwnData, takeData } from './difference';
-import { recordAt } from './histories';
+import { beginHistory, recordAt } from './histories';
 import type { SimAgentHost } from './host';
 import { commandsIn, type Redis } from './redis';
 
@@ -59,9 +59,8 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
     // What the journal has lost of this region, and only one has who can't be reached, would be told twice (Limits): it is waited for.
     const reach = (origin: OriginId): number => (regionOf(origin) === region ? host.knownElsewhere(origin) : -1);
     const needs = [...vector];
-    // A history without any operation is in nobody's vector.
-    const firstOf = (origin: OriginId): number =>
-      journal.end(origin) === undefined ? -1 : journal.birthOf(origin).end;
+    // A history of which nobody has taken anything is in nobody's vector.
+    const firstOf = (origin: OriginId): number => journal.birthOf(origin)?.end ?? -1;
     // What an earlier try has told of this history.
     if (known !== undefined) needs.push([state.origin, known]);
     donor = peers[0];
@@ -157,8 +156,8 @@ function* begin(agent: SimAgent, redis: Redis, state: RecorderState, mine: OwnDa
   if (missingOf(replay, agent.others()).length > 0 || replay.waiting().length > 0) agent.replay = replay;
   state.seen = new Map(vector);
   if (isNew) {
-    journal.append({ ...recordAt(state), kind: RecordKind.birth });
     core.assume(state.origin, state.end);
+    agent.tell(beginHistory(journal, state));
   }
   tell();
   const numbers = new Numbers(true, NUMBERS_MAX);

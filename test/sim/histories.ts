@@ -1,6 +1,7 @@
 /** How the history of a Redis begins in a journal, and where it goes on. */
 import { isOfStream, type OpRecord, type OriginId, RecordKind } from '../../agent/record';
 import { HEARTBEAT_KEY, stampOf } from '../../agent/stream/keys';
+import { positionAfter } from '../../agent/stream/position';
 import { Recorder, type RecorderState } from '../../agent/stream/recorder';
 import type { SimAgent } from './agent';
 import type { SimAgentHost } from './host';
@@ -45,20 +46,19 @@ export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginI
   }
   // Its own first heartbeat is a later one: what stands before that is to be told from what stood before this one.
   stamp = Math.max(stamp, stampOf(Number(redis.get(0, HEARTBEAT_KEY) ?? 0)) + 1);
-  const at = redis.start;
-  journal.append({
-    kind: RecordKind.birth,
-    origin,
-    start: at,
-    end: at,
-    stamp,
-    ops: 0,
-    db: 0,
-    seen: new Map(vector),
-    payload: Buffer.alloc(0),
-  });
+  const { start } = redis;
+  beginHistory(journal, { origin, offset: start, end: start, stamp, seen: new Map(vector), db: 0 });
   journal.fsync();
   return late;
+}
+
+/** Its birth, and an operation that does nothing: so that all cursors tell of it, though nobody may ever write here. */
+export function beginHistory(journal: SimJournal, state: RecorderState): OpRecord {
+  journal.append({ ...recordAt(state), kind: RecordKind.birth });
+  const record = { ...recordAt(state), kind: RecordKind.difference, ops: 1, end: positionAfter(state.end)! };
+  state.end = record.end;
+  state.stamp++;
+  return journal.append(record);
 }
 
 /** A record without operations where a stream has come to. */

@@ -116,8 +116,8 @@ export class SimJournal {
     },
   };
 
-  birthOf(origin: OriginId): OpRecord {
-    return this.records.find((record) => record.origin === origin && record.kind === RecordKind.birth)!;
+  birthOf(origin: OriginId): OpRecord | undefined {
+    return this.records.find((record) => record.origin === origin && record.kind === RecordKind.birth);
   }
 
   lastOf(origin: OriginId): OpRecord | undefined {
@@ -141,7 +141,6 @@ export class SimJournal {
     this.records = this.records.filter((record, i) => {
       const keep =
         i >= this.durable ||
-        record.kind === RecordKind.birth ||
         last.has(record) ||
         record.end > Math.min(low.get(record.origin) ?? -1, elsewhere(record.origin)) ||
         record.end === this.durableEnds.get(record.origin);
