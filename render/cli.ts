@@ -7,6 +7,7 @@ import { writeFolder } from './folder';
 import { type Manifests, yamlOf } from './manifests';
 import { render } from './render';
 import { readConfig } from './stackfile';
+import { counted } from '../model/counted';
 
 // `npm run render`: the stack's manifests as files.
 
@@ -99,10 +100,12 @@ function say({ stack, out, secrets, state }: Options, { manifests }: Manifests, 
   const contexts = [...new Set(manifests.map(({ context }) => context))];
   const references = manifests.flatMap((manifest) => manifest.references);
   console.log(
-    `Stack ${stack}: ${manifests.length} manifests in ${out}${removed.length > 0 ? `, ${removed.length} old ones removed` : ''}.`,
+    `Stack ${stack}: ${manifests.length} manifests in ${out}${removed.length > 0 ? `, ${counted(removed.length, 'old one')} removed` : ''}.`,
   );
   if (references.length > 0)
-    console.log(`${references.length} values of Secrets are references; --secrets writes the values.`);
+    console.log(
+      `${counted(references.length, 'value of Secrets is a reference', 'values of Secrets are references')}; --secrets writes them.`,
+    );
   if (secrets && state === undefined)
     console.error(
       'meridian: without --state the next render makes other passwords and certificates: keep these, or use --state',

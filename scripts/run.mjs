@@ -85,7 +85,7 @@ async function installDependencies(isMinimal) {
     isMinimal && installed[forDevelopment] === undefined
       ? ['install', '--no-save', '--omit=dev', '--save-prod', ...quiet, `esbuild@${version}`]
       : ['ci', '--include=dev', ...quiet];
-  say(`installing dependencies: ${missing.length} packages are missing or stale (npm ${args[0]}) …`);
+  say(`installing dependencies, missing or stale: ${missing.length} (npm ${args[0]}) …`);
   const progress = setInterval(() => {
     const there = wanted.filter(([place]) => fs.existsSync(path.join(root, place, 'package.json'))).length;
     say(`  ${there} of ${wanted.length} packages, ${seconds(started)}`);

@@ -1,6 +1,7 @@
 import * as pulumi from '@pulumi/pulumi';
 
 import { type ConfigIssue, formatIssues } from '../../model';
+import { counted } from '../../model/counted';
 
 /**
  * Arguments that can't be deployed. Thrown by the constructor, before any resource is made; a RunError, so that Pulumi shows the
@@ -59,7 +60,7 @@ export function namesList(path: string, values: readonly string[], min = 1): Con
     if (values.indexOf(value) < i)
       issues.push({ path: `${path}[${i}]`, found: `"${value}" again`, allowed: 'each name once' });
   });
-  if (values.length < min) issues.push({ path, found: `${values.length} names`, allowed: `at least ${min}` });
+  if (values.length < min) issues.push({ path, found: counted(values.length, 'name'), allowed: `at least ${min}` });
   return issues;
 }
 

@@ -4,6 +4,7 @@ import { type ConflictEntry, conflictsAnswerSchema } from '../../agent/conflicts
 import { type AgentEndpoint, type AgentOptions, agentsOf, askAll } from '../agent-admin';
 import { escapeBytes } from '../bytes';
 import { checkRegion } from '../faults';
+import { counted } from '../../model/counted';
 import { renderTable } from '../table';
 import { print } from './common';
 
@@ -173,5 +174,5 @@ function valueText(act: string, value: ConflictEntry['loser']['value']): string 
     const shown = escapeBytes(bytes.subarray(0, shownMax));
     return bytes.length > shownMax ? `${shown}… (${bytes.length} bytes)` : shown;
   }
-  return `${value.bytes} bytes${value.digest === undefined ? '' : ` ~${value.digest.slice(0, 8)}`}`;
+  return `${counted(value.bytes, 'byte')}${value.digest === undefined ? '' : ` ~${value.digest.slice(0, 8)}`}`;
 }

@@ -2,6 +2,7 @@ import { escapeBytes } from '../bytes';
 import { LocalError, errorText } from '../errors';
 import { requirePassword } from '../secrets';
 import { ConflictPolicies } from '../../model';
+import { counted } from '../../model/counted';
 import { requireRunning } from '../status';
 import { renderTable } from '../table';
 import { type Comparison, type Difference, type LibraryDifference, compareRegions } from '../verify';
@@ -54,23 +55,23 @@ function showProgress(): (progress: { keys: number; differing: number }) => void
   return ({ keys, differing }) => {
     if (performance.now() - shownAt < 200) return;
     shownAt = performance.now();
-    process.stderr.write(`\r\x1b[K${keys.toLocaleString('en-US')} keys compared, ${differing} to look at again`);
+    process.stderr.write(`\r\x1b[K${counted(keys, 'key')} compared, ${differing} to look at again`);
   };
 }
 
 function linesOf(names: readonly string[], comparison: Comparison, seconds: number): string[] {
   const { keys, differing, differencesAreMore, differences, libraries } = comparison;
   const compared = `in ${names.length} regions compared in ${seconds.toFixed(1)} s`;
-  const ofLibraries = `${counted(libraries.compared)} ${libraries.compared === 1 ? 'library' : 'libraries'} of functions`;
+  const ofLibraries = `${counted(libraries.compared, 'library', 'libraries')} of functions`;
   // Most meshes have none: then they are not spoken of.
   const has = libraries.compared > 0;
   const without = has ? libraries.without.map((name) => `${name} has no functions: left out of that comparison.`) : [];
   if (comparison.equal)
-    return [`Equal: ${counted(keys)} keys${has ? ` and ${ofLibraries}` : ''} ${compared}.`, ...without];
-  const count = `${differencesAreMore ? 'more than ' : ''}${counted(differing)}`;
-  const ofThem = has ? ` and ${counted(libraries.differing)} of ${ofLibraries}` : '';
+    return [`Equal: ${counted(keys, 'key')}${has ? ` and ${ofLibraries}` : ''} ${compared}.`, ...without];
+  const count = `${differencesAreMore ? 'more than ' : ''}${number(differing)}`;
+  const ofThem = has ? ` and ${number(libraries.differing)} of ${ofLibraries}` : '';
   return [
-    `Different: ${count} of ${counted(keys)} keys${ofThem} ${compared}.`,
+    `Different: ${count} of ${counted(keys, 'key')}${ofThem} ${compared}.`,
     ...without,
     ...differences.flatMap((difference) => ['', ...describe(difference)]),
     ...more(differing - differences.length, 'more'),
@@ -79,12 +80,12 @@ function linesOf(names: readonly string[], comparison: Comparison, seconds: numb
   ];
 }
 
-function counted(n: number): string {
+function number(n: number): string {
   return n.toLocaleString('en-US');
 }
 
 function more(rest: number, what: string): string[] {
-  return rest > 0 ? ['', `and ${counted(rest)} ${what} (--limit shows more of them).`] : [];
+  return rest > 0 ? ['', `and ${number(rest)} ${what} (--limit shows more of them).`] : [];
 }
 
 function describeLibrary({ name, regions }: LibraryDifference): string[] {
@@ -96,7 +97,7 @@ function describeLibrary({ name, regions }: LibraryDifference): string[] {
     { title: 'DIGEST' },
   ];
   const rows = regions.map(({ name: region, engine, size, functions, digest }) =>
-    engine === 'none' ? [region, 'missing'] : [region, engine, counted(size), counted(functions), digest.slice(0, 16)],
+    engine === 'none' ? [region, 'missing'] : [region, engine, number(size), number(functions), digest.slice(0, 16)],
   );
   return [`library ${name}`, ...renderTable(columns, rows)];
 }
@@ -115,12 +116,14 @@ function describe({ db, key, regions }: Difference): string[] {
   const rows = regions.map(({ name, type, size, expiresAtMs, digest, fieldsExpireAtMs, preview }) => {
     if (type === 'none') return [name, 'missing'];
     const fields =
-      fieldsExpireAtMs === undefined || fieldsExpireAtMs.size === 0 ? '' : ` (${fieldsExpireAtMs.size} fields expire)`;
+      fieldsExpireAtMs === undefined || fieldsExpireAtMs.size === 0
+        ? ''
+        : ` (${counted(fieldsExpireAtMs.size, 'field expires', 'fields expire')})`;
     return [
       name,
       `${type}${fields}`,
-      size.toLocaleString('en-US'),
-      expiresAtMs === null ? 'never' : `${(expiresAtMs - now).toLocaleString('en-US')} ms`,
+      number(size),
+      expiresAtMs === null ? 'never' : `${number(expiresAtMs - now)} ms`,
       digest.slice(0, 16),
       preview ?? '',
     ];

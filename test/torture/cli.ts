@@ -8,6 +8,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { familyOf, isType, type Type, types } from './families';
+import { counted } from '../../model/counted';
 import { faultKinds, parseFaults, type FaultWeights } from './faults';
 import { type Found, type Outcome, type Progress, regionsMax, torture, type TortureOptions } from './run';
 
@@ -122,7 +123,7 @@ function showProgress(everyMs: number): (progress: Progress) => void {
     shownMs = elapsedMs;
     const what = {
       start: 'starting',
-      faults: `${faults} faults`,
+      faults: counted(faults, 'fault'),
       peace: 'peace: waiting for quiet',
       check: 'comparing and checking',
     }[phase];
@@ -135,17 +136,20 @@ function linesOf(outcome: Outcome): string[] {
   const lines = [
     `${outcome.acknowledged} acknowledged, ${outcome.unsure} unanswered, ${outcome.refused} refused in ${outcome.seconds} s by ${outcome.regions.length} regions of ${outcome.redis}`,
     `faults: ${faults.join(', ') || 'none'}`,
-    `${outcome.keys} keys compared, ${outcome.checked} elements, sums and tokens checked; ${outcome.twice} delivered twice, ${outcome.moved} stream entries with another ID, ${outcome.exposed} made while no agent read, ${outcome.deadLetters} dead letters`,
+    `${counted(outcome.keys, 'key')} compared, ${outcome.checked} elements, sums and tokens checked; ${outcome.twice} delivered twice, ${counted(outcome.moved, 'stream entry', 'stream entries')} with another ID, ${outcome.exposed} made while no agent read, ${counted(outcome.deadLetters, 'dead letter')}`,
   ];
   if (outcome.known.length > 0)
     lines.push(
-      `${outcome.known.length} findings of a known kind (docs/torture.md; --strict tells them): ${countsOf(outcome.known)}`,
+      `${counted(outcome.known.length, 'finding')} of a known kind (docs/torture.md; --strict tells them): ${countsOf(outcome.known)}`,
     );
   if (outcome.ok) return [...lines, `seed ${outcome.seed}: passed`];
   if (outcome.unrest !== null) lines.push(`no rest: ${outcome.unrest}`);
   lines.push(...outcome.fallen);
   if (outcome.differing > 0)
-    lines.push(`${outcome.differing} keys and libraries differ:`, ...outcome.differences.map((line) => `  ${line}`));
+    lines.push(
+      `${counted(outcome.differing, 'key or library differs', 'keys and libraries differ')}:`,
+      ...outcome.differences.map((line) => `  ${line}`),
+    );
   const { findings } = outcome;
   for (const { kind, key, element, region, text } of findings.slice(0, shownMax))
     lines.push(`${kind} at ${region}: ${key} ${element}: ${text}`);
