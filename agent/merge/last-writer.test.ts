@@ -50,6 +50,14 @@ test('what wins and says the whole is written; else its region’s state is want
   expect(b.core.settling.unsettledKeys).toBe(0);
 });
 
+test('a state stands before the command that it had seen: of what a client did to it unread nothing else tells', () => {
+  b.comes('a:1', 5, b.at(), 'SET l:1 v');
+  expect(b.state('a:1', 9, b.at('a:1'), 'DEL l:1', 'SET l:1 w')).toBe('DEL l:1; SET l:1 w');
+  // What it had not seen, and is the last, stands.
+  b.client(12, 'SET l:1 x');
+  expect(b.state('c:1', 11, b.at('a:1'), 'DEL l:1', 'SET l:1 w')).toBe('SET l:1 x');
+});
+
 test('what a client makes of what is about to be replaced stands, and this region sends it', () => {
   b.client(1, 'SADD l:1 x');
   b.comes('a:1', 5, b.at(), 'SADD l:1 y');

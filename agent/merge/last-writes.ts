@@ -46,6 +46,8 @@ export class LastWrites {
     const { state } = this;
     if (state !== null && !saw(op, state) && (saw(state, op) || isHigher(state, op, origins))) return false;
     this.state = op;
+    // It says what came of these, and of what clients did to it unread.
+    for (const other of this.wholes.keys()) if (saw(op, other)) this.wholes.delete(other);
     return true;
   }
 }

@@ -69,8 +69,10 @@ export class StateOperations {
         batch.isClosed = true;
       }
       // What it had not seen is on it, but not everywhere in the same order: the next state has all.
+      const isThere = batch === null && this.parts.origins.region(op.origin) !== this.parts.region;
       if (!isAdopted || state.hasOpaqueUnseenBy(op) || (isFloor && !quiet)) this.parts.settling.unsettle(state, null);
-      else this.parts.settling.settled(state);
+      // What a client has written to a key of another region may have come behind one that was there already.
+      else if (!(isThere && state.trespassedOn !== null)) this.parts.settling.settled(state);
     }
     if (batch === null) return;
     batch.operations++;

@@ -36,6 +36,14 @@ test('a state puts it back, as a whole', () => {
   expect(b.core.settling.trespassedKeys).toBe(0);
 });
 
+test('one that was there before, and has been lost by the journal, does not', () => {
+  b.core.trespassed(trespass);
+  b.remembers('a:1', 9, b.at(), 'DEL a:1', 'HSET a:1 f v');
+  expect(b.core.settling.trespassedKeys).toBe(1);
+  b.state('a:1', 10, b.at(), 'DEL a:1', 'HSET a:1 f v');
+  expect(b.core.settling.trespassedKeys).toBe(0);
+});
+
 test('so does what its owner replaces it by, and no part of it', () => {
   b.core.trespassed(trespass);
   expect(b.comes('a:1', 9, b.at(), 'HSET a:1 f v')).toBe('HSET a:1 f v');

@@ -77,6 +77,11 @@ export class CoreRegion {
     return this.plan({ ...this.record(origin, stamp, seen, RecordKind.state, list), carried });
   }
 
+  /** A state that is in Redis already. */
+  remembers(origin: OriginId, stamp: number, seen: Vector, ...list: string[]): void {
+    this.core.remember(this.record(origin, stamp, seen, RecordKind.state, list));
+  }
+
   /** This region's own state of a key. */
   tells(stamp: number, seen: Vector, ...list: string[]): void {
     this.core.localState(this.record('b:1', stamp, seen, RecordKind.state, list));
