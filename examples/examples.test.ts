@@ -88,6 +88,17 @@ test('a stack for each region: what the shared one gives is what each needs', as
   );
 });
 
+test.each(['one-cluster', 'region-per-stack/region', 'yaml'])(
+  '%s: a ConfigMap or Secret whose data changes is written to, not replaced',
+  (example) => {
+    const { config } = parse(readFileSync(path.join(__dirname, example, 'Pulumi.yaml'), 'utf8')) as { config: unknown };
+    expect(config).toMatchObject({
+      'kubernetes:enableConfigMapMutable': true,
+      'kubernetes:enableSecretMutable': true,
+    });
+  },
+);
+
 interface Property {
   readonly type?: string;
   readonly $ref?: string;
