@@ -23,10 +23,7 @@ test('the stack says its regions, its primary and who talks to whom', async () =
   });
   expect(stack.primary).toBe('us-west-2');
   expect(stack.regions.map((region) => region.name)).toEqual(['us-west-2', 'eu-central-1']);
-  expect(stack.peerLinks).toEqual([
-    ['us-west-2', 'eu-central-1'],
-    ['eu-central-1', 'us-west-2'],
-  ]);
+  expect(stack.peerLinks).toEqual({ 'us-west-2': ['eu-central-1'], 'eu-central-1': ['us-west-2'] });
   expect(leaksOf(made, 'generated-')).toEqual([]);
 });
 

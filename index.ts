@@ -16,7 +16,7 @@ export const regions = config.regions;
 /** The region that failover decisions start from. */
 export const primary = primaryOf(config).name;
 
-/** Who sends operations to whom: [from, to]. */
+/** Whom each region sends operations to, by region: so a preview shows one that comes or goes as just that. */
 export const peerLinks = links(
   topologyOf(config),
   config.regions.map((region) => region.name),

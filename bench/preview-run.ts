@@ -21,7 +21,7 @@ async function main([stack = '', count = '']: readonly string[]): Promise<void> 
     stack,
     regions,
     resources: resources.length,
-    links: peerLinks.length,
+    links: Object.values(peerLinks).flat().length,
     seconds: ms / 1000,
     rssBytes: process.resourceUsage().maxRSS * 1024,
   };

@@ -74,5 +74,5 @@ export {
 } from './settings';
 export { formatSize, parseSize } from './size';
 export { parseStackFile } from './stackfile';
-export { type Link, links, peersOf, type Topology } from './topology';
+export { links, peersOf, type Topology } from './topology';
 export { apportion } from './weights';

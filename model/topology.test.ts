@@ -2,33 +2,40 @@ import fc from 'fast-check';
 
 import { links, peersOf, type Topology } from './topology';
 
+type Link = readonly [from: string, to: string];
+const pairs = (...args: Parameters<typeof links>): Link[] =>
+  Object.entries(links(...args)).flatMap(([from, all]) => all.map((to): Link => [from, to]));
+
 const abcd = ['a', 'b', 'c', 'd'];
 
 test('a mesh links everyone with everyone', () => {
-  expect(links({ kind: 'mesh' }, ['a', 'b', 'c'])).toEqual([
-    ['a', 'b'],
-    ['a', 'c'],
-    ['b', 'a'],
-    ['b', 'c'],
-    ['c', 'a'],
-    ['c', 'b'],
-  ]);
+  expect(links({ kind: 'mesh' }, ['a', 'b', 'c'])).toEqual({
+    a: ['b', 'c'],
+    b: ['a', 'c'],
+    c: ['a', 'b'],
+  });
+});
+
+test('a region that leaves takes only itself and what led to it', () => {
+  const [before, after] = [links({ kind: 'mesh' }, ['a', 'gone', 'b', 'c']), links({ kind: 'mesh' }, ['a', 'b', 'c'])];
+  const { gone, ...others } = before;
+  expect(gone).toEqual(['a', 'b', 'c']);
+  expect(Object.entries(others).map(([from, to]) => [from, to.filter((one) => one !== 'gone')])).toEqual(
+    Object.entries(after),
+  );
 });
 
 test('a ring links each with the next and the previous, in the order given', () => {
   expect(peersOf('a', { kind: 'ring' }, abcd)).toEqual(['b', 'd']);
   expect(peersOf('c', { kind: 'ring' }, abcd)).toEqual(['b', 'd']);
-  expect(links({ kind: 'ring' }, ['a', 'b'])).toEqual([
-    ['a', 'b'],
-    ['b', 'a'],
-  ]);
+  expect(links({ kind: 'ring' }, ['a', 'b'])).toEqual({ a: ['b'], b: ['a'] });
 });
 
 test('a star links each with the hub', () => {
   const star: Topology = { kind: 'star', hub: 'b' };
   expect(peersOf('b', star, abcd)).toEqual(['a', 'c', 'd']);
   expect(peersOf('a', star, abcd)).toEqual(['b']);
-  expect(links(star, abcd)).toHaveLength(6);
+  expect(pairs(star, abcd)).toHaveLength(6);
 });
 
 test('an unknown region or hub is an error', () => {
@@ -59,7 +66,7 @@ function reached(from: string, all: readonly (readonly [string, string])[]): Set
 test('links go both ways, never to oneself, none twice, and every region reaches every other', () => {
   fc.assert(
     fc.property(shapes, ({ regions, topology }) => {
-      const all = links(topology, regions);
+      const all = pairs(topology, regions);
       const keys = new Set(all.map((link) => JSON.stringify(link)));
       expect(keys.size).toBe(all.length);
       for (const [from, to] of all) {
@@ -77,7 +84,7 @@ test('a mesh and a ring of three or more survive any one broken link', () => {
       shapes.filter(({ regions, topology }) => regions.length >= 3 && topology.kind !== 'star'),
       fc.nat(),
       ({ regions, topology }, pick) => {
-        const all = links(topology, regions);
+        const all = pairs(topology, regions);
         const [a, b] = all[pick % all.length] ?? ['', ''];
         const left = all.filter(([from, to]) => !((from === a && to === b) || (from === b && to === a)));
         for (const region of regions) expect(reached(region, left).size).toBe(regions.length);

@@ -9,9 +9,6 @@
 export type Topology =
   { readonly kind: 'mesh' } | { readonly kind: 'ring' } | { readonly kind: 'star'; readonly hub: string };
 
-/** Operations flow from the first region to the second. The way back is a link of its own. */
-export type Link = readonly [from: string, to: string];
-
 /**
  * The regions that `region` exchanges operations with directly, in the config's order.
  * @param regions names of all regions, in the config's order (it decides the neighbours in a ring)
@@ -33,9 +30,9 @@ export function peersOf(region: string, topology: Topology, regions: readonly st
   }
 }
 
-/** All links, grouped by their first region in the config's order. */
-export function links(topology: Topology, regions: readonly string[]): Link[] {
-  return regions.flatMap((from) => peersOf(from, topology, regions).map((to): Link => [from, to]));
+/** All links: by region, those that its operations flow to, in the config's order. The way back is a link of its own. */
+export function links(topology: Topology, regions: readonly string[]): Record<string, string[]> {
+  return Object.fromEntries(regions.map((from) => [from, peersOf(from, topology, regions)]));
 }
 
 function indexOf(region: string, regions: readonly string[]): number {

@@ -47,10 +47,7 @@ describe('the component', () => {
     });
     expect(await valueOf(made.result.password)).toEqual({ value: 'Tweety', secret: true });
     expect((await valueOf(made.result.endpoints)).value).toEqual({ west: { port: 7500 } });
-    expect((await valueOf(made.result.links)).value).toEqual([
-      ['west', 'east'],
-      ['east', 'west'],
-    ]);
+    expect((await valueOf(made.result.links)).value).toEqual({ west: ['east'], east: ['west'] });
   });
 
   test('the provider needs nothing but Node.js', async () => {

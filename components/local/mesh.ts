@@ -19,8 +19,8 @@ import { type LocalEndpoint } from './provider';
 export class LocalMesh extends pulumi.ComponentResource {
   /** Where each region's Redis is, by region. */
   public readonly endpoints: pulumi.Output<{ [region: string]: LocalEndpoint }>;
-  /** Who sends changes to whom: pairs of regions. */
-  public readonly links: pulumi.Output<string[][]>;
+  /** Whom each region sends changes to, by region. */
+  public readonly links: pulumi.Output<{ [region: string]: string[] }>;
   /** The password of every user, `default` among them. Secret. */
   public readonly password: pulumi.Output<string>;
   /** Folder of data, logs and passwords: `--state-dir` of the `meridian` command. */
@@ -60,9 +60,7 @@ export class LocalMesh extends pulumi.ComponentResource {
     const primary = regions.find((region) => region.primary === true)?.name;
     const names = regions.map((region) => region.name);
     this.endpoints = processes.endpoints;
-    this.links = pulumi.output(
-      links(topologyOf({ topology: args.topology, hub: args.hub ?? primary }), names).map(([from, to]) => [from, to]),
-    );
+    this.links = pulumi.output(links(topologyOf({ topology: args.topology, hub: args.hub ?? primary }), names));
     this.password = pulumi.secret(processes.password);
     this.stateDir = pulumi.output(stateDir);
     this.registerOutputs({

@@ -27,8 +27,8 @@ export interface RegionEndpoint {
 export class ActiveActiveRedis extends pulumi.ComponentResource {
   /** Where each region's Redis is, by region. */
   public readonly endpoints: pulumi.Output<{ [region: string]: RegionEndpoint }>;
-  /** Who sends changes to whom: pairs of regions. */
-  public readonly links: pulumi.Output<string[][]>;
+  /** Whom each region sends changes to, by region. */
+  public readonly links: pulumi.Output<{ [region: string]: string[] }>;
   /** PEM of the authorities that clients have to trust; empty with issuer `cert-manager`, whose root they trust then. */
   public readonly caBundlePem: pulumi.Output<string>;
   /** The passwords of each user; the first is the one to use. Secret. */
@@ -74,7 +74,7 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
         ),
       ),
     );
-    this.links = pulumi.output(links(graph, names).map(([from, to]) => [from, to]));
+    this.links = pulumi.output(links(graph, names));
     this.caBundlePem = args.issuer === CertificateIssuer.CertManager ? pulumi.output('') : security.caBundlePem;
     this.userPasswords = security.userPasswords;
     this.registerOutputs({
