@@ -178,7 +178,7 @@ test('the journal can be protected', async () => {
 
 test.each<[Partial<SyncAgentArgs>, RegExp]>([
   [{ region: 'north' }, /region: found north; allowed: a name in members: west, middle, east/],
-  [{ members: [{ name: 'west', primary: true }] }, /members: found 1 names; allowed: at least 2/],
+  [{ members: [{ name: 'west', primary: true }] }, /members: found 1 name; allowed: at least 2/],
   [
     { members: minimal.members.map(({ name }) => ({ name })) },
     /members: found none or several with primary; allowed: one/,

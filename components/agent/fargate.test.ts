@@ -438,7 +438,7 @@ test.each<[Partial<FargateSyncAgentArgs>, RegExp]>([
   [{ region: 'mars' }, /region: found mars; allowed: a name in members/],
   [{ peerHosts: {} }, /peerHosts: found none for eu-west-1/],
   [{ topology: 'star' }, /hub: found nothing/],
-  [{ subnetIds: { a: 'subnet-a' } }, /subnetIds: found 1 names; allowed: at least 2/],
+  [{ subnetIds: { a: 'subnet-a' } }, /subnetIds: found 1 name; allowed: at least 2/],
   [{ architecture: 'MIPS' as FargateArchitecture }, /architecture: found "MIPS"; allowed: X86_64, ARM64/],
   [{ cpu: 1000 }, /cpu: found 1000; allowed: 512, 1024/],
   [{ memoryMb: 1024 }, /memoryMb: found 1024, with cpu 1024; allowed: a multiple of 1024 from 2048 to 8192/],

@@ -406,7 +406,7 @@ test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
     },
     /regions\[1\]\.mode: found semi-sync, with backend elasticache; allowed: async \(here or as agent\.mode\)/,
   ],
-  ['one region', { regions: regions.slice(0, 1) }, /regions: found 1 names; allowed: at least 2/],
+  ['one region', { regions: regions.slice(0, 1) }, /regions: found 1 name; allowed: at least 2/],
   ['no primary', { regions: regions.slice(1) }, /none or several with primary/],
   ['the same name twice', { regions: [...regions, { name: 'west' }] }, /"west" again/],
   ['a star without a hub', { topology: PeerTopology.Star }, /hub: found nothing; allowed: one of west, east, south/],

@@ -270,7 +270,7 @@ describe('on ElastiCache with its agent in Fargate', () => {
     ['with a namespace', { namespace: 'redis' }, /namespace: found a value, with fargate; allowed: nothing/],
     ['with networks for policies', { redisCidrs: ['10.1.0.0/16'] }, /redisCidrs: found a value, with fargate/],
     ['with monitoring', { monitoring: {} }, /monitoring: found a value, with fargate; allowed: nothing/],
-    ['in one zone', { fargate: { subnetIds: { a: 'a' } } }, /fargate\.subnetIds: found 1 names; allowed: at least 2/],
+    ['in one zone', { fargate: { subnetIds: { a: 'a' } } }, /fargate\.subnetIds: found 1 name; allowed: at least 2/],
     ['of no size', { fargate: { ...fargate, cpu: 3 } }, /fargate\.cpu: found 3; allowed: 512/],
     [
       'with peers known later',

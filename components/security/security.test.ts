@@ -72,7 +72,7 @@ describe('RedisSecurity', () => {
   });
 
   test.each([
-    [{ passwords: ['a'] }, /passwords: found 1 names; allowed: at least 2/],
+    [{ passwords: ['a'] }, /passwords: found 1 name; allowed: at least 2/],
     [{ authorities: [] }, /authorities: found 0 names; allowed: at least 1/],
     [{ authorities: ['a', 'a'] }, /authorities\[1\]: found "a" again; allowed: each name once/],
     [{ users: ['default'] }, /users: found default; allowed: none of/],
