@@ -123,6 +123,40 @@ test.each(['string', 'hash', 'zset'] as const)(
   },
 );
 
+describe.each([undefined, 'PEXPIREAT k 5', 'PEXPIREAT k 5 | PERSIST k'])(
+  'meanwhile %s, which says nothing of',
+  (meanwhile) => {
+    test.each<[string, string, string[]]>([
+      ['a b', 'a b', []],
+      ['a b', 'a', ['RPUSH k b']],
+      ['b c a', 'a', ['LPUSH k c b']],
+      ['a b', '', ['RPUSH k a b']],
+      ['b a c', 'a', ['DEL k', 'RPUSH k b a c']],
+      ['a', 'a b', ['DEL k', 'RPUSH k a']],
+    ])('a list: %s here, %s there: %j', (mine, theirs, expected) => {
+      const list = (words: string): RdbKey =>
+        entry('list', Object.fromEntries(words.split(' ').flatMap((word) => (word === '' ? [] : [[word, '']]))));
+      expect(found(list(mine), list(theirs), meanwhile)).toEqual(expected);
+    });
+
+    test.each<[string, string, boolean | null, string[]]>([
+      ['v', 'w', null, ['SET k v']],
+      ['7', '5', null, ['INCRBY k 2']],
+      ['7', '5', false, ['SET k 7']],
+    ])('a string: %s here, %s there, counted %s: %j', (mine, theirs, counted, expected) => {
+      expect(found(entry('string', { '': mine }), entry('string', { '': theirs }), meanwhile, counted)).toEqual(
+        expected,
+      );
+    });
+  },
+);
+
+test('a counter that others added to, and gave a time to live, has what was added here, too', () => {
+  const [mine, theirs] = [entry('string', { '': '7' }), entry('string', { '': '15' })];
+  expect(found(mine, theirs, 'INCRBY k 10 | PEXPIREAT k 5')).toEqual(['INCRBY k 2']);
+  expect(found(mine, theirs, 'SET k 15 | PEXPIREAT k 5')).toBe('unsettled');
+});
+
 test.each<[Record<string, string> | null, Record<string, string>, string | undefined, string[]]>([
   [{ '1-1': 'a', '2-1': 'b' }, { '1-1': 'a' }, undefined, ['XADD k 2-1 f b', 'XSETID k 2-1']],
   [{ '2-1': 'b' }, { '1-1': 'a', '2-1': 'b' }, undefined, ['XDEL k 1-1']],

@@ -18,7 +18,7 @@ import { parseInteger, writeEntry } from './effects';
 import { writeFieldTtlDifferences } from './field-ttl';
 import { encodeFields } from './stream-commands';
 import { compareIds } from './stream-id';
-import { Taking, writeNewInList, writeNewInSortedSet } from './taken';
+import { Taking, writeNewInList, writeNewInSortedSet, writePush } from './taken';
 import { nameOf, type Touch, type Touches } from './touches';
 
 /** A key of this region's snapshot that differs from the donor's. */
@@ -262,10 +262,10 @@ function writeDifference(
     case 'string': {
       const mine = numberOf(first.value);
       const their = numberOf(dump.value as Buffer);
-      if (mine !== null && their !== null && (touch === undefined ? isCounted('') : touch.onlyIncrements)) {
+      if (mine !== null && their !== null && touch?.onlyIncrements !== false && isCounted('')) {
         const delta = mine - (their - (touch?.increments.get('') ?? 0n));
         if (delta !== 0n || isUntold('', dump.value as Buffer)) writeIncrement(writer, key, null, delta, mine);
-      } else if (touch !== undefined) return false;
+      } else if (touch !== undefined && isContentTouched(touch)) return false;
       else if (!first.value.equals(dump.value as Buffer)) {
         writer.command(['SET', key, first.value, ...(expireAtMs === null ? [] : ['PXAT', expireAtMs])]);
         return true;
@@ -285,9 +285,10 @@ function writeDifference(
       break;
     }
     default:
-      if (touch !== undefined) return false;
+      if (touch !== undefined && isContentTouched(touch)) return false;
+      if (first.type === 'list' && writePushes(writer, key, candidate.parts, dump.value as Buffer[])) break;
       replace(writer, candidate);
-      return true;
+      return isTtlSame || touch === undefined;
   }
   if (isTtlSame) return isWhole;
   // Was it changed here too? The donor's state decides.
@@ -450,6 +451,11 @@ function isTouched(touch: Touch | undefined, type: RdbKey['type'], name: string)
   return type === 'stream' && touch.below !== null && compareIds(name, touch.below) < 0;
 }
 
+/** Whether more was done to a key than that its time to live was changed. */
+function isContentTouched({ elements, increments, opaque }: Touch): boolean {
+  return opaque || elements === null || elements.size > 0 || increments.size > 0;
+}
+
 /** Leaves out what differs by what came lately, and may have been refused or be about to move: see Knowledge.hasEntry. */
 function leaveOut(
   { db, key }: Candidate,
@@ -477,6 +483,18 @@ function writeLastId(writer: CommandWriter, { key, parts }: Candidate, dump: Dec
 
 /** PTTL and TIME are read in whole milliseconds, one after the other. */
 const TTL_ROUNDING_MS = 5;
+
+/** What was pushed to one end of a list, and nothing else. @returns false where it is not that */
+function writePushes(writer: CommandWriter, key: Buffer, parts: readonly RdbKey[], their: readonly Buffer[]): boolean {
+  const mine = parts.flatMap(({ value }) => value as Buffer[]);
+  const more = mine.length - their.length;
+  if (more < 0) return false;
+  if (their.every((element, i) => element.equals(mine[i]!))) writePush(writer, 'RPUSH', key, mine.slice(their.length));
+  else if (their.every((element, i) => element.equals(mine[more + i]!)))
+    writePush(writer, 'LPUSH', key, mine.slice(0, more).reverse());
+  else return false;
+  return true;
+}
 
 function replace(writer: CommandWriter, candidate: Candidate): void {
   writer.command(['DEL', Buffer.from(candidate.key, 'latin1')]);

@@ -124,6 +124,15 @@ function toAdd<T>(alone: readonly T[], end: End): readonly T[] {
   return end === 'nothing' || (end === 'takes' && alone.length <= DOUBTFUL_MAX) ? alone : [];
 }
 
+export function writePush(
+  writer: CommandWriter,
+  name: 'LPUSH' | 'RPUSH',
+  key: Buffer,
+  elements: readonly Buffer[],
+): void {
+  for (let i = 0; i < elements.length; i += ELEMENTS) writer.command([name, key, ...elements.slice(i, i + ELEMENTS)]);
+}
+
 /**
  * Writes what of a list is here alone, and may be new.
  * @param their what the donor has of it; empty for nothing
@@ -154,9 +163,7 @@ export function writeNewInList(
     } else if (!taking.removed.has(name)) tails.push(element);
   }
   const { first, last } = taking;
-  const push = (name: 'LPUSH' | 'RPUSH', elements: readonly Buffer[]): void => {
-    for (let i = 0; i < elements.length; i += ELEMENTS) writer.command([name, key, ...elements.slice(i, i + ELEMENTS)]);
-  };
+  const push = (name: 'LPUSH' | 'RPUSH', elements: readonly Buffer[]): void => writePush(writer, name, key, elements);
   const pushFirst = (elements: readonly Buffer[]): void => push('LPUSH', [...elements].reverse());
   if (heads === null) {
     // All may have been taken at the end where others take; what is new came by the other one.

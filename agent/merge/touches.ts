@@ -185,6 +185,10 @@ function noteTouch(touch: Touch, effect: Effect): void {
     touch.increments.set(effect.name, (touch.increments.get(effect.name) ?? 0n) + by);
     return;
   }
+  if (effect.kind === 'ttl') {
+    touch.ttl = true;
+    return;
+  }
   touch.onlyIncrements = false;
   if (effect.kind === 'set' && effect.keepTtl) touch.keepTtl = true;
   if (effect.kind === 'put' || (effect.kind === 'group' && effect.makesKey)) touch.makes = true;
@@ -194,8 +198,7 @@ function noteTouch(touch: Touch, effect: Effect): void {
   else if (effect.kind === 'increment') {
     touch.elements?.add(effect.name);
     touch.isInexact = true;
-  } else if (effect.kind === 'ttl') touch.ttl = true;
-  else if (effect.kind === 'trim') {
+  } else if (effect.kind === 'trim') {
     const minId = effect.minId ?? HIGHEST_ID;
     if (touch.below === null || compareIds(minId, touch.below) > 0) touch.below = minId;
   } else if (effect.kind !== 'cap' && effect.kind !== 'lastId' && effect.kind !== 'group') touch.elements = null;
