@@ -76,3 +76,27 @@ test('of a state of two keys one is not written again without the other: what ha
       ?.map(({ key }) => key),
   ).toContain('l');
 });
+
+describe('a state that is to be written once more, as Redis has refused something in its block,', () => {
+  const settled = (): CoreRegion => {
+    const b = new CoreRegion();
+    b.comes('a:1', 1, b.at(), 'APPEND k x');
+    b.comes('c:1', 1, b.at(), 'INCRBY k 1');
+    b.answer = () => b.core.refused(0, 'k');
+    expect(b.state('a:1', 2, b.at('a:1', 'c:1'), 'DEL k', 'SET k x')).toBe('DEL k; SET k x');
+    return b;
+  };
+
+  test('is', () => expect(settled().correct()).toBe('DEL k; SET k x'));
+
+  test('does not bring back what its region has deleted since', () => {
+    const b = settled();
+    expect(b.comes('a:1', 3, b.at('a:1', 'c:1'), 'DEL k')).toBe('DEL k; DEL k');
+  });
+
+  test('has what its region has added since', () => {
+    const b = settled();
+    expect(b.comes('a:1', 3, b.at('a:1', 'c:1'), 'APPEND k y')).toBe('APPEND k y; DEL k; SET k x; APPEND k y');
+    expect(b.unsettled).toEqual(['k']);
+  });
+});

@@ -194,8 +194,8 @@ export class Corrections {
     const { op, build, together } = arrived;
     // What this region has told of meanwhile, or another state is to replace, does not go back to before what moved.
     const written = new Set([...together].filter((other) => this.arrived.get(other)?.op === op));
-    const isWhole = [...written].every((other) => other.isQuietFor(op) || canRebuild(other, origins, written));
-    if (state.isQuietFor(op)) {
+    const isWhole = [...written].every((other) => other.isLast(op) || canRebuild(other, origins, written));
+    if (state.isLast(op)) {
       if (isWhole) batch.select(state.db).raw(build.bytes, 0, build.bytes.length, build.commands);
       else this.settling.unsettle(state, null);
       return true;

@@ -173,6 +173,11 @@ export class KeyState {
     return true;
   }
 
+  /** Whether `op` has seen every other operation known on this key, and none of its own origin came behind it. */
+  isLast(op: Op): boolean {
+    return this.isQuietFor(op) && this.positionOf(op.origin) <= op.position;
+  }
+
   /** The highest position known of an origin's operations on this key, −1 for none. */
   positionOf(origin: number): number {
     if (this.tops !== null) return seenAt(this.tops, origin);

@@ -13,6 +13,8 @@ export function commands(...list: string[]): Buffer {
 export class CoreRegion {
   readonly core: MergeCore;
   private readonly ends = new Map<OriginId, number>();
+  /** What Redis answers to the next block that corrects something. */
+  answer: () => void = () => undefined;
 
   constructor(policies?: ConflictPolicies) {
     this.core = new MergeCore({ region: 'b', members: ['a', 'b', 'c'], ...(policies && { policies }) });
@@ -104,6 +106,9 @@ export class CoreRegion {
     const batch = new Batch();
     const raced = this.core.corrections.takeRaced();
     this.core.corrections.correct(raced, batch);
+    const { answer } = this;
+    this.answer = () => undefined;
+    answer();
     this.core.corrections.corrected(raced);
     return batch.finish();
   }
