@@ -148,6 +148,7 @@ test('on this machine the stack is what `meridian up` starts of the same config'
   const stackFile = parse(readFileSync(path.join(__dirname, 'Pulumi.local.yaml'), 'utf8')) as {
     config: Record<string, unknown>;
   };
+  stackFile.config['meridian:local'] = { basePort: 9000 };
   const given = Object.entries(stackFile.config).map(([key, value]) => [key, JSON.stringify(value)] as const);
   const { stack, ...made } = await deploy(Object.fromEntries(given), {
     outputs: (type) => (type.includes('LocalProcesses') ? { endpoints: { 'us-west-2': {} }, password: 'Tweety' } : {}),
@@ -156,11 +157,12 @@ test('on this machine the stack is what `meridian up` starts of the same config'
     'meridian:index:LocalMesh redis',
     'pulumi-nodejs:dynamic/meridian:LocalProcesses redis',
   ]);
-  const { config } = made.find('redis', ':LocalProcesses').inputs as { config: string };
+  const { config, basePort } = made.find('redis', ':LocalProcesses').inputs as { config: string; basePort: number };
+  expect(basePort).toBe(9000);
   const [written, read] = [parseStackFile(config, 'config.json'), parseStackConfig(stackFile.config)];
   if (!written.ok || !read.ok) throw new Error('a bad config');
   // All that `meridian up` looks at.
-  for (const section of ['replication', 'security'] as const)
+  for (const section of ['replication', 'security', 'local'] as const)
     expect(written.config[section]).toEqual(read.config[section]);
   const { disklessSync: _, ...redis } = read.config.redis;
   expect(written.config.redis).toMatchObject(redis);

@@ -122,7 +122,11 @@ sees it, +8 the agent for its peers, +9 the agent's admin endpoint. The second r
     .option('--config <file>', "the stack's config, in place of Pulumi.<stack>.yaml")
     .option('--regions <regions>', 'names a,b,c, or a number, in place of those of the config')
     .option('--replicas <n>', 'replicas of each region', whole(0, 5))
-    .option('--base-port <port>', 'the first of the ports (default: 7500)', whole(1, 65_535))
+    .option(
+      '--base-port <port>',
+      "the first of the ports (default: the config's local.basePort, else 7500)",
+      whole(1, 65_535),
+    )
     .option('--redis-server <path>', 'a redis-server or valkey-server for all regions')
     .option('-d, --detach', 'in the background; returns when all regions are ready')
     .option('--no-agents', 'Redis only: nothing is carried between the regions')

@@ -1,6 +1,6 @@
 import path from 'node:path';
 
-import { type RegionConfig, type StackConfig } from '../model';
+import { basePortMax, portsPerRegion, type RegionConfig, type StackConfig } from '../model';
 import { LocalError } from './errors';
 import { type WantedPort } from './ports';
 
@@ -8,11 +8,8 @@ import { type WantedPort } from './ports';
  * Where everything of a local stack is: a function of its config, so that every command finds what `up` made.
  *
  * Ports: each region has ten in a row from the base port on. With the default, the first region's Redis is at 7500, the
- * second's at 7510, and so on. All listen on 127.0.0.1 only. The base port was chosen below the ephemeral ports of every
- * system, where no well-known server sits.
+ * second's at 7510, and so on. All listen on 127.0.0.1 only.
  */
-export const basePortDefault = 7500;
-const portsPerRegion = 10;
 const offsets = { redis: 0, replica: 1, replicasMax: 6, agentRedis: 7, peer: 8, admin: 9 } as const;
 
 export interface NodeLayout {
@@ -102,7 +99,7 @@ export function layoutOf(stack: string, config: StackConfig, basePort: number, d
   if (basePort < 1 || last > 65_535) {
     throw new LocalError(
       'BAD_ARGUMENT',
-      `${config.regions.length} regions need ports ${basePort} to ${last}: choose a --base-port from 1 to ${65_536 - config.regions.length * portsPerRegion}.`,
+      `${config.regions.length} regions need ports ${basePort} to ${last}: choose a base port (local.basePort of the config, or --base-port) from 1 to ${basePortMax(config.regions.length)}.`,
     );
   }
   const regions = config.regions.map((region, i) => regionLayout(region, basePort + i * portsPerRegion, dir));

@@ -21,7 +21,7 @@ export async function checkPortsFree(wanted: readonly WantedPort[]): Promise<voi
   if (taken.code !== 'EADDRINUSE') {
     throw new LocalError(
       'PORT_IN_USE',
-      `Port ${taken.port} (${taken.use}) can't be listened on here (${taken.code}): choose others with --base-port.`,
+      `Port ${taken.port} (${taken.use}) can't be listened on here (${taken.code}): choose others, by local.basePort of the config or --base-port.`,
     );
   }
   const pid = listenerOf(taken.port);
@@ -29,7 +29,7 @@ export async function checkPortsFree(wanted: readonly WantedPort[]): Promise<voi
   const owner = pid === undefined ? '' : ` by process ${pid}${program === undefined ? '' : ` (${program})`}`;
   throw new LocalError(
     'PORT_IN_USE',
-    `Port ${taken.port} (${taken.use}) is in use${owner}: stop that, or choose other ports with --base-port.`,
+    `Port ${taken.port} (${taken.use}) is in use${owner}: stop that, or choose other ports, by local.basePort of the config or --base-port.`,
   );
 }
 

@@ -193,14 +193,21 @@ test('a config of another place, and a region that is forgotten comes back empty
   const { meridian, base, stateDir } = await newStack();
   const file = path.join(meridian.cwd, 'two.json');
   const regions = ['a', 'b'].map((name) => ({ name, primary: name === 'a', backend: 'local', replicas: 0 }));
-  writeFileSync(file, JSON.stringify({ config: { 'meridian:regions': regions } }));
-  const up = ['up', '--no-agents', '--detach', '--config', file, '--base-port', String(base)];
+  const write = (basePort: number): void =>
+    writeFileSync(file, JSON.stringify({ config: { 'meridian:regions': regions, 'meridian:local': { basePort } } }));
+  write(base);
+  const up = ['up', '--no-agents', '--detach', '--config', file];
   const ready = await meridian.json<StackStatus>(...up);
-  expect(ready.regions.map(({ name }) => name)).toEqual(['a', 'b']);
+  expect(ready.regions.map(({ name, redis }) => [name, redis.port])).toEqual([
+    ['a', base],
+    ['b', base + 10],
+  ]);
   for (const region of ['a', 'b']) await meridian.run('cli', region, 'SET', 'k', region);
   expect(await meridian.json('down', '--forget', 'b,c')).toMatchObject({ stopped: true, forgotten: ['b'] });
   expect(existsSync(path.join(stateDir, 'regions', 'b'))).toBe(false);
-  const again = await meridian.run(...up);
+  // The command line is before the config, which then need not fit.
+  write(65_535 - 2 * 10);
+  const again = await meridian.run(...up, '--regions', 'a,b,c', '--base-port', String(base));
   expect([again.status, again.stderr]).toEqual([0, expect.not.stringContaining('earlier start')]);
   expect((await meridian.run('cli', 'a', 'GET', 'k')).stdout).toContain('a');
   expect((await meridian.run('cli', 'b', 'EXISTS', 'k')).stdout).toBe('0\n');
@@ -425,7 +432,11 @@ describe('one sentence, and a status other than 0', () => {
       /--regions is not a valid config: meridian:regions\[1\]\.name: found "B!"/,
     ],
     ['a bad number of replicas', ['up', '--replicas', 'many'], /--replicas.*whole number from 0 to 5/],
-    ['too high a port', ['up', '--base-port', '65530'], /choose a --base-port from 1 to/],
+    [
+      'too high a port',
+      ['up', '--base-port', '65530'],
+      /choose a base port \(local\.basePort of the config, or --base-port\) from 1 to 65506\./,
+    ],
     ['an unknown option', ['up', '--fast'], /unknown option '--fast'/],
     ['an unknown command', ['upp'], /unknown command 'upp'/],
     ['status of nothing', ['status'], /Stack 'local' is not running .*meridian up/],

@@ -20,6 +20,7 @@ export interface StackOverrides {
   /** `a,b,c` or a number. */
   readonly regions?: string;
   readonly replicas?: number;
+  readonly basePort?: number;
 }
 
 /** The same in every command: where a stack's processes are remembered. */
@@ -52,8 +53,11 @@ export function readStack(stack: string, given?: string): { readonly file: strin
  */
 export function loadStack(stack: string, overrides: StackOverrides): StackConfig {
   const { file, config } = readStack(stack, overrides.config);
+  // Of the config's base port it need not be true that it fits those regions, where another one is chosen.
+  const base =
+    overrides.basePort === undefined ? config : { ...config, local: { ...config.local, basePort: undefined } };
   const chosen =
-    overrides.regions === undefined ? config : accept(withRegions(config, regionsFrom(overrides.regions)), '--regions');
+    overrides.regions === undefined ? base : accept(withRegions(base, regionsFrom(overrides.regions)), '--regions');
   const regions = chosen.regions.map((region) => withReplicas(region, overrides.replicas));
   const foreign = regions.find(({ backend }) => backend !== 'local');
   if (foreign !== undefined) {

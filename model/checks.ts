@@ -8,6 +8,7 @@ import { type Backend, type regionSchema } from './regions';
 import {
   type failoverSchema,
   type kubernetesSchema,
+  type localSchema,
   type monitoringSchema,
   type redisSchema,
   type replicationSchema,
@@ -15,6 +16,7 @@ import {
   type trafficSchema,
 } from './schema';
 import { peersOf, type Topology } from './topology';
+import { basePortMax, portsPerRegion } from './local-ports';
 
 type Region = z.output<typeof regionSchema>;
 
@@ -28,6 +30,7 @@ export interface Sections {
   readonly security?: z.output<typeof securitySchema> | undefined;
   readonly kubernetes?: z.output<typeof kubernetesSchema> | undefined;
   readonly monitoring?: z.output<typeof monitoringSchema> | undefined;
+  readonly local?: z.output<typeof localSchema> | undefined;
 }
 type Section<Name extends keyof Sections> = NonNullable<Sections[Name]>;
 
@@ -36,7 +39,7 @@ type Section<Name extends keyof Sections> = NonNullable<Sections[Name]>;
  * another.
  */
 export function check(sections: Sections): ConfigIssue[] {
-  const { regions, replication, redis, failover, traffic, security, kubernetes, monitoring } = sections;
+  const { regions, replication, redis, failover, traffic, security, kubernetes, monitoring, local } = sections;
   const issues: ConfigIssue[] = [];
   if (regions !== undefined) {
     checkRegions(regions, issues);
@@ -49,12 +52,28 @@ export function check(sections: Sections): ConfigIssue[] {
     if (security !== undefined) checkIssuer(security, regions, issues);
     if (monitoring !== undefined) checkWatched(monitoring, regions, issues);
     if (security?.networkPolicy === true) checkNetworks(regions, issues);
+    if (local !== undefined) checkLocal(local, regions, issues);
   }
   if (replication !== undefined) checkJournal(replication, issues);
   if (redis !== undefined) checkRedis(redis, issues);
   if (failover !== undefined) checkFailover(failover, issues);
   if (monitoring !== undefined) checkMonitoring(monitoring, issues);
   return issues;
+}
+
+function checkLocal({ basePort }: Section<'local'>, regions: readonly Region[], issues: ConfigIssue[]): void {
+  const path = pathOf('local', ['basePort']);
+  const elsewhere = regions.find(({ backend }) => backend !== 'local');
+  const max = basePortMax(regions.length);
+  if (basePort === undefined) return;
+  if (elsewhere !== undefined)
+    issues.push({ path, found: `a port, with backend ${elsewhere.backend}`, allowed: 'only with backend local' });
+  else if (basePort > max)
+    issues.push({
+      path,
+      found: show(basePort),
+      allowed: `a whole number from 1 to ${max}: ${portsPerRegion} ports for each region`,
+    });
 }
 
 /** Agents of one mesh trust one root. */

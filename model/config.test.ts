@@ -159,7 +159,7 @@ test.each<[string, unknown, ConfigIssue]>([
       path: 'meridian:replicaton',
       found: 'an unknown section',
       allowed:
-        "regions, replication, redis, failover, traffic, security, kubernetes, monitoring (did you mean 'replication'?)",
+        "regions, replication, redis, failover, traffic, security, kubernetes, monitoring, local (did you mean 'replication'?)",
     },
   ],
   [
@@ -357,6 +357,32 @@ test.each<[string, unknown, ConfigIssue]>([
       path: 'meridian:regions[0].redisServer',
       found: 'a path, with backend kubernetes',
       allowed: 'only with backend local',
+    },
+  ],
+  [
+    'a base port in a cloud',
+    having('local', { basePort: 9000 }),
+    { path: 'meridian:local.basePort', found: 'a port, with backend kubernetes', allowed: 'only with backend local' },
+  ],
+  [
+    'a base port that is none',
+    having('local', { basePort: 'high' }),
+    { path: 'meridian:local.basePort', found: '"high"', allowed: 'a whole number from 1 to 65535 (a port)' },
+  ],
+  [
+    'a base port too near the end',
+    {
+      regions: [
+        { name: 'a', primary: true, backend: 'local' },
+        { name: 'b', backend: 'local' },
+        { name: 'c', backend: 'local' },
+      ],
+      local: { basePort: 65_507 },
+    },
+    {
+      path: 'meridian:local.basePort',
+      found: '65507',
+      allowed: 'a whole number from 1 to 65506: 10 ports for each region',
     },
   ],
   [

@@ -6,6 +6,7 @@ import { type regionSchema, regionsSchema } from './regions';
 import {
   failoverSchema,
   kubernetesSchema,
+  localSchema,
   monitoringSchema,
   redisSchema,
   replicationSchema,
@@ -24,6 +25,7 @@ const sectionNames = [
   'security',
   'kubernetes',
   'monitoring',
+  'local',
 ] as const;
 type SectionName = (typeof sectionNames)[number];
 
@@ -40,6 +42,7 @@ export type TrafficConfig = z.output<typeof trafficSchema>;
 export type SecurityConfig = z.output<typeof securitySchema>;
 export type KubernetesConfig = z.output<typeof kubernetesSchema>;
 export type MonitoringConfig = z.output<typeof monitoringSchema>;
+export type LocalConfig = z.output<typeof localSchema>;
 
 /** A stack's config as written in `Pulumi.<stack>.yaml`, checked, every default filled in. Sizes are bytes. */
 export interface StackConfig {
@@ -52,6 +55,7 @@ export interface StackConfig {
   readonly security: SecurityConfig;
   readonly kubernetes: KubernetesConfig;
   readonly monitoring: MonitoringConfig;
+  readonly local: LocalConfig;
 }
 
 export type ConfigResult =
@@ -89,10 +93,11 @@ export function parseStackConfig(raw: unknown): ConfigResult {
   const security = read('security', securitySchema);
   const kubernetes = read('kubernetes', kubernetesSchema);
   const monitoring = read('monitoring', monitoringSchema);
+  const local = read('local', localSchema);
 
-  issues.push(...check({ regions, replication, redis, failover, traffic, security, kubernetes, monitoring }));
+  issues.push(...check({ regions, replication, redis, failover, traffic, security, kubernetes, monitoring, local }));
 
-  const others = { replication, redis, failover, traffic, security, kubernetes, monitoring };
+  const others = { replication, redis, failover, traffic, security, kubernetes, monitoring, local };
   if (issues.length > 0 || !regions || !isComplete(others)) return { ok: false, issues };
   return { ok: true, config: { regions: complete(regions, others.replication), ...others } };
 }

@@ -37,6 +37,7 @@ export {
   type ConfigResult,
   type FailoverConfig,
   type KubernetesConfig,
+  type LocalConfig,
   maxmemoryPolicy,
   type MonitoringConfig,
   parseStackConfig,
@@ -63,6 +64,7 @@ export {
   redisImage,
   type StackImage,
 } from './images';
+export { basePortDefault, basePortMax, portsPerRegion } from './local-ports';
 export { minReplicas } from './min-replicas';
 export { type Backend } from './regions';
 export {

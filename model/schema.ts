@@ -314,6 +314,12 @@ export const kubernetesSchema = section({
   protect: flag().default(false),
 });
 
+/** Of a stack of processes of one machine: with backend `local` only. */
+export const localSchema = section({
+  /** The first of the ports; each region has ten in a row, of which the first is its Redis. `meridian up --base-port` is before it. Default: 7500. */
+  basePort: whole(1, 65_535, 'a port').optional(),
+});
+
 export const monitoringSchema = section({
   /** The clusters have the Prometheus operator: make each region's alerts, scraping and dashboards for it. Default: false, as without it they would be refused. */
   operator: flag().default(false),

@@ -23,7 +23,7 @@ export interface LocalMeshArgs {
   stack: string;
   /** The regions, at least two, in an order that decides their ports and the neighbours in a ring. */
   regions: LocalRegion[];
-  /** The first of the ports; each region has ten in a row, of which the first is its Redis. Default: 7500. */
+  /** The first of the ports; each region has ten in a row, of which the first is its Redis. Another one moves the mesh, with its data. Default: 7500. */
   basePort?: number;
   /** Path of a redis-server or valkey-server. Default: `MERIDIAN_REDIS_SERVER` in the environment, else the one on `PATH`. */
   redisServer?: string;
@@ -125,6 +125,7 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
       minReplicas: { toWrite: args.minReplicasToWrite, maxLagSeconds: args.minReplicasMaxLagSeconds },
     },
     'meridian:security': { tls: false, users: args.users },
+    ...(args.basePort === undefined ? {} : { 'meridian:local': { basePort: args.basePort } }),
   };
 }
 
@@ -152,5 +153,5 @@ const renamed: Readonly<Record<string, string>> = {
 /** The argument that a path in the config came from. */
 function argumentOf(path: string): string {
   const inConfig = path.replace(/^meridian:/, '');
-  return renamed[inConfig] ?? inConfig.replace(/^(replication|redis|security)\./, '');
+  return renamed[inConfig] ?? inConfig.replace(/^(replication|redis|security|local)\./, '');
 }

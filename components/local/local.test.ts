@@ -3,6 +3,7 @@ import path from 'node:path';
 
 import { ArgumentError, LocalMesh, type LocalMeshArgs, PeerTopology } from '..';
 import { type StackStatus } from '../../local/status';
+import { isFree } from '../../agent/free-port';
 import { Cleanup, freeBasePort, lives, Meridian, redisBinary, until } from '../../local/testing';
 import { deploy, valueOf } from '../testing';
 import { DynamicHost, type Properties } from '../testing/dynamic';
@@ -181,6 +182,41 @@ describe("in Pulumi's own host of dynamic providers", () => {
     });
     expect(after).toEqual(outputs);
     expect(await cli('west', 'GET', 'k')).toContain('v');
+  });
+
+  test('another base port moves the mesh, with its data', async () => {
+    const replicated = regions.map((region) => ({ ...region, replicas: 1 }));
+    const here = await inputs({ regions: replicated });
+    const { id, outputs } = await deployment((host) => host.create(here));
+    expect(await cli('west', 'SET', 'k', 'v')).toBe('OK');
+    await until('it is in the other region', async () => (await cli('east', 'GET', 'k')).includes('v'));
+    const before = await pids();
+
+    const to = await freeBasePort(30);
+    const there = await inputs({ regions: replicated, basePort: to });
+    const moved = await deployment(async (host) => {
+      // An update, which a preview shows by the changed port: a replacement would begin with nothing where `purge` is set.
+      expect(await host.diff(id, outputs, there)).toEqual({ changes: true, replaces: [] });
+      return host.update(id, outputs, there);
+    });
+    expect(moved).toMatchObject({
+      basePort: to,
+      password: outputs['password'],
+      endpoints: {
+        west: { port: to, replicaPorts: [to + 1], agentUrl: `http://127.0.0.1:${to + 9}` },
+        east: { port: to + 10, replicaPorts: [to + 11] },
+      },
+    });
+    expect(before.filter(lives)).toEqual([]);
+    const held = await Promise.all(Array.from({ length: 20 }, (_, i) => isFree(base + i)));
+    expect(held).toEqual(Array.from({ length: 20 }, () => true));
+    expect(await cli('east', 'GET', 'k')).toContain('v');
+    expect(await cli('east', 'SET', 'k', 'w')).toBe('OK');
+    await until('it goes on', async () => (await cli('west', 'GET', 'k')).includes('w'));
+    await deployment(async (host) => {
+      expect(await host.diff(id, moved, there)).toEqual({ changes: false, replaces: [] });
+      await host.delete(id, moved);
+    });
   });
 
   test('another stack or another folder is another mesh', async () => {

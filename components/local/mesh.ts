@@ -2,9 +2,9 @@ import * as pulumi from '@pulumi/pulumi';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { links } from '../../model';
+import { basePortDefault, links } from '../../model';
 import { topologyOf } from '../agent';
-import { checkArguments, childOptions, componentType, rule, whole } from '../common';
+import { checkArguments, childOptions, componentType, rule } from '../common';
 import { configOf, issuesOf, type LocalMeshArgs } from './args';
 import { LocalProcesses } from './processes';
 import { type LocalEndpoint } from './provider';
@@ -27,8 +27,7 @@ export class LocalMesh extends pulumi.ComponentResource {
   public readonly stateDir: pulumi.Output<string>;
 
   constructor(name: string, args: LocalMeshArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { stack, regions, basePort = 7500 } = args;
-    const portMax = 65_536 - 10 * regions.length;
+    const { stack, regions, basePort = basePortDefault } = args;
     checkArguments(
       'LocalMesh',
       name,
@@ -38,7 +37,6 @@ export class LocalMesh extends pulumi.ComponentResource {
         stack,
         "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 100",
       ),
-      whole('basePort', basePort, 1, portMax, 'ten ports for each region'),
       issuesOf(args),
     );
     super(componentType('LocalMesh'), name, args, opts);

@@ -3,7 +3,7 @@ import { type LocalMeshArgs } from '../local';
 
 /** The mesh on this machine as a stack's config describes it: what `meridian up` would start of the same file. */
 export function localArgs(stack: string, config: StackConfig): LocalMeshArgs {
-  const { regions, replication, redis, security } = config;
+  const { regions, replication, redis, security, local } = config;
   const { tls: _tls, disklessSync, disklessSyncDelaySeconds, ...settings } = redisSettingsOf(config);
   return {
     stack,
@@ -15,6 +15,7 @@ export function localArgs(stack: string, config: StackConfig): LocalMeshArgs {
       mode,
       ...(redisServer === undefined ? {} : { redisServer }),
     })),
+    ...(local.basePort === undefined ? {} : { basePort: local.basePort }),
     users: security.users,
     topology: replication.topology,
     ...(replication.hub === undefined ? {} : { hub: replication.hub }),

@@ -4,7 +4,8 @@ import { renderConnect } from '../connect';
 import { Display, type Picture } from '../display';
 import { LocalError, errorText } from '../errors';
 import { makeDir } from '../files';
-import { type StackLayout, basePortDefault, layoutOf } from '../layout';
+import { type StackLayout, layoutOf } from '../layout';
+import { basePortDefault } from '../../model';
 import { binariesOf, loadStack } from '../stack';
 import { alreadyRunning, readState, supervisorOf } from '../state';
 import { type StackStatus, reportOf } from '../status';
@@ -48,7 +49,7 @@ export async function up(options: UpOptions): Promise<void> {
   const holder = supervisorOf(dir);
   if (holder !== undefined) throw alreadyRunning(dir, options.stack, holder);
   const config = loadStack(options.stack, options);
-  const layout = layoutOf(options.stack, config, options.basePort ?? basePortDefault, dir);
+  const layout = layoutOf(options.stack, config, options.basePort ?? config.local.basePort ?? basePortDefault, dir);
   const binaries = binariesOf(config, options.redisServer);
   if (options.detach) return detach(options, layout);
 
