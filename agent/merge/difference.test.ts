@@ -38,6 +38,7 @@ function found(
   /** Data of which some is in no operation: whether operations are known that made what is here. */
   unexplained: { isMade: boolean } | null = null,
   isMade = unexplained?.isMade === true,
+  isOwn = false,
 ): string[] | 'unsettled' {
   const touches = new Touches(() => new Map([['eu:1', 1000]]));
   const common = { origin: 'eu:1', start: 0, end: 1000, stamp: 1, ops: 1, db: 0, seen: new Map() };
@@ -59,7 +60,7 @@ function found(
       hasEntry: (_db, _key, id) => id === known,
       corrected: () => [],
     },
-    { isByKey: false, evicts: false },
+    { isByKey: false, evicts: false, isOwn: () => isOwn },
     0,
   );
   if (unsettled.length > 0 && operations.length === 0) return 'unsettled';
@@ -304,3 +305,13 @@ test.each(['string', 'hash', 'zset'] as const)(
     expect(find(true)).toBe('unsettled');
   },
 );
+
+test('of a key that this region owns all that it holds is told, whatever others have made of it', () => {
+  const own = (mine: RdbKey | null, meanwhile?: string, amiss: Amiss | null = null): string[] | 'unsettled' =>
+    found(mine, entry('hash', { a: '1', old: 'x' }), meanwhile, null, null, amiss, { isMade: false }, false, true);
+  const whole = ['DEL k', 'HSET k a 2'];
+  expect(own(entry('hash', { a: '2' }))).toEqual(whole);
+  expect(own(entry('hash', { a: '2' }), 'DEL k; HSET k a 1 old x')).toEqual(whole);
+  expect(own(entry('hash', { a: '2' }), undefined, 'state')).toEqual(whole);
+  expect(own(null, 'DEL k; HSET k a 1 old x')).toEqual(['DEL k']);
+});

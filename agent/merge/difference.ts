@@ -66,6 +66,8 @@ export interface RegionTraits {
   isByKey: boolean;
   /** Whether a key's last writer's value stands as a whole. Default: none's. */
   isLastWriters?: (db: number, key: string) => boolean;
+  /** Whether this region owns a key, and holds all that it has made of it: no other one has anything to say of it. Default: none. */
+  isOwn?: (db: number, key: string) => boolean;
   /** A key that is missing was evicted, not deleted. */
   evicts: boolean;
 }
@@ -130,10 +132,11 @@ export function writeDifferences(
   };
   candidates.forEach((candidate, i) => {
     const { db, key } = candidate;
-    if (region.isLastWriters?.(db, key) === true) {
+    const isOwn = region.isOwn?.(db, key) === true;
+    if (isOwn || region.isLastWriters?.(db, key) === true) {
       const payload = wholeOf(candidate, theirs[i]!, region, soonMs);
       const isTheirs = theirs[i]!.dump !== null && mode !== 'exact';
-      if (touches.of(db, key) !== undefined || isTheirs) unsettled.push({ db, key });
+      if (!isOwn && (touches.of(db, key) !== undefined || isTheirs)) unsettled.push({ db, key });
       else if (payload !== null) operations.push({ db, payload });
       return;
     }

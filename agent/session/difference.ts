@@ -168,13 +168,13 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     touched,
   );
   const kept = await keptOf(o, vector, heartbeatMs, evidence);
+  const end = o.before === null ? -1 : (vector.get(o.before) ?? -1);
+  const lost = new Touches(() => new Map([[o.before!, end]]));
   if (kept !== null) {
     log.warn(
       { origin: o.before, kept, known: vector.get(o.before!) },
       'Redis came back without the last of its changes; they are applied once more',
     );
-    const end = vector.get(o.before!) ?? kept;
-    const lost = new Touches(() => new Map([[o.before!, end]]));
     await noteOf(o, o.before!, kept, end, lost);
     const left = [...equal.values()].filter((candidate) => candidate !== null && !isOthers(candidate));
     const again = await valuesOf(o, donor, doneAgain(left as Candidate[], lost));
@@ -203,7 +203,11 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     differences: (known) => {
       const isLastWriters = (db: number, key: string): boolean =>
         context.policies.isLastWriters(db, Buffer.from(key, 'latin1'));
-      const traits = { isByKey: o.isByKey, evicts: o.evicts, isLastWriters };
+      const isOwn = (db: number, key: string): boolean =>
+        !o.isEmptied &&
+        context.policies.ownerOf(db, Buffer.from(key, 'latin1')) === context.config.region &&
+        lost.of(db, key) === undefined;
+      const traits = { isByKey: o.isByKey, evicts: o.evicts, isLastWriters, isOwn };
       const ofKeys = o.isEmptied ? 'unexplained' : mode;
       const found = writeDifferences(candidates, values, touched, ofKeys, known, traits, Date.now() + SOON_MS);
       const operations = [...found.operations, ...ofLibraries.map((payload) => ({ db: 0, payload }))];

@@ -89,7 +89,11 @@ export class Comparison {
   private readonly others: { db: number; key: string }[] = [];
   private readonly theirs: TheirValue[];
   private readonly policies: ConflictPolicies;
+  private readonly region: string;
   private readonly touched: Touches;
+  /** By what this Redis has lost of the history of before. */
+  private readonly lost = new Touches(() => new Map([[this.before!, Infinity]]));
+  private readonly before: OriginId | null;
   private readonly nowMs: number;
   private readonly areLibrariesAmiss: boolean;
   private readonly ofLibraries: Buffer[];
@@ -100,6 +104,8 @@ export class Comparison {
   constructor(o: Sources) {
     const { mine, theirs, values, before } = o;
     this.policies = o.policies;
+    this.region = o.region;
+    this.before = before;
     this.nowMs = o.nowMs;
     this.areLibrariesAmiss = values.areLibrariesAmiss;
     this.mode = theirs.isUnexplained ? 'unexplained' : 'exact';
@@ -133,7 +139,7 @@ export class Comparison {
 
   /** What comes back was done by clients once more where the key is as elsewhere. */
   private noteLost(o: Sources, history: readonly OpRecord[], kept: number): void {
-    const lost = new Touches(() => new Map([[o.before!, Infinity]]));
+    const { lost } = this;
     for (const record of history)
       if (record.end > kept) for (const touches of [lost, this.touched]) touches.note(record, kept);
     const known = new Set([...this.candidates, ...this.others].map(({ db, key }) => nameOf(db, key)));
@@ -178,8 +184,10 @@ export class Comparison {
   differences(known: Knowledge): ReturnType<typeof writeDifferences> {
     const { policies } = this;
     const isLastWriters = (db: number, key: string): boolean => policies.isLastWriters(db, Buffer.from(key));
-    const traits = { isByKey: false, evicts: false, isLastWriters };
-    const { candidates, theirs, touched, mode, others } = this;
+    const { candidates, theirs, touched, mode, others, lost, region } = this;
+    const isOwn = (db: number, key: string): boolean =>
+      policies.ownerOf(db, Buffer.from(key)) === region && lost.of(db, key) === undefined;
+    const traits = { isByKey: false, evicts: false, isLastWriters, isOwn };
     const found = writeDifferences(candidates, theirs, touched, mode, known, traits, this.nowMs + 2000);
     const ofLibraries = this.ofLibraries.map((payload) => ({ db: 0, payload }));
     return { ...found, operations: [...found.operations, ...ofLibraries], unsettled: [...found.unsettled, ...others] };

@@ -203,6 +203,11 @@ export class Redis {
     for (const [db, keys] of this.dbs) for (const [key, entry] of keys) yield { db, key, ...entry };
   }
 
+  /** By its machine's clock, Unix ms. */
+  get nowMs(): number {
+    return this.clock();
+  }
+
   isExpired(db: number, key: string): boolean {
     const at = this.dbs.get(db)?.get(key)?.expireAt ?? null;
     return at !== null && this.clock() > at;

@@ -89,7 +89,7 @@ class Checker {
     for (const [key, events] of keys) {
       const found = this.state.get(key);
       const kind: Check | undefined = familyOf(key)?.check;
-      if (kind === 'elements') this.elements(key, events, found);
+      if (kind === 'elements' || kind === 'last') this.elements(key, events, found);
       else if (kind === 'sums') this.sums(key, events, found);
     }
     for (const group of groups(keys)) this.kept(group, keys);
@@ -154,8 +154,8 @@ class Checker {
     removes: readonly Of<'remove'>[],
     events: KeyHistory,
   ): void {
-    // A 0 in a bitmap is a put like a 1, and may win without having seen it.
-    const isPut = familyOf(key)?.name === 'bits';
+    // A 0 in a bitmap is a put like a 1, and may win without having seen it; so may a DEL where the last writer's value stands.
+    const isPut = familyOf(key)?.name === 'bits' || familyOf(key)?.check === 'last';
     const spares = (remove: Op, put: Op): boolean =>
       isPut ? this.history.saw(put, remove) : this.missed(remove, put, events);
     const lost = puts.find(

@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { familyOf, isType, type Type, types } from './families';
+import { familyOf, isType, type Type, types, usualTypes, withPolicies } from './families';
 import { counted } from '../../model/counted';
 import { faultKinds, parseFaults, type FaultWeights } from './faults';
 import { type Found, type Outcome, type Progress, regionsMax, torture, type TortureOptions } from './run';
@@ -49,7 +49,11 @@ const program = new Command('torture')
       .default(parseFaults('all'), 'all'),
   )
   .option('--parallel <n>', 'how many faults go on beside each other', between(1, 20), 2)
-  .option('--types <list>', `of ${types.join(', ')}`, parsed(typesOf), types)
+  .addOption(
+    new Option('--types <list>', `of ${types.join(', ')}`)
+      .argParser(parsed(typesOf))
+      .default(usualTypes, `all but ${withPolicies.join(', ')}`),
+  )
   .option('--without <list>', 'all types but these', parsed(typesOf), [])
   .option(
     '--seed <n>',

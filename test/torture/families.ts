@@ -7,9 +7,10 @@
  * - elements: "A put or a delete removes what it has seen of the element. Among live puts the highest wins."
  * - sums: increments add up, each applied exactly once.
  * - kept: nothing that was added is lost; what is removed may come twice ("done twice at most, lost never").
+ * - last: the last writer's value stands, also against what it had not seen.
  * - equal: only that all regions end up equal.
  */
-export type Check = 'elements' | 'sums' | 'kept' | 'equal';
+export type Check = 'elements' | 'sums' | 'kept' | 'last' | 'equal';
 
 export interface Family {
   readonly check: Check;
@@ -42,8 +43,14 @@ export const types = [
   'appends',
   'functions',
   'mixed',
+  'last-writers',
+  'owned',
 ] as const;
 export type Type = (typeof types)[number];
+
+/** What agents do about all else is another path where any key has a conflict policy: so these are written where they are named. */
+export const withPolicies: readonly Type[] = ['last-writers', 'owned'];
+export const usualTypes = types.filter((type) => !withPolicies.includes(type));
 
 export const families = {
   /** Strings that everybody writes and deletes. */
@@ -84,6 +91,12 @@ export const families = {
   called: { check: 'elements', type: 'functions' },
   /** Keys that become another type, are renamed, copied, computed. */
   mix: { check: 'equal', type: 'mixed' },
+  /** Strings of the policy `lww`. */
+  last: { check: 'last', type: 'last-writers' },
+  /** Keys of the policy `lww` that are anything. */
+  lasts: { check: 'equal', type: 'last-writers' },
+  /** Hashes that one region owns, and the others' clients write, too: what those do is put back. */
+  owned: { check: 'elements', type: 'owned' },
 } as const satisfies Record<string, Family>;
 export type FamilyName = keyof typeof families;
 

@@ -10,6 +10,7 @@ import { Beater, Client, type Endpoint } from './client';
 import { familyOf, type Type } from './families';
 import { Faults, type FaultEvent, type FaultWeights } from './faults';
 import { History } from './history';
+import { policiesFor } from './policies';
 import { readRegion } from './state';
 import { Workload } from './workload';
 
@@ -87,8 +88,10 @@ export const regionsMax = regionNames.length;
 
 export async function torture(options: TortureOptions): Promise<Outcome> {
   const names = regionNames.slice(0, options.regions);
+  const policies = policiesFor(options.types, names);
   const mesh = await Mesh.start({
     regions: names,
+    ...(policies.length > 0 && { policies, refusesFlush: true }),
     links: linksOf(options.topology, names),
     redisConf: [`appendfsync ${options.appendfsync}`],
     ...(options.dir === undefined ? {} : { dir: options.dir }),
@@ -168,7 +171,12 @@ class Run {
     return Array.from({ length: options.clients }, (_, i) => {
       const name = `${endpoint.name}${i}`;
       const seeded = new Random(random.below(2 ** 31));
-      const workload = new Workload(seeded, name, endpoint.name, { types, hotKeys: options.hotKeys, databases });
+      const workload = new Workload(seeded, name, endpoint.name, {
+        types,
+        regions: history.regions,
+        hotKeys: options.hotKeys,
+        databases,
+      });
       return new Client(endpoint, name, history, workload, (1000 * options.clients) / options.rate).start();
     });
   }

@@ -15,6 +15,8 @@ export interface Act {
 
 export interface WorkloadOptions {
   readonly types: readonly Type[];
+  /** All there are. */
+  readonly regions: readonly string[];
   /** Keys of each family that everybody writes. */
   readonly hotKeys: number;
   readonly databases: readonly number[];
@@ -71,7 +73,10 @@ export class Workload {
       lib: () => this.library(),
       clash: () => this.clash(),
       called: (own) => this.call(own),
-      mix: (own) => this.mixed(own),
+      mix: (own) => this.mixed(own, 'mix'),
+      last: (own) => this.last(own),
+      lasts: (own) => this.mixed(own, 'lasts'),
+      owned: (own) => this.owned(own),
     };
     this.makers = (Object.entries(makers) as [FamilyName, Maker][]).filter(([name]) =>
       options.types.includes(families[name].type),
@@ -174,7 +179,10 @@ export class Workload {
   // ——— collections, by element
 
   private hash(own: Own): Command {
-    const key = this.hot(own, 'hash');
+    return this.fieldOf(this.hot(own, 'hash'));
+  }
+
+  private fieldOf(key: Key): Command {
     const field = this.member();
     if (this.random.chance(removes)) return removing('HDEL', key, field);
     if (this.random.chance(0.02)) return removing('DEL', key, null);
@@ -367,11 +375,36 @@ export class Workload {
     return always(['FCALL', this.hotLibrary(), 1, key.name, value], [key.put('', value)]);
   }
 
+  // ——— with a conflict policy
+
+  private last(own: Own): Command {
+    const key = this.hot(own, 'last');
+    if (this.random.chance(removes)) return removing('DEL', key, '');
+    const value = this.token();
+    return always([this.random.pick(['SET', 'GETSET']), key.name, value], [key.put('', value)]);
+  }
+
+  private owned(own: Own): Command {
+    const { random } = this;
+    const owner = random.chance(0.7) ? this.region : random.pick(this.options.regions);
+    const key = new Key(own.db, `owned:${owner}:${random.below(this.options.hotKeys)}`);
+    if (owner === this.region) return this.fieldOf(key);
+    // Nothing of this is to be there in the end.
+    switch (random.below(4)) {
+      case 0:
+        return unchecked('DEL', key.name);
+      case 1:
+        return unchecked('HDEL', key.name, this.member());
+      default:
+        return unchecked('HSET', key.name, this.member(), this.token());
+    }
+  }
+
   // ——— anything
 
-  private mixed(own: Own): Command {
+  private mixed(own: Own, family: 'mix' | 'lasts'): Command {
     const { random } = this;
-    const [key, other] = [this.hot(own, 'mix').name, this.hot(own, 'mix').name];
+    const [key, other] = [this.hot(own, family).name, this.hot(own, family).name];
     const token = this.token();
     const makers: (() => Command)[] = [
       () => unchecked('SET', key, token),
