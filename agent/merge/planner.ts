@@ -188,7 +188,7 @@ export class Planner {
       if (put === null && !this.parts.insertion.touched[0]!.baseDead) writeEffect(out, this.relative(effect));
       else if (resolved.known) writeElement(out, state, this.parts.insertion.touched[0]!, this.parts.origins);
     } else if (effect.kind === 'trim') writeTrim(out, state, effect, this.parts.insertion.touched, this.parts.origins);
-    else if (effect.kind === 'lastId') writeLastId(out, state);
+    else if (effect.kind === 'lastId') writeLastId(out, state, this.parts.origins);
     else writeElements(out, state, this.parts.insertion.touched, this.parts.origins);
     // The key may just have come back, and a time to live of it have been here before.
     if (state.ttls.length > 0) writeTtl(out, state, this.parts.origins);

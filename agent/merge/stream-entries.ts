@@ -10,6 +10,7 @@
  */
 import { Element, NONE, type Op, ownBytes, saw, Type } from './element';
 import type { KeyState } from './key-state';
+import { isHigher } from './op';
 import type { OriginTable } from './origins';
 import { compareIds, movedId } from './stream-id';
 
@@ -41,6 +42,11 @@ interface Guest {
 export class StreamEntry extends Element {
   /** Operations whose entry had this ID, and was removed; `isWiped`: with the whole stream, so that its ID is not among the last ones. */
   ghosts: readonly { readonly op: Op; readonly isWiped: boolean; readonly hash: number }[] = NONE;
+  /**
+   * Operations whose entry had this ID, which one that had seen them gave out again (their stream, or they, were removed meanwhile): where others had come here
+   * first they had moved on, and the last ID goes up only.
+   */
+  replaced: StreamEntry['ghosts'] = NONE;
   /** Entries that had to leave their ID, and came here. */
   guests: readonly Guest[] = NONE;
   /** Removals of the ID. Where clients' entries that have not seen one of them stand is not known before they are read: it may have been run behind them. */
@@ -52,8 +58,21 @@ export class StreamEntry extends Element {
   override removeSeen(op: Op): void {
     const isSeen = (other: Op): boolean => other === op || saw(op, other);
     this.remove(isSeen, true);
-    if (this.ghosts.some((ghost) => !ghost.isWiped && isSeen(ghost.op)))
-      this.ghosts = this.ghosts.map((ghost) => (isSeen(ghost.op) ? { ...ghost, isWiped: true } : ghost));
+    const wiped = (ghosts: StreamEntry['ghosts']): StreamEntry['ghosts'] =>
+      ghosts.some((ghost) => !ghost.isWiped && isSeen(ghost.op))
+        ? ghosts.map((ghost) => (isSeen(ghost.op) ? { ...ghost, isWiped: true } : ghost))
+        : ghosts;
+    this.ghosts = wiped(this.ghosts);
+    this.replaced = wiped(this.replaced);
+  }
+
+  /** One that has seen some of those that had its ID takes their place. */
+  replace(matches: (op: Op) => boolean): void {
+    this.remove(matches);
+    const gone = this.ghosts.filter((ghost) => matches(ghost.op));
+    if (gone.length === 0) return;
+    this.ghosts = this.ghosts.filter((ghost) => !gone.includes(ghost));
+    this.replaced = [...this.replaced, ...gone];
   }
 
   remove(matches: (op: Op) => boolean, isWiped = false): void {
@@ -165,6 +184,8 @@ export class StreamOrder {
   private first = 0;
   /** IDs to which entries have moved. */
   moved: StreamEntry[] = [];
+  /** IDs that were given out again. */
+  replaced: readonly StreamEntry[] = NONE;
   private highestMoved: string | null = null;
   /** Entries in the order in which they came, but for those that own operations have seen. */
   private arrived: StreamEntry[] = [];
@@ -180,6 +201,11 @@ export class StreamOrder {
   noteMoved(entry: StreamEntry): void {
     this.moved.push(entry);
     if (this.highestMoved === null || compareIds(entry.name, this.highestMoved) > 0) this.highestMoved = entry.name;
+  }
+
+  /** An entry's ID was given out again. */
+  noteReplaced(entry: StreamEntry): void {
+    if (!this.replaced.includes(entry)) this.replaced = [...this.replaced, entry];
   }
 
   /**
@@ -220,6 +246,7 @@ export class StreamOrder {
     this.entries = this.entries.filter((other) => !other.folded);
     this.arrived = this.arrived.filter((other) => !other.folded);
     this.moved = this.moved.filter((other) => !other.folded);
+    this.replaced = this.replaced.filter((other) => !other.folded);
     this.folded = this.first = 0;
   }
 
@@ -305,8 +332,8 @@ export function putEntry(
     const isSeen = (other: Op): boolean => other === op || saw(op, other);
     if (!entry.isAlone && [...entry.puts, ...entry.ghosts].some((other) => isSeen(other.op)))
       places = placesFrom(state, entry, origins);
-    entry.puts = entry.puts.filter((put) => !isSeen(put.op));
-    entry.ghosts = entry.ghosts.filter((ghost) => !isSeen(ghost.op));
+    entry.replace(isSeen);
+    if (entry.replaced.length > 0) state.stream!.noteReplaced(entry);
   }
   const put = { op, value: ownBytes(value) };
   entry.puts = entry.puts.length === 0 ? [put] : [...entry.puts, put];
@@ -396,14 +423,28 @@ export function trimEntries(
 }
 
 /** The stream's last ID by the operations known; null where they don't tell. */
-export function lastIdOf(state: KeyState): string | null {
+export function lastIdOf(state: KeyState, origins: OriginTable): string | null {
   let last: string | null = null;
-  for (const { value } of state.findElement(Type.stream, HEAD)?.puts ?? []) {
-    const id = value.toString('latin1');
-    if (last === null || compareIds(id, last) > 0) last = id;
-  }
+  const isAbove = (id: string): boolean => last === null || compareIds(id, last) > 0;
+  const raise = (id: string): void => {
+    if (isAbove(id)) last = id;
+  };
+  for (const { value } of state.findElement(Type.stream, HEAD)?.puts ?? []) raise(value.toString('latin1'));
   for (const entry of state.stream?.moved ?? [])
-    if (!entry.folded && (last === null || compareIds(entry.name, last) > 0))
+    if (!entry.folded && isAbove(entry.name))
       for (const { home, isWiped } of entry.contenders()) if (home !== entry && !isWiped) last = entry.name;
+  for (const entry of state.stream?.replaced ?? [])
+    if (!entry.folded)
+      for (const { op } of movedBefore(entry, origins)) raise(movedId(origins.region(op.origin), entry.name));
   return last;
+}
+
+/** Of those whose ID was given out again, the ones that had to leave it where others' had come first. */
+function movedBefore(entry: StreamEntry, origins: OriginTable): readonly Contender[] {
+  const own = { home: entry, from: null };
+  const replaced = entry.replaced.map((ghost): Contender => ({ ...ghost, ...own, value: null }));
+  const all = [...[...entry.contenders()].filter(({ from }) => from === null), ...replaced];
+  const isBelow = (one: Contender, other: Contender): boolean =>
+    isHigher(other.op, one.op, origins) && !saw(other.op, one.op) && !isSame(one, other);
+  return replaced.filter((one) => !one.isWiped && all.some((other) => isBelow(one, other)));
 }

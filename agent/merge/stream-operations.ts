@@ -73,7 +73,7 @@ export class StreamOperations {
     insertion.insert(state, effect, op);
     if (!quiet && !isPut) notes.note(state, effect, op, insertion.touched);
     settling.check(state, effect, op, insertion.touched);
-    if (isPut && isTooLarge(effect.values[0]!) && lastIdOf(state) === effect.names[0]) {
+    if (isPut && isTooLarge(effect.values[0]!) && lastIdOf(state, this.parts.origins) === effect.names[0]) {
       this.writePending(batch, state);
       writeEntry(batch.select(state.db), Buffer.from(state.key, 'latin1'), effect.names[0], effect.values[0]!);
       return true;
@@ -135,7 +135,7 @@ export class StreamOperations {
       const out = batch.select(state.db);
       writeElements(out, state, elements, this.parts.origins);
       // What came and went raises the last ID all the same.
-      if (lowest !== null && ![...elements].some(({ live }) => live)) writeLastId(out, state);
+      if (lowest !== null && ![...elements].some(({ live }) => live)) writeLastId(out, state, this.parts.origins);
       // The key may just have come back, and a time to live of it have been here before.
       if (state.ttls.length > 0) writeTtl(out, state, this.parts.origins);
       for (const bytes of ofGroups) out.raw(bytes, 0, bytes.length, 1);

@@ -29,14 +29,14 @@ export function writeEntriesOf(
   const gone = standings.filter(isBelow);
   const rest = standings.filter((found) => !isBelow(found));
   if (gone.length > 0) out.command(['XDEL', key, ...gone.map(({ id }) => id)]);
-  if (rest.length > 0) writeEntries(out, key, rest, lastIdOf(state));
+  if (rest.length > 0) writeEntries(out, key, rest, lastIdOf(state, origins));
   // The head without entries: the stream is there all the same, and its last ID.
-  else if (elements.some(({ name }) => name === HEAD)) writeLastId(out, state);
+  else if (elements.some(({ name }) => name === HEAD)) writeLastId(out, state, origins);
 }
 
 /** Raises the last ID where it is lower. */
-export function writeLastId(out: CommandWriter, state: KeyState): void {
-  const last = lastIdOf(state);
+export function writeLastId(out: CommandWriter, state: KeyState, origins: OriginTable): void {
+  const last = lastIdOf(state, origins);
   if (last !== null && last !== '0-0') writeEntries(out, Buffer.from(state.key, 'latin1'), [], last);
 }
 
@@ -49,7 +49,7 @@ export function writeStream(out: CommandWriter, state: KeyState, origins: Origin
       const found = standing(element, origins);
       if (found.value !== null) standings.push(found);
     }
-  const last = lastIdOf(state);
+  const last = lastIdOf(state, origins);
   if (standings.length > 0) writeEntries(out, key, standings, last);
   // As Redis' own AOF has it (rewriteStreamObject): there is no other way to a stream without entries.
   else {

@@ -143,7 +143,7 @@ test('which entries stand where is a function of the set of operations: any caus
           const found = entry instanceof StreamEntry ? standingAt(entry, origins) : null;
           return found === null ? [] : [`${entry.name} ${found.toString()}`];
         });
-        return `${standing.sort().join()} last ${lastIdOf(key)}`;
+        return `${standing.sort().join()} last ${lastIdOf(key, origins)}`;
       };
       const left = [...made];
       const order: typeof made = [];
@@ -309,12 +309,33 @@ test('the last ID does not go down where an entry stands below one that a block 
   const state = new KeyState(0, 's');
   putEntry(state, new Op(a, 10, 1, []), '9-1', Buffer.alloc(0), origins, []);
   putEntry(state, new Op(a, 20, 3, []), '5-1', Buffer.alloc(0), origins, []);
-  expect(lastIdOf(state)).toBe('9-1');
+  expect(lastIdOf(state, origins)).toBe('9-1');
   // Which has seen the first alone.
   const seen: number[] = [];
   seen[a] = 10;
   state.delete(new Op(b, 10, 2, seen));
-  expect(lastIdOf(state)).toBe('5-1');
+  expect(lastIdOf(state, origins)).toBe('5-1');
+});
+
+test('the last ID tells where an entry had to move whose ID its region has given out again, whichever came first', () => {
+  const origins = new OriginTable();
+  const [a, c] = [origins.index('a:1'), origins.index('c:1')];
+  const [first, again, other] = [new Op(a, 10, 1, []), new Op(a, 20, 5, []), new Op(c, 10, 2, [])];
+  const lastIds = (...order: Op[]): (string | null)[] => {
+    const state = new KeyState(0, 's');
+    return order.map((op) => {
+      putEntry(state, op, '5-1', Buffer.from(`${op.stamp}`), origins, []);
+      return lastIdOf(state, origins);
+    });
+  };
+  const [ofA, ofC] = [movedId('a', '5-1'), movedId('c', '5-1')];
+  const last = [ofA, ofC].sort(compareIds)[1];
+  expect(lastIds(first, other, again)).toEqual(['5-1', ofA, last]);
+  expect(lastIds(first, again, other)).toEqual(['5-1', '5-1', last]);
+  expect(last).toBe(ofA);
+  // Nobody met it.
+  expect(lastIds(other, first)).toEqual(['5-1', ofA]);
+  expect(lastIds(first, again)).toEqual(['5-1', '5-1']);
 });
 
 test('a client’s entry at an ID that a block has removed, not having seen it, is written again', () => {

@@ -5,7 +5,7 @@
 import type { OpRecord } from '../../agent/record';
 import { type Argv, parseCommands, type Value } from './redis';
 import { codesIn, nameOf } from './functions';
-import { killsEntry, placesOf } from './stream-rule';
+import { killsEntry, movedBefore, placesOf } from './stream-rule';
 import { compareIds } from '../../agent/merge/stream-id';
 
 export interface RuleOp {
@@ -261,12 +261,13 @@ function valueOf(parts: readonly Part[]): RuleValue {
       };
     case 'stream': {
       const heads = live.filter((part) => part.kind === 'head').map(({ id }) => id);
-      const places = placesOf(entriesOf(parts));
+      const entryPuts = entriesOf(parts);
+      const places = placesOf(entryPuts);
       const entries = elements
         .map((part): [string, string[]] => [places.get(part as EntryPut)!, (part as EntryPut).value.split('\n')])
         .sort(([a], [b]) => compareIds(a, b));
       // Where an entry has moved to counts, too, whether or not it is still there; not if all of the stream was deleted since.
-      for (const [part, place] of places) {
+      for (const [part, place] of [...places, ...movedBefore(entryPuts)]) {
         const isWiped = parts.some(
           (by) =>
             after(by, part) &&

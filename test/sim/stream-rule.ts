@@ -19,6 +19,20 @@ export function placesOf(entries: readonly EntryPut[]): Map<EntryPut, string> {
   return places;
 }
 
+/**
+ * Where entries would have moved whose ID was given out again by somebody who knew them: where another's had come there first they did, and a last ID goes up
+ * only.
+ */
+export function movedBefore(entries: readonly EntryPut[]): Map<EntryPut, string> {
+  const moved = new Map<EntryPut, string>();
+  for (const entry of entries) {
+    const others = entries.filter((other) => other !== entry && other.name === entry.name);
+    const isLower = others.some((other) => higher(other.op, entry.op) && !after(other, entry) && !isCopy(other, entry));
+    if (isLower && others.some((other) => after(other, entry))) moved.set(entry, movedId(entry.op.region, entry.name));
+  }
+  return moved;
+}
+
 /** States and differences, which stand between the bytes of the stream, tell of entries that are there already. */
 function isCopy(a: EntryPut, b: EntryPut): boolean {
   if (Number.isInteger(a.op.position) && Number.isInteger(b.op.position)) return false;
