@@ -30,8 +30,9 @@ export function writeEntriesOf(
   const rest = standings.filter((found) => !isBelow(found));
   if (gone.length > 0) out.command(['XDEL', key, ...gone.map(({ id }) => id)]);
   if (rest.length > 0) writeEntries(out, key, rest, lastIdOf(state, origins));
-  // The head without entries: the stream is there all the same, and its last ID.
-  else if (elements.some(({ name }) => name === HEAD)) writeLastId(out, state, origins);
+  // The head without entries: the stream is there all the same, and its last ID. So is that of what was removed where it had moved to.
+  else if (elements.some((element) => element.name === HEAD || (isEntry(element) && element.guests.length > 0)))
+    writeLastId(out, state, origins);
 }
 
 /** Raises the last ID where it is lower. */

@@ -338,6 +338,15 @@ test('the last ID tells where an entry had to move whose ID its region has given
   expect(lastIds(first, again)).toEqual(['5-1', '5-1']);
 });
 
+test('an entry that was removed before it had moved raises the last ID all the same', () => {
+  b.batch(['a:1', 2, b.at(), 'XADD s 5-1 f a']);
+  // It was in Redis before that block, which is refused.
+  b.client(1, 'XADD s 5-1 f b');
+  b.clientAt(3, b.at('a:1'), 'XTRIM s MAXLEN 0');
+  // The last of what Redis is to run.
+  expect(b.correct()).toMatch(new RegExp(`^XDEL .* EVAL .* s ${movedId('b', '5-1')}$`, 's'));
+});
+
 test('a client’s entry at an ID that a block has removed, not having seen it, is written again', () => {
   b.comes('a:1', 1, b.at(), 'XADD s 5-1 f a');
   b.comes('a:1', 2, b.at(), 'XDEL s 5-1 9-1');
