@@ -238,7 +238,7 @@ function writeDifference(
       writer.command(['UNLINK', key]);
       return true;
     }
-    const isTheirs = touch !== undefined && isMadeBy(touch, dump) && theirs.expireAtMs === null && !touch.ttl;
+    const isTheirs = touch !== undefined && isMadeBy([touch], dump) && theirs.expireAtMs === null && !touch.ttl;
     if (!isTheirs) writer.command(['DEL', key]);
     return true;
   }
@@ -370,19 +370,25 @@ function writeIncrement(writer: CommandWriter, key: Buffer, field: Buffer | null
   writer.command(field === null ? [name, key, by] : [`H${name}`, key, field, by]);
 }
 
-/** Whether all that a value holds may be from operations that this region does not hold yet. */
-function isMadeBy(touch: Touch, value: { type: RdbKey['type']; value: RdbValue }): boolean {
+/** Whether all that a value holds may be from these operations, and nothing was there before. */
+export function isMadeBy(touches: readonly Touch[], value: { type: RdbKey['type']; value: RdbValue }): boolean {
   if (value.type !== 'string' && !hasElements(value.type)) return false;
-  if (value.type === 'stream' && !touch.makes) return false;
+  if (value.type === 'stream' && !touches.some(({ makes }) => makes)) return false;
+  const sums = new Map<string, bigint>();
+  for (const { increments } of touches)
+    for (const [name, by] of increments) sums.set(name, (sums.get(name) ?? 0n) + by);
   for (const [name, bytes] of elementsOf([value]))
     // What a trim has left it has not made.
-    if (touch.elements?.has(name) !== true && !isSumOf(touch, name, bytes)) return false;
+    if (!touches.some(({ elements }) => elements?.has(name) === true) && !isSum(sums.get(name), bytes)) return false;
   return true;
 }
 
 /** Whether a number is just what was added to nothing. */
 function isSumOf(touch: Touch | undefined, name: string, value: Buffer): boolean {
-  const sum = touch?.increments.get(name);
+  return isSum(touch?.increments.get(name), value);
+}
+
+function isSum(sum: bigint | undefined, value: Buffer): boolean {
   return sum !== undefined && numberOf(value) === sum;
 }
 

@@ -1,9 +1,10 @@
+import type { RdbKey, ZsetItem } from '../capture/rdb';
 import { type OpRecord, RecordKind } from '../record';
 import { encodeCommand } from '../resp';
 import { stampOf } from '../stream/keys';
 import { ONE } from './decimal';
 import { Type } from './key-state';
-import { doneAgain, keptUntil, LateKeys, type TailEvidence } from './lost-tail';
+import { doneAgain, evidenceOf, keptUntil, LateKeys, type TailEvidence } from './lost-tail';
 import { nameOf, Touches } from './touches';
 
 const origin = 'eu:history';
@@ -176,6 +177,51 @@ test('a key that is not there was lost with what had made it, whatever shows of 
   expect(lastHeld(popped, { strings: { a: '1' } })).toBeNull();
   const expired = history({ args: ['SET', 'a', '1'] }, { args: ['INCR', 'n'] }, { args: ['PEXPIREAT', 'n', '1'] });
   expect(lastHeld(expired, { strings: { a: '1' } })).toBeNull();
+});
+
+test('a key that was there before, and is not, was removed since, whatever was lost', () => {
+  const steps = [{ args: ['SET', 'a', '1'] }, { args: ['HSET', 'h', 'g', '2'] }, { args: ['HINCRBY', 'h', 'n', '5'] }];
+  const before = { args: ['HSET', 'h', 'f', '1'], stamp: stampOf(900) };
+  expect(lastHeld(history(...steps), { strings: { a: '1' } })).toBe(0);
+  expect(lastHeld(history(before, ...steps), { strings: { a: '1' } })).toBeNull();
+  // It may have gone, or went.
+  for (const gone of [['HDEL', 'h', 'f'], ['UNLINK', 'h'], ['FLUSHALL'], ['PEXPIREAT', 'h', '5']])
+    expect(lastHeld(history(before, { args: gone, stamp: stampOf(900) }, ...steps), { strings: { a: '1' } })).toBe(2);
+});
+
+test('what a region has more of a key that is not here was there before', () => {
+  const records = history({ args: ['ZINCRBY', 'z', '-6', 'n'] }, { args: ['ZADD', 'z', '1', 'm'] });
+  const kept = (their: ZsetItem[], meanwhile?: string): number | null => {
+    const touches = new Touches(() => new Map([['us:other', 1000]]));
+    const common = {
+      kind: RecordKind.difference,
+      start: 0,
+      end: 1000,
+      stamp: 1,
+      ops: 1,
+      db: 0,
+      seen: new Map(),
+    } as const;
+    if (meanwhile !== undefined)
+      touches.note({ ...common, origin: 'us:other', payload: encodeCommand(meanwhile.split(' ')) }, -1);
+    const dump = { kind: 'key', db: 0, key: Buffer.from('z'), type: 'zset', value: their, expireAtMs: null } as RdbKey;
+    const candidates = [{ db: 0, key: 'z', parts: [] }];
+    const found = evidenceOf(candidates, [{ dump, expireAtMs: null, amiss: null }], touches);
+    return keptUntil(records, 'eu', new Map([['us:other', 0]]), 1000, found, 1e-6);
+  };
+  const [n, m, x] = [
+    ['n', '-6'],
+    ['m', '1'],
+    ['x', '3'],
+  ].map(([name, score]): ZsetItem => [Buffer.from(name!), score!]);
+  expect(kept([n!, m!])).toBe(0);
+  expect(kept([n!, m!, x!])).toBeNull();
+  expect(kept([n!, m!, x!], 'PEXPIREAT z 5')).toBeNull();
+  expect(kept([[Buffer.from('n'), '-5'], m!])).toBeNull();
+  // Others have made it.
+  expect(kept([n!, m!, x!], 'ZADD z 3 x')).toBe(0);
+  expect(kept([[Buffer.from('n'), '-5'], m!], 'ZINCRBY z 1 n')).toBe(0);
+  expect(kept([n!, m!, x!], 'DEL z')).toBe(0);
 });
 
 test('what is missing of a key that is not there counts once: it may have been removed as a whole', () => {

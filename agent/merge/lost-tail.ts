@@ -9,12 +9,12 @@
  */
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
-import { type Candidate, elementsOf, isDoubtful, type TheirValue } from './difference';
+import { type Candidate, elementsOf, isDoubtful, isMadeBy, type TheirValue } from './difference';
 import { Decimal, parseDecimal } from './decimal';
 import type { Effect } from './effects';
 import type { Delta } from './element';
 import { Type, TYPE_NAMES } from './key-state';
-import { eachEffect, exactOf, nameOf, type Touches } from './touches';
+import { eachEffect, exactOf, nameOf, type Touch, Touches } from './touches';
 
 /** What a snapshot holds. */
 export interface TailEvidence {
@@ -35,6 +35,8 @@ export interface TailEvidence {
    * can't be told.
    */
   surplus(db: number, key: string, name: string): bigint | null;
+  /** Of a key that is not there: whether elsewhere it has more than what this history did to it lately, and what others have done since. Absent: of none. */
+  hasMore?(db: number, key: string, lately: Touch | undefined): boolean;
 }
 
 /** What the keys that differ show; all others are whole. `theirs`: of each of them. */
@@ -78,7 +80,19 @@ export function evidenceOf(
       if (own === null || their === null) return null;
       return own - (their - (touches.of(db, key)?.increments.get(name) ?? 0n));
     },
+    hasMore: (db, key, lately) => {
+      const i = place(db, key)!;
+      const { dump } = theirs[i]!;
+      if (dump === null || isDoubtful(candidates[i]!, theirs[i]!)) return false;
+      const known = [touches.of(db, key), lately].filter((touch) => touch !== undefined);
+      return known.every(isByElement) && !isMadeBy(known, dump);
+    },
   };
+}
+
+/** Whether all is known that was done to a key's elements. */
+function isByElement({ opaque, elements, isTold, isInexact }: Touch): boolean {
+  return !opaque && elements !== null && !isTold && !isInexact;
 }
 
 /** Whether two values are the same, times to live apart. */
@@ -169,7 +183,7 @@ export function keptUntil(
   }
   const end = lastKept(
     doubtful,
-    earlierValues(records, doubtful),
+    earlierOf(records, doubtful, evidence),
     withoutLost(evidence, records, lostFrom),
     lostNumbers(records, lostFrom),
     lostFrom === null ? leastMissing : COUNTERS_WEIGHT / 2,
@@ -260,13 +274,13 @@ function addedBy(effect: Effect): bigint | null {
 /** How many of them, from the first on, the snapshot holds. */
 function lastKept(
   doubtful: readonly Doubtful[],
-  earlier: ReadonlyMap<string, Buffer | null>,
+  earlier: Earlier,
   evidence: TailEvidence,
   lostAnyway: LostNumbers,
   leastMissing: number,
 ): number {
   const verdicts = verdictsOf(doubtful, earlier, evidence);
-  const fits = numberFits(doubtful, lostAnyway, evidence);
+  const fits = numberFits(doubtful, earlier, lostAnyway, evidence);
   let best = doubtful.length;
   let most = -Infinity;
   let sum = 0;
@@ -311,13 +325,9 @@ const COUNTERS_WEIGHT = 1e-6;
  * Of each effect SHOWN, SHOWN_MEMBER or SHOWN_ABSENT where the snapshot shows it, or more; −1 where it shows what was before; something between where it may be that; 0 where something came
  * after it, here or since.
  */
-function verdictsOf(
-  doubtful: readonly Doubtful[],
-  earlier: ReadonlyMap<string, Buffer | null>,
-  evidence: TailEvidence,
-): number[] {
+function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: TailEvidence): number[] {
   const verdicts = new Array<number>(doubtful.length).fill(0);
-  const before = new Map(earlier);
+  const before = new Map(earlier.values);
   /** What was done to an element, in order; null: something came after it that does not show. */
   const chains = new Map<string, { mark: Mark; steps: Step[] } | null>();
   /** Those of a key's elements, by its name. */
@@ -409,20 +419,22 @@ function verdictsOf(
     const weight = shown >= 0 || isFrom(found, next) ? 1 : next.before === undefined ? MAYBE : 0;
     if (weight === 0) continue;
     if (evidence.exists(mark.db, mark.key)) miss(next.index, weight);
-    else {
+    else if (!earlier.wasThere(mark.db, mark.key)) {
       const name = nameOf(mark.db, mark.key);
       const known = absent.get(name);
       if (known === undefined || next.index < known.index) absent.set(name, { index: next.index, weight });
     }
   }
   for (const { index, weight } of absent.values()) miss(index, weight);
-  for (const { db, key, index, weight } of makers.all())
-    if (verdicts[index]! >= 0 && !evidence.isWhole(db, key) && !evidence.exists(db, key)) miss(index, weight);
+  for (const { db, key, index, weight } of makers.all()) {
+    if (verdicts[index]! < 0 || evidence.isWhole(db, key) || evidence.exists(db, key)) continue;
+    if (weight === 1 || !earlier.wasThere(db, key)) miss(index, weight);
+  }
   return verdicts;
 }
 
 /** Of ids that begin with a key's name, those of databases that an effect empties or swaps. */
-function wipedOf(ids: ReadonlyMap<string, unknown>, db: number, effect: Effect): string[] {
+function wipedOf(ids: { keys(): Iterable<string> }, db: number, effect: Effect): string[] {
   if (effect.kind !== 'flush' && effect.kind !== 'swap') return [];
   const isAll = effect.kind === 'swap' || effect.scope !== 'db';
   return [...ids.keys()].filter((id) => isAll || id.startsWith(nameOf(db, '')));
@@ -565,11 +577,19 @@ function hiddenBy(db: number, effect: Effect): string[] {
   }
 }
 
-/** What the history made, before, of the elements that doubtful effects are about; undefined where it says nothing. */
-function earlierValues(records: readonly OpRecord[], doubtful: readonly Doubtful[]): Map<string, Buffer | null> {
+/** What the history did before the doubtful effects. */
+interface Earlier {
+  /** What it made of the elements that they are about; undefined where it says nothing. */
+  readonly values: ReadonlyMap<string, Buffer | null>;
+  /** Whether a key that is not there surely was when they came: a client has removed it, whatever was lost. */
+  wasThere(this: void, db: number, key: string): boolean;
+}
+
+function earlierOf(records: readonly OpRecord[], doubtful: readonly Doubtful[], evidence: TailEvidence): Earlier {
   const wanted = new Set(doubtful.flatMap(({ db, effect }) => marksOf(db, effect).map(idOf)));
   const first = doubtful[0]?.position ?? -1;
   const values = new Map<string, Buffer | null>();
+  const made = new Set<string>();
   for (const record of records) {
     if (record.start >= first) break;
     eachEffect(record, -1, (db, effect, position) => {
@@ -579,13 +599,36 @@ function earlierValues(records: readonly OpRecord[], doubtful: readonly Doubtful
       const ended = ttlEndedBy(effect);
       if (ended !== null) values.set(elementId(db, ended.key, TTL, ''), ended.next);
       for (const id of ttlsHiddenBy(db, effect)) values.delete(id);
+      noteMade(made, db, effect);
     });
   }
-  return values;
+  const late = new Touches(() => new Map(records.map(({ origin }) => [origin, Infinity])));
+  for (const record of records) if (record.end >= first) late.note(record, doubtful[0]?.unit ?? 0);
+  const isMore = (db: number, key: string): boolean => evidence.hasMore?.(db, key, late.of(db, key)) === true;
+  return { values, wasThere: (db, key) => made.has(nameOf(db, key)) || isMore(db, key) };
+}
+
+function noteMade(made: Set<string>, db: number, effect: Effect): void {
+  if (effect.kind === 'flush' || effect.kind === 'swap')
+    for (const name of wipedOf(made, db, effect)) made.delete(name);
+  else
+    for (const key of effect.kind === 'opaque' ? effect.keys : [effect.key])
+      if (makes(effect)) made.add(nameOf(db, key));
+      else if (!keeps(effect)) made.delete(nameOf(db, key));
+}
+
+/** Whether an effect leaves a key there that was there. */
+function keeps({ kind }: Effect): boolean {
+  return kind === 'trim' || kind === 'cap' || kind === 'lastId' || kind === 'group';
 }
 
 /** For each number of effects that may be there, how many counters and scores then have the value that they should have. */
-function numberFits(doubtful: readonly Doubtful[], lostAnyway: LostNumbers, evidence: TailEvidence): number[] {
+function numberFits(
+  doubtful: readonly Doubtful[],
+  { wasThere }: Earlier,
+  lostAnyway: LostNumbers,
+  evidence: TailEvidence,
+): number[] {
   const lost = new Map<string, bigint>();
   const surplus = new Map<string, bigint | null>();
   const idAt = (i: number): { id: string; delta: bigint } | null => {
@@ -595,7 +638,9 @@ function numberFits(doubtful: readonly Doubtful[], lostAnyway: LostNumbers, evid
     const id = elementId(db, effect.key, effect.type, effect.name);
     if (!surplus.has(id)) {
       const anyway = lostAnyway(db, effect.key, effect.type, effect.name);
-      const found = evidence.surplus(db, effect.key, effect.name);
+      const { key } = effect;
+      const isRemoved = !evidence.isWhole(db, key) && !evidence.exists(db, key) && wasThere(db, key);
+      const found = isRemoved ? null : evidence.surplus(db, key, effect.name);
       surplus.set(id, anyway === null || found === null ? null : found + anyway);
     }
     return { id, delta };
