@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Admin, type AdminRoute, startAdmin } from './admin';
 import { provideAdminToken, withToken } from './admin-token';
 import { ApplyError } from './apply/applier';
-import { endOf, watched } from './certificates';
+import { CertificateFiles, type CertificatePaths, endOf, watched } from './certificates';
 import { Backoff, captureMetrics, type Located, Locator, ReplicaPort } from './capture';
 import { ConflictJournal, conflictRoutes } from './conflicts';
 import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
@@ -14,7 +14,7 @@ import { Journal } from './journal';
 import { ConflictPolicies } from '../model/conflict-policies';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
-import { type Beat, PeerMesh } from './peers';
+import { type Beat, PeerMesh, type TlsFiles } from './peers';
 import {
   decodeRecord,
   encodeRecord,
@@ -64,6 +64,7 @@ export class Agent {
   private received = new Map<string, { operations: number; bytes: number }>();
   private readonly linkErrors = new Map<string, number>();
   private metricsTimer: NodeJS.Timeout | null = null;
+  private readonly certificateFiles: CertificateFiles[] = [];
 
   private constructor(
     private readonly config: AgentConfig,
@@ -76,22 +77,25 @@ export class Agent {
     const trial = config.replication.dryRun ? new Trial(dryRunMetrics(metrics.registry)) : null;
     const password = readRedisPassword(config);
     const { redis } = config;
+    const files = this.certificates(config.tls);
     const tls =
       redis.tls === undefined
         ? undefined
-        : {
-            ...(redis.tls.caFile === undefined ? {} : { ca: fs.readFileSync(redis.tls.caFile) }),
-            ...(redis.tls.certFile === undefined ? {} : { cert: fs.readFileSync(redis.tls.certFile) }),
-            ...(redis.tls.keyFile === undefined ? {} : { key: fs.readFileSync(redis.tls.keyFile) }),
-            ...(redis.tls.serverName === undefined ? {} : { servername: redis.tls.serverName }),
-          };
-    const peerTls = {
-      ca: fs.readFileSync(config.tls.caFile),
-      cert: fs.readFileSync(config.tls.certFile),
-      key: fs.readFileSync(config.tls.keyFile),
+        : Object.defineProperties(
+            redis.tls.serverName === undefined ? {} : { servername: redis.tls.serverName },
+            Object.getOwnPropertyDescriptors(this.certificates(redis.tls).options()),
+          );
+    const peerTls = (): TlsFiles => ({ ca: files.ca!, cert: files.cert!, key: files.key! });
+    const tellEnds = (): void => {
+      metrics.certificate('agent', endOf(files.cert!));
+      metrics.certificate('authority', endOf(files.ca!));
     };
-    metrics.certificate('agent', endOf(peerTls.cert));
-    metrics.certificate('authority', endOf(peerTls.ca));
+    tellEnds();
+    files.on('renewed', () => {
+      tellEnds();
+      mesh.renew(peerTls());
+      if (config.listen.replica?.tls === true) this.replicaPort?.renew(peerTls());
+    });
     const policies = new ConflictPolicies(config.conflicts.policies);
     const mesh = new PeerMesh({
       policies: policies.text,
@@ -100,7 +104,7 @@ export class Agent {
       meshVersion: MESH_VERSION,
       listen: config.listen.peer,
       peers: config.peers,
-      tls: peerTls,
+      tls: peerTls(),
       source: {
         origins: () => {
           const origins: { origin: OriginId; end: number }[] = [];
@@ -181,7 +185,7 @@ export class Agent {
               port: replica.port,
               ...(replicaPassword === undefined ? {} : { password: replicaPassword }),
               ...(replicaUser === undefined ? {} : { username: replicaUser }),
-              ...(replica.tls ? { tls: peerTls } : {}),
+              ...(replica.tls ? { tls: peerTls() } : {}),
             },
             { primaryHost: redis.host, primaryPort: redis.port, linkUp: false, offset: 0 },
           );
@@ -241,6 +245,24 @@ export class Agent {
     for (const peer of config.peers) metrics.link(peer.region);
   }
 
+  /** Files that are looked at again and again; the same ones once. */
+  private certificates(paths: CertificatePaths): CertificateFiles {
+    const known = this.certificateFiles.find(
+      (one) =>
+        one.paths.caFile === paths.caFile &&
+        one.paths.certFile === paths.certFile &&
+        one.paths.keyFile === paths.keyFile,
+    );
+    if (known !== undefined) return known;
+    const files = new CertificateFiles({ caFile: paths.caFile, certFile: paths.certFile, keyFile: paths.keyFile });
+    files.on('renewed', () => this.log.info(files.paths, 'other certificates are used from the next connection on'));
+    files.on('refused', (why) =>
+      this.log.error({ ...files.paths, why }, "new certificates can't be used: the old ones are"),
+    );
+    this.certificateFiles.push(files);
+    return files;
+  }
+
   /** Opens the journal, listens, and begins to look for Redis and for peers. */
   static async start(config: AgentConfig): Promise<Agent> {
     const log = createLogger({ region: config.region, level: config.log.level });
@@ -283,6 +305,7 @@ export class Agent {
       await agent.stop();
       throw error;
     }
+    for (const files of agent.certificateFiles) files.watch();
     agent.metricsTimer = setInterval(() => agent.updateLinkMetrics(), METRICS_MS);
     agent.loop = agent.run();
     return agent;
@@ -293,6 +316,7 @@ export class Agent {
     if (this.stopping) return;
     this.stopping = true;
     if (this.metricsTimer !== null) clearInterval(this.metricsTimer);
+    for (const files of this.certificateFiles) files.stop();
     this.locator.stop();
     const { session } = this;
     await Promise.race([session?.readAll().catch(() => undefined), sleep(READ_ALL_MS, undefined, { ref: false })]);

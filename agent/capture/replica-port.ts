@@ -91,6 +91,11 @@ export class ReplicaPort extends EventEmitter<ReplicaPortEvents> {
     return this.port;
   }
 
+  /** Shows another certificate from the next connection on. */
+  renew(options: tls.TlsOptions): void {
+    if (this.server instanceof tls.Server) this.server.setSecureContext(options);
+  }
+
   /** Tells what to answer from now on. */
   update(state: Partial<ReplicaPortState>): void {
     Object.assign(this.state, state);

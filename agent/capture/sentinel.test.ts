@@ -7,6 +7,7 @@ import { type Address, decide, Locator } from './locate';
 import { ReplicaLink } from './replica-link';
 import { ReplicaPort } from './replica-port';
 import { askRole, parseRole, type RedisRole } from './role';
+import { createCa, issueCertificate } from '../peers/certificates';
 import { TestServer, until } from './testserver';
 
 const cleanups: (() => unknown)[] = [];
@@ -131,6 +132,30 @@ test('a bare FAILOVER that chooses the agent is turned down at once and the prim
   expect(Date.now() - began).toBeLessThan(3000);
   await primary.run(['SET', 'k', '2']);
   expect((await role(primary)).role).toBe('primary');
+});
+
+test('the port shows another certificate from the next connection on', async () => {
+  const issued = async () => {
+    const ca = await createCa({ stack: 'test' });
+    const { cert, key } = await issueCertificate(ca, { stack: 'test', region: 'west' });
+    return { ca: ca.cert, cert, key };
+  };
+  const [old, young] = [await issued(), await issued()];
+  const port = new ReplicaPort(
+    { host: '127.0.0.1', tls: old },
+    { primaryHost: 'h', primaryPort: 1, linkUp: true, offset: 5 },
+  );
+  await port.listen();
+  cleanups.push(() => port.close());
+  const connect = (ca: string) =>
+    RedisConnection.connect({ host: '127.0.0.1', port: port.port, tls: { ca, servername: 'localhost' } });
+  const before = await connect(old.ca);
+  cleanups.push(() => before.close());
+  port.renew(young);
+  await expect(connect(old.ca)).rejects.toMatchObject({ code: 'CONNECT' });
+  const after = await connect(young.ca);
+  cleanups.push(() => after.close());
+  for (const client of [before, after]) expect(await client.call('PING')).toBe('PONG');
 });
 
 test('the port answers what it must, and nothing without the password', async () => {

@@ -64,7 +64,8 @@ const STEADY_MS = 2000;
 
 export interface LinkHost {
   readonly hello: Hello;
-  readonly tls: TlsFiles;
+  /** Asked at each connection. */
+  tls(): TlsFiles;
   readonly timing: Timing;
   readonly inlet: Inlet;
   readonly log: Logger;
@@ -248,7 +249,7 @@ class Connection {
   ) {
     const { region, host: name, port } = link.peer;
     const { stack } = host.hello;
-    const { ca, cert, key } = host.tls;
+    const { ca, cert, key } = host.tls();
     const secure = credentials.createSsl(ca, key, cert, {
       // The certificate names a region, not a host: addresses change, and in a proxy's or load balancer's way they lie.
       checkServerIdentity: (_host, certificate) => {

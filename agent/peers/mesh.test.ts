@@ -1,6 +1,6 @@
 import { connect as tlsConnect } from 'tls';
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'net';
-import { randomBytes } from 'crypto';
+import { randomBytes, X509Certificate } from 'crypto';
 import {
   Client,
   credentials,
@@ -401,6 +401,52 @@ describe('mesh', () => {
     for (const pair of ['cb', 'bc']) wire(pair[0]!, pair[1]!).heal();
     await until('c has it', () => same([a, b, c], [a.origin]));
     expect(routes(c, 'b')).toEqual(['b']);
+  });
+
+  test('other certificates, and another authority, go for new connections; links that are up stay, and nothing is lost', async () => {
+    const { regions, region, wire } = await build(['a', 'b'], () => true);
+    const [a, b] = [region('a'), region('b')];
+    const shown = (at: Region, as: PeerMeshOptions['tls']): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = tlsConnect({ port: at.mesh.port, host: '127.0.0.1', ...as, servername: 'localhost' }, () => {
+          resolve(socket.getPeerX509Certificate()!.serialNumber);
+          socket.destroy();
+        });
+        socket.once('error', reject);
+      });
+    const serial = ({ cert }: PeerMeshOptions['tls']): string => new X509Certificate(cert).serialNumber;
+    const states = (): string[] => regions.flatMap(({ mesh }) => mesh.links().map(({ state }) => state));
+    const isUp = (): boolean => states().every((state) => state === 'up');
+    const wires = [wire('a', 'b'), wire('b', 'a')];
+    await until('up', isUp);
+    const old = tls.get('a')!;
+    expect(await shown(a, old)).toBe(serial(old));
+
+    // Both authorities are trusted for a while, as where one replaces the other.
+    const authority = await createCa({ stack: STACK });
+    const both = Buffer.from(`${ca.cert}\n${authority.cert}`);
+    const [youngA, youngB] = [await tlsOf('a', authority), await tlsOf('b', authority)];
+    const since = regions.map(({ mesh }) => mesh.links()[0]!.since);
+    a.mesh.renew({ ...youngA, ca: both });
+    b.mesh.renew({ ...youngB, ca: both });
+    expect(await shown(a, { ...old, ca: both })).toBe(serial(youngA));
+    expect(await shown(b, { ...old, ca: both })).toBe(serial(youngB));
+    a.write(Buffer.from('by the link that was up'));
+    await until('it goes on', () => same([a, b], [a.origin]));
+    expect(regions.map(({ mesh }) => mesh.links()[0]!.since)).toEqual(since);
+
+    // Whom only the old authority knows is refused now, at both ends: what is up then is so by the new certificates.
+    a.mesh.renew(youngA);
+    b.mesh.renew(youngB);
+    b.write(Buffer.from('before'));
+    for (const one of wires) one.break();
+    await until('down', () => states().every((state) => state !== 'up'));
+    a.write(Buffer.from('while they were down'));
+    for (const one of wires) one.heal();
+    await until('up again', isUp);
+    await until('all', () => same(regions));
+    expectEqual(regions);
+    expect(await shown(a, youngB)).toBe(serial(youngA));
   });
 
   test('a mesh that starts again goes on at its position', async () => {

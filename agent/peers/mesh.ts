@@ -9,7 +9,7 @@ import { PeerError, type PeerErrorCode } from './error';
 import { PROTOCOL, type Hello } from './hello';
 import { Inlet } from './inlet';
 import { Link } from './link';
-import { TIMING, type LinkStatus, type PeerMeshOptions, type Timing } from './options';
+import { TIMING, type LinkStatus, type PeerMeshOptions, type Timing, type TlsFiles } from './options';
 import type { Downward, Progress } from './proto';
 import { computeRoutes, type PeerOffer, type Routes } from './route';
 import { PeerServer, type SentCounters } from './server';
@@ -30,6 +30,7 @@ interface Peer {
 export class PeerMesh {
   readonly #hello: Hello;
   readonly #timing: Timing;
+  #tls: TlsFiles;
   readonly #inlet: Inlet;
   readonly #server: PeerServer;
   readonly #peers = new Map<string, Peer>();
@@ -47,6 +48,7 @@ export class PeerMesh {
     const { region, stack, meshVersion, policies = '' } = o;
     this.#hello = { protocol: PROTOCOL, meshVersion, stack, region, instance: randomUUID(), policies };
     this.#timing = { ...TIMING, ...o.timing };
+    this.#tls = o.tls;
     this.#inlet = new Inlet(o);
     this.#server = new PeerServer({
       hello: this.#hello,
@@ -67,7 +69,7 @@ export class PeerMesh {
       if (address.region === region) throw new PeerError('identity', `region ${region} is among its own peers`);
       this.#peer(address.region).link = new Link(address, {
         hello: this.#hello,
-        tls: o.tls,
+        tls: () => this.#tls,
         timing: this.#timing,
         inlet: this.#inlet,
         log: o.log,
@@ -108,6 +110,12 @@ export class PeerMesh {
     const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, drainMs)));
     await Promise.all([this.#server.stop(drainMs), Promise.race([received, limit])]);
     clearTimeout(timer);
+  }
+
+  /** Takes other certificates for all connections from now on. Links that are up stay as they are. */
+  renew(tls: TlsFiles): void {
+    this.#tls = tls;
+    this.#server.renew(tls);
   }
 
   /** Sends this region's own beat, after all records before its position. */

@@ -1,5 +1,5 @@
 /** The server: what this region's agent offers to those who dial it. One session per region. */
-import { Server, ServerCredentials, type ServerDuplexStream, type handleBidiStreamingCall } from '@grpc/grpc-js';
+import { Server, type ServerDuplexStream, type handleBidiStreamingCall } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import type { OriginId } from '../record';
 import type { PlacedBeat } from './beat';
@@ -10,6 +10,7 @@ import type { RecordSource, Timing, TlsFiles } from './options';
 import { Outlet } from './outlet';
 import { meshMethods, type Downward, type Part, type Ping, type Progress, type Upward } from './proto';
 import { answer, drained, refuse, type RequestHandler } from './request';
+import { RenewableCredentials } from './server-credentials';
 
 /** Messages that a receiver may send at once (a subscription per origin), and per second for long (acknowledgements). */
 const MESSAGES_BURST_MAX = 5000;
@@ -126,12 +127,14 @@ class Session {
 
 export class PeerServer {
   readonly #server: Server;
+  readonly #credentials: RenewableCredentials;
   readonly #sessions = new Map<string, Session>();
   readonly #requests = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
 
   constructor(private readonly host: ServerHost) {
+    this.#credentials = new RenewableCredentials(host.tls);
     this.#server = new Server({
       'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
       'grpc.max_send_message_length': MESSAGE_BYTES_MAX,
@@ -150,10 +153,8 @@ export class PeerServer {
   /** @returns the port, for port 0 is a free one */
   async start(): Promise<number> {
     const { host, port } = this.host.listen;
-    const { ca, cert, key } = this.host.tls;
-    const credentials = ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], true);
     const bound = await new Promise<number>((resolve, reject) =>
-      this.#server.bindAsync(address(host, port), credentials, (error, actual) =>
+      this.#server.bindAsync(address(host, port), this.#credentials, (error, actual) =>
         error
           ? reject(new PeerError('unavailable', `can't listen on ${host}:${port}: ${error.message}`))
           : resolve(actual),
@@ -165,6 +166,11 @@ export class PeerServer {
 
   get sessions(): ReadonlyMap<string, { readonly outlet: Outlet; readonly rttMs: number }> {
     return this.#sessions;
+  }
+
+  /** For connections from now on. */
+  renew(tls: TlsFiles): void {
+    this.#credentials.renew(tls);
   }
 
   notify(): void {

@@ -120,7 +120,7 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
     {
       alert: 'MeridianCertificateExpires',
       severity: Severity.Warning,
-      // Of those in use, whoever issued them: one that was renewed counts when the process has read it.
+      // Of those in use, whoever issued them: one that was renewed counts when it is shown.
       expr: `min by (region, certificate) (${of('meridian_certificate_expiration_timestamp_seconds')}) - time() < ${warning.certificateDays} * 86400`,
       forSeconds: 3600,
       summary: `The certificate that {{ $labels.region }} uses ({{ $labels.certificate }}) ends in {{ $value | humanizeDuration }}`,
