@@ -54,8 +54,8 @@ export class Corrections {
   race(state: KeyState, elements: readonly Element[] | null): void {
     if (!this.raced.has(state)) {
       this.raced.add(state);
-      this.window.hold(state);
       state.corrections++;
+      state.correctedFrom = [...state.correctedFrom, this.window.stable.slice()];
     }
     if (elements === null || elements.length === 0) state.raced = 'all';
     else if (state.raced !== 'all') {
@@ -86,11 +86,18 @@ export class Corrections {
   told(state: KeyState): void {
     this.arrived.delete(state);
     state.isDue = false;
-    if (!this.raced.delete(state)) return;
+    if (!this.withdraw(state)) return;
     state.raced = state.trimmed = null;
     state.owed = NONE;
-    state.corrections--;
     this.window.release(state);
+  }
+
+  /** Its next correction need not be. @returns false where there is none */
+  private withdraw(state: KeyState): boolean {
+    if (!this.raced.delete(state)) return false;
+    state.corrections--;
+    state.correctedFrom = state.correctedFrom.slice(0, -1);
+    return true;
   }
 
   /** A state is to be written. */
@@ -178,13 +185,13 @@ export class Corrections {
   private correctWhole(state: KeyState, batch: Batch): boolean {
     const arrived = this.arrived.get(state);
     if (state.last !== null) {
-      if (this.raced.delete(state)) state.corrections--;
+      this.withdraw(state);
       state.last.write(batch.select(state.db), state, arrived, this.origins);
       return true;
     }
     if (arrived === undefined && (!state.isDue || state.isKnown)) return false;
     // What was raced since, up to here, is in it.
-    if (this.raced.delete(state)) state.corrections--;
+    this.withdraw(state);
     const { origins } = this;
     if (arrived === undefined) {
       this.settling.unsettle(state, null);
@@ -220,10 +227,8 @@ export class Corrections {
    * @param block that they are in; absent: nobody reads it back
    */
   corrected(states: readonly KeyState[], block = this.lastRead): void {
-    if (block !== this.lastRead && states.length > 0) {
-      this.unread.push({ block, states });
-      for (const state of states) state.unread++;
-    }
+    const isUnread = block !== this.lastRead && states.length > 0;
+    if (isUnread) this.unread.push({ block, states });
     for (const state of states) {
       if (!this.raced.has(state)) {
         state.raced = state.trimmed = null;
@@ -232,6 +237,8 @@ export class Corrections {
       }
       state.owing = NONE;
       state.corrections--;
+      if (isUnread) state.unread++;
+      else state.correctedFrom = state.correctedFrom.slice(1);
       this.correcting--;
       this.window.release(state);
     }
@@ -244,6 +251,7 @@ export class Corrections {
     for (const { states } of this.unread.splice(0, place + 1))
       for (const state of states) {
         state.unread--;
+        state.correctedFrom = state.correctedFrom.slice(1);
         this.window.release(state);
       }
   }

@@ -1,4 +1,6 @@
 import { type Element, KeyState, Op, Type } from './key-state';
+import type { Kept } from './kept-bytes';
+import { StateOp } from './op';
 import { OriginTable } from './origins';
 import { resolve } from './resolve';
 import { MemoryFile, type ShelfFiles } from './shelf';
@@ -141,6 +143,36 @@ test.each<[string, readonly ((state: KeyState, op: Op) => Element | null)[], (st
   const state = stream.state('hot');
   expect(stream.needed).toBeLessThan(LAG * 3);
   for (const { puts, increments } of state.elements()) expect(puts.length + increments.length).toBeLessThan(LAG * 3);
+});
+
+const kept = { bytes: Buffer.from('x'), commands: 1, heldBytes: 1 } as Kept;
+const push = (state: KeyState, op: Op, stable: readonly number[]): null => {
+  const part = { run: kept, isLossy: true, isPut: false, moves: null, id: null };
+  state.opaque(op, part, stable);
+  return null;
+};
+
+test.each<[string, (state: KeyState, op: Op) => void, number]>([
+  ['that a state has settled', (state, op) => state.settle(new StateOp(op.origin, op.position, op.stamp, []), kept), 1],
+  ['that was deleted', (state, op) => state.delete(op), 1],
+  ['that is deleted now and then', (state, op) => state.delete(op), 500],
+  ['whose time to live is renewed', (state, op) => state.setTtl(op, 1e15, true), 2000],
+])('of a list %s, and is never at rest, what all have seen is base', (_, change, times) => {
+  const stream = new Stream();
+  for (let i = 0; i < 4000; i++) {
+    if (i % Math.ceil(2000 / times) === 0 && i < 2000)
+      stream.change('hot', (state, op) => {
+        change(state, op);
+        return null;
+      });
+    stream.change('hot', (state, op) => push(state, op, stream.window.stable));
+    stream.seen();
+    if (i % 100 === 0) expect(stream.needed).toBeLessThanOrEqual(2600);
+  }
+  expect(stream.needed).toBeLessThan(LAG * 4);
+  const state = stream.state('hot');
+  expect(state.log?.floors).toEqual([]);
+  expect(state.isAbsent).toBe(false);
 });
 
 describe('what is base still counts', () => {

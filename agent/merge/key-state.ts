@@ -132,8 +132,10 @@ export class KeyState {
   corrections = 0;
   /** Corrections that are in Redis, and were not read back yet: a flush may stand before them. */
   unread = 0;
-  /** What all members had seen when something began to hold it: all that came later is needed to decide again. */
+  /** What all members had seen when it became unsettled, or its time to live doubtful: all that came later is needed to decide again. */
   heldFrom: readonly number[] = NONE;
+  /** The same of each correction that is under way or unread, oldest first. */
+  correctedFrom: readonly (readonly number[])[] = NONE;
   /** Some of its operations are seen by all, but it can't leave the window yet. */
   lagging = false;
   /** It has what the shelf has of the key, too. */
@@ -211,8 +213,10 @@ export class KeyState {
    * Of a key that is never at rest: what all have seen becomes base, where nothing that is here and not seen by all can still decide about it. Else it was kept, and the
    * journal from there on, as long as the key is written.
    * @param element what the operation was about that all have seen now
+   * @param cut what all members have seen, and every operation that not all have
    */
-  absorb(element: Element | null, stable: readonly number[]): void {
+  absorb(element: Element | null, stable: readonly number[], cut: readonly number[] = NONE): void {
+    if (this.opaques.length > 0) this.absorbCommands(cut);
     const hot = element === this.lifetime ? this.string : element;
     const isDue = hot !== null && hot === this.findElement(hot.type, hot.name) && ++hot.folds >= ABSORB_FOLDS;
     if (!this.mayAbsorb) {
@@ -228,6 +232,30 @@ export class KeyState {
     if (this.string !== null && (this.string.puts.length > 0 || this.string.baseDead)) return;
     this.ttls = NONE;
     this.ttlBaseDead = false;
+  }
+
+  /** The same of a key that is known as commands: what is in `cut`, where all has seen it that may still replace the key, or be what stands of it. */
+  private absorbCommands(cut: readonly number[]): void {
+    const { log, string } = this;
+    if (log !== null && !log.isDue()) return;
+    if (this.isHeld || !this.isWhole || this.members !== null || this.last !== null) return;
+    if (string !== null && string.puts.length + string.increments.length + string.removals.length > 0) return;
+    const isOut = (op: Op): boolean => op.position > seenAt(cut, op.origin);
+    const deletions = this.deletions.filter(isOut);
+    if (log?.absorb(isOut, this.deletions, deletions) === false) return;
+    this.deletions = deletions;
+    this.expiries = this.expiries.filter(isOut);
+    this.renewals = this.renewals.filter(isOut);
+    this.opaques = this.opaques.filter(isOut);
+    if (log?.isEmpty === true) this.log = null;
+    if (deletions.length > 0 || this.log?.floors.length) return;
+    // What is in Redis stands again.
+    this.deadTypes = 0;
+    if (string !== null) string.baseDead = false;
+    if (this.ttls.every((ttl) => !ttl.isDoubtful && !isOut(ttl.op))) {
+      this.ttls = NONE;
+      this.ttlBaseDead = false;
+    }
   }
 
   /** The same of one element. */
@@ -286,6 +314,14 @@ export class KeyState {
   /** Whether something keeps the key in the window beyond its last operation that not all have seen. */
   get isHeld(): boolean {
     return this.unsettled || this.ttlDoubted || this.corrections > 0 || this.unread > 0;
+  }
+
+  /** What all members had seen when each of what holds it now began; none: nothing does. */
+  get neededFrom(): readonly (readonly number[])[] {
+    const [corrected] = this.correctedFrom;
+    const from = corrected === undefined ? [] : [corrected];
+    if (this.unsettled || this.ttlDoubted) from.push(this.heldFrom);
+    return from;
   }
 
   /** Calls `visit` for each operation that the window holds something of. */

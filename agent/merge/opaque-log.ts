@@ -45,11 +45,15 @@ const ENTRIES_MAX = 4096;
 const ENTRY_BYTES_MAX = 1024 * 1024;
 /** Those that nothing needs any more are looked for once in so many. */
 const COMPACT_ENTRIES = 64;
+/** A key that is never at rest is looked at once in so many operations that all have seen. */
+const ABSORB_FOLDS = 32;
 
 export class OpaqueLog {
   private entries: Entry[] = [];
   private heldBytes = 0;
   private compactAt = COMPACT_ENTRIES;
+  /** Operations that all have seen since it was last looked whether what they made is base. */
+  private folds = 0;
   /** By origin the last that was given up. */
   private cut: number[] | null = null;
   floors: readonly Floor[] = [];
@@ -158,6 +162,35 @@ export class OpaqueLog {
         if (entry.isPut && entry.run !== null && isIn(entry.op) && isHigher(entry.op, lowest, origins))
           runs.push(entry);
     return sorted(runs, origins);
+  }
+
+  /** Whether it is time to `absorb`, as an operation of the key has been seen by all. */
+  isDue(): boolean {
+    if (++this.folds < ABSORB_FOLDS) return false;
+    this.folds = 0;
+    return true;
+  }
+
+  get isEmpty(): boolean {
+    return this.entries.length === 0 && this.floors.length === 0 && this.cut === null;
+  }
+
+  /**
+   * Forgets what has become base: all but what is `isOut`, which has seen it if not all have seen that.
+   * @param deletions known of the key, and those of them that stay
+   * @returns false where something that may stand has not seen all of it: nothing was done
+   */
+  absorb(isOut: (op: Op) => boolean, deletions: readonly Op[], left: readonly Op[]): boolean {
+    const floors = this.floors.filter(({ op }) => isOut(op));
+    const values = [...floors.map(({ op }) => op), ...left];
+    const hasSeen = (op: Op): boolean => isOut(op) || values.every((value) => saw(value, op));
+    if (!deletions.every(hasSeen) || ![...this.entries, ...this.floors].every(({ op }) => hasSeen(op))) return false;
+    // Where a put may run again, those that stand above it have to.
+    const lowestStamp = Math.min(...this.entries.map((e) => (e.isPut && isOut(e.op) ? e.op.stamp : Infinity)));
+    this.keep((entry) => isOut(entry.op) || (entry.isPut && entry.op.stamp >= lowestStamp));
+    this.floors = floors;
+    if (this.cut?.every((position, origin) => !isOut({ origin, position } as Op)) === true) this.cut = null;
+    return true;
   }
 
   eachOp(visit: (op: Op) => void): void {

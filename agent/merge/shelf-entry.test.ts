@@ -36,6 +36,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'corrections',
     'unread',
     'heldFrom',
+    'correctedFrom',
     'lagging',
   );
   known.push(

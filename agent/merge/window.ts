@@ -41,6 +41,8 @@ const FILTERS_SHARE = 1 / 4;
 /** Of the budget, what a key may take that is written all the time. */
 const LARGE_SHARE = 1 / 64;
 
+const MOMENTS_MAX = 256;
+
 /** Keys whose operations are not yet seen by all members. */
 export class Window {
   private readonly byDb: Map<string, KeyState>[] = [];
@@ -464,7 +466,7 @@ export class Window {
     for (const state of this.lagging) {
       state.eachHeld(lower);
       // Deletes too, of which the window has only the effect: Redis may not have it yet.
-      if (state.isHeld) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(state.heldFrom, o) + 1);
+      for (const from of state.neededFrom) for (let o = 0; o < this.stable.length; o++) lower(o, seenAt(from, o) + 1);
     }
     return low;
   }
@@ -475,16 +477,18 @@ export class Window {
    * @returns that, or what all had seen somewhat earlier; null where there is no such SET
    */
   private boundOfSets(): Seen | null {
+    this.noteMoment();
+    return this.sets.keys === 0 ? null : this.moments[0]!.stable;
+  }
+
+  private noteMoment(): void {
     const { moments } = this;
-    if (this.sets.keys === 0) {
-      moments.splice(0, Infinity, { stable: this.stable.slice(), queued: NONE });
-      return null;
-    }
     const hasLeft = ({ queued }: { queued: readonly number[] }): boolean =>
       queued.every((position, o) => (this.queues[o]!.first() ?? Infinity) > position);
     moments.push({ stable: this.stable.slice(), queued: this.queues.map((queue) => queue.last() ?? -1) });
     while (moments.length > 1 && hasLeft(moments[1]!)) moments.shift();
-    return moments[0]!.stable;
+    // A region is away, for hours perhaps: then they need not be that close.
+    if (moments.length > MOMENTS_MAX) moments.splice(0, Infinity, ...moments.filter((_, i) => i % 2 === 0));
   }
 
   /** Before anything is noted: so far every member has seen the origin. */
@@ -551,7 +555,7 @@ export class Window {
       this.lagging.add(state);
     }
     if (element?.unstable === 0) this.foldElement(state, element);
-    state.absorb(element, this.stable);
+    state.absorb(element, this.stable, this.moments[0]!.stable);
   }
 
   /** Folds what had to wait for something about the whole key. */
@@ -564,9 +568,9 @@ export class Window {
       else state.absorbElement(element, this.stable);
   }
 
-  /** Something begins to hold a key. */
+  /** A key is about to become unsettled, or its time to live doubtful. */
   hold(state: KeyState): void {
-    if (!state.isHeld) state.heldFrom = this.stable.slice();
+    if (!state.unsettled && !state.ttlDoubted) state.heldFrom = this.stable.slice();
   }
 
   /** Lets a key go of which all is seen by all: its value in Redis is then the base of whatever comes. */
