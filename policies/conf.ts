@@ -1,7 +1,7 @@
 /** Configs of Redis and Sentinel: in ConfigMaps, or on the command line of a container. */
 import { type Checked } from './rule';
 import { isKind, kindOf, podKinds, redisImage, workloadOf } from './kubernetes';
-import { isGiven, listAt, type Mapping, mappingAt, textAt, textsOf } from './props';
+import { isGiven, listAt, type Mapping, mappingAt, textAt } from './props';
 
 export interface Conf {
   readonly server: 'redis' | 'sentinel';
@@ -22,7 +22,7 @@ const known = /^(port|tls-port|bind|dir|appendonly|maxmemory|maxmemory-policy|re
 const knownMin = 3;
 
 const isConf = (file: string, text: string): boolean =>
-  fileName.test(file) || (file.endsWith('.conf') && (text.match(known)?.length ?? 0) >= knownMin);
+  fileName.test(file) || (text.match(known)?.length ?? 0) >= knownMin;
 
 /** All configs that a resource holds. */
 export function confsOf(resource: Checked): Conf[] {
@@ -30,7 +30,12 @@ export function confsOf(resource: Checked): Conf[] {
 }
 
 function inConfigMap({ props }: Checked): Conf[] {
-  const files = textsOf(mappingAt(props, 'data')).filter(([file, text]) => isConf(file, text));
+  const data = mappingAt(props, 'data');
+  // No other file is looked at: that of an agent, which in a first preview may be unknown, is none of them.
+  const files = Object.keys(data)
+    .filter((file) => file.endsWith('.conf'))
+    .map((file) => [file, textAt(data, file) ?? ''] as const)
+    .filter(([file, text]) => isConf(file, text));
   const confs = files.map(([file, text]): Omit<Conf, 'hasSentinel'> => {
     const directives = directivesOf(text.split('\n').map((line) => line.trim()));
     const isSentinel = file.includes('sentinel') || directives.has('sentinel');

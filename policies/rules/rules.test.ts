@@ -11,6 +11,8 @@ import { unknownCheckingProxy, unknownStringValue, UnknownValueError } from '../
 import { type Mapping } from '../props';
 import { type Rule } from '../rule';
 import { agentServices, rules } from '.';
+import { kubernetesTls } from './kubernetes-tls';
+import { persistence } from './persistence';
 
 const cases: readonly Case[] = [...leaks, ...losses, ...outages];
 const named = cases.map((one, i) => [`${one.rule.name} ${i}`, one] as const);
@@ -102,6 +104,16 @@ test('what is found before something unknown ends a rule is told', () => {
   const messages: string[] = [];
   expect(() => said(agentServices, [target, two], {}, 'prod', messages)).toThrow(UnknownValueError);
   expect(messages).toEqual([expect.stringMatching(/^Service service-of-task-west: desiredCount: found 2; /)]);
+});
+
+test('of a ConfigMap only what configures Redis is looked at: another file may be unknown', () => {
+  const type = 'kubernetes:core/v1:ConfigMap';
+  const conf = { type, name: 'any', props: { data: { 'agent.json': unknownStringValue, 'redis.conf': 'port 6379' } } };
+  for (const [rule, says] of [
+    [kubernetesTls, 'data.redis.conf: port: found 6379'],
+    [persistence, 'data.redis.conf: appendonly: found nothing'],
+  ] as const)
+    expect(said(rule, [conf])).toContainEqual(expect.stringContaining(says));
 });
 
 test('what only production needs is left alone elsewhere', () => {
