@@ -1,6 +1,7 @@
 import { ConflictPolicies } from '../../model';
 import { CoreRegion } from '../../test/sim/core-region';
 import type { Conflict } from './conflict';
+import { ELSEWHERE } from './settling';
 
 // Keys that stand as a whole as their last writer's region had them, seen by region b.
 
@@ -48,6 +49,13 @@ test('what wins and says the whole is written; else its region’s state is want
   expect(awaited()).toEqual(['a: l:3']);
   expect(b.state('a:1', 10, b.at('b:1'), 'DEL l:3', 'SADD l:3 y')).toBe('DEL l:3; SADD l:3 y');
   expect(b.core.settling.unsettledKeys).toBe(0);
+});
+
+test('what was left out as the state is to come is asked for after a restart, too', () => {
+  b.core.settling.demandState(0, 'l:1', ELSEWHERE);
+  expect(b.comes('a:1', 5, b.at(), 'SADD l:1 y')).toBe('');
+  expect(awaited()).toEqual(['a: l:1']);
+  expect(b.core.settling.awaitedElsewhere().map(({ key }) => key)).toEqual(['l:1']);
 });
 
 test('a state stands before the command that it had seen: of what a client did to it unread nothing else tells', () => {

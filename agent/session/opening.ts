@@ -353,7 +353,10 @@ export class Opening {
     }
     session.nextOrigin = state.origin;
     const comparison = isFull ? await this.compare(state) : null;
-    const history = continues === null ? null : new NumberHistory(state.origin, () => new Numbers(false));
+    const isLastWriters = (db: number, key: string): boolean =>
+      context.policies.isLastWriters(db, Buffer.from(key, 'latin1'));
+    const history =
+      continues === null ? null : new NumberHistory(state.origin, () => new Numbers(false), isLastWriters);
     const replay = await this.rebuild(state.origin, history);
     if (continues !== null && history !== null) this.numbers ??= history.finish(state.end, continues.landed);
     for (const [db, key] of [...(meta?.awaited ?? []), ...this.late])

@@ -194,3 +194,23 @@ test('what the journal has let go of may have met another region\u2019s value', 
   expect(valueBehind(100)).toBe('1');
   expect(valueBehind(0)).toBeNull();
 });
+
+test('what others add to a last writer\u2019s key may count for nothing', () => {
+  const region = told([
+    { ...add, kind: 'own set' },
+    { ...add, kind: 'add' },
+    { ...add, kind: 'land' },
+  ]);
+  const afterAll = (isLastWriters: boolean): string | null => {
+    const history = new NumberHistory(
+      OWN,
+      () => new Numbers(false, 64),
+      () => isLastWriters,
+    );
+    for (const record of region.journal) history.take(record);
+    const last = region.journal.at(-1)!;
+    return added(history.finish(last.end, last.seen)!, 'k', region.values.get('k')!);
+  };
+  expect(afterAll(false)).toBe('1');
+  expect(afterAll(true)).toBeNull();
+});

@@ -49,10 +49,12 @@ export class NumberHistory {
   /**
    * @param origin the own one, with which the stream goes on
    * @param make of which nothing is known yet
+   * @param isLastWriters whether of a key the last writer's value stands as a whole: what others add there may count for nothing. Default: none's
    */
   constructor(
     private readonly origin: OriginId,
     private readonly make: () => Numbers,
+    private readonly isLastWriters: (db: number, key: string) => boolean = () => false,
   ) {
     this.numbers = make();
   }
@@ -144,6 +146,7 @@ export class NumberHistory {
   }
 
   private takeEffect(effect: Effect, { record, db, position }: Told, isCalm: boolean): void {
+    for (const key of keysOf(effect)) if (this.isLastWriters(dbOf(effect, db), key)) this.doubt(dbOf(effect, db), key);
     switch (effect.kind) {
       case 'increment': {
         const { type, delta } = effect;

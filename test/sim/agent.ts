@@ -213,7 +213,8 @@ export class SimAgent {
   /** What the journal tells of the numbers where the stream goes on. */
   private numbersAt({ origin, end }: RecorderState): Numbers {
     const unknown = (): Numbers => new Numbers(false, NUMBERS_MAX);
-    const history = new NumberHistory(origin, unknown);
+    const { policies } = this.host;
+    const history = new NumberHistory(origin, unknown, (db, key) => policies.isLastWriters(db, Buffer.from(key)));
     for (const record of this.journal.all()) history.take(record);
     return history.finish(end, this.journal.lastOfStream(origin).seen) ?? unknown();
   }
@@ -240,6 +241,7 @@ export class SimAgent {
       past: document?.replId === redis.replId ? document.past : new Map([...this.vector].filter(own)),
       awaited: [],
     };
+    this.keepAwaited();
     this.fsync();
     if (!this.histories.has(redis.replId))
       this.histories.set(redis.replId, { origin: state.origin, from: this.journal.birthOf(state.origin)!.end });
@@ -395,6 +397,7 @@ export class SimAgent {
 
   heartbeat(): void {
     if (this.recorder === null) return;
+    this.keepAwaited();
     this.host.redis().run(0, [['SET', HEARTBEAT_KEY, String(this.host.now())]]);
   }
 
