@@ -221,3 +221,19 @@ describe('what is base still counts', () => {
     expect(text(state)).toBe('140');
   });
 });
+
+test('what went to disk says nothing of what stayed, and has become base since', () => {
+  const origins = new OriginTable();
+  const [a, b] = ['a:1', 'b:1'].map((origin) => origins.index(origin)) as [number, number];
+  const state = new KeyState(0, 'k');
+  state.isWhole = true;
+  state.delete(new Op(a, 1, 1, []));
+  state.put(new Op(b, 1, 1, []), Type.hash, 'old', Buffer.from('1'));
+  const staying = state.put(new Op(a, 2, 2, []), Type.hash, 'new', Buffer.from('2'));
+  const parts = state.split([1, 1])!;
+  expect(parts.elements.map(({ name }) => name)).toEqual(['old']);
+  state.members!.delete(staying.type + staying.name);
+  state.underlay(parts);
+  expect(state.isBaseDead(Type.hash)).toBe(false);
+  expect(state.findElement(Type.hash, 'old')).toMatchObject({ baseDead: true });
+});

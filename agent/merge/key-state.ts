@@ -709,8 +709,9 @@ export class KeyState {
       types |= 1 << type;
     }
     if (types === 0) return null;
-    const parts = { ...this.parts, elements, ttls: NONE, deletions: NONE, ttlBaseDead: false, removals: null };
+    // As where they fold: what stays may be base before this is, and this comes back under it.
     this.deadTypes &= ~types;
+    const parts = { ...this.parts, elements, ttls: NONE, deletions: NONE, ttlBaseDead: false, removals: null };
     this.isWhole = false;
     return parts;
   }
