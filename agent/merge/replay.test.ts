@@ -129,6 +129,21 @@ describe('replay', () => {
     expect(replay.waiting()).toEqual([]);
   });
 
+  test('what has seen an own operation that the journal has lost waits until that has been read again', () => {
+    const core = newCore();
+    for (const origin of ['a:1', 'b:1']) core.assume(origin, 0);
+    const own = record('a:1', 0, commands('HSET h f v'), { stamp: 5 });
+    const replay = new Replay(core, 'a');
+    replay.add(record('b:1', 0, commands('UNLINK h'), { stamp: 9, seen: new Map([['a:1', own.end]]) }));
+    expect(replay.neededOf('a:1')).toBe(own.end);
+    replay.add(own);
+    expect(replay.neededOf('a:1')).toBe(-1);
+    expect(replay.waiting()).toEqual([]);
+    // Redis has removed it.
+    expect(core.corrections.racedKeys).toBe(0);
+    expect(core.isMade(0, 'h', 'hash', 'f')).toBe(false);
+  });
+
   test('an operation of an own older history that a block had met is corrected again', () => {
     const core = newCore();
     const replay = new Replay(core, 'a');

@@ -147,6 +147,13 @@ export class Replay {
     return [...this.lanes.values()].flat();
   }
 
+  /** The furthest position of an origin that what waits has seen, and that is not known. */
+  neededOf(origin: OriginId): number {
+    let needed = -1;
+    for (const { seen } of this.waiting()) needed = Math.max(needed, seen.get(origin) ?? -1);
+    return needed > this.core.knownOf(origin) ? needed : -1;
+  }
+
   /** Gives what can be given; to be called when the core has come to know more by other ways. */
   advance(): void {
     for (let progress = this.lanes.size > 0; progress;) {

@@ -27,12 +27,20 @@ export class Backlog {
   /**
    * Gives all records in order, also those that come meanwhile, and calls `done` in the same turn as the last one: none
    * can come in between.
+   * @param done returns false where there have to be more
    * @param alive throws when it is to end
+   * @param more waits until there are
    */
-  async drain(visit: (record: OpRecord) => void, done: () => void, alive: () => void): Promise<void> {
+  async drain(
+    visit: (record: OpRecord) => void,
+    done: () => boolean,
+    alive: () => void,
+    more: () => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
     const { journal, origin } = this;
     let at = this.from;
     const give = (record: OpRecord): void => {
+      if (record.end <= at) return;
       at = record.end;
       if (record.kind !== RecordKind.birth) visit(record);
     };
@@ -43,10 +51,10 @@ export class Backlog {
         alive();
         for (const bytes of records) give(decodeRecord(bytes, { verify: false }));
         if ((journal.readableEnd(origin) ?? at) > at) continue;
-        for (const record of this.recent) if (record.end > at) give(record);
+        for (const record of this.recent) give(record);
         this.recent = [];
-        done();
-        return;
+        if (done()) return;
+        await more();
       }
     } finally {
       reader.close();

@@ -384,12 +384,17 @@ export class Opening {
       ),
     );
     await session.backlog.drain(
-      (record) => session.core.local(record),
+      (record) => replay.add(record),
       () => {
+        // What the journal has lost of its own, and others have seen, is read again.
+        if (replay.neededOf(state.origin) > session.position) return false;
+        this.concede(replay, others);
         session.backlog = null;
         session.replay = null;
+        return true;
       },
       () => session.alive(),
+      () => session.readUpTo(Math.ceil(replay.neededOf(state.origin))),
     );
   }
 
@@ -473,6 +478,7 @@ export class Opening {
       const hopeless = missing.every((origin) => mesh.reach(origin) <= replay.reached(origin));
       if (waitedMs > PATIENCE_MAX_MS || (hopeless && waitedMs > PATIENCE_MS)) {
         giveUp(missing);
+        this.concede(replay, held);
         break;
       }
       if (Date.now() - warned > 10_000) {
@@ -481,6 +487,10 @@ export class Opening {
       }
       await session.idle();
     }
+  }
+
+  /** What is still missing does not come any more. */
+  private concede(replay: Replay, held: Vector): void {
     for (const [origin, position] of held) replay.core.assume(origin, position);
     replay.finish();
   }
@@ -578,7 +588,7 @@ export class Opening {
       const before = new Backlog(journal, state.origin, -1);
       await before.drain(
         (record) => session.core.local(record),
-        () => undefined,
+        () => true,
         () => session.alive(),
       );
     } else {
@@ -715,6 +725,7 @@ export class Opening {
       // Only the donor had them, and it is gone: what it gave can't be used without.
       throw new SessionError('no-donor', `no peer has the records of ${missing.join(', ')} that the data had met`);
     });
+    this.concede(replay, held);
   }
 
   /** Tells the private records once more, as later than the data of the mesh, and takes part. */
@@ -748,6 +759,7 @@ export class Opening {
         state.seen = seen;
         for (const { db, key } of doubted) core.settling.demandState(db, key, ELSEWHERE);
         session.turnTo(core);
+        return true;
       },
       () => session.alive(),
     );

@@ -255,7 +255,11 @@ export class SimAgent {
       this.waitingFor = 'records that are in Redis already';
       for (;;) {
         rememberFrom(this.lanes, replay, held);
-        if (missingOf(replay, held).length === 0) break;
+        if (missingOf(replay, held).length === 0) {
+          for (const record of this.backlog.splice(0)) replay.add(record);
+          // What the journal has lost of its own, and others have seen, is read again.
+          if (replay.neededOf(this.origin!) <= this.stream.offset) break;
+        }
         yield;
       }
     }
