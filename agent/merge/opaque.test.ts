@@ -275,3 +275,11 @@ describe('the form of a command', () => {
     ['RPUSHX k v w', 'RPUSH k v w'],
   ])('%s beside what it has not seen: %s', (text, loose) => expect(form(text).loose).toEqual(commands(loose)));
 });
+
+test('what is added to a number that a state has settled, beside fields that it had replaced, is not lost', () => {
+  b.comes('a:1', 1, b.at(), 'HSET k f v', 'SET k 5');
+  b.comes('c:1', 2, b.at(), 'RPUSH k c1');
+  expect(b.state('a:1', 9, b.at('c:1'), 'DEL k', 'SET k 5')).toBe('DEL k; SET k 5');
+  b.clientAt(20, b.at('a:1', 'c:1'), 'DECRBY k 8');
+  expect(b.comes('c:1', 21, b.at('a:1'), 'INCR k')).toBe('INCRBY k 1');
+});

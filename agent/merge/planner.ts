@@ -175,7 +175,11 @@ export class Planner {
       return;
     }
     if (effect.kind === 'group') return;
-    if (state.onlyType === null) {
+    const ofString =
+      effect.kind === 'increment' && effect.type === Type.string ? this.parts.insertion.touched[0]! : null;
+    // A string whose value only Redis knows, beside elements that it has replaced.
+    const isOnBase = ofString !== null && ofString.puts.length === 0 && !ofString.baseDead;
+    if (state.onlyType === null && !(isOnBase && visibleType(state, this.parts.origins) === Type.string)) {
       // Which type stands may have changed, and elements of the one that stood may have been removed.
       if (state.stream !== null) this.parts.trims.wrote(state, state.elements());
       rewriteKey(out, state, this.parts.origins);
