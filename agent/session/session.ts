@@ -746,8 +746,13 @@ export class Session implements Stay {
         await this.applyBatch(new Batch(), false);
         continue;
       }
-      if (this.core.libraries.hasLost && this.libraries.tellLost()) continue;
-      if (this.core.trims.isDue && (await this.reportTrims())) continue;
+      const { libraries, trims } = this.core;
+      if ((libraries.hasLost || trims.isDue) && !this.isCaughtUp) {
+        await this.applyCursor();
+        continue;
+      }
+      if (libraries.hasLost && this.libraries.tellLost()) continue;
+      if (trims.isDue && (await this.reportTrims())) continue;
       if (this.core.settling.unsettledKeys > 0 && (await this.settleOne())) continue;
       if (this.unexplained && this.core.settling.unsettledKeys === 0) await this.becomeExplained();
       await this.idle();
@@ -879,6 +884,14 @@ export class Session implements Stay {
   /** @internal Whether Redis is known not to have what the rule says. */
   get hasToCorrect(): boolean {
     return this.core.corrections.racedKeys > 0 || this.core.libraries.isDue;
+  }
+
+  /**
+   * An own block has been read back, and so has all that an agent had read here before. Before that this region tells nothing of its own: of what the journal has lost
+   * peers may have some, and would neither take what stands before it nor know the stamps that it then gets.
+   */
+  private get isCaughtUp(): boolean {
+    return this.landed.block.startsWith(`${this.nonce}:`);
   }
 
   /** @internal Writes the cursor alone, and waits until it has been read back. */

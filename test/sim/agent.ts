@@ -143,6 +143,11 @@ export class SimAgent {
     return Math.max(this.stream.stamp, this.maxStamp);
   }
 
+  /** As agent/session/session.ts has it. */
+  private get isCaughtUp(): boolean {
+    return this.landed.startsWith(`${this.life}:`);
+  }
+
   get stream(): RecorderState {
     return this.recorder!.state;
   }
@@ -474,8 +479,13 @@ export class SimAgent {
         this.takeBeats();
         continue;
       }
-      if (this.core.libraries.hasLost) this.settler.tellLost();
-      if (this.core.trims.isDue) yield* this.settler.reportTrims();
+      const { libraries, trims } = this.core;
+      if ((libraries.hasLost || trims.isDue) && !this.isCaughtUp) {
+        yield* this.settler.catchUp();
+        continue;
+      }
+      if (libraries.hasLost) this.settler.tellLost();
+      if (trims.isDue) yield* this.settler.reportTrims();
       if (this.core.settling.unsettledKeys > 0) {
         this.settler.askForStates();
         yield* this.settler.settleOne();

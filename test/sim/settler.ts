@@ -120,6 +120,14 @@ export class Settler {
     core.localState(this.agent.journal.append(record));
   }
 
+  /** Writes the cursor alone, and waits until it has been read back. */
+  *catchUp(): Generator<void> {
+    const block = this.applier.nextBlock();
+    yield* this.applier.apply(new Batch(), block, [], null);
+    this.agent.waitingFor = `block ${block} to be read back`;
+    while (this.agent.landed !== block) yield;
+  }
+
   /** As agent/session/session.ts has it. */
   tellLost(): void {
     const { core } = this.agent;
