@@ -187,6 +187,16 @@ test.each<[string | undefined, string[] | 'unsettled']>([
   },
 );
 
+test('a key that others have emptied and made anew, as another type, is as it was but for what is new here', () => {
+  const [mine, theirs] = [entry('hash', { f: '1' }), entry('string', { '': '-1' })];
+  const meanwhile = 'HDEL k f | INCRBY k -1';
+  expect(found(mine, theirs, meanwhile)).toEqual([]);
+  expect(found(entry('hash', { f: '1', g: '2' }), theirs, meanwhile)).toEqual(['HSET k g 2']);
+  // Here it was made anew: that it is another type is no doing of theirs.
+  expect(found(mine, entry('string', { '': '4' }), 'INCRBY k -1')).toEqual(['DEL k', 'HSET k f 1']);
+  expect(found(mine, entry('zset', { a: '1', b: '2' }), 'ZADD k 1 a')).toEqual(['DEL k', 'HSET k f 1']);
+});
+
 test('an entry that came lately and is not there may have been refused: that is no removal', () => {
   const [mine, theirs] = [entry('stream', { '2-1': 'b' }), entry('stream', { '1-1': 'a', '2-1': 'b' })];
   expect(found(mine, theirs)).toEqual(['XDEL k 1-1']);

@@ -256,7 +256,10 @@ function writeDifference(
   if (mode === 'unexplained')
     return writeUnion(writer, candidate, dump, touch, known) && isTtlSame && isLastIdSame(first, dump);
   if (dump.type !== first.type) {
-    replace(writer, candidate);
+    // The others removed the last of its elements since, and made it anew: as above.
+    if (touch !== undefined && hasElements(first.type) && isMadeBy([touch], dump))
+      writeElements(writer, key, first.type, elementsOf(candidate.parts), new Map(), touch, isCounted);
+    else replace(writer, candidate);
     return true;
   }
   const expireAtMs = first.expireAtMs;

@@ -86,6 +86,8 @@ export class KeyState {
   renewals: readonly Op[] = NONE;
   /** Expiries not yet seen by all: a renewal that had not seen one of them needs the key's state back. */
   expiries: readonly Op[] = NONE;
+  /** Of these, those that a renewal of this region made void: it has what they removed elsewhere, until it has told it. */
+  outlived: readonly Op[] = NONE;
   /** Bits of the types of which nothing in Redis from before the window counts any more. */
   deadTypes = 0;
   ttlBaseDead = false;
@@ -540,7 +542,7 @@ export class KeyState {
    * streams: which of them moved where is told by all of them.
    */
   get isInParts(): boolean {
-    if (this.stream !== null || this.wipes.length > 0 || this.last !== null) return false;
+    if (this.stream !== null || this.wipes.length > 0 || this.last !== null || this.outlived.length > 0) return false;
     return this.log === null && !this.isDue && this.links === null && this.renewals.length === 0 && !this.isFromState;
   }
 
@@ -552,6 +554,13 @@ export class KeyState {
   /** An expiry that a renewal made void: what it removed is here nevertheless. */
   outlive(expiry: Op): void {
     this.deletions = this.deletions.filter((deletion) => deletion !== expiry);
+    this.outlived = [...this.outlived, expiry];
+  }
+
+  /** A state has come. @returns whether what it tells of was removed elsewhere by an expiry that it had not seen, and not here */
+  isOutlivedBeside(op: StateOp): boolean {
+    if (this.outlived.length > 0) this.outlived = this.outlived.filter((expiry) => !saw(op, expiry));
+    return this.outlived.length > 0;
   }
 
   /** Whether nothing counts any more of what was there before the window. */

@@ -51,7 +51,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'countedBytes',
   );
   // It stays in memory while it has any of these.
-  known.push('log', 'isDue', 'links', 'linksMax', 'renewals', 'isFromState', 'stream', 'wipes', 'last');
+  known.push('log', 'isDue', 'links', 'linksMax', 'renewals', 'isFromState', 'stream', 'wipes', 'last', 'outlived');
   expect(Object.keys(state).sort()).toEqual(known.sort());
 });
 

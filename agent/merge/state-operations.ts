@@ -70,7 +70,9 @@ export class StateOperations {
       }
       // What it had not seen is on it, but not everywhere in the same order: the next state has all.
       const isThere = batch === null && this.parts.origins.region(op.origin) !== this.parts.region;
-      if (!isAdopted || state.hasOpaqueUnseenBy(op) || (isFloor && !quiet)) this.parts.settling.unsettle(state, null);
+      if (state.isOutlivedBeside(op)) this.parts.settling.unsettle(state, this.parts.region);
+      else if (!isAdopted || state.hasOpaqueUnseenBy(op) || (isFloor && !quiet))
+        this.parts.settling.unsettle(state, null);
       // What a client has written to a key of another region may have come behind one that was there already.
       else if (!(isThere && state.trespassedOn !== null)) this.parts.settling.settled(state);
     }
