@@ -284,6 +284,8 @@ export class SimAgent {
       settling.demandState(db, key, ELSEWHERE);
       this.host.ask(donor, db, key);
     }
+    // On disk before it has its place.
+    this.keepAwaited();
   }
 
   /** What Redis holds of all origins but the present one. */
