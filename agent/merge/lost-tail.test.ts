@@ -233,6 +233,19 @@ test('what is missing of a key that is not there counts once: it may have been r
   expect(lastHeld(records, { sets: { t: ['z'] } })).toBeNull();
 });
 
+test('a key that was deleted, and made anew, is missing its second deletion where it is there', () => {
+  const add = { args: ['SADD', 's', 'x'] };
+  const again = history({ args: ['DEL', 's'] }, add, { args: ['DEL', 's'] });
+  expect(lastHeld(again, { sets: { s: ['x'] } })).toBe(1);
+  expect(lastHeld(again, {})).toBeNull();
+  const earlier = history(
+    { args: ['DEL', 's'], stamp: stampOf(900) },
+    { ...add, stamp: stampOf(900) },
+    { args: ['DEL', 's'] },
+  );
+  expect(lastHeld(earlier, { sets: { s: ['x'] } })).toBe(1);
+});
+
 test('a member that is there shows more than one that is not', () => {
   const records = history({ args: ['SADD', 's', 'x'] }, { args: ['SADD', 't', 'y'] }, { args: ['SREM', 's', 'x'] });
   // Removed once more since, or lost.

@@ -373,7 +373,10 @@ function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: T
     for (const id of wipedOf(chains, db, effect)) chains.set(id, null);
     for (const id of wipedOf(added, db, effect)) added.delete(id);
     // What it makes does not show, and neither does what was before.
-    for (const id of hiddenBy(db, effect)) chains.set(id, null);
+    for (const id of hiddenBy(db, effect)) {
+      chains.set(id, null);
+      before.delete(id);
+    }
     if (effect.kind === 'opaque')
       for (const key of effect.keys) {
         // What was taken again shows nothing.
@@ -595,7 +598,7 @@ function earlierOf(records: readonly OpRecord[], doubtful: readonly Doubtful[], 
     eachEffect(record, -1, (db, effect, position) => {
       if (position >= first) return;
       for (const mark of marksOf(db, effect)) if (wanted.has(idOf(mark))) values.set(idOf(mark), mark.value);
-      if (effect.kind === 'increment') values.delete(elementId(db, effect.key, effect.type, effect.name));
+      for (const id of hiddenBy(db, effect)) values.delete(id);
       const ended = ttlEndedBy(effect);
       if (ended !== null) values.set(elementId(db, ended.key, TTL, ''), ended.next);
       for (const id of ttlsHiddenBy(db, effect)) values.delete(id);

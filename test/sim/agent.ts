@@ -130,7 +130,10 @@ export class SimAgent {
 
   /** Up to where its Redis holds an origin, or it is the one that is read. */
   heldOf(origin: OriginId): number | undefined {
-    return origin === this.origin ? this.journal.end(origin) : this.vector.get(origin);
+    if (origin === this.origin) return this.journal.end(origin);
+    // What is planned may not have run yet.
+    const held = this.cursor === null ? undefined : parseMarker(this.cursor)?.vector.get(origin);
+    return held ?? this.past.get(origin);
   }
 
   /** It takes part. */
