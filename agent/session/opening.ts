@@ -98,6 +98,7 @@ export class Opening {
     session.established = marker === null ? flushed : marker.joining !== true || joined;
     session.maxStamp = marker?.stamp ?? 0;
     session.unexplained = session.established && meta !== null && meta.unexplained;
+    if (session.unexplained) for (const region of meta?.comparedWith ?? []) session.comparedWith.add(region);
     const held = marker?.vector ?? (flushed ? parseVector(meta.applied) : null) ?? new Map<OriginId, number>();
 
     context.setState('syncing', 'asking Redis for its replication stream');
@@ -533,6 +534,7 @@ export class Opening {
     context.compareWith = null;
     if (comparison === null) {
       session.unexplained = true;
+      session.comparedWith.clear();
       return null;
     }
     // What a peer has of the history of before has been compared, though this journal may have lost it: it must not be applied once more.
@@ -565,7 +567,8 @@ export class Opening {
     for (const { db, key } of found.unsettled) session.core.settling.demandState(db, key, ELSEWHERE);
     // What was in no operation here is in these, but for what is in none at the donor either.
     if (found.explained) session.comparedWith.add(found.donor);
-    else session.unexplained = false;
+    // One that has compared before may have taken over what is in no operation: it can't tell of it any more.
+    else if (!session.comparedWith.has(found.donor)) session.unexplained = false;
     const request: SettleRequest = { from: session.region, keys: found.unsettled, explained: found.explained };
     if (request.keys.length > 0 || request.explained)
       await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });

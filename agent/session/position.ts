@@ -14,6 +14,8 @@ export interface Meta {
   established: boolean;
   /** Redis holds changes that are in no operation (see difference.ts). */
   unexplained: boolean;
+  /** Regions between whose data and this that is over. */
+  comparedWith?: string[];
   /** While it joins: what its Redis held before has been offered to the mesh. */
   offered?: boolean;
   /** Keys (database, Latin-1) whose value here waits for another region's state since the join. */
@@ -108,6 +110,7 @@ export function dbAfter(record: OpRecord): number {
 export function metaOf(o: {
   established: boolean;
   unexplained: boolean;
+  comparedWith: ReadonlySet<string>;
   offered: boolean;
   awaited: [number, string][];
   replId: string;
@@ -121,6 +124,7 @@ export function metaOf(o: {
     version: 1,
     established,
     unexplained,
+    ...(unexplained ? { comparedWith: [...o.comparedWith] } : {}),
     offered,
     ...(awaited.length === 0 ? {} : { awaited }),
     replId,

@@ -341,7 +341,9 @@ export class Session implements Stay {
   settle({ from, keys, explained }: SettleRequest): void {
     for (const { db, key } of keys) this.core.settling.askedFor(db, key, from);
     this.wake();
-    if (explained === true) this.comparedWith.add(from);
+    if (explained !== true) return;
+    this.comparedWith.add(from);
+    this.writeMeta().catch((error: unknown) => this.context.log.error({ err: error }, 'cannot keep the position'));
   }
 
   /** What it says of its place in the mesh. */
@@ -1138,6 +1140,7 @@ export class Session implements Stay {
     const meta = metaOf({
       established: this.established,
       unexplained: this.unexplained,
+      comparedWith: this.comparedWith,
       offered: this.offered,
       awaited: this.core.settling.awaitedElsewhere().map(({ db, key }) => [db, key]),
       replId: this.replId,

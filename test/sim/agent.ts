@@ -176,7 +176,6 @@ export class SimAgent {
     this.alive = true;
     this.sent = null;
     const { shelf } = host;
-    this.comparedWith.clear();
     this.core = new MergeCore({
       region: host.region,
       members: host.members(),

@@ -63,7 +63,8 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
     const firstOf = (origin: OriginId): number => journal.birthOf(origin)?.end ?? -1;
     // What an earlier try has told of this history.
     if (known !== undefined) needs.push([state.origin, known]);
-    donor = peers[0];
+    const isNew = (peer: SimAgent): boolean => !agent.isUnexplained || !agent.comparedWith.has(peer.region);
+    donor = peers.find(isNew) ?? peers[0];
     if (donor !== undefined) {
       theirs = takeData(donor, mine.keys);
       const isBehind = needs.some(
@@ -127,7 +128,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
   if (theirs.isUnexplained) {
     agent.comparedWith.add(donor.region);
     donor.comparedWith.add(region);
-  } else agent.isUnexplained = false;
+  } else if (!agent.comparedWith.has(donor.region)) agent.isUnexplained = false;
   yield* begin(agent, redis, state, mine, () => {
     const found = comparison.differences(agent.core);
     for (const { db, payload } of found.operations) {
@@ -176,5 +177,6 @@ function isFirst(host: SimAgentHost): boolean {
 function* goOnAlone(agent: SimAgent, host: SimAgentHost, state: RecorderState, mine: OwnData): Generator<void> {
   host.trace(`${agent.region} goes on with what it has`);
   agent.isUnexplained = true;
+  agent.comparedWith.clear();
   yield* begin(agent, host.redis(), state, mine, () => undefined);
 }

@@ -2,7 +2,7 @@
 import { CURSOR_KEY } from '../../../agent/stream/keys';
 import type { Argv } from '../redis';
 import type { RuleOp } from '../rule';
-import { type Ended, isLastWriters } from './ended';
+import { type Ended, isLastWriters, ownerOf } from './ended';
 
 /**
  * What is found as a difference is something that a client did, and that nobody had recorded: never what Redis has lost. Of
@@ -62,6 +62,8 @@ export function checkDifferences(ended: Ended): void {
                 !(argv[0] === 'XDEL' && isIn(cut, db, argv[1]!)) &&
                 // A donor may wait for its state, and is told of it once more.
                 !isLastWriters(ended, `${db} ${argv[1]}`) &&
+                // All of a key that it owns is told where the donor has it otherwise, but for a time to live that is over perhaps.
+                ownerOf(ended, `${db} ${argv[1]}`) !== region.name &&
                 !isIn(unrecorded, db, argv[1]!) &&
                 !isIn(shared, db, argv[1]!)
               )
