@@ -18,7 +18,7 @@ import { CommandWriter } from '../resp/encode';
 import { ALL_TYPES, type Delta, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type } from './element';
 import type { Kept } from './kept-bytes';
 import type { LastWrites } from './last-writes';
-import { OpaqueLog, type Part } from './opaque-log';
+import { ABSORB_FOLDS, OpaqueLog, type Part } from './opaque-log';
 import { CarriedOp, removerOf, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
 import { type OriginTable, type Seen, seenAt } from './origins';
@@ -242,7 +242,7 @@ export class KeyState {
     if (log !== null && !log.isDue()) return;
     if (this.isHeld || !this.isWhole || this.members !== null || this.last !== null) return;
     if (string !== null && string.puts.length + string.increments.length + string.removals.length > 0) return;
-    const isOut = (op: Op): boolean => op.position > seenAt(cut, op.origin);
+    const isOut = ({ origin, position }: Pick<Op, 'origin' | 'position'>): boolean => position > seenAt(cut, origin);
     const deletions = this.deletions.filter(isOut);
     if (log?.absorb(isOut, this.deletions, deletions) === false) return;
     this.deletions = deletions;
@@ -860,9 +860,6 @@ class ShelvedPart implements Kept {
     }
   }
 }
-
-/** What is never at rest is looked at once in so many operations that all have seen. */
-const ABSORB_FOLDS = 32;
 
 /** With more keys than that joined with one, those that have left the window are looked for. */
 const LINKS = 32;

@@ -45,8 +45,8 @@ const ENTRIES_MAX = 4096;
 const ENTRY_BYTES_MAX = 1024 * 1024;
 /** Those that nothing needs any more are looked for once in so many. */
 const COMPACT_ENTRIES = 64;
-/** A key that is never at rest is looked at once in so many operations that all have seen. */
-const ABSORB_FOLDS = 32;
+/** What is never at rest is looked at once in so many operations that all have seen. */
+export const ABSORB_FOLDS = 32;
 
 export class OpaqueLog {
   private entries: Entry[] = [];
@@ -180,16 +180,18 @@ export class OpaqueLog {
    * @param deletions known of the key, and those of them that stay
    * @returns false where something that may stand has not seen all of it: nothing was done
    */
-  absorb(isOut: (op: Op) => boolean, deletions: readonly Op[], left: readonly Op[]): boolean {
+  absorb(
+    isOut: (op: Pick<Op, 'origin' | 'position'>) => boolean,
+    deletions: readonly Op[],
+    left: readonly Op[],
+  ): boolean {
     const floors = this.floors.filter(({ op }) => isOut(op));
     const values = [...floors.map(({ op }) => op), ...left];
     const hasSeen = (op: Op): boolean => isOut(op) || values.every((value) => saw(value, op));
     if (!deletions.every(hasSeen) || ![...this.entries, ...this.floors].every(({ op }) => hasSeen(op))) return false;
-    // Where a put may run again, those that stand above it have to.
-    const lowestStamp = Math.min(...this.entries.map((e) => (e.isPut && isOut(e.op) ? e.op.stamp : Infinity)));
-    this.keep((entry) => isOut(entry.op) || (entry.isPut && entry.op.stamp >= lowestStamp));
+    this.keepNeeded(({ op }) => isOut(op));
     this.floors = floors;
-    if (this.cut?.every((position, origin) => !isOut({ origin, position } as Op)) === true) this.cut = null;
+    if (this.cut?.every((position, origin) => !isOut({ origin, position })) === true) this.cut = null;
     return true;
   }
 
@@ -204,10 +206,14 @@ export class OpaqueLog {
       seenAt(stable, op.origin) < op.position ||
       !this.floors.every((floor) => saw(floor.op, op)) ||
       !deletions.every((deletion) => saw(deletion, op));
-    // Where a put may run again, those that stand above it have to.
+    this.keepNeeded(isNeeded);
+    this.compactAt = Math.min(Math.max(COMPACT_ENTRIES, this.entries.length * 2), ENTRIES_MAX + 1);
+  }
+
+  /** Where a put may run again, those that stand above it have to. */
+  private keepNeeded(isNeeded: (entry: Entry) => boolean): void {
     const lowestStamp = Math.min(...this.entries.map((e) => (e.isPut && isNeeded(e) ? e.op.stamp : Infinity)));
     this.keep((entry) => isNeeded(entry) || (entry.isPut && entry.op.stamp >= lowestStamp));
-    this.compactAt = Math.min(Math.max(COMPACT_ENTRIES, this.entries.length * 2), ENTRIES_MAX + 1);
   }
 
   private keep(wanted: (entry: Entry, i: number) => boolean): void {

@@ -343,7 +343,7 @@ export class Session implements Stay {
     this.wake();
     if (explained !== true) return;
     this.comparedWith.add(from);
-    this.writeMeta().catch((error: unknown) => this.context.log.error({ err: error }, 'cannot keep the position'));
+    this.keepPosition();
   }
 
   /** What it says of its place in the mesh. */
@@ -1126,11 +1126,13 @@ export class Session implements Stay {
     every(EXPLAINED_MS, () => void this.seekExplained().catch(() => undefined));
     every(META_MS, () => {
       const low = this.core.lowWater();
-      void this.writeMeta(low).catch((error: unknown) =>
-        this.context.log.error({ err: error }, 'cannot keep the position'),
-      );
+      this.keepPosition(low);
       void this.trim(new Map(low));
     });
+  }
+
+  private keepPosition(low?: Map<OriginId, number>): void {
+    this.writeMeta(low).catch((error: unknown) => this.context.log.error({ err: error }, 'cannot keep the position'));
   }
 
   /** @internal */
