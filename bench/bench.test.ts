@@ -27,7 +27,7 @@ test('a run of a second: what the report holds, and nothing left behind', async 
   const json = path.join(temporary, 'report.json');
   const sizes = [
     '--only',
-    'both-ways,lag,full-sync',
+    'both-ways,sustained,lag,full-sync',
     '--seconds',
     '1',
     '--runs',
@@ -38,6 +38,8 @@ test('a run of a second: what the report holds, and nothing left behind', async 
     '1000',
     '--rate',
     '200',
+    '--sustained-rate',
+    '2000',
   ];
   const { stdout } = await bench(...sizes, '--connections', '1', '--pipeline', '4', '--json', json);
   const report = JSON.parse(readFileSync(json, 'utf8')) as Report;
@@ -47,6 +49,7 @@ test('a run of a second: what the report holds, and nothing left behind', async 
   expect(report.options).toMatchObject({ seconds: 1, regions: 2, keys: 1000, rate: 200, peer: null });
   expect(report.runs.map(({ measure, system }) => `${measure} ${system}`)).toEqual([
     'both-ways meridian',
+    'sustained meridian',
     'lag meridian',
     'full-sync meridian',
   ]);
@@ -65,12 +68,13 @@ test('a run of a second: what the report holds, and nothing left behind', async 
       expect(each.p99Ms).toBeGreaterThanOrEqual(each.p50Ms);
       expect(each.maxMs).toBeGreaterThanOrEqual(each.p99Ms);
     } else {
+      if (each.measure === 'sustained') expect(each.operations).toBe(2000);
       expect(each.equal).toBe(true);
       expect(each.operations).toBeGreaterThan(0);
       expect(each.loadOpsPerSecond).toBeGreaterThan(each.opsPerSecond);
     }
   }
-  expect(report.summary).toHaveLength(3);
+  expect(report.summary).toHaveLength(4);
   expect(Object.keys(report.summary[0]!.cpuSecondsPerMillion)).toEqual([
     'region-a',
     'region-b',
@@ -86,7 +90,7 @@ test('a run of a second: what the report holds, and nothing left behind', async 
 
 test('wrong options are refused in words', async () => {
   const wrong: [string[], RegExp][] = [
-    [['--only', 'speed'], /--only.*of one-way, both-ways, lag, full-sync/s],
+    [['--only', 'speed'], /--only.*of one-way, both-ways, sustained, lag, full-sync/s],
     [['--peer', 'redis-shake=/nowhere'], /\/nowhere is not a program/],
   ];
   await Promise.all(

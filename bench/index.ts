@@ -31,6 +31,7 @@ interface Options {
   readonly keys: number;
   readonly syncKeys: number;
   readonly rate: number;
+  readonly sustainedRate: number;
   readonly connections: number;
   readonly pipeline: number;
   readonly appendonly: boolean;
@@ -76,7 +77,7 @@ function parse(args: readonly string[]): Options {
   const program = new Command('npm run bench --')
     .description(
       'Measures replication between real Redis servers on this machine: operations a second one way and both ways,\n' +
-        'lag at a fixed rate, a full sync, and what they cost in CPU and memory. See docs/benchmarks.md.',
+        'at a rate that is kept up, lag at a fixed rate, a full sync, and what they cost in CPU and memory. See docs/benchmarks.md.',
     )
     .option('--only <measures>', `of ${MEASURES.join(',')}; or ${PREVIEW}, alone`, measures, [...MEASURES])
     .option('--seconds <n>', 'length of each load', number(1, 600), 10)
@@ -86,6 +87,12 @@ function parse(args: readonly string[]): Options {
     .option('--keys <n>', 'range of the random keys', number(1, KEYS_MAX), 1_000_000)
     .option('--sync-keys <n>', 'keys of the full sync', number(1, KEYS_MAX), 1_000_000)
     .option('--rate <n>', 'operations a second of the lag', number(1, 100_000), 5000)
+    .option(
+      '--sustained-rate <n>',
+      'operations a second of all regions together that are sustained',
+      number(1, 1_000_000),
+      100_000,
+    )
     .option('--connections <n>', 'of each load', number(1, 64), 4)
     .option('--pipeline <n>', 'commands in one write of the load', number(1, 1000), 64)
     .option('--appendonly', 'servers write an append-only file (everysec)', false)
@@ -122,7 +129,8 @@ async function measure(kind: Measure, system: string, run: number, options: Opti
     if (kind === 'lag')
       return { ...base, measure: kind, ...(await measureLag(place, first, last, processes, options)) };
     const sources = kind === 'one-way' ? [first] : servers;
-    return { ...base, measure: kind, ...(await measureThroughput(place, servers, sources, processes, options)) };
+    const load = kind === 'sustained' ? { ...options, pace: options.sustainedRate } : options;
+    return { ...base, measure: kind, ...(await measureThroughput(place, servers, sources, processes, load)) };
   } finally {
     await place.close();
     open.delete(place);
@@ -158,7 +166,7 @@ async function main(args: readonly string[]): Promise<void> {
     for (const kind of only)
       for (const system of ['meridian', ...(options.peer === undefined ? [] : ['redis-shake'])]) {
         // Only Meridian goes both ways.
-        if (kind === 'both-ways' && system !== 'meridian') continue;
+        if ((kind === 'both-ways' || kind === 'sustained') && system !== 'meridian') continue;
         try {
           const result = await measure(kind, system, run, options, redis.path);
           runs.push(result);

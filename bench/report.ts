@@ -6,11 +6,11 @@ import { type FullSync } from './full-sync';
 import { type Lag } from './lag';
 import { type Throughput } from './throughput';
 
-export const MEASURES = ['one-way', 'both-ways', 'lag', 'full-sync'] as const;
+export const MEASURES = ['one-way', 'both-ways', 'sustained', 'lag', 'full-sync'] as const;
 export type Measure = (typeof MEASURES)[number];
 
 export type Run = { readonly system: string; readonly run: number } & (
-  | ({ readonly measure: 'one-way' | 'both-ways' } & Throughput)
+  | ({ readonly measure: 'one-way' | 'both-ways' | 'sustained' } & Throughput)
   | ({ readonly measure: 'lag' } & Lag)
   | ({ readonly measure: 'full-sync' } & FullSync)
 );

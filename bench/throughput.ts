@@ -1,6 +1,6 @@
 /**
- * Replicated operations a second. The load writes into one server, or into all at once, as fast as it is taken; then a
- * last key is written. Every system measured here keeps the order of one source, so that who has the last key has
+ * Replicated operations a second. The load writes into one server, or into all at once, as fast as it is taken or at a given
+ * pace; then a last key is written. Every system measured here keeps the order of one source, so that who has the last key has
  * everything. The rate is over the whole time: from the first write until the last server has the last key.
  */
 import { type Costs, Meter, type Watched } from './cpu';
@@ -12,6 +12,8 @@ export interface ThroughputOptions {
   readonly keys: number;
   readonly connections: number;
   readonly pipeline: number;
+  /** Operations a second of all sources together; absent: as fast as they are taken. */
+  readonly pace?: number;
 }
 
 export interface Throughput {
@@ -44,7 +46,13 @@ export async function measureThroughput(
 ): Promise<Throughput> {
   await arrive(place, servers, sources, 'bench:ready', 60_000);
   const loads = await Promise.all(
-    sources.map((source, i) => Load.start({ ...options, mode: 'flood', port: source.port, seed: i + 1 })),
+    sources.map((source, i) => {
+      const job = { ...options, port: source.port, seed: i + 1 };
+      const { pace } = options;
+      return Load.start(
+        pace === undefined ? { ...job, mode: 'flood' } : { ...job, mode: 'paced', rate: pace / sources.length },
+      );
+    }),
   );
   try {
     const changesBefore = await Promise.all(servers.map((server) => server.changes()));
