@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
-import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 
 import type * as Alerts from './commands/alerts';
 import type * as Cli from './commands/cli';
@@ -82,6 +82,7 @@ export function buildProgram(): Command {
     .description('Runs a multi-region, active-active Redis stack as real processes on this machine.')
     .version(version(), '-V, --version')
     .enablePositionalOptions()
+    .exitOverride()
     .showHelpAfterError('(--help shows how)')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'meridian:')) })
     .addHelpText(
@@ -324,16 +325,24 @@ export async function main(argv: readonly string[]): Promise<void> {
   try {
     await buildProgram().parseAsync(argv);
   } catch (error) {
-    const known = error instanceof LocalError;
-    process.exitCode = known ? error.exitCode : 1;
-    const message = known
-      ? error.message
-      : `unexpected failure: ${error instanceof Error ? (error.stack ?? error.message) : errorText(error)}`;
-    process.stderr.write(`meridian: ${message}\n`);
-    if (argv.includes('--json')) {
-      process.stdout.write(`${JSON.stringify({ error: { code: known ? error.code : 'UNEXPECTED', message } })}\n`);
-    }
+    const { code, message, exitCode } = failureOf(error, argv);
+    process.exitCode = exitCode;
+    // What is wrong in the command line, and help, commander has written already.
+    if (!(error instanceof CommanderError)) process.stderr.write(`meridian: ${message}\n`);
+    if (exitCode !== 0 && argv.includes('--json'))
+      process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
   }
+}
+
+function failureOf(error: unknown, argv: readonly string[]): { code: string; message: string; exitCode: number } {
+  if (error instanceof LocalError) return error;
+  if (error instanceof CommanderError) {
+    // Of `verify` 1 says that regions differ.
+    const exitCode = error.exitCode !== 0 && argv[2] === 'verify' ? 2 : error.exitCode;
+    return { code: 'BAD_ARGUMENT', message: error.message.replace(/^error: /, ''), exitCode };
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : errorText(error);
+  return { code: 'UNEXPECTED', message: `unexpected failure: ${text}`, exitCode: 1 };
 }
 
 if (require.main === module) void main(process.argv);

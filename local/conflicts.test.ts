@@ -100,6 +100,8 @@ test('conflicts, explain, restore-loser: what lost is found and brought back', a
       ttlOwner: 'tokyo',
       settledBy: null,
     });
+  const beyond = await meridian.run('explain', 'user:1', '--db', '99');
+  expect([beyond.status, beyond.stderr]).toEqual([1, expect.stringMatching(/database 99: ERR .*out of range/)]);
   const words = await meridian.run('explain', 'user:1');
   expect(words.stdout).toMatch(/paris: string, expires at .*\n {4}Written last by tokyo at /);
 

@@ -101,5 +101,5 @@ test('a control file that is damaged: what to do, and no stack trace', async () 
 test('without a supervisor there is no view, and no fault', async () => {
   const dir = stateDirOf(cleanup.dir());
   expect(await askView(dir)).toBeUndefined();
-  await expect(askFault(dir, { action: 'heal' })).rejects.toMatchObject({ code: 'NOT_RUNNING' });
+  await expect(askFault(dir, { action: 'heal' })).resolves.toBeUndefined();
 });

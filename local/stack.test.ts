@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { packageRoot } from './package-root';
 import { checkPortsFree } from './ports';
 import { type StackStatus } from './status';
 import { Cleanup, Meridian, Running, TestRedis, freeBasePort, lives, redisBinary, until } from './testing';
@@ -203,7 +205,10 @@ test('a config of another place, and a region that is forgotten comes back empty
     ['b', base + 10],
   ]);
   for (const region of ['a', 'b']) await meridian.run('cli', region, 'SET', 'k', region);
-  expect(await meridian.json('down', '--forget', 'b,c')).toMatchObject({ stopped: true, forgotten: ['b'] });
+  expect((await meridian.run('down', '--forget', 'c')).stdout).toBe(
+    'Stack local: stopped.\nThere is nothing of c to remove.\n',
+  );
+  expect(await meridian.json('down', '--forget', 'b,c')).toMatchObject({ stopped: false, forgotten: ['b'] });
   expect(existsSync(path.join(stateDir, 'regions', 'b'))).toBe(false);
   // The command line is before the config, which then need not fit.
   write(65_535 - 2 * 10);
@@ -277,6 +282,12 @@ test('while a stack runs, another start is refused, and so are its ports', async
   const again = await meridian.run(...up);
   expect(again.status).toBe(1);
   expect(again.stderr).toMatch(/^meridian: Stack 'local' is running already \(supervisor \d+, .*meridian down`\.\n$/);
+  // Of another stack's folder that stack is named.
+  const other = await meridian.run('up', '--stack', 'other', '--state-dir', '.meridian/local');
+  expect([other.status, other.stderr]).toEqual([
+    1,
+    expect.stringMatching(/local belongs to stack 'local', which runs .*, not to 'other': .*`meridian down`\.\n$/),
+  ]);
   expect((await meridian.run(...up, '--detach')).stderr).toBe(again.stderr);
   const elsewhere = await meridian.run(...up, '--state-dir', cleanup.dir());
   expect(elsewhere.status).toBe(1);
@@ -478,6 +489,15 @@ describe('one sentence, and a status other than 0', () => {
     }
   });
 
+  test('a wrong command line: JSON where JSON was asked for; of verify no "different"', async () => {
+    const { status, stdout, stderr } = await meridian.run('verify', '--wait', 'soon', '--json');
+    const message = "option '--wait <seconds>' argument 'soon' is invalid. Seconds are needed, from 0 to 86400.";
+    expect([status, JSON.parse(stdout)]).toEqual([2, { error: { code: 'BAD_ARGUMENT', message } }]);
+    expect(stderr).toBe(`meridian: ${message}\n(--help shows how)\n`);
+    for (const args of [['--help'], ['verify', '--help'], ['--version']])
+      expect(await meridian.run(...args)).toMatchObject({ status: 0, stderr: '' });
+  });
+
   test('down of nothing is no failure', async () => {
     expect(await meridian.run('down')).toMatchObject({ status: 0, stdout: 'Stack local: was not running.\n' });
   });
@@ -502,6 +522,21 @@ describe('one sentence, and a status other than 0', () => {
     );
     expect((await other.run('fault', 'kill', 'us-west-2', 'agent')).stderr).toMatch(/has no agent/);
   });
+});
+
+test('npm start ends with its npm, whatever shell runs the script', async () => {
+  const { meridian, up, stateDir } = await newStack();
+  const args = ['start', '--', ...up.slice(1), '--state-dir', stateDir];
+  const env = { ...process.env, MERIDIAN_REDIS_SERVER: redisBinary().path };
+  const npm = new Running(spawn('npm', args, { cwd: packageRoot(), env, stdio: ['ignore', 'pipe', 'pipe'] }));
+  cleanup.add(() => npm.child.kill('SIGTERM'));
+  await until('ready', () => /regions are ready/.test(npm.stdout) || npm.child.exitCode !== null, 60_000);
+  const pids = pidsOf(meridian);
+  expect(pids).toHaveLength(2);
+  npm.child.kill('SIGTERM');
+  await npm.ended;
+  expect(npm.stdout).toMatch(/ stopped\n$/);
+  expect(pids.filter(lives)).toEqual([]);
 });
 
 test('output that nobody reads any more does not stop a stack', async () => {

@@ -161,10 +161,25 @@ function readHolder(file: string): ProcessIdentity | undefined {
 }
 
 export function alreadyRunning(dir: StateDir, stack: string, holder: ProcessIdentity): LocalError {
+  const running = stackIn(dir) ?? stack;
+  if (running !== stack)
+    return new LocalError(
+      'STATE_DIR',
+      `${dir.root} belongs to stack '${running}', which runs (supervisor ${holder.pid}), not to '${stack}': use another --state-dir, or stop that one with \`${commandOf('down', running, dir)}\`.`,
+    );
   return new LocalError(
     'ALREADY_RUNNING',
     `Stack '${stack}' is running already (supervisor ${holder.pid}, state in ${dir.root}): use it, or stop it with \`${commandOf('down', stack, dir)}\`.`,
   );
+}
+
+/** Undefined also where it can't be understood. */
+function stackIn(dir: StateDir): string | undefined {
+  try {
+    return readState(dir)?.stack;
+  } catch {
+    return undefined;
+  }
 }
 
 // --- The end -----------------------------------------------------------------------------------------------------------

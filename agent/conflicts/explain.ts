@@ -2,13 +2,14 @@
  * Why a key is what it is, as far as one region knows: what it holds, which of its operations not every region has seen, and who wrote it last, from
  * what the journal still has.
  */
+import { AdminError } from '../admin';
 import type { Journal } from '../journal';
 import { Class, Code, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import type { MergeCore } from '../merge/core';
 import { argText, dbOf, decodeEffects, type Effect } from '../merge/effects';
 import { highestTtl } from '../merge/resolve';
 import { decodeRecord, type OpRecord, RecordKind, regionOf } from '../record';
-import { CommandScanner, CommandWriter, type RedisConnection } from '../resp';
+import { CommandScanner, CommandWriter, ReplyError, type RedisConnection } from '../resp';
 import { timeOfStamp } from '../stream/keys';
 import type { ExplainedOperation, Explanation } from './explanation';
 
@@ -63,7 +64,9 @@ async function look(redis: RedisConnection, db: number, key: string): Promise<Ex
   writer.command(['PTTL', bytes]).command(['SELECT', 0]).command(['EXEC']);
   const { result } = await redis.transaction(writer.take(), 4);
   if (!Array.isArray(result)) return null;
-  const [, type, ttlMs] = result;
+  const [selected, type, ttlMs] = result;
+  // What follows a SELECT that failed is about another database.
+  if (selected instanceof ReplyError) throw new AdminError(400, `database ${db}: ${selected.message}`);
   const expiresAtMs = typeof ttlMs === 'number' && ttlMs >= 0 ? Date.now() + ttlMs : null;
   return { type: String(type), expiresAtMs };
 }

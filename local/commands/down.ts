@@ -27,7 +27,9 @@ export async function down(options: DownOptions): Promise<void> {
       `${dir.root} belongs to stack '${known.stack}', not '${options.stack}': say --stack ${known.stack} to stop that one.`,
     );
   }
-  const forgotten = regionsToForget(dir, options.forget);
+  const named = regionsToForget(options.forget);
+  const forgotten = named.filter((region) => existsSync(path.join(dir.regions, region)));
+  const unknown = named.filter((region) => !forgotten.includes(region));
   const done: string[] = [];
   if (supervisor !== undefined) done.push(await stopSupervisor(dir, supervisor));
 
@@ -48,6 +50,7 @@ export async function down(options: DownOptions): Promise<void> {
   const lines = [
     `Stack ${options.stack}: ${stopped ? done.join('; ') : 'was not running'}.`,
     ...(forgotten.length > 0 ? [`What ${forgotten.join(' and ')} held is removed.`] : []),
+    ...(unknown.length > 0 ? [`There is nothing of ${unknown.join(' and ')} to remove.`] : []),
     ...(purged ? [`Its data, passwords and certificates in ${dir.root} are removed.`] : []),
   ];
   print(options, { stack: options.stack, stopped, purged, forgotten, notes: done }, lines);
@@ -76,10 +79,9 @@ async function stopSupervisor(dir: StateDir, supervisor: ProcessIdentity): Promi
   );
 }
 
-/** Those of which there is something. */
-function regionsToForget(dir: StateDir, option: string | undefined): string[] {
+function regionsToForget(option: string | undefined): string[] {
   const names = option?.split(',') ?? [];
   const bad = names.find((name) => !/^[a-z][a-z0-9-]*$/.test(name));
   if (bad !== undefined) throw new LocalError('UNKNOWN_REGION', `--forget ${option}: '${bad}' is no name of a region.`);
-  return names.filter((name) => existsSync(path.join(dir.regions, name)));
+  return names;
 }
