@@ -19,14 +19,14 @@ import { ConflictNotes } from './conflict-notes';
 import { Code } from './commands';
 import { Corrections } from './corrections';
 import type { Amiss, Candidate } from './difference';
-import { decodeEffects, type Effect, type IncrementEffect } from './effects';
+import { decodeEffects, type Effect, idsOf, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
 import { mayChangeLibraries } from './function-commands';
 import { joinsKept } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { LastWriter } from './last-writer';
-import { type Element, type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
+import { type Element, type KeyState, NONE, type Op, Type, TYPE_NAMES } from './key-state';
 import { Libraries } from './libraries';
 import { LowWater } from './low-water';
 import { OpaqueOperations } from './opaque-operations';
@@ -136,6 +136,7 @@ export class MergeCore {
     this.planner = new Planner(parts, this.opaques, this.streams);
     window.returned = (state) => this.flushes.under(state);
     window.isAtRest = (state) => this.isAtRest(state);
+    window.hasLanded = (op) => this.hasLanded(op);
   }
 
   /** Position up to which an origin's operations are known here. */
@@ -232,6 +233,11 @@ export class MergeCore {
     for (let o = 0; o < this.origins.size; o++)
       if (state.positionOf(o) > seenAt(landed, o) && o !== this.ownOrigin) return false;
     return true;
+  }
+
+  /** Whether an operation is in Redis, as the own stream says: all own ones that come from now on have seen it. */
+  private hasLanded({ origin, position }: Op): boolean {
+    return origin === this.ownOrigin || position <= seenAt(this.reports.of(this.options.region), origin);
   }
 
   /**
@@ -347,11 +353,11 @@ export class MergeCore {
     if (effect.kind === 'group' && !effect.makesKey) return;
     const isOwn = this.isOwn(op);
     if (effect.kind === 'cap') {
-      if (isOwn) this.trims.cut(db, effect.key, op, this.window.find(db, effect.key));
+      if (isOwn) this.trims.cut(db, effect.key, op, this.window.find(db, effect.key, op, NONE));
       return;
     }
     const { insertion, corrections, streams } = this;
-    const state = this.flushes.stateFor(db, effect.key, op);
+    const state = this.flushes.stateFor(db, effect.key, op, idsOf(effect));
     const quiet = state.isQuietFor(op);
     // By the rule there was no such key when it was given time, and elsewhere there was none: a block had just made it here.
     const isOnNothing = isOwn && effect.kind === 'ttl' && state.isAbsent;
@@ -408,12 +414,12 @@ export class MergeCore {
 
   /** Whether a key's value in Redis is known not to be the rule's, or about to be decided by a state. */
   isAmiss(db: number, key: string): boolean {
-    return this.window.find(db, key)?.isAmiss === true;
+    return this.window.find(db, key, undefined, NONE)?.isAmiss === true;
   }
 
   /** What of a key's value in Redis is not to be relied on: see Amiss. */
   amissOf(db: number, key: string): Amiss | null {
-    const state = this.window.find(db, key);
+    const state = this.window.find(db, key, undefined, NONE);
     if (state === undefined) return null;
     if (state.unsettled) return 'state';
     if (state.corrections === 0) return null;
@@ -510,7 +516,7 @@ export class MergeCore {
             this.opaques.remember(this.opaques.read(command, scanner, record, db), op, isUnsettledIn(record, op));
           } else {
             const { insertion } = this;
-            const state = this.flushes.stateFor(db, effect.key, op);
+            const state = this.flushes.stateFor(db, effect.key, op, idsOf(effect));
             const quiet = state.isQuietFor(op);
             const renewed = effect.kind === 'expire' && this.planner.isRenewedHere(state, op);
             insertion.insert(state, effect, op);

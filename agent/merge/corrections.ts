@@ -52,6 +52,7 @@ export class Corrections {
 
   /** Notes what of a key has to be looked at again; no elements: all of it. */
   race(state: KeyState, elements: readonly Element[] | null): void {
+    if (elements === null || elements.length === 0) this.window.bring(state);
     if (!this.raced.has(state)) {
       this.raced.add(state);
       state.corrections++;

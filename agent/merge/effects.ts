@@ -357,6 +357,14 @@ export function addedEntryOf(command: Command, args: Args): string | null {
 /** Effects on one key. */
 export type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
 
+/** Of a stream's entries the IDs of those that an effect is about; undefined: it may be about any. */
+export function idsOf(effect: KeyEffect): readonly string[] | undefined {
+  if (effect.kind === 'put' || effect.kind === 'remove') return effect.type === Type.stream ? effect.names : undefined;
+  return effect.kind === 'ttl' || effect.kind === 'lastId' || effect.kind === 'group' ? NO_IDS : undefined;
+}
+
+const NO_IDS: readonly string[] = [];
+
 /** The command that has an effect where nothing contradicts it. */
 export function writeEffect(out: CommandWriter, effect: KeyEffect): void {
   const key = Buffer.from(effect.key, 'latin1');

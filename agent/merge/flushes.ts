@@ -36,15 +36,16 @@ export class Flushes {
   /**
    * What is known of a key, made where there is nothing.
    * @param op only what that has not seen is needed; absent: all of it
+   * @param ids of a stream: all that it is about (see Window.find)
    */
-  stateFor(db: number, key: string, op?: Op): KeyState {
+  stateFor(db: number, key: string, op?: Op, ids?: readonly string[]): KeyState {
     // What the shelf has may be later than the flush.
     if (this.flushes.length > 0 && this.window.find(db, key) === undefined) {
       const state = this.window.ensure(db, key);
       this.under(state);
       return state;
     }
-    return this.window.ensure(db, key, op);
+    return this.window.ensure(db, key, op, ids);
   }
 
   /** A key that a flush emptied: what it held before is dead even though the key was not in the window then. */

@@ -538,12 +538,41 @@ export class KeyState {
   }
 
   /**
-   * Whether `parts` is all that it knows. What can run again, and joins keys, stays in memory: it is bounded by itself. So do the entries of
-   * streams: which of them moved where is told by all of them.
+   * Whether `parts` is all that it knows. What can run again, and joins keys, stays in memory: it is bounded by itself. Of streams
+   * entries may go one by one (`isOfEntries`).
    */
   get isInParts(): boolean {
     if (this.stream !== null || this.wipes.length > 0 || this.last !== null || this.outlived.length > 0) return false;
     return this.log === null && !this.isDue && this.links === null && this.renewals.length === 0 && !this.isFromState;
+  }
+
+  /** Whether nothing is known of it but entries of a stream that was there before, each of which may go by itself. */
+  get isOfEntries(): boolean {
+    if (this.wipes.length > 0 || this.last !== null || this.outlived.length > 0 || this.isDue) return false;
+    if (this.log !== null || this.links !== null || this.opaques.length > 0 || this.isBaseDead(Type.stream))
+      return false;
+    return this.deletions.length === 0 && this.expiries.length === 0 && this.onlyType === Type.stream;
+  }
+
+  /** An entry leaves the window, or goes to the shelf. */
+  removeEntry(entry: StreamEntry): void {
+    this.stream!.fold(entry);
+    const id = Type.stream + entry.name;
+    if (this.members?.get(id) === entry) this.members.delete(id);
+    this.bytes = Math.max(STATE_BYTES, this.bytes - OPERATION_BYTES - bytesOf(entry));
+  }
+
+  /** Entries come back from the shelf. */
+  restore(elements: StateParts['elements']): StreamEntry[] {
+    const entries = elements.map(({ name, puts }) => {
+      const entry = new StreamEntry(Type.stream, name, true);
+      entry.puts = puts;
+      this.members!.set(Type.stream + name, entry);
+      this.bytes += OPERATION_BYTES + bytesOf(entry);
+      return entry;
+    });
+    this.stream!.addAll(entries);
+    return entries;
   }
 
   expire(op: Op): void {
@@ -810,6 +839,10 @@ function isSeenByAllElse(old: readonly Increment[], { increments, removals }: El
   const isBehind = (op: Op): boolean =>
     isOld(op) || tops.every((top, origin) => origin === op.origin || top <= seenAt(op.seen, origin));
   return removals.every(isBehind) && increments.every(({ op }) => isBehind(op));
+}
+
+function bytesOf({ name, puts }: StreamEntry): number {
+  return puts.reduce((sum, { value }) => sum + value.length, name.length);
 }
 
 const RUN = { isLossy: false, isPut: false, moves: null } as const;

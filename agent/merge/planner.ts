@@ -4,7 +4,16 @@ import type { Batch } from './batch';
 import { Class, Code, type Command, findCommand, UNKNOWN_COMMAND } from './commands';
 import { ALONE } from './corrections';
 import { Decimal, unitsOf } from './decimal';
-import { argText, dbOf, decodeEffects, type Effect, type KeyEffect, type OpaqueEffect, writeEffect } from './effects';
+import {
+  argText,
+  dbOf,
+  decodeEffects,
+  type Effect,
+  idsOf,
+  type KeyEffect,
+  type OpaqueEffect,
+  writeEffect,
+} from './effects';
 import { isOwnKey, isPlain, isSentinelHello, isUnconditional } from './forms';
 import { type KeyState, Op, saw, Type } from './key-state';
 import type { OpaqueOperations } from './opaque-operations';
@@ -112,7 +121,7 @@ export class Planner {
         this.streams.planGroup(db, given.key, buf.subarray(start, end), !given.makesKey && isFixedId(scanner), batch);
         if (!given.makesKey) continue;
       }
-      const state = this.parts.flushes.stateFor(db, given.key, op);
+      const state = this.parts.flushes.stateFor(db, given.key, op, idsOf(given));
       const effect = this.parts.base.isPlanned ? underOwn(state, given) : given;
       if (effect === null) continue;
       const quiet = state.isQuietFor(op);

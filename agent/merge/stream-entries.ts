@@ -9,9 +9,10 @@
  *   its ID as the value. Of unseen ones the highest ID counts, not the highest stamp.
  */
 import { Element, NONE, type Op, ownBytes, saw, Type } from './element';
-import type { KeyState } from './key-state';
+import type { KeyState, StateParts } from './key-state';
 import { isHigher } from './op';
 import type { OriginTable } from './origins';
+import type { ShelvedEntries } from './shelved-entries';
 import { compareIds, movedId } from './stream-id';
 
 /** The head's name. */
@@ -83,6 +84,13 @@ export class StreamEntry extends Element {
     this.ghosts = [...this.ghosts, ...gone.map(({ op, value }) => ({ op, isWiped, hash: hashOf(value) }))];
   }
 
+  /** Whether it is there, and nothing is known of its ID but the XADD that made it. */
+  get standsForItself(): boolean {
+    const { puts, ghosts, guests, deletions, replaced, removals, early } = this;
+    if (puts.length !== 1 || early > 0) return false;
+    return ghosts.length + guests.length + deletions.length + replaced.length + removals.length === 0;
+  }
+
   /** Whether only one entry ever had to do with the ID. */
   get isAlone(): boolean {
     return this.puts.length + this.ghosts.length <= 1 && this.guests.length === 0;
@@ -124,10 +132,14 @@ interface Found {
   readonly best: Contender | null;
 }
 
+const NOTHING: Found = { came: NONE, best: null };
+
 /** @param known what was found at other IDs: places follow from each other */
 function foundAt(entry: StreamEntry, by: Op, origins: OriginTable, known = new Map<StreamEntry, Found>()): Found {
   const before = known.get(entry);
   if (before !== undefined) return before;
+  // Two that had to leave each other's ID, of which clients would have had to know before: nothing is found there.
+  known.set(entry, NOTHING);
   const came = [...entry.contenders()].filter(({ op, home, from }) => {
     if (by !== op && !saw(by, op)) return false;
     if (from === null) return true;
@@ -189,6 +201,8 @@ export class StreamOrder {
   private highestMoved: string | null = null;
   /** Entries in the order in which they came, but for those that own operations have seen. */
   private arrived: StreamEntry[] = [];
+  /** Those that are on the shelf; null: none is. */
+  shelved: ShelvedEntries | null = null;
 
   add(entry: StreamEntry): void {
     const at = this.placeOf(entry.name);
@@ -219,7 +233,14 @@ export class StreamOrder {
   /** How many are known that stand above an ID. */
   above(id: string): number {
     const at = this.placeOf(id);
-    return this.entries.length - at - (this.entries[at]?.name === id ? 1 : 0);
+    return this.entries.length - at - (this.entries[at]?.name === id ? 1 : 0) + (this.shelved?.above(id) ?? 0);
+  }
+
+  /** Those that come back from the shelf: they may be many, and stand before all others. */
+  addAll(entries: readonly StreamEntry[]): void {
+    this.entries = [...this.entries, ...entries].sort((a, b) => compareIds(a.name, b.name));
+    this.arrived = [...entries, ...this.arrived];
+    this.first = 0;
   }
 
   /** Something has come to an ID that is known. */
@@ -242,7 +263,11 @@ export class StreamOrder {
 
   fold(entry: StreamEntry): void {
     entry.folded = true;
-    if (++this.folded <= 64 || this.folded * 2 <= this.entries.length) return;
+    if (++this.folded > 64 && this.folded * 2 > this.entries.length) this.dropFolded();
+  }
+
+  /** Forgets those that have left the window. */
+  dropFolded(): void {
     this.entries = this.entries.filter((other) => !other.folded);
     this.arrived = this.arrived.filter((other) => !other.folded);
     this.moved = this.moved.filter((other) => !other.folded);
@@ -286,6 +311,23 @@ export class StreamOrder {
     if (seen > 0) this.arrived.splice(0, seen);
     return this.arrived.filter((entry) => isUnseen(entry) && compareIds(entry.name, id) <= 0);
   }
+}
+
+/** Entries that each stand for themselves, to be kept elsewhere. */
+export function entriesOf({ db, key }: KeyState, entries: readonly StreamEntry[]): StateParts {
+  const tops: number[] = [];
+  for (const { puts } of entries)
+    for (const { op } of puts) {
+      while (tops.length <= op.origin) tops.push(-1);
+      tops[op.origin] = Math.max(tops[op.origin]!, op.position);
+    }
+  return {
+    ...{ db, key, tops, isWhole: false, deadTypes: 0, ttlBaseDead: false, ttlByRedis: false, removals: null },
+    ...{ ttls: NONE, opaques: NONE, expiries: NONE, deletions: NONE },
+    elements: entries.map(({ type, name, puts }) => {
+      return { type, name, puts, increments: NONE, ttls: NONE, removals: NONE, baseDead: true };
+    }),
+  };
 }
 
 /** The entry of an ID, made where there is none. */
@@ -336,6 +378,7 @@ export function putEntry(
     if (entry.replaced.length > 0) state.stream!.noteReplaced(entry);
   }
   const put = { op, value: ownBytes(value) };
+  state.bytes += value.length + id.length;
   entry.puts = entry.puts.length === 0 ? [put] : [...entry.puts, put];
   entry.baseDead = true;
   state.stream!.revive(entry);
@@ -350,7 +393,7 @@ function place(state: KeyState, entry: StreamEntry, origins: OriginTable, touche
   for (const contender of [...entry.contenders()]) {
     if (isSame(contender, best!)) continue;
     const { op, home } = contender;
-    const next = entryAt(state, movedId(origins.region(op.origin), entry.name));
+    const next = entryAt(state, movedId(origins.region(op.origin), op.stamp, entry.name));
     if (!touched.includes(next)) touched.push(next);
     if (next.guests.some((guest) => guest.op === op && guest.home === home)) continue;
     if (next.guests.length === 0) state.stream!.noteMoved(next);
@@ -366,7 +409,7 @@ export function placesFrom(state: KeyState, entry: StreamEntry, origins: OriginT
   const places = [entry];
   for (const at of places)
     for (const { op } of at.contenders()) {
-      const next = state.findElement(Type.stream, movedId(origins.region(op.origin), at.name));
+      const next = state.findElement(Type.stream, movedId(origins.region(op.origin), op.stamp, at.name));
       if (!(next instanceof StreamEntry) || places.includes(next)) continue;
       if (next.guests.some(({ from }) => from === at)) places.push(next);
     }
@@ -395,7 +438,7 @@ function removeAt(state: KeyState, op: Op, entry: StreamEntry, origins: OriginTa
     let at: StreamEntry | null = found.home;
     while (at !== null) {
       if (!touched.includes(at)) touched.push(at);
-      const next: Element | undefined = state.findElement(Type.stream, movedId(region, at.name));
+      const next: Element | undefined = state.findElement(Type.stream, movedId(region, found.op.stamp, at.name));
       const isThere = ({ op: guest, home }: { op: Op; home: StreamEntry }): boolean =>
         guest === found.op && home === found.home;
       at = next instanceof StreamEntry && next.guests.some(isThere) ? next : null;
@@ -435,7 +478,7 @@ export function lastIdOf(state: KeyState, origins: OriginTable): string | null {
       for (const { home, isWiped } of entry.contenders()) if (home !== entry && !isWiped) last = entry.name;
   for (const entry of state.stream?.replaced ?? [])
     if (!entry.folded)
-      for (const { op } of movedBefore(entry, origins)) raise(movedId(origins.region(op.origin), entry.name));
+      for (const { op } of movedBefore(entry, origins)) raise(movedId(origins.region(op.origin), op.stamp, entry.name));
   return last;
 }
 

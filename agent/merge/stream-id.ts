@@ -43,27 +43,37 @@ export function idAbove(id: string): string {
   return seq < U64_MAX ? `${ms}-${seq + 1n}` : `${ms + 1n}-0`;
 }
 
-/** Sequence numbers of a region's own range; those that servers give out by themselves are far below the first. */
+/**
+ * Sequence numbers of a region's own range; those that servers give out by themselves are far below the first, but for those that they give out behind
+ * an entry that has moved there, in the same millisecond. Of what is left of 63 bits a part keeps the order of the entries, and the rest is by chance.
+ */
 const RANGE_BITS = 48n;
 const RANGES = 0x7ffe;
+const CHANCE_BITS = 28n;
+const ORDER_MAX = (1n << (RANGE_BITS - CHANCE_BITS)) - 1n;
 
 /**
- * Where a region's entry goes whose ID belongs to another region's: the same millisecond, and a sequence number of the region's
- * own range, so that entries of several regions that leave one ID do not meet again. Names may share a range, or an entry may be
- * there already: then that place is taken too, and it goes on from there.
+ * Where an entry goes whose ID belongs to another region's: the same millisecond, and a sequence number of its own region's range, so that entries
+ * of several regions that leave one ID do not meet again. Which one nobody but the entry says, so that it meets nothing that was there: what all have seen is in
+ * Redis alone, and would be overwritten. Where another one that is under way has come to the same place all the same, it goes on from there.
+ * @param stamp the entry's
  */
-export function movedId(region: string, id: string): string {
+export function movedId(region: string, stamp: number, id: string): string {
   const dash = id.indexOf('-');
   const seq = BigInt(id.slice(dash + 1));
-  const range = BigInt(1 + (hashOf(region) % RANGES));
-  const moved = seq >> RANGE_BITS === range ? seq + 1n : (range << RANGE_BITS) | (seq & ((1n << RANGE_BITS) - 1n));
-  return `${id.slice(0, dash)}-${moved}`;
+  const range = BigInt(1 + ((hashOf(region) >>> 8) % RANGES));
+  const low = seq & ((1n << RANGE_BITS) - 1n);
+  const order = seq === low ? (seq > ORDER_MAX ? ORDER_MAX : seq) : low >> CHANCE_BITS;
+  const chance = BigInt(hashOf(`${region} ${stamp} ${id}`) >>> (32 - Number(CHANCE_BITS)));
+  const moved = (range << RANGE_BITS) | (order << CHANCE_BITS) | chance;
+  return `${id.slice(0, dash)}-${moved === seq ? moved ^ 1n : moved}`;
 }
 
-/** FNV-1a of the UTF-16 units: the same everywhere, and spread over all bits. */
+/** FNV-1a of the UTF-16 units, and its bits mixed (MurmurHash3): the same everywhere. */
 function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  hash ^= hash >>> 15;
-  return Math.imul(hash, 0x85ebca6b) >>> 8;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }

@@ -80,7 +80,7 @@ export class Touches {
   note(record: OpRecord, after: number): void {
     const { origin } = record;
     const told = record.kind === RecordKind.state ? keysTold(record.payload) : NONE;
-    eachEffect(record, after, (db, effect, position, _stamp, _unit, command, args) => {
+    eachEffect(record, after, (db, effect, position, stamp, _unit, command, args) => {
       if (effect.kind === 'flush') this.flushes.push({ db: effect.scope === 'db' ? db : null, origin, position });
       for (const key of effect.kind === 'opaque' ? effect.keys : 'key' in effect ? [effect.key] : []) {
         const name = nameOf(db, key);
@@ -100,7 +100,7 @@ export class Touches {
         }
         // Where its ID was another region's too, an entry stands elsewhere.
         if (effect.kind === 'put' && effect.type === Type.stream)
-          for (const id of effect.names) touch.elements?.add(movedId(regionOf(origin), id));
+          for (const id of effect.names) touch.elements?.add(movedId(regionOf(origin), stamp, id));
       }
     });
   }

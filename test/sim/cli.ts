@@ -1,5 +1,5 @@
 /**
- *     npm run sim -- [--seeds N] [--seed S] [--regions R] [--without crashes,ttl …] [--policies] [--only 3,17 …] [--trace] [--keep-going] [--json]
+ *     npm run sim -- [--seeds N] [--seed S] [--regions R] [--without crashes,ttl …] [--policies] [--streams] [--only 3,17 …] [--trace] [--keep-going] [--json]
  *
  * Runs N seeds from S on. Of a seed that fails the events that it needs are found (which may lead to another failure); it prints the
  * trace of these, and the command that runs them again. Exit status: 0 passed, 1 failed, 2 could not be run.
@@ -17,6 +17,7 @@ interface Flags {
   readonly without: readonly string[];
   readonly only?: readonly number[];
   readonly policies: boolean;
+  readonly streams: boolean;
   readonly trace: boolean;
   readonly keepGoing: boolean;
   readonly json: boolean;
@@ -31,6 +32,7 @@ const program = new Command('sim')
   .option('--regions <n>', `2 to ${REGIONS_MAX}; default: as the seed says`, whole(2, REGIONS_MAX))
   .option('--without <list>', 'what takes no part, see below', partsOf, [])
   .option('--policies', 'some keys are not replicated, and others belong to one region, or to their last writer', false)
+  .option('--streams', 'clients write streams, to which they mostly add, and no region keeps them in memory', false)
   .option('--only <list>', 'numbers of the events that happen, of one seed', numbersOf)
   .option('--trace', 'print all that happens', false)
   .option('--keep-going', 'do not end at the first that fails, and look for the smallest schedule of none', false)
@@ -54,6 +56,7 @@ function main(): number {
   const options: WorldOptions = {
     ...(regions === undefined ? {} : { regions }),
     without,
+    streams: flags.streams,
     ...(only === undefined ? {} : { only: new Set(only) }),
     ...(flags.trace ? { print: say } : {}),
   };
@@ -96,6 +99,7 @@ function commandOf(flags: Flags, seed: number, only: readonly number[] | undefin
     ...(flags.regions === undefined ? [] : [`--regions ${flags.regions}`]),
     ...(flags.without.length === 0 ? [] : [`--without ${flags.without.join(',')}`]),
     ...(flags.policies ? ['--policies'] : []),
+    ...(flags.streams ? ['--streams'] : []),
     ...(only === undefined ? [] : [`--only ${only.join(',')}`]),
     '--trace',
   ].join(' ');

@@ -31,6 +31,8 @@ export interface Mix {
   otherDbs: boolean;
   /** Libraries of functions. */
   functions: boolean;
+  /** To streams mostly is added. */
+  grows: boolean;
 }
 
 type Kind = 'string' | 'counter' | 'decimal' | 'hash' | 'set' | 'zset' | 'list' | 'bitmap' | 'log' | 'queue' | 'stream';
@@ -233,6 +235,7 @@ export class Clients {
     const { random } = this;
     const add = ['*', 'v', value];
     const id = (): string => this.idOf(key);
+    if (this.mix.grows && random.chance(0.85)) return ['XADD', key, ...add];
     const roll = random.below(20);
     if (roll < 11) return ['XADD', key, ...add];
     if (roll < 13) return ['XADD', key, 'MAXLEN', String(random.between(1, 6)), ...add];

@@ -79,6 +79,7 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
       appends: maybe(0.15),
       otherDbs: maybe(0.2),
       functions: false,
+      grows: false,
     },
     crashes: maybe(0.5),
     restarts: maybe(0.25),
@@ -126,4 +127,15 @@ export function profileOf(seed: number, random: Random, regions?: number): Profi
     }
   }
   return profile;
+}
+
+/** Clients write streams, to which they mostly add: what all is kept of them until everybody has seen it. */
+export function onlyStreams(profile: Profile): void {
+  const { mix } = profile;
+  const { ttl, deletes, transactions, otherTypes, otherDbs } = mix;
+  for (const kind of families) mix[kind] = false;
+  // Now and then all else that can happen to one.
+  const isMixed = mix.keysPerType === 1 || otherTypes;
+  Object.assign(mix, { streams: true, strings: otherTypes, transactions, otherDbs, grows: !isMixed || !deletes });
+  Object.assign(mix, { otherTypes, ttl: ttl && isMixed, deletes: deletes && isMixed, keysPerType: 1 });
 }

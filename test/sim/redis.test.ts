@@ -30,6 +30,7 @@ const MIX = {
   appends: true,
   otherDbs: true,
   functions: true,
+  grows: false,
 };
 
 let server: TestServer;

@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 
-import type { ConflictPolicyRule } from '../../model';
 import { policiesOf } from './policies';
-import { type Outcome, SimFailure, World } from './world';
+import { type Outcome, SimFailure, World, type WorldOptions } from './world';
 
 const FAILED_ONCE = [
   702259, 32001375, 300010830, 300012193, 300017998, 300022128, 500001728, 500005014, 500006025, 600010204, 710007722,
@@ -20,13 +19,16 @@ const POLICIES_FAILED_ONCE = [
   961001537, 961001922, 971000349, 2010000914, 2011003561, 2019002550, 2019001728, 985003908, 1048001365, 2101001398,
 ];
 
-function run(seed: number, policies: readonly ConflictPolicyRule[] = []): Outcome {
+/** With `--streams`. */
+const STREAMS_FAILED_ONCE = [2062000086];
+
+function run(seed: number, options: WorldOptions = {}): Outcome {
   try {
-    return new World(seed, { policies }).run();
+    return new World(seed, options).run();
   } catch (error) {
     if (!(error instanceof SimFailure)) throw error;
     const last = error.trace.slice(-100).join('\n');
-    const flags = policies.length > 0 ? ' --policies' : '';
+    const flags = `${options.policies === undefined ? '' : ' --policies'}${options.streams === true ? ' --streams' : ''}`;
     throw new Error(`seed ${seed}: ${error.message}\n  npm run sim -- --seed ${seed}${flags} --trace\n\n${last}`, {
       cause: error,
     });
@@ -53,10 +55,13 @@ test(
   300_000,
 );
 
+test('200 schedules in which clients mostly add to streams', () => runApart(200, '--streams'), 300_000);
+
 // What was wrong with them stands in docs/simulation.md.
 test('schedules that failed once', () => {
   for (const seed of FAILED_ONCE) run(seed);
-  for (const seed of POLICIES_FAILED_ONCE) run(seed, policiesOf(seed));
+  for (const seed of POLICIES_FAILED_ONCE) run(seed, { policies: policiesOf(seed) });
+  for (const seed of STREAMS_FAILED_ONCE) run(seed, { streams: true });
 });
 
 test('the same schedules do the same each time', () => {

@@ -12,7 +12,7 @@ export function placesOf(entries: readonly EntryPut[]): Map<EntryPut, string> {
     for (const [a, at] of places)
       for (const [b, other] of places)
         if (a !== b && at === other && places.get(a) === at && higher(b.op, a.op) && !isCopy(a, b)) {
-          places.set(a, movedId(a.op.region, at));
+          places.set(a, movedId(a.op.region, a.op.stamp, at));
           moved = true;
         }
   }
@@ -28,7 +28,8 @@ export function movedBefore(entries: readonly EntryPut[]): Map<EntryPut, string>
   for (const entry of entries) {
     const others = entries.filter((other) => other !== entry && other.name === entry.name);
     const isLower = others.some((other) => higher(other.op, entry.op) && !after(other, entry) && !isCopy(other, entry));
-    if (isLower && others.some((other) => after(other, entry))) moved.set(entry, movedId(entry.op.region, entry.name));
+    if (isLower && others.some((other) => after(other, entry)))
+      moved.set(entry, movedId(entry.op.region, entry.op.stamp, entry.name));
   }
   return moved;
 }

@@ -12,7 +12,7 @@ import type { Ended, Exposed } from './checks/ended';
 import { Clients } from './clients';
 import { crash, failover, outage, restart, resync } from './faults';
 import { join, leave } from './membership';
-import { type Profile, profileOf } from './profile';
+import { onlyStreams, type Profile, profileOf } from './profile';
 import { Random } from './random';
 import { CommandFailed, type Entry, Redis } from './redis';
 import type { Region } from './region';
@@ -56,6 +56,8 @@ export interface WorldOptions {
   readonly only?: ReadonlySet<number>;
   /** Of keys that are not replicated. */
   readonly policies?: readonly ConflictPolicyRule[];
+  /** Clients write streams alone, and no region keeps what it knows of them in memory. */
+  readonly streams?: boolean;
   readonly print?: (line: string) => void;
 }
 
@@ -123,6 +125,7 @@ export class World {
       if (name in this.profile) Object.assign(this.profile, { [name]: false });
       else Object.assign(this.profile.mix, { [name]: false });
     }
+    if (options.streams === true) onlyStreams(this.profile);
     this.print = options.print;
     this.policies = new ConflictPolicies(options.policies ?? []);
     // What a region keeps to itself it does not bring, and whose owner has left nobody can settle.
@@ -143,7 +146,8 @@ export class World {
     const name = NAMES.find((candidate) => taken.every((region) => region.name !== candidate));
     if (name === undefined) return null;
     const pace = (): number => this.random.pick([0.1, 0.4, 1, 1, 1, 2]);
-    const shelf = SHELVES[(this.seed + taken.length) % SHELVES.length];
+    const shelves = this.options.streams === true ? SHELVES.filter((each) => each !== undefined) : SHELVES;
+    const shelf = shelves[(this.seed + taken.length) % shelves.length];
     const region = {
       name,
       skewMs: this.profile.skew ? this.random.between(-60_000, 60_000) : this.random.between(-20, 20),
