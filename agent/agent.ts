@@ -7,7 +7,7 @@ import { ApplyError } from './apply/applier';
 import { CertificateFiles, type CertificatePaths, endOf, watched } from './certificates';
 import { Backoff, captureMetrics, type Located, Locator, ReplicaPort } from './capture';
 import { ConflictJournal, conflictRoutes } from './conflicts';
-import { type AgentConfig, readRedisPassword, readReplicaPassword } from './config';
+import { type AgentConfig, AgentConfigError, readRedisPassword, readReplicaPassword } from './config';
 import { DeadLetters, letterRoutes } from './dead-letters';
 import { DryRun, dryRunMetrics, Trial } from './dry-run';
 import { Journal } from './journal';
@@ -77,13 +77,13 @@ export class Agent {
     const trial = config.replication.dryRun ? new Trial(dryRunMetrics(metrics.registry)) : null;
     const password = readRedisPassword(config);
     const { redis } = config;
-    const files = this.certificates(config.tls);
+    const files = this.certificates(config.tls, 'tls');
     const tls =
       redis.tls === undefined
         ? undefined
         : Object.defineProperties(
             redis.tls.serverName === undefined ? {} : { servername: redis.tls.serverName },
-            Object.getOwnPropertyDescriptors(this.certificates(redis.tls).options()),
+            Object.getOwnPropertyDescriptors(this.certificates(redis.tls, 'redis.tls').options()),
           );
     const peerTls = (): TlsFiles => ({ ca: files.ca!, cert: files.cert!, key: files.key! });
     const tellEnds = (): void => {
@@ -246,7 +246,7 @@ export class Agent {
   }
 
   /** Files that are looked at again and again; the same ones once. */
-  private certificates(paths: CertificatePaths): CertificateFiles {
+  private certificates(paths: CertificatePaths, at: string): CertificateFiles {
     const known = this.certificateFiles.find(
       (one) =>
         one.paths.caFile === paths.caFile &&
@@ -254,7 +254,7 @@ export class Agent {
         one.paths.keyFile === paths.keyFile,
     );
     if (known !== undefined) return known;
-    const files = new CertificateFiles({ caFile: paths.caFile, certFile: paths.certFile, keyFile: paths.keyFile });
+    const files = certificatesOf({ caFile: paths.caFile, certFile: paths.certFile, keyFile: paths.keyFile }, at);
     files.on('renewed', () => this.log.info(files.paths, 'other certificates are used from the next connection on'));
     files.on('refused', (why) =>
       this.log.error({ ...files.paths, why }, "new certificates can't be used: the old ones are"),
@@ -609,4 +609,17 @@ function dryRunJournal({ bytesMax, segmentBytes, tailBytes }: AgentConfig['journ
 
 function sameAddress(a: RedisAddress, b: RedisAddress): boolean {
   return a.host === b.host && a.port === b.port;
+}
+
+/** @param at where the config names them @throws AgentConfigError */
+function certificatesOf(paths: CertificatePaths, at: string): CertificateFiles {
+  try {
+    return new CertificateFiles(paths);
+  } catch (error) {
+    const files = Object.values(paths).filter((file) => file !== undefined);
+    const found = `${files.join(', ')}: ${(error as Error).message}`;
+    throw new AgentConfigError('agent config', [
+      { path: at, found, allowed: 'readable PEM files: authorities, a certificate, and its key' },
+    ]);
+  }
 }

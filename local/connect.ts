@@ -3,9 +3,9 @@ import path from 'node:path';
 import { type StateDir, type StackLayout } from './layout';
 import { packageRoot } from './package-root';
 
-/** How the reader of a message can call this program: from a checkout it is on nobody's PATH. */
+/** How the reader of a message can call this program: from a checkout, or of a package that a program depends on, it is on nobody's PATH. */
 export function programName(): string {
-  return process.cwd() === packageRoot() ? 'npx meridian' : 'meridian';
+  return process.env['npm_command'] === 'exec' || process.cwd() === packageRoot() ? 'npx meridian' : 'meridian';
 }
 
 /** A path as short as it can be said from the current folder. */

@@ -498,6 +498,12 @@ describe('one sentence, and a status other than 0', () => {
       expect(await meridian.run(...args)).toMatchObject({ status: 0, stderr: '' });
   });
 
+  test("what was called by npx advises npx: a package that a program depends on is on nobody's PATH", async () => {
+    const running = new Running(meridian.spawn(['status'], { npm_command: 'exec' }));
+    expect(await running.ended).toBe(1);
+    expect(running.stderr).toContain('start it with `npx meridian up`');
+  });
+
   test('down of nothing is no failure', async () => {
     expect(await meridian.run('down')).toMatchObject({ status: 0, stdout: 'Stack local: was not running.\n' });
   });

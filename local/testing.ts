@@ -110,7 +110,8 @@ export class Meridian {
   spawn(args: readonly string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
     return spawn(process.execPath, [path.join(packageRoot(), 'bin', 'meridian.js'), ...args], {
       cwd: this.cwd,
-      env: { ...process.env, MERIDIAN_REDIS_SERVER: redisBinary().path, ...env },
+      // As called by itself, also where `npx` runs these tests.
+      env: { ...process.env, npm_command: undefined, MERIDIAN_REDIS_SERVER: redisBinary().path, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true, // its own process group, as a terminal would make
     });

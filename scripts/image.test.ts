@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import { agentNodeOptions } from '../agent/node-options';
+import { createCa, issueCertificate } from '../agent/peers/certificates';
 
 // What is in the image, and that the Dockerfile takes it from where this comes from. A Docker engine is not needed, and not there.
 
@@ -32,6 +33,30 @@ test('a root filesystem in which the programs run by themselves', () => {
   expect(help).toMatchObject({ status: 0, stdout: expect.stringContaining('usage: node main.js --config FILE') });
   const init = spawnSync(node, ['app/dist/compose/init.js'], { cwd: tree, encoding: 'utf8' });
   expect(init).toMatchObject({ status: 1, stderr: expect.stringContaining('meridian init: found no argument') });
+});
+
+test('certificates that do not fit together: the agent says which files, and ends', async () => {
+  const ca = await createCa({ stack: 'test' });
+  const [paris, tokyo] = await Promise.all(
+    ['paris', 'tokyo'].map((region) => issueCertificate(ca, { stack: 'test', region })),
+  );
+  const files = { 'ca.crt': ca.cert, 'paris.crt': paris!.cert, 'tokyo.key': tokyo!.key };
+  for (const [file, text] of Object.entries(files)) writeFileSync(path.join(dir, file), text);
+  const config = {
+    ...{ stack: 'test', region: 'paris', members: [{ name: 'paris', primary: true }, { name: 'tokyo' }] },
+    redis: { host: '127.0.0.1', port: 1 },
+    listen: { peer: { host: '127.0.0.1', port: 1 }, admin: { host: '127.0.0.1', port: 2 } },
+    peers: [{ region: 'tokyo', host: '127.0.0.1', port: 1 }],
+    tls: { caFile: 'ca.crt', certFile: 'paris.crt', keyFile: 'tokyo.key' },
+    stateDir: 'state',
+  };
+  writeFileSync(path.join(dir, 'agent.json'), JSON.stringify(config));
+  const program = path.join(dir, 'tree/app/dist/agent/main.js');
+  const started = spawnSync(process.execPath, [program, '--config', 'agent.json'], { cwd: dir, encoding: 'utf8' });
+  expect(started.status).toBe(1);
+  expect(started.stderr).toMatch(
+    /^meridian agent: agent config:\ntls: found .*ca\.crt, .*paris\.crt, .*tokyo\.key: the key is not that of the certificate; allowed: .*\n$/,
+  );
 });
 
 test('a folder that holds something is left alone', () => {
