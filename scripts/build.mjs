@@ -168,5 +168,6 @@ export async function build({ force = false } = {}) {
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const started = performance.now();
   const built = await build({ force: process.argv.includes('--force') });
-  console.log(built ? `built dist/ in ${Math.round(performance.now() - started)} ms` : 'dist/ is up to date');
+  // To stderr, for `npm pack --json`.
+  console.error(built ? `built dist/ in ${Math.round(performance.now() - started)} ms` : 'dist/ is up to date');
 }
