@@ -11,6 +11,7 @@ import { type AgentConfig, AgentConfigError, readRedisPassword, readReplicaPassw
 import { DeadLetters, letterRoutes } from './dead-letters';
 import { DryRun, dryRunMetrics, Trial } from './dry-run';
 import { Journal } from './journal';
+import { lockDir } from './journal/lock';
 import { ConflictPolicies } from '../model/conflict-policies';
 import { createLogger, type Logger } from './log';
 import { createMetrics, type AgentMetrics } from './metrics';
@@ -268,6 +269,9 @@ export class Agent {
     const log = createLogger({ region: config.region, level: config.log.level });
     const { dryRun } = config.replication;
     const dir = dryRun ? `${config.stateDir}/${DRY_RUN_DIR}` : config.stateDir;
+    const dryRuns = `${config.stateDir}/${DRY_RUN_DIR}/journal`;
+    // What goes now must not be another agent's, which has not ended yet.
+    if (fs.existsSync(dryRuns)) lockDir(dryRuns)();
     await fs.promises.rm(`${config.stateDir}/${DRY_RUN_DIR}${dryRun ? '/journal' : ''}`, {
       recursive: true,
       force: true,
