@@ -140,6 +140,12 @@ test.each<[string, string[]]>([
   expect(effectsOf(...line.split(' '))).toMatchObject([{ kind: 'opaque', keys }]);
 });
 
+test("nothing is known of an agent's keys that a client names among its own", () => {
+  expect(effectsOf('DEL', 'meridian:cursor', 'a', 'meridian:x')).toEqual([{ kind: 'delete', key: 'a' }]);
+  expect(effectsOf('UNLINK', 'a', 'meridian:x')).toEqual([{ kind: 'delete', key: 'a' }]);
+  expect(effectsOf('MSET', 'meridian:cursor', 'x', 'a', '1')).toEqual([set('a', '1')]);
+});
+
 test('a push adds, a pop does not', () => {
   expect(effectsOf('RPUSH', 'k', 'a')).toEqual([{ kind: 'opaque', keys: ['k'], adds: true }]);
   expect(effectsOf('LPOP', 'k')).toEqual([{ kind: 'opaque', keys: ['k'] }]);

@@ -1,5 +1,6 @@
 /** What a command of the replication stream does to each key, in the terms of the merge rule, and back. */
 import type { CommandWriter } from '../resp';
+import { OWN_PREFIX } from '../stream/keys';
 import { type Args, argText } from './args';
 import type { Command } from './commands';
 import { ADD_SCRIPT, Decimal, parseDecimal } from './decimal';
@@ -110,8 +111,11 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
       return true;
     case Code.mset:
       if (argc < 3 || argc % 2 === 0) return false;
-      for (let i = 1; i < argc; i += 2)
-        out.push({ kind: 'set', key: argText(args, i), value: argBytes(args, i + 1), keepTtl: false, expireAt: null });
+      for (let i = 1; i < argc; i += 2) {
+        const name = argText(args, i);
+        if (name.startsWith(OWN_PREFIX)) continue;
+        out.push({ kind: 'set', key: name, value: argBytes(args, i + 1), keepTtl: false, expireAt: null });
+      }
       return true;
     case Code.incr:
     case Code.decr:
@@ -127,7 +131,7 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
     }
     case Code.del:
       if (argc < 2) return false;
-      for (let i = 1; i < argc; i++) out.push({ kind: 'delete', key: argText(args, i) });
+      decodeDeletes(args, out);
       return true;
     case Code.delone:
       if (argc < 2) return false;
@@ -144,7 +148,7 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
       if (argc < 2) return false;
       // With lazyfree-lazy-expire yes Redis itself emits exactly `UNLINK key` for an expired key.
       if (argc === 2 && isUpper(args, 0)) out.push({ kind: 'expire', key });
-      else for (let i = 1; i < argc; i++) out.push({ kind: 'delete', key: argText(args, i) });
+      else decodeDeletes(args, out);
       return true;
     case Code.pexpireat:
     case Code.expireat: {
@@ -222,6 +226,14 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
  * SET key value [NX|XX|GET|IFEQ v|IFNE v|IFDEQ d|IFDNE d] [KEEPTTL | PXAT ms | EXAT s]. Conditions are dropped: at its origin it
  * succeeded.
  */
+/** Not of an agent's keys, which a client may have named among its own: nothing is known of them. */
+function decodeDeletes(args: Args, out: Effect[]): void {
+  for (let i = 1; i < args.argc; i++) {
+    const key = argText(args, i);
+    if (!key.startsWith(OWN_PREFIX)) out.push({ kind: 'delete', key });
+  }
+}
+
 function decodeSet(key: string, args: Args, out: Effect[]): boolean {
   const options = decodeSetOptions(args, 3);
   if (options === null) return false;

@@ -47,14 +47,24 @@ function hasFlags(scanner: CommandScanner, from: number): boolean {
   return false;
 }
 
-/** A client's hand on an agent's key stays in its region. */
+/** A client's hand on an agent's key stays in its region, but for what the command does to keys of its own beside it. */
 export function isOwnKey(command: Command, scanner: CommandScanner): boolean {
-  if (command.firstKey !== 1 || scanner.argc < 2) return false;
-  const start = scanner.argStart[1]!;
+  return command.firstKey === 1 && scanner.argc >= 2 && isOwn(scanner, 1) && !isOfOthersToo(command, scanner);
+}
+
+/** Whether it sets or deletes keys that are not the agent's, behind its first: `DEL` of all that SCAN has found, say. */
+function isOfOthersToo({ code, keyStep }: Command, scanner: CommandScanner): boolean {
+  if (code !== Code.del && code !== Code.unlink && code !== Code.mset) return false;
+  for (let i = 1 + keyStep; i < scanner.argc; i += keyStep) if (!isOwn(scanner, i)) return true;
+  return false;
+}
+
+function isOwn({ buf, argStart, argEnd }: CommandScanner, i: number): boolean {
+  const start = argStart[i]!;
   return (
-    scanner.buf[start] === 109 &&
-    scanner.argEnd[1]! - start >= OWN_PREFIX.length &&
-    scanner.buf.toString('latin1', start, start + OWN_PREFIX.length) === OWN_PREFIX
+    buf[start] === 109 &&
+    argEnd[i]! - start >= OWN_PREFIX.length &&
+    buf.toString('latin1', start, start + OWN_PREFIX.length) === OWN_PREFIX
   );
 }
 

@@ -117,6 +117,23 @@ test("a client's transaction is recorded whole; an agent's block is passed over"
   ]);
 });
 
+test("a client's hand on agents' keys is no operation, but for what it does to others in the same command", () => {
+  const others = [
+    ['DEL', 'meridian:cursor', 'a'],
+    ['UNLINK', 'meridian:cursor', 'meridian:heartbeat', 'b'],
+    ['MSET', 'meridian:cursor', 'x', 'c', '1'],
+    ['DEL', 'd', 'meridian:heartbeat'],
+  ];
+  const own = [
+    ['DEL', 'meridian:cursor', 'meridian:heartbeat'],
+    ['MSET', 'meridian:cursor', '1', 'meridian:x', '2'],
+    ['LPUSH', 'meridian:cursor', 'a'],
+    ['SET', 'meridian:cursor', 'junk'],
+  ];
+  const { events } = feed([...own, ...others]);
+  expect(opsOf(recordsOf(events)).map(({ argv }) => argv)).toEqual(others.map((argv) => argv.join(' ')));
+});
+
 test('a marker alone, without MULTI, is a marker', () => {
   const { events } = feed([['SET', 'a', '1'], cursor(9), ['SET', 'b', '2']]);
   expect(events.map(({ kind }) => kind)).toEqual(['record', 'marker', 'record']);

@@ -15,6 +15,7 @@ import type { ConflictPolicies } from '../../model';
 import { CommandScanner, ProtocolError } from '../resp';
 import { Class, Code, type Command, commandByName, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import { argText, keysOf } from '../merge/effects';
+import { isOwnKey } from '../merge/forms';
 import { othersKeys, shareOf } from '../merge/ignored';
 import type { OriginId, OpRecord, Vector } from '../record';
 import { COMMAND_BYTES_MAX, RecordKind, regionOf } from '../record';
@@ -424,13 +425,9 @@ export class Recorder {
   /** Recognises what agents write. Other commands on keys of the agent's prefix are not operations either. */
   private ownCommand(command: Command | undefined): Own | null {
     const { scanner } = this;
-    if (scanner.argc < 2) return null;
-    const start = scanner.argStart[1]!;
-    const length = scanner.argEnd[1]! - start;
-    if (length < OWN_PREFIX.length || scanner.buf[start] !== OWN_PREFIX.charCodeAt(0)) return null;
-    const key = scanner.buf.toString('latin1', start, start + length);
-    if (!key.startsWith(OWN_PREFIX) || command === undefined || command.firstKey !== 1) return null;
+    if (command === undefined || !isOwnKey(command, scanner)) return null;
     if (command.code === Code.set && scanner.argc >= 3) {
+      const key = argText(scanner, 1);
       const value = scanner.buf.toString('latin1', scanner.argStart[2], scanner.argEnd[2]);
       if (key === CURSOR_KEY) return { marker: parseMarker(value), heartbeatMs: 0 };
       if (key === HEARTBEAT_KEY) return { marker: null, heartbeatMs: parseHeartbeat(value) };
