@@ -60,6 +60,10 @@ test('unknown paths, wrong methods, HEAD, and errors of a callback', async () =>
   ]);
   const head = await fetch(`${url}/healthz`, { method: 'HEAD' });
   expect([head.status, head.headers.get('content-length'), await head.text()]).toEqual([200, '12', '']);
+  const odd = await new Promise<number | undefined>((resolve, reject) =>
+    http.get({ port: new URL(url).port, path: '//' }, ({ statusCode }) => resolve(statusCode)).on('error', reject),
+  );
+  expect(odd).toBe(400);
   const failed = await fetch(`${url}/status`);
   expect([failed.status, await failed.json()]).toEqual([500, { error: 'no status' }]);
 });

@@ -136,6 +136,15 @@ function json(status: number, body: unknown): { status: number; type: string; te
   return { status, type: 'application/json', text: `${JSON.stringify(body)}\n` };
 }
 
+/** @throws AdminError 400 */
+function urlOf(request: http.IncomingMessage): URL {
+  try {
+    return new URL(request.url ?? '/', 'http://admin');
+  } catch {
+    throw new AdminError(400, 'what is asked for is no URL');
+  }
+}
+
 async function serve(
   routes: ReadonlyMap<string, ReadonlyMap<string, Handler>>,
   request: http.IncomingMessage,
@@ -143,7 +152,7 @@ async function serve(
 ): Promise<void> {
   let answer: { status: number; type: string; text: string };
   try {
-    const url = new URL(request.url ?? '/', 'http://admin');
+    const url = urlOf(request);
     const methods = routes.get(url.pathname);
     // HEAD is GET without the body, which node leaves out by itself.
     const handler = methods?.get(request.method === 'HEAD' ? 'GET' : (request.method ?? ''));

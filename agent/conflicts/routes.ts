@@ -63,5 +63,5 @@ export function parseQuery<Schema extends z.ZodType>(schema: Schema, url: URL): 
   const result = schema.safeParse(Object.fromEntries(url.searchParams));
   if (result.success) return result.data;
   const [issue] = result.error.issues;
-  throw new AdminError(400, `${issue?.path.join('.') ?? 'the query'}: ${issue?.message ?? 'wrong'}`);
+  throw new AdminError(400, `${issue?.path.join('.') || 'the query'}: ${issue?.message ?? 'wrong'}`);
 }

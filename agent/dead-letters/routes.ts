@@ -6,10 +6,10 @@ import type { Letter, LettersDone, StoredLetter } from './letter';
 import type { DeadLetters } from './letters';
 
 /** Which ones: one by its ID, or all of them. */
-const whichSchema = z.union([
-  z.strictObject({ id: z.string().min(1).max(100) }),
-  z.strictObject({ all: z.literal('true') }),
-]);
+const whichSchema = z.union(
+  [z.strictObject({ id: z.string().min(1).max(100) }), z.strictObject({ all: z.literal('true') })],
+  { error: 'id=ID or all=true is wanted' },
+);
 
 export interface LetterRoutesSource {
   readonly region: string;

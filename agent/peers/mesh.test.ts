@@ -19,6 +19,7 @@ import { certificateName, PROTOCOL } from './hello';
 import { PeerMesh } from './mesh';
 import type { PeerAddress, PeerMeshOptions, RecordSource } from './options';
 import { meshMethods, type Downward, type Ping, type Upward } from './proto';
+import { REQUEST_BYTES_MAX } from './request';
 
 const STACK = 'test';
 const log = pino({ level: process.env['PEERS_LOG'] ?? 'silent' });
@@ -686,6 +687,31 @@ describe('mesh', () => {
     const ended = expect(hanging).rejects.toMatchObject({ name: 'PeerError' });
     await one.mesh.stop();
     await ended;
+  });
+
+  test("what a region's requests hold at a time is bounded, and given back", async () => {
+    const one = new Region('a');
+    const two = new Region('b');
+    let release: () => void = () => undefined;
+    const released = new Promise<void>((resolve) => (release = resolve));
+    let taken = 0;
+    const take = async (): Promise<Buffer> => {
+      taken++;
+      await released;
+      return Buffer.alloc(0);
+    };
+    await open(one, [], { handlers: { take } }).start();
+    await open(two, [{ region: 'a', host: '127.0.0.1', port: one.mesh.port }]).start();
+    await until('up', () => two.mesh.links()[0]!.state === 'up');
+    const large = Buffer.alloc(REQUEST_BYTES_MAX);
+    const held = [two.mesh.request('a', 'take', large), two.mesh.request('a', 'take', large)];
+    await until('taken', () => taken === 2);
+    await expect(two.mesh.request('a', 'take', large)).rejects.toMatchObject({ code: 'flood' });
+    await expect(two.mesh.request('a', 'take', Buffer.alloc(1))).rejects.toMatchObject({ code: 'flood' });
+    release();
+    await Promise.all(held);
+    await two.mesh.request('a', 'take', large);
+    expect(taken).toBe(3);
   });
 
   describe('who is not let in', () => {

@@ -10,6 +10,8 @@ export type RequestHandler = (payload: Buffer, from: string) => Promise<Buffer> 
 
 /** What a request may carry. Replies are bounded per item, by the largest record. */
 export const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
+/** What all requests of one region may have here at a time. */
+export const HELD_BYTES_MAX = 2 * REQUEST_BYTES_MAX;
 
 /** All but an item's last part are CHUNK_BYTES long; less than this is refused. */
 const PART_BYTES_MIN = 16 * 1024;
@@ -70,35 +72,61 @@ export function drained(stream: Pick<Sink, 'once' | 'off'>): Promise<void> {
   });
 }
 
+/** What one region's requests hold here, all together. */
+export interface Held {
+  requests: number;
+  bytes: number;
+}
+
 /** Reads the request. Not by `for await`: that would destroy the stream at its end, and the reply with it. */
-function question(call: ServerDuplexStream<Part, Part>): Promise<{ name: string; payload: Buffer }> {
-  return new Promise((resolve, reject) => {
-    const items = new Items(REQUEST_BYTES_MAX);
-    let name = '';
-    call.on('data', (part: Part) => {
+function question(
+  call: ServerDuplexStream<Part, Part>,
+  hold: (bytes: number) => void,
+): Promise<{ name: string; payload: Buffer }> {
+  const items = new Items(REQUEST_BYTES_MAX);
+  let name = '';
+  let take: (part: Part) => void = () => undefined;
+  return new Promise<{ name: string; payload: Buffer }>((resolve, reject) => {
+    take = (part) => {
       try {
+        hold(part.data.length);
         name ||= part.name;
         const payload = items.add(part);
         if (payload) resolve({ name, payload });
       } catch (error) {
         reject(toPeerError(error));
       }
-    });
+    };
+    call.on('data', take);
     const cut = (): void => reject(new PeerError('malformed', 'request without an end'));
     for (const event of ['end', 'cancelled', 'close', 'error']) call.once(event, cut);
+  }).finally(() => {
+    // What still comes is kept by nobody.
+    call.off('data', take);
+    call.resume();
   });
 }
 
-/** The server's side of one request. */
+/** The server's side of one request; what it holds is counted in `held` until it is answered. */
 export async function answer(
   call: ServerDuplexStream<Part, Part>,
   from: string,
   handlers: Readonly<Record<string, RequestHandler>>,
+  held: Held,
 ): Promise<void> {
   let gone = false;
+  let own = 0;
+  let isOver = false;
+  const hold = (bytes: number): void => {
+    if (isOver) return;
+    own += bytes;
+    held.bytes += bytes;
+    if (held.bytes > HELD_BYTES_MAX)
+      throw new PeerError('flood', `requests of more than ${HELD_BYTES_MAX} bytes at a time`);
+  };
   for (const event of ['cancelled', 'close', 'error']) call.once(event, () => (gone = true));
   try {
-    const { name, payload } = await question(call);
+    const { name, payload } = await question(call, hold);
     const handler = Object.hasOwn(handlers, name) ? handlers[name] : undefined;
     if (!handler) throw new PeerError('unknown-request', `no handler for requests named ${name.slice(0, 100)}`);
     const reply = handler(payload, from);
@@ -107,6 +135,9 @@ export async function answer(
     call.end();
   } catch (error) {
     if (!gone) refuse(call, error instanceof PeerError ? error : new PeerError('request', messageOf(error)));
+  } finally {
+    isOver = true;
+    held.bytes -= own;
   }
 }
 

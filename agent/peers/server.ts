@@ -9,7 +9,7 @@ import { checkHello, regionOfCertificate, type Hello } from './hello';
 import type { RecordSource, Timing, TlsFiles } from './options';
 import { Outlet } from './outlet';
 import { meshMethods, type Downward, type Part, type Ping, type Progress, type Upward } from './proto';
-import { answer, drained, refuse, type RequestHandler } from './request';
+import { answer, drained, type Held, refuse, type RequestHandler } from './request';
 import { RenewableCredentials } from './server-credentials';
 
 /** Messages that a receiver may send at once (a subscription per origin), and per second for long (acknowledgements). */
@@ -129,7 +129,7 @@ export class PeerServer {
   readonly #server: Server;
   readonly #credentials: RenewableCredentials;
   readonly #sessions = new Map<string, Session>();
-  readonly #requests = new Map<string, number>();
+  readonly #requests = new Map<string, Held>();
   #timer: NodeJS.Timeout | undefined;
   #stopping = false;
 
@@ -276,17 +276,19 @@ export class PeerServer {
   async #ask(call: ServerDuplexStream<Part, Part>): Promise<void> {
     call.on('error', () => undefined);
     let region: string;
+    let held: Held;
     try {
       region = this.#identify(call);
-      const busy = this.#requests.get(region) ?? 0;
-      if (busy >= REQUESTS_MAX) throw new PeerError('flood', `more than ${REQUESTS_MAX} requests at a time`);
-      this.#requests.set(region, busy + 1);
+      held = this.#requests.get(region) ?? { requests: 0, bytes: 0 };
+      if (held.requests >= REQUESTS_MAX) throw new PeerError('flood', `more than ${REQUESTS_MAX} requests at a time`);
+      held.requests++;
+      this.#requests.set(region, held);
     } catch (error) {
       refuse(call, error as PeerError);
       return;
     }
-    await answer(call, region, this.host.handlers);
-    this.#requests.set(region, this.#requests.get(region)! - 1);
+    await answer(call, region, this.host.handlers, held);
+    held.requests--;
   }
 
   /** The region that the caller's certificate proves. */
