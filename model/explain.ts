@@ -33,6 +33,14 @@ export function suggest(word: string, known: readonly string[]): string {
 /** A value as JSON, shortened. */
 export function show(value: unknown): string {
   if (value === undefined || value === null) return 'nothing';
-  const text = JSON.stringify(value) ?? typeof value;
+  const text = typeof value === 'number' ? String(value) : (jsonOf(value) ?? typeof value);
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+}
+
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    return 'what is no JSON'; // YAML's aliases can make a list that holds itself
+  }
 }
