@@ -222,8 +222,8 @@ test('what a region has told of all elements takes none away that it had not see
   const state = 'DEL k; HSET k b 3 c 4';
   expect(found(mine, theirs, state)).toEqual(['HSET k a 1']);
   expect(found(mine, theirs, state, null, null, null, { isMade: false })).toEqual(['HSET k a 1', 'unsettled']);
-  // Of another type, or where nothing is left, it decides; and a client that replaces the key has seen what there was.
-  expect(found(entry('zset', { a: '1' }), theirs, state)).toBe('unsettled');
+  // Nor of another type. Where nothing is left, it decides; and a client that replaces the key has seen what there was.
+  expect(found(entry('zset', { n: '1' }), theirs, state)).toEqual(['ZADD k 1 n', 'unsettled']);
   expect(found(null, theirs, state)).toBe('unsettled');
   expect(found(mine, theirs, 'DEL k')).toBe('unsettled');
 });
@@ -248,6 +248,20 @@ test('what is new here of a queue is told where others took from it; the donor t
   expect(found(list, left, 'DEL k; RPUSH k a')).toEqual(['LPUSH k n', 'RPUSH k b', 'unsettled']);
   expect(found(list, left, undefined, null, null, 'state')).toEqual(['LPUSH k n', 'RPUSH k b', 'unsettled']);
   expect(found(list, entry('zset', { a: '1' }), 'RPOP k')).toBe('unsettled');
+});
+
+test('what is here of another type than others have made it is new here, unless they may have emptied it first', () => {
+  const [queue, list] = [entry('zset', { n: '3' }), entry('list', { a: '' })];
+  expect(found(queue, list, 'LPUSH k a')).toEqual(['ZADD k 3 n', 'unsettled']);
+  expect(found(entry('hash', { n: '3' }), list, 'LPUSH k a')).toEqual(['HSET k n 3', 'unsettled']);
+  expect(found(queue, list, 'LPUSH k a b | RPOP k')).toEqual(['ZADD k 3 n', 'unsettled']);
+  expect(found(queue, list, 'LPUSH k a b | LTRIM k 0 0')).toEqual(['ZADD k 3 n', 'unsettled']);
+  expect(found(queue, list, 'ZREM k n | LPUSH k a')).toBe('unsettled');
+  expect(found(queue, list, 'ZPOPMIN k | LPUSH k a')).toBe('unsettled');
+  expect(found(queue, list, 'DEL k | LPUSH k a')).toBe('unsettled');
+  expect(found(queue, list, 'DEL k; RPUSH k a')).toEqual(['ZADD k 3 n', 'unsettled']);
+  // Whose operation is known is not new.
+  expect(found(queue, list, 'LPUSH k a', null, null, null, { isMade: true })).toBe('unsettled');
 });
 
 test('what is new here of a string is told where others have only appended, or only set bits', () => {

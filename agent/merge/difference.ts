@@ -313,7 +313,13 @@ function writeNew(
   known: Knowledge,
 ): void {
   const type = parts[0]?.type;
-  if (type === undefined || (dump !== null && dump.type !== type)) return;
+  if (type === undefined) return;
+  if (dump !== null && dump.type !== type) {
+    // They may have emptied it, and made it anew. Where they took nothing from what it is here, they never had that: all of it is new, and of two types that of the higher stamp stands.
+    if (touch === undefined || taking.from.has(type)) return;
+    dump = null;
+    taking = new Taking();
+  }
   const name = Buffer.from(key, 'latin1');
   if (type === 'list') {
     const mine = parts.flatMap(({ value }) => value as Buffer[]);

@@ -14,6 +14,8 @@ export const DOUBTFUL_MAX = 1000;
 /** What others did at one end, of a sorted set the lowest or the highest scores: took by number, or cut off what is beyond a length. */
 type End = 'nothing' | 'takes' | 'cuts';
 
+const ADDING = /^(?:[LR]PUSHX?|LINSERT)$/;
+
 /** What others did to a key by commands that add elements, or take some by place or by value. */
 export class Taking {
   /** Elements pushed to a list, and how many times. */
@@ -24,10 +26,14 @@ export class Taking {
   readonly ranges: (readonly [number, number])[] = [];
   first: End = 'nothing';
   last: End = 'nothing';
+  /** What the key was when some was taken, which Redis refuses of another type. */
+  readonly from = new Set<string>();
 
   /** @returns false where it is more than that */
   note(command: Command, args: Args, key: string): boolean {
-    switch (command.name) {
+    const { name } = command;
+    if (!ADDING.test(name)) this.from.add(name === 'SMOVE' ? 'set' : /^B?Z/.test(name) ? 'zset' : 'list');
+    switch (name) {
       case 'LPUSH':
       case 'RPUSH':
       case 'LPUSHX':
