@@ -32,6 +32,9 @@ test.each<[string[], string | null]>([
   [['SET k 0.1', 'SET k 0.30000000000000001 KEEPTTL'], '0.20000000000000001'],
   // Not in the form that Redis gives it.
   [['SET k 1', 'set k 2 KEEPTTL'], null],
+  [['LMOVE l k LEFT LEFT', 'SET k 2 KEEPTTL'], null],
+  [['SMOVE s k a', 'SET k 2 KEEPTTL'], null],
+  [['SORT l STORE k', 'SET k 2 KEEPTTL'], null],
   [['SET k 1', 'SET k 2 keepttl'], null],
   [['SET k 1', 'SET k 2'], null],
   [['SET k 1', 'SET k 2.50 KEEPTTL'], null],

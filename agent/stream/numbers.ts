@@ -175,7 +175,11 @@ export class Numbers {
       default:
         if (command.class === Class.state || (command.class === Class.verbatim && WRITES_STRINGS.has(command.name)))
           this.forget(command, args, db);
-        else if (command.class === Class.verbatim && command.firstKey === 1) this.markKey(db, args);
+        else if (command.class === Class.verbatim && command.firstKey === 1) {
+          if (command.lastKey === 1) this.markKey(db, args);
+          // What is moved or stored elsewhere (LMOVE, SMOVE, SORT … STORE) makes that key, too.
+          else for (const key of keysOf(command, args)) this.markName(db, key);
+        }
     }
   }
 
@@ -211,6 +215,11 @@ export class Numbers {
   private markKey(db: number, { buf, argStart, argEnd, argc }: Args, i = 1): void {
     if (argc <= i) return;
     this.table.seek(this.space(db), buf, argStart[i]!, argEnd[i]!);
+    this.table.markOther();
+  }
+
+  private markName(db: number, key: string): void {
+    this.table.seek(this.space(db), Buffer.from(key, 'latin1'), 0, key.length);
     this.table.markOther();
   }
 
