@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import { CommandWriter, RedisConnection } from '../../agent/resp';
 import { loopback } from '../../local/ports';
 import { Mesh, type Region, until } from './mesh';
@@ -62,6 +63,8 @@ class Memory {
   private readonly timer = setInterval(() => this.look(), 100);
 
   constructor(private readonly regions: readonly Region[]) {
+    // A test that fails does not stop it.
+    this.timer.unref();
     this.look();
   }
 
@@ -122,7 +125,8 @@ test(
     const away = write(gamma, 0, other, (i, out) => {
       out
         .command(['SET', `k:${i * Math.floor(keys / other)}`, `gamma:${i}`])
-        .command(['INCR', `count:${i % COUNTERS}`]);
+        .command(['INCR', `count:${i % COUNTERS}`])
+        .command(['XADD', 'events:alpha', '*', 'gamma', i]);
       if (i < COUNTERS) out.command(['SADD', `set:${i}`, 'unseen']).command(['HSET', `hash:${i}`, 'unseen', 'y']);
       if (i < COUNTERS) out.command(['HINCRBY', `hash:${i}`, 'n', 100]).command(['RPUSH', `list:${i}`, 'unseen']);
     });
@@ -132,6 +136,10 @@ test(
         out.command(['INCR', `count:${i % COUNTERS}`]).command(['HINCRBY', `hash:${i % COUNTERS}`, 'n', 2]);
         out.command(['HSET', `own:${name}:${i >> 3}`, `f${i & 7}`, i]).command(['ZINCRBY', `z:${i % 1000}`, 1, name]);
       });
+    const events = (region: Region, from: number, to: number): Promise<void> =>
+      write(region, Math.floor(from / 4), Math.floor(to / 4), (i, out) =>
+        out.command(['XADD', `events:${region.name}`, '*', region.name, `${i}:${'x'.repeat(40)}`]),
+      );
     // Both write the same keys, at other times; so do, with some of them, clients of the region that is away.
     for (let from = 0; from < keys; from += ROUND) {
       const to = Math.min(keys, from + ROUND);
@@ -140,6 +148,8 @@ test(
         write(beta, from, to, (i, out) => out.command(['SET', `k:${keys - 1 - i}`, `beta:${i}:${'x'.repeat(40)}`])),
         side(alpha, from, to),
         side(beta, from, to),
+        events(alpha, from, to),
+        events(beta, from, to),
       ]);
       await agree([alpha, beta], from);
     }
@@ -181,6 +191,15 @@ test(
       expect(Number(await client.get(`count:${i}`))).toBe(1000 + 2 * expected(i, fields) + expected(i, other));
       expect((await client.smembers(`set:${i}`)).sort()).toEqual(i % 2 === 1 ? ['unseen'] : ['seen', 'unseen']);
       expect((await client.lrange(`list:${i}`, 0, -1)).sort()).toEqual(['seen', 'unseen']);
+    }
+    const clients = mesh.regions.map((region) => region.client());
+    for (const [name, length] of [
+      ['events:alpha', Math.floor(keys / 4) + other],
+      ['events:beta', Math.floor(keys / 4)],
+    ] as const) {
+      const streams = await Promise.all(clients.map((each) => each.xrange(name, '-', '+')));
+      expect(streams.map((entries) => entries.length)).toEqual(clients.map(() => length));
+      expect(streams.every((entries) => isDeepStrictEqual(entries, streams[0]))).toBe(true);
     }
     // All have seen all: nothing is left of it.
     await until(
