@@ -4,6 +4,7 @@
  * Operations leave the window ("fold") when every member has reported to have seen them. What is not in the window is
  * the *base*: the value in Redis, whose parts every operation still to come has seen.
  */
+import { EntryShelf } from './entry-shelf';
 import { FoldQueue, type Shifted } from './fold-queue';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { type Element, KeyState, NONE, Op, ownBytes, type Put, type StateParts, Type } from './key-state';
@@ -14,9 +15,7 @@ import { type SetSource, SetSources, StoredPut } from './set-source';
 import { SetOutcome, SetTable, type TablePut } from './set-table';
 import { Shelf, ShelfBatch, type ShelfFiles } from './shelf';
 import { readEntry, storedSets, writeParts, writeSets } from './shelf-entry';
-import { type EntriesPart, partsOfEntries, ShelvedEntries } from './shelved-entries';
-import { entriesOf, HEAD, StreamEntry } from './stream-entries';
-import { movedId } from './stream-id';
+import { StreamEntry } from './stream-entries';
 
 const HASHES = 2 ** 18;
 
@@ -69,6 +68,7 @@ export class Window {
 
   private readonly sources: SetSources;
   private readonly shelf: Shelf | null;
+  private readonly entries: EntryShelf | null;
   private readonly budgetBytes: number;
   private readonly shelveOperations: number;
   /** Load at which the window is trimmed. */
@@ -88,10 +88,6 @@ export class Window {
   isAtRest: (state: KeyState) => boolean = () => true;
   /** Whether an operation is in Redis, and all that clients of this region do from now on has seen it. */
   hasLanded: (op: Op) => boolean = () => true;
-  /** Parts of streams that went to the shelf so far. */
-  private entriesParts = 0;
-  /** The part of a stream that was read last. */
-  private lastPart: { readonly part: EntriesPart; readonly parts: StateParts } | null = null;
 
   /**
    * @param payloads where records' bytes can be had again; absent: they are kept
@@ -105,6 +101,15 @@ export class Window {
     this.sources = new SetSources(payloads);
     this.sets = new SetTable(origins, this.sources);
     this.shelf = shelf === undefined ? null : new Shelf(shelf.files, shelf.budgetBytes * FILTERS_SHARE);
+    this.entries =
+      this.shelf === null
+        ? null
+        : new EntryShelf(origins, this.shelf, this.sources, {
+            stable: this.stable,
+            hasLanded: (op) => this.hasLanded(op),
+            weigh: (state) => void this.weigh(state),
+            noteLate: (...late) => this.noteLate(...late),
+          });
     this.trimAt = this.budgetBytes = shelf?.budgetBytes ?? Infinity;
     this.shelveOperations = shelf?.operations ?? SHELVE_OPERATIONS;
     this.gone.isGone = true;
@@ -150,7 +155,7 @@ export class Window {
    */
   find(db: number, key: string, op?: Op, ids?: readonly string[]): KeyState | undefined {
     const state = this.look(db, key, op);
-    if (state?.stream?.shelved != null) this.bring(state, ids, op);
+    if (state?.stream?.shelved != null) this.entries?.bring(state, ids, op);
     return state;
   }
 
@@ -302,102 +307,9 @@ export class Window {
     this.lagging.add(state);
   }
 
-  /**
-   * Brings back entries of a stream that are on the shelf.
-   * @param ids those that somebody is about; absent: it may be about all
-   * @param op what is about them
-   */
-  bring(state: KeyState, ids?: readonly string[], op?: Op): void {
-    const { stream } = state;
-    const shelved = stream?.shelved;
-    if (stream == null || shelved == null) return;
-    const isAbout = ids !== undefined && state.onlyType === Type.stream;
-    const wanted = isAbout ? new Set(ids.flatMap((id) => this.partsWith(state, id))) : null;
-    const taken = shelved.take((part) => wanted === null || wanted.has(part));
-    const back = taken.flatMap((part) => (this.isBase(part) ? NONE : this.readPart(state, part).elements));
-    if (shelved.isEmpty) stream.shelved = null;
-    const isStable = ({ op: { origin, position } }: Put): boolean => position <= seenAt(this.stable, origin);
-    if (back.length > 0) {
-      for (const entry of state.restore(back.filter(({ puts }) => !puts.every(isStable)))) {
-        const { origin, position } = entry.puts[0]!.op;
-        this.noteLate(state, entry, origin, position);
-      }
-      this.weigh(state);
-    }
-    // Of several that have come to one ID all but one go on, and there, too, one may stand.
-    const isMet = (id: string): boolean => {
-      const entry = state.findElement(Type.stream, id);
-      if (!(entry instanceof StreamEntry)) return false;
-      const ops = Array.from(entry.contenders(), (contender) => contender.op);
-      if (op !== undefined) ops.push(op);
-      return ops.some(({ origin, stamp }) => {
-        return this.partsWith(state, movedId(this.origins.region(origin), stamp, id)).length > 0;
-      });
-    };
-    if (isAbout && ids.some(isMet)) this.bring(state);
-  }
-
-  /** Parts of a stream on the shelf that have an entry with this ID: one at most. */
-  private partsWith(state: KeyState, id: string): EntriesPart[] {
-    const parts = state.stream?.shelved?.around(id) ?? NONE;
-    return parts.filter(
-      (part) => !this.isBase(part) && this.readPart(state, part).elements.some(({ name }) => name === id),
-    );
-  }
-
-  /** All have seen it: the shelf may have let go of it. */
-  private isBase({ tops }: EntriesPart): boolean {
-    return tops.every((top, origin) => top <= seenAt(this.stable, origin));
-  }
-
-  private readPart({ db, key }: KeyState, part: EntriesPart): StateParts {
-    if (this.lastPart?.part !== part) {
-      fingerprintOfPart(db, key, part.number);
-      const [bytes] = this.shelf!.find(scratch, 0);
-      if (bytes === undefined) throw new Error(`the shelf has lost ${part.size} entries of a stream`);
-      this.lastPart = { part, parts: readEntry(bytes, this.origins, this.sources) };
-    }
-    return this.lastPart.parts;
-  }
-
-  /** An entry of a stream goes to the shelf with others, if it stands for itself. */
-  private takeEntry(state: KeyState, entry: Element | null, leaving: Map<KeyState, StreamEntry[]>): boolean {
-    if (!(entry instanceof StreamEntry) || state.stream === null || !state.isOfEntries || state.isHeld) return false;
-    if (state.unstableKeyOps > 0 || entry.unstable > 1 || !entry.standsForItself) return false;
-    const { op } = entry.puts[0]!;
-    if (op.constructor !== Op || !Number.isInteger(op.position) || !this.hasLanded(op)) return false;
-    state.unstable--;
-    entry.unstable--;
-    state.removeEntry(entry);
-    this.weigh(state);
-    const others = leaving.get(state);
-    if (others === undefined) leaving.set(state, [entry]);
-    else others.push(entry);
-    return true;
-  }
-
-  /** Writes the entries that were taken. Until all have seen them the key knows of them. */
-  private shelveEntries(leaving: ReadonlyMap<KeyState, StreamEntry[]>, batch: ShelfBatch): void {
-    for (const [state, entries] of leaving) {
-      const stream = state.stream!;
-      stream.dropFolded();
-      const shelved = (stream.shelved ??= new ShelvedEntries());
-      shelved.take((part) => this.isBase(part));
-      const highest: number[] = [];
-      for (const some of partsOfEntries(entries)) {
-        const parts = entriesOf(state, some);
-        const { tops } = parts;
-        const part = { low: some[0]!.name, high: some[some.length - 1]!.name, size: some.length, tops };
-        fingerprintOfPart(state.db, state.key, ++this.entriesParts);
-        writeParts(batch, scratch, parts, this.origins);
-        shelved.add({ ...part, number: this.entriesParts });
-        tops.forEach((top, origin) => (highest[origin] = Math.max(top, highest[origin] ?? -1)));
-      }
-      const head = state.element(Type.stream, HEAD);
-      highest.forEach((top, origin) => {
-        if (top >= 0) this.noteLate(state, head, origin, top);
-      });
-    }
+  /** Brings back the entries of a stream that are on the shelf. */
+  bring(state: KeyState): void {
+    if (state.stream?.shelved != null) this.entries?.bring(state);
   }
 
   /** Brings back all that is on the shelf. Whatever that takes in memory. */
@@ -414,7 +326,6 @@ export class Window {
     if (this.shelf === null || this.load <= this.trimAt) return;
     const batch = new ShelfBatch();
     const { queues, shifted, shelvedTo } = this;
-    const leaving = new Map<KeyState, StreamEntry[]>();
     const target = this.budgetBytes * (1 - TRIM_SHARE);
     for (let left = this.shelveOperations; left > 0 && this.load > target && this.operations > 0;) {
       // All histories in step, by a little of each at a time: they are about the same time.
@@ -423,13 +334,13 @@ export class Window {
         for (let n = Math.ceil(queue.length / TRIM_STEPS); n > 0 && queue.shift(shifted); n--, left--) {
           const { head, other, position } = shifted;
           shelvedTo[origin] = position;
-          if (other !== null && this.takeEntry(other.state, other.element, leaving)) this.operations--;
+          if (other !== null && this.entries!.take(other.state, other.element)) this.operations--;
           else if (other !== null) this.shelveState(other.state, other.element, origin, position, batch);
           else this.shelveHead(head, origin, position, batch);
         }
       }
     }
-    this.shelveEntries(leaving, batch);
+    this.entries!.write(batch);
     this.shelf.add(batch);
     this.trimAt = Math.max(this.budgetBytes, this.load + this.budgetBytes * TRIM_SHARE);
   }
@@ -756,11 +667,6 @@ export class Window {
 }
 
 const scratch = new Int32Array(FINGERPRINT_WORDS);
-
-/** The name of a part of a stream's entries: that of no key, for no key has such a database. */
-function fingerprintOfPart(db: number, key: string, part: number): void {
-  fingerprintOfText(~db, `${part} ${key}`, scratch);
-}
 
 /** Of a key in whatever database. */
 function hashOf(key: string): number {
