@@ -31,7 +31,7 @@ import { Libraries } from './libraries';
 import { LowWater } from './low-water';
 import { OpaqueOperations } from './opaque-operations';
 import { StateOp } from './op';
-import { OriginTable, seenAt, type Seen } from './origins';
+import { OriginTable, raise, seenAt, type Seen } from './origins';
 import type { Parts } from './parts';
 import type { PayloadSource } from './payload-source';
 import { Planner } from './planner';
@@ -167,8 +167,7 @@ export class MergeCore {
   }
 
   private raiseKnown(origin: number, position: number): void {
-    while (this.known.length <= origin) this.known.push(-1);
-    if (this.known[origin]! < position) this.known[origin] = position;
+    raise(this.known, origin, position);
   }
 
   // ——— own operations
@@ -222,21 +221,19 @@ export class MergeCore {
   private noteRecord(record: OpRecord): void {
     const origin = this.origins.index(record.origin);
     this.raiseKnown(origin, record.end);
-    while (this.tops.length <= origin) this.tops.push(-1);
-    if (this.tops[origin]! < record.end) this.tops[origin] = record.end;
+    raise(this.tops, origin, record.end);
     this.window.trim();
   }
 
   /** Whether all that was planned for a key has been read back, as this region's own report says. */
   private isAtRest(state: KeyState): boolean {
-    const landed = this.reports.of(this.options.region);
-    for (let o = 0; o < this.origins.size; o++)
-      if (state.positionOf(o) > seenAt(landed, o) && o !== this.ownOrigin) return false;
+    for (let origin = 0; origin < this.origins.size; origin++)
+      if (!this.hasLanded({ origin, position: state.positionOf(origin) })) return false;
     return true;
   }
 
   /** Whether an operation is in Redis, as the own stream says: all own ones that come from now on have seen it. */
-  private hasLanded({ origin, position }: Op): boolean {
+  private hasLanded({ origin, position }: Pick<Op, 'origin' | 'position'>): boolean {
     return origin === this.ownOrigin || position <= seenAt(this.reports.of(this.options.region), origin);
   }
 
@@ -353,7 +350,7 @@ export class MergeCore {
     if (effect.kind === 'group' && !effect.makesKey) return;
     const isOwn = this.isOwn(op);
     if (effect.kind === 'cap') {
-      if (isOwn) this.trims.cut(db, effect.key, op, this.window.find(db, effect.key, op, NONE));
+      if (isOwn) this.trims.cut(db, effect.key, op, this.window.find(db, effect.key, op, idsOf(effect)));
       return;
     }
     const { insertion, corrections, streams } = this;

@@ -52,14 +52,15 @@ export class Corrections {
 
   /** Notes what of a key has to be looked at again; no elements: all of it. */
   race(state: KeyState, elements: readonly Element[] | null): void {
-    if (elements === null || elements.length === 0) this.window.bring(state);
     if (!this.raced.has(state)) {
       this.raced.add(state);
       state.corrections++;
       state.correctedFrom = [...state.correctedFrom, this.window.stable.slice()];
     }
-    if (elements === null || elements.length === 0) state.raced = 'all';
-    else if (state.raced !== 'all') {
+    if (elements === null || elements.length === 0) {
+      this.window.bring(state);
+      state.raced = 'all';
+    } else if (state.raced !== 'all') {
       state.raced ??= new Set();
       for (const element of elements) state.raced.add(element);
     }

@@ -5,7 +5,7 @@ import { type Args, argText } from './args';
 import type { Command } from './commands';
 import { ADD_SCRIPT, Decimal, parseDecimal } from './decimal';
 import { ALL_ARGUMENTS, Class, Code } from './commands';
-import { type Delta, Type } from './element';
+import { type Delta, NONE, Type } from './element';
 import { KEEP_SCRIPT } from './field-script';
 import { decodeFieldTtl } from './field-ttl';
 import { countFields, decodeStream } from './stream-commands';
@@ -222,10 +222,6 @@ function decodeElement(code: Code, args: Args, out: Effect[]): boolean {
   }
 }
 
-/**
- * SET key value [NX|XX|GET|IFEQ v|IFNE v|IFDEQ d|IFDNE d] [KEEPTTL | PXAT ms | EXAT s]. Conditions are dropped: at its origin it
- * succeeded.
- */
 /** Not of an agent's keys, which a client may have named among its own: nothing is known of them. */
 function decodeDeletes(args: Args, out: Effect[]): void {
   for (let i = 1; i < args.argc; i++) {
@@ -234,6 +230,10 @@ function decodeDeletes(args: Args, out: Effect[]): void {
   }
 }
 
+/**
+ * SET key value [NX|XX|GET|IFEQ v|IFNE v|IFDEQ d|IFDNE d] [KEEPTTL | PXAT ms | EXAT s]. Conditions are dropped: at its origin it
+ * succeeded.
+ */
 function decodeSet(key: string, args: Args, out: Effect[]): boolean {
   const options = decodeSetOptions(args, 3);
   if (options === null) return false;
@@ -372,10 +372,10 @@ export type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
 /** Of a stream's entries the IDs of those that an effect is about; undefined: it may be about any. */
 export function idsOf(effect: KeyEffect): readonly string[] | undefined {
   if (effect.kind === 'put' || effect.kind === 'remove') return effect.type === Type.stream ? effect.names : undefined;
-  return effect.kind === 'ttl' || effect.kind === 'lastId' || effect.kind === 'group' ? NO_IDS : undefined;
+  return ABOUT_NO_ENTRY.has(effect.kind) ? NONE : undefined;
 }
 
-const NO_IDS: readonly string[] = [];
+const ABOUT_NO_ENTRY: ReadonlySet<string> = new Set<KeyEffect['kind']>(['ttl', 'lastId', 'group', 'cap']);
 
 /** The command that has an effect where nothing contradicts it. */
 export function writeEffect(out: CommandWriter, effect: KeyEffect): void {

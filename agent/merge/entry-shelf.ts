@@ -1,12 +1,12 @@
 /** Entries of streams, to the shelf and back: which of them stand for themselves, and who needs them again (shelved-entries.ts). */
-import { type Element, type KeyState, NONE, Op, type Put, type StateParts, Type } from './key-state';
+import { type Element, elementParts, type KeyState, NONE, Op, type Put, type StateParts, Type } from './key-state';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
-import { type OriginTable, seenAt, type Seen } from './origins';
+import { type OriginTable, raise, seenAt, type Seen } from './origins';
 import type { SetSources } from './set-source';
 import type { Shelf, ShelfBatch } from './shelf';
 import { readEntry, writeParts } from './shelf-entry';
 import { type EntriesPart, partsOfEntries, ShelvedEntries } from './shelved-entries';
-import { entriesOf, HEAD, StreamEntry } from './stream-entries';
+import { HEAD, StreamEntry } from './stream-entries';
 import { movedId } from './stream-id';
 
 /** What the window does for them. */
@@ -60,14 +60,15 @@ export class EntryShelf {
       const shelved = (stream.shelved ??= new ShelvedEntries());
       shelved.take((part) => this.isBase(part));
       const highest: number[] = [];
-      for (const some of partsOfEntries(entries)) {
-        const parts = entriesOf(state, some);
-        const { tops } = parts;
-        const part = { low: some[0]!.name, high: some[some.length - 1]!.name, size: some.length, tops };
-        shelved.add({ ...part, number: ++this.parts });
-        writeParts(batch, this.nameOf(state, this.parts), parts, this.origins);
-        tops.forEach((top, origin) => (highest[origin] = Math.max(top, highest[origin] ?? -1)));
-      }
+      const parts = partsOfEntries(entries).map((some): EntriesPart => {
+        const number = ++this.parts;
+        const written = partsOfStream(state, some);
+        writeParts(batch, this.nameOf(state, number), written, this.origins);
+        const { tops } = written;
+        tops.forEach((top, origin) => raise(highest, origin, top));
+        return { number, low: some[0]!.name, high: some[some.length - 1]!.name, size: some.length, tops };
+      });
+      shelved.add(...parts);
       const head = state.element(Type.stream, HEAD);
       highest.forEach((top, origin) => {
         if (top >= 0) this.host.noteLate(state, head, origin, top);
@@ -139,4 +140,15 @@ export class EntryShelf {
     fingerprintOfText(~db, `${part} ${key}`, this.name);
     return this.name;
   }
+}
+
+/** What is known of entries that each stand for themselves. */
+function partsOfStream({ db, key }: KeyState, entries: readonly StreamEntry[]): StateParts {
+  const tops: number[] = [];
+  for (const { puts } of entries) for (const { op } of puts) raise(tops, op.origin, op.position);
+  return {
+    ...{ db, key, tops, isWhole: false, deadTypes: 0, ttlBaseDead: false, ttlByRedis: false, removals: null },
+    ...{ ttls: NONE, opaques: NONE, expiries: NONE, deletions: NONE },
+    elements: entries.map(elementParts),
+  };
 }

@@ -21,7 +21,7 @@ import type { LastWrites } from './last-writes';
 import { ABSORB_FOLDS, OpaqueLog, type Part } from './opaque-log';
 import { CarriedOp, removerOf, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
-import { type OriginTable, type Seen, seenAt } from './origins';
+import { type OriginTable, raise, type Seen, seenAt } from './origins';
 import { HEAD, StreamEntry, StreamOrder } from './stream-entries';
 import { writeEntries } from './stream-splice';
 
@@ -191,8 +191,7 @@ export class KeyState {
   note(op: Op): void {
     this.bytes += OPERATION_BYTES;
     if (this.tops !== null) {
-      while (this.tops.length <= op.origin) this.tops.push(-1);
-      if (this.tops[op.origin]! < op.position) this.tops[op.origin] = op.position;
+      raise(this.tops, op.origin, op.position);
     } else if (this.lastOrigin === op.origin || this.lastOrigin < 0) {
       this.lastOrigin = op.origin;
       if (this.lastPosition < op.position) this.lastPosition = op.position;
@@ -713,9 +712,7 @@ export class KeyState {
       while (tops.length <= this.lastOrigin) tops.push(-1);
       tops[this.lastOrigin] = this.lastPosition;
     }
-    const elements = Array.from(this.elements(), ({ type, name, puts, increments, ttls, removals, baseDead }) => {
-      return { type, name, puts, increments, ttls, removals, baseDead };
-    });
+    const elements = Array.from(this.elements(), elementParts);
     const ofKey = { ttls, opaques, expiries, deletions, deadTypes, ttlBaseDead, ttlByRedis, removals };
     return { db, key, isWhole, elements, ...ofKey, tops };
   }
@@ -832,13 +829,23 @@ export class KeyState {
 /** Whether all of an element that is not old has seen these increments. */
 function isSeenByAllElse(old: readonly Increment[], { increments, removals }: Element, isOld: (op: Op) => boolean) {
   const tops: number[] = [];
-  for (const { op } of old) {
-    while (tops.length <= op.origin) tops.push(-1);
-    tops[op.origin] = Math.max(tops[op.origin]!, op.position);
-  }
+  for (const { op } of old) raise(tops, op.origin, op.position);
   const isBehind = (op: Op): boolean =>
     isOld(op) || tops.every((top, origin) => origin === op.origin || top <= seenAt(op.seen, origin));
   return removals.every(isBehind) && increments.every(({ op }) => isBehind(op));
+}
+
+/** What an element knows, without how. */
+export function elementParts({
+  type,
+  name,
+  puts,
+  increments,
+  ttls,
+  removals,
+  baseDead,
+}: Element): StateParts['elements'][number] {
+  return { type, name, puts, increments, ttls, removals, baseDead };
 }
 
 function bytesOf({ name, puts }: StreamEntry): number {

@@ -15,7 +15,7 @@ import type { CommandWriter } from '../resp';
 import type { Args } from './args';
 import { decodeFunction, type FunctionChange } from './function-commands';
 import { highestOf, isHigher, type Op, saw } from './op';
-import { type OriginTable, seenAt, type Seen } from './origins';
+import { type OriginTable, raise, seenAt, type Seen } from './origins';
 
 /** A library as Redis has it. */
 export interface FoundLibrary {
@@ -88,8 +88,7 @@ export class Libraries {
     if (changes === null) return null;
     let hasMet = false;
     for (const change of changes) if (this.apply(change, op)) hasMet = true;
-    while (this.tops.length <= op.origin) this.tops.push(-1);
-    this.tops[op.origin] = Math.max(this.tops[op.origin]!, op.position);
+    raise(this.tops, op.origin, op.position);
     this.floors.set(op.origin, Math.min(this.floors.get(op.origin) ?? Infinity, op.position));
     return hasMet;
   }

@@ -61,3 +61,9 @@ export class OriginTable {
 export function seenAt(seen: Seen, origin: number): number {
   return origin < seen.length ? seen[origin]! : -1;
 }
+
+/** Notes that an origin was seen up to a position, at least. */
+export function raise(positions: number[], origin: number, position: number): void {
+  while (positions.length <= origin) positions.push(-1);
+  if (positions[origin]! < position) positions[origin] = position;
+}

@@ -1,5 +1,5 @@
 /** What members have reported to have seen. */
-import { seenAt, type Seen } from './origins';
+import { raise, seenAt, type Seen } from './origins';
 
 export class Reports {
   private readonly reports = new Map<string, number[]>();
@@ -15,12 +15,8 @@ export class Reports {
   raise(member: string, seen: Seen, own: { origin: number; position: number }): boolean {
     const report = this.reports.get(member);
     if (report === undefined) return false;
-    const raise = (origin: number, position: number): void => {
-      while (report.length <= origin) report.push(-1);
-      if (report[origin]! < position) report[origin] = position;
-    };
-    for (let o = 0; o < seen.length; o++) raise(o, seen[o]!);
-    raise(own.origin, own.position);
+    for (let o = 0; o < seen.length; o++) raise(report, o, seen[o]!);
+    raise(report, own.origin, own.position);
     return true;
   }
 

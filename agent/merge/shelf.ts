@@ -5,7 +5,7 @@
  *
  * It knows bytes by fingerprint and which operations they are about, not what they say (shelf-entry.ts).
  */
-import { seenAt, type Seen } from './origins';
+import { raise, seenAt, type Seen } from './origins';
 
 /** A file that only grows. */
 export interface ShelfFile {
@@ -552,9 +552,4 @@ export class MemoryFile implements ShelfFile {
   remove(): void {
     this.bytes = Buffer.alloc(0);
   }
-}
-
-function raise(positions: number[], origin: number, position: number): void {
-  while (positions.length <= origin) positions.push(-1);
-  if (positions[origin]! < position) positions[origin] = position;
 }

@@ -31,8 +31,8 @@ export class ShelvedEntries {
     return this.parts.length === 0;
   }
 
-  add(part: EntriesPart): void {
-    this.parts.splice(this.placeOf(part.low), 0, part);
+  add(...parts: readonly EntriesPart[]): void {
+    for (const part of parts) this.parts.splice(this.placeOf(part.low), 0, part);
     this.index();
   }
 

@@ -9,7 +9,7 @@
  *   its ID as the value. Of unseen ones the highest ID counts, not the highest stamp.
  */
 import { Element, NONE, type Op, ownBytes, saw, Type } from './element';
-import type { KeyState, StateParts } from './key-state';
+import type { KeyState } from './key-state';
 import { isHigher } from './op';
 import type { OriginTable } from './origins';
 import type { ShelvedEntries } from './shelved-entries';
@@ -311,23 +311,6 @@ export class StreamOrder {
     if (seen > 0) this.arrived.splice(0, seen);
     return this.arrived.filter((entry) => isUnseen(entry) && compareIds(entry.name, id) <= 0);
   }
-}
-
-/** Entries that each stand for themselves, to be kept elsewhere. */
-export function entriesOf({ db, key }: KeyState, entries: readonly StreamEntry[]): StateParts {
-  const tops: number[] = [];
-  for (const { puts } of entries)
-    for (const { op } of puts) {
-      while (tops.length <= op.origin) tops.push(-1);
-      tops[op.origin] = Math.max(tops[op.origin]!, op.position);
-    }
-  return {
-    ...{ db, key, tops, isWhole: false, deadTypes: 0, ttlBaseDead: false, ttlByRedis: false, removals: null },
-    ...{ ttls: NONE, opaques: NONE, expiries: NONE, deletions: NONE },
-    elements: entries.map(({ type, name, puts }) => {
-      return { type, name, puts, increments: NONE, ttls: NONE, removals: NONE, baseDead: true };
-    }),
-  };
 }
 
 /** The entry of an ID, made where there is none. */

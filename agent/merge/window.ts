@@ -155,7 +155,7 @@ export class Window {
    */
   find(db: number, key: string, op?: Op, ids?: readonly string[]): KeyState | undefined {
     const state = this.look(db, key, op);
-    if (state?.stream?.shelved != null) this.entries?.bring(state, ids, op);
+    if (state !== undefined) this.bring(state, ids, op);
     return state;
   }
 
@@ -307,9 +307,9 @@ export class Window {
     this.lagging.add(state);
   }
 
-  /** Brings back the entries of a stream that are on the shelf. */
-  bring(state: KeyState): void {
-    if (state.stream?.shelved != null) this.entries?.bring(state);
+  /** Brings back entries of a stream that are on the shelf (see `find`). */
+  bring(state: KeyState, ids?: readonly string[], op?: Op): void {
+    if (state.stream?.shelved != null) this.entries?.bring(state, ids, op);
   }
 
   /** Brings back all that is on the shelf. Whatever that takes in memory. */

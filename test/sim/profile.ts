@@ -136,6 +136,8 @@ export function onlyStreams(profile: Profile): void {
   for (const kind of families) mix[kind] = false;
   // Now and then all else that can happen to one.
   const isMixed = mix.keysPerType === 1 || otherTypes;
-  Object.assign(mix, { streams: true, strings: otherTypes, transactions, otherDbs, grows: !isMixed || !deletes });
-  Object.assign(mix, { otherTypes, ttl: ttl && isMixed, deletes: deletes && isMixed, keysPerType: 1 });
+  Object.assign(mix, {
+    ...{ keysPerType: 1, streams: true, strings: otherTypes, otherTypes, otherDbs, transactions },
+    ...{ ttl: ttl && isMixed, deletes: deletes && isMixed, grows: !(deletes && isMixed) },
+  });
 }
