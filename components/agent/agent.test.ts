@@ -152,6 +152,17 @@ test('one pod with a disk, Secrets mounted, probes on the admin port', async () 
   });
 });
 
+test('a change of what it reads at its start rolls the pod, and nothing else does', async () => {
+  const templateOf = async (args: Partial<SyncAgentArgs> = {}): Promise<unknown> => {
+    const spec = (await make({ credentialsChecksum: 'one', ...args })).find('agent', 'StatefulSet').inputs['spec'];
+    return (spec as { template: unknown }).template;
+  };
+  const before = await templateOf();
+  expect(await templateOf()).toEqual(before);
+  for (const args of [{ maxLagMs: 500 }, { redisCaPem: 'another' }, { credentialsChecksum: 'two' }])
+    expect(await templateOf(args)).not.toEqual(before);
+});
+
 test('agents of other clusters come by a load balancer, where one is wanted', async () => {
   const made = await make({
     loadBalancerAnnotations: { 'example.com/internal': 'true' },

@@ -29,8 +29,10 @@ export interface Issue extends Signing {
 export interface Issued {
   /** With `tls.crt`, `tls.key` and `ca.crt`, whoever issued it. */
   readonly secretName: pulumi.Output<string>;
-  /** Changes when the certificate or the trusted ones do, as far as Pulumi can know. */
-  readonly identity: pulumi.Output<string>;
+  /** Changes when the certificate does, as far as Pulumi can know. */
+  readonly certificate: pulumi.Output<string>;
+  /** The authorities that are trusted; empty where only cert-manager knows them. */
+  readonly trusted: pulumi.Output<string>;
 }
 
 /** Both ends of a link show the same certificate: Redis nodes, Sentinels and agents are server and client of each other. */
@@ -94,7 +96,7 @@ export function issueByCa(parent: pulumi.Resource, name: string, issue: Issue): 
     },
     childOptions(parent),
   );
-  return { secretName: nameOf(secret, name), identity: pulumi.interpolate`${certPem}${caBundlePem}` };
+  return { secretName: nameOf(secret, name), certificate: certPem, trusted: pulumi.output(caBundlePem) };
 }
 
 /** A certificate of cert-manager, which writes the Secret and renews it: https://cert-manager.io/docs/usage/certificate/ */
@@ -122,5 +124,5 @@ export function issueByCertManager(parent: pulumi.Resource, name: string, issue:
     },
     childOptions(parent),
   );
-  return { secretName: pulumi.output(name), identity: pulumi.output(name) };
+  return { secretName: pulumi.output(name), certificate: pulumi.output(name), trusted: pulumi.output('') };
 }

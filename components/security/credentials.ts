@@ -113,7 +113,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
   public readonly agentTlsSecretName: pulumi.Output<string>;
   /** Changes when Redis has to read its users or certificates again. Empty where it is managed. */
   public readonly checksum: pulumi.Output<string>;
-  /** Changes when the agent has to read its password or certificates again. */
+  /** Changes when the agent has to start again: with its password, or the trusted authorities. A renewed certificate it takes as it runs. */
   public readonly agentChecksum: pulumi.Output<string>;
 
   constructor(name: string, args: RedisCredentialsArgs, opts?: pulumi.ComponentResourceOptions) {
@@ -168,7 +168,7 @@ export class RedisCredentials extends pulumi.ComponentResource {
       return {
         aclSecretName: nameOf(acl, `${name}-acl`),
         tlsSecretName: redis.secretName,
-        checksum: checksum(acls.redis, acls.sentinel, redis.identity),
+        checksum: checksum(acls.redis, acls.sentinel, pulumi.interpolate`${redis.certificate}${redis.trusted}`),
       };
     };
     const none = pulumi.output('');
@@ -179,9 +179,11 @@ export class RedisCredentials extends pulumi.ComponentResource {
     this.redisTlsSecretName = nodes.tlsSecretName;
     this.agentTlsSecretName = agent.secretName;
     this.checksum = nodes.checksum;
+    // Not the certificate: the agent takes a renewed one from its files as it runs. Authorities it takes so, too, but one is replaced in steps, and by the
+    // end of a deployment every agent has to trust what the next one brings: a pod that is ready says so, a volume that is behind its Secret does not.
     this.agentChecksum = checksum(
       passwords.apply((all) => pickPasswords(all, SystemUser.Agent)[0]),
-      agent.identity,
+      agent.trusted,
     );
     this.registerOutputs({
       aclSecretName: this.aclSecretName,

@@ -6,8 +6,8 @@ import { aclFiles } from './credentials';
 
 const canary = 'Tweety';
 
-function region(more: Partial<RedisCredentialsArgs> = {}): RedisCredentials {
-  const security = new RedisSecurity('s', { stack: 'prod' });
+function region(more: Partial<RedisCredentialsArgs> = {}, authorities?: string[]): RedisCredentials {
+  const security = new RedisSecurity('s', { stack: 'prod', authorities });
   const { caBundlePem, caCertPem, caPrivateKeyPem, userPasswords } = security;
   return new RedisCredentials('c', {
     region: 'west',
@@ -134,12 +134,32 @@ describe('RedisCredentials', () => {
     expect(JSON.stringify(made.find('c-acl').inputs)).not.toContain(canary);
   });
 
-  test('a new password or certificate changes the checksum, the same ones do not', async () => {
-    const sum = async (canary: string): Promise<string> =>
-      (await valueOf((await deploy(() => region(), { canary })).result.checksum)).value;
-    const first = await sum('one');
-    expect(await sum('one')).toBe(first);
-    expect(await sum('two')).not.toBe(first);
+  describe('what restarts', () => {
+    type Sums = Record<'checksum' | 'agentChecksum', string>;
+    const sums = async ({ canary = 'one', renewal = '', authorities = ['a'] } = {}): Promise<Sums> => {
+      const outputs = (type: string, name: string): Record<string, unknown> =>
+        type.endsWith(':LocallySignedCert') ? { certPem: `certificate ${name}${renewal}\n` } : {};
+      const { result } = await deploy(() => region({}, authorities), { canary, outputs });
+      const [{ value: checksum }, { value: agentChecksum }] = await Promise.all([
+        valueOf(result.checksum),
+        valueOf(result.agentChecksum),
+      ]);
+      return { checksum, agentChecksum };
+    };
+    const changed = async (change: Parameters<typeof sums>[0]): Promise<string[]> => {
+      const [before, after] = [await sums(), await sums(change)];
+      return (['checksum', 'agentChecksum'] as const).filter((key) => before[key] !== after[key]);
+    };
+
+    test.each([
+      ['nothing', {}, []],
+      ['a new password', { canary: 'two' }, ['checksum', 'agentChecksum']],
+      // The agent takes it from its files as it runs.
+      ['a renewed certificate', { renewal: ', renewed' }, ['checksum']],
+      ['one authority more', { authorities: ['a', 'b'] }, ['checksum', 'agentChecksum']],
+    ])('%s', async (_, change, restarted) => {
+      expect(await changed(change)).toEqual(restarted);
+    });
   });
 
   test('cert-manager makes the certificates where it is chosen', async () => {
