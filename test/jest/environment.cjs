@@ -1,10 +1,15 @@
 'use strict';
 
 const asyncHooks = require('node:async_hooks');
+const path = require('node:path');
 const vm = require('node:vm');
 const { TestEnvironment } = require('jest-environment-node');
 
 const { AsyncLocalStorage } = asyncHooks;
+
+// Of all programs that tests start.
+const codeCache = `--require ${JSON.stringify(path.join(__dirname, 'code-cache.cjs'))}`;
+process.env.NODE_OPTIONS = [process.env.NODE_OPTIONS, codeCache].filter(Boolean).join(' ');
 
 /**
  * What jest keeps the running test in, to know to which one an error belongs that nobody catches. Its own storage has a hook for each promise that is made, by
