@@ -24,6 +24,8 @@ function history(...steps: { args: string[]; stamp?: number; seen?: number }[]):
 interface Held {
   /** Keys that are as elsewhere. */
   whole?: string[];
+  /** Keys that are neither here nor elsewhere. */
+  gone?: string[];
   strings?: Record<string, string>;
   sets?: Record<string, string[]>;
   surplus?: Record<string, bigint>;
@@ -33,10 +35,12 @@ interface Held {
   present?: string[];
 }
 
-function evidence({ whole = [], strings = {}, sets = {}, surplus = {}, times = {}, present = [] }: Held): TailEvidence {
+function evidence(held: Held): TailEvidence {
+  const { whole = [], gone = [], strings = {}, sets = {}, surplus = {}, times = {}, present = [] } = held;
+  const there = new Set([strings, sets, surplus, times].flatMap(Object.keys).concat(present, whole));
   return {
-    isWhole: (_, key) => whole.includes(key),
-    exists: (_, key) => key in strings || key in sets || key in surplus || key in times || present.includes(key),
+    isWhole: (_, key) => whole.includes(key) || gone.includes(key),
+    exists: (_, key) => there.has(key),
     value: (_, key, type, name) => {
       const text = type === Type.string ? strings[key] : sets[key]?.includes(name) === true ? '' : undefined;
       return text === undefined ? null : Buffer.from(text);
@@ -163,6 +167,26 @@ test('what was added to a list, which is as elsewhere, was not lost', () => {
   expect(lastHeld(history(...steps, { args: ['RPOP', 'l'] }), { whole: ['l'] })).toBe(-1);
 });
 
+test('a key that is gone here and elsewhere, as its time is over, shows nothing of what was put there', () => {
+  const added = [
+    ['INCR', 'n'],
+    ['RPUSH', 'n', 'x'],
+    ['HSET', 'n', 'f', '1'],
+    ['SET', 'n', '1'],
+    ['PEXPIREAT', 'n', '5'],
+  ];
+  for (const args of added) {
+    const records = history({ args: ['SADD', 's', 'x'] }, { args });
+    expect(lastHeld(records, { whole: ['n'] })).toBeNull();
+    expect(lastHeld(records, { gone: ['n'] })).toBe(-1);
+  }
+  const { isWhole, exists, surplus } = evidenceOf([], [], new Touches(() => undefined), (_, key) => key === 'there');
+  expect(['there', 'gone'].map((key) => [isWhole(0, key), exists(0, key), surplus(0, key, '')])).toEqual([
+    [true, true, 0n],
+    [true, false, null],
+  ]);
+});
+
 test('what stands before the records that are there is held', () => {
   const [, b, c] = sets;
   const birth: OpRecord = { ...sets[0]!, kind: RecordKind.birth, start: 0, end: 0, ops: 0, payload: Buffer.alloc(0) };
@@ -206,7 +230,7 @@ test('what a region has more of a key that is not here was there before', () => 
       touches.note({ ...common, origin: 'us:other', payload: encodeCommand(meanwhile.split(' ')) }, -1);
     const dump = { kind: 'key', db: 0, key: Buffer.from('z'), type: 'zset', value: their, expireAtMs: null } as RdbKey;
     const candidates = [{ db: 0, key: 'z', parts: [] }];
-    const found = evidenceOf(candidates, [{ dump, expireAtMs: null, amiss: null }], touches);
+    const found = evidenceOf(candidates, [{ dump, expireAtMs: null, amiss: null }], touches, () => false);
     return keptUntil(records, 'eu', new Map([['us:other', 0]]), 1000, found, 1e-6);
   };
   const [n, m, x] = [

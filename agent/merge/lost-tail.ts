@@ -24,6 +24,7 @@ export interface TailEvidence {
   isVain?(db: number, key: string): boolean;
   /** Of an element (a string's name is empty); null: it is not there. */
   value(db: number, key: string, type: Type, name: string): Buffer | null;
+  /** Whether a key is there, and its time is not over. */
   exists(db: number, key: string): boolean;
   /**
    * Unix ms; null: it does not expire; undefined: that can't be told. (The time to live goes with a value that is replaced, so that of another value
@@ -39,11 +40,16 @@ export interface TailEvidence {
   hasMore?(db: number, key: string, lately: Touch | undefined): boolean;
 }
 
-/** What the keys that differ show; all others are whole. `theirs`: of each of them. */
+/**
+ * What the keys that differ show; all others are whole.
+ * @param theirs of each of them
+ * @param isEqual whether a key that does not differ is there, on both sides: it may be on neither
+ */
 export function evidenceOf(
   candidates: readonly Candidate[],
   theirs: readonly TheirValue[],
   touches: Touches,
+  isEqual: (db: number, key: string) => boolean,
 ): TailEvidence {
   const places = new Map(candidates.map(({ db, key }, i) => [nameOf(db, key), i] as const));
   const place = (db: number, key: string): number | undefined => places.get(nameOf(db, key));
@@ -56,7 +62,10 @@ export function evidenceOf(
   const number = (value: Buffer | undefined): bigint | null => parseDecimal(value?.toString('latin1') ?? '0');
   return {
     isWhole: (db, key) => place(db, key) === undefined,
-    exists: (db, key) => candidates[place(db, key)!]!.parts.length > 0,
+    exists: (db, key) => {
+      const i = place(db, key);
+      return i === undefined ? isEqual(db, key) : candidates[i]!.parts.length > 0;
+    },
     value: (db, key, type, name) => {
       const i = place(db, key)!;
       return candidates[i]!.parts[0]?.type === TYPE_NAMES[type] ? (mine(i).get(name) ?? null) : null;
@@ -72,7 +81,7 @@ export function evidenceOf(
     },
     surplus: (db, key, name) => {
       const i = place(db, key);
-      if (i === undefined) return 0n;
+      if (i === undefined) return isEqual(db, key) ? 0n : null;
       const { dump } = theirs[i]!;
       if (isDoubtful(candidates[i]!, theirs[i]!) || touches.of(db, key)?.isInexact === true) return null;
       const own = number(mine(i).get(name));
@@ -336,7 +345,7 @@ function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: T
   const added = new Map<string, number>();
   const makers = new Makers();
   const showsAll = (db: number, key: string): boolean =>
-    evidence.isWhole(db, key) && evidence.isVain?.(db, key) !== true;
+    evidence.isWhole(db, key) && evidence.exists(db, key) && evidence.isVain?.(db, key) !== true;
   doubtful.forEach(({ db, effect, position }, index) => {
     makers.note(db, effect, index);
     for (const mark of marksOf(db, effect)) {
@@ -406,6 +415,8 @@ function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: T
     if (last === undefined) continue;
     if (evidence.isWhole(mark.db, mark.key)) {
       if (evidence.isVain?.(mark.db, mark.key) === true) continue;
+      // Where it is gone, elsewhere too, as its time is over, what it held is gone with or without a loss.
+      if (last.value !== null && !evidence.exists(mark.db, mark.key)) continue;
       // Absent now, it may have been absent before all of them.
       const { before: first } = steps[0]!;
       if (first === undefined ? last.value !== null : !isSame(first, last.value)) show(last.index, shownBy(last.value));

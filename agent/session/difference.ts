@@ -166,6 +166,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     evident.map(({ candidate }) => candidate),
     evident.map(({ value }) => value),
     touched,
+    (db, key) => (equal.get(nameOf(db, key)) ?? null) !== null,
   );
   const kept = await keptOf(o, vector, heartbeatMs, evidence);
   const end = o.before === null ? -1 : (vector.get(o.before) ?? -1);

@@ -131,7 +131,11 @@ export class Comparison {
     }
     this.theirs = this.candidates.map((candidate) => this.theirValue(values, candidate));
     const history = o.records.filter(({ origin }) => origin === before);
-    const evidence = evidenceOf(this.candidates, this.theirs, this.touched);
+    const isThere = (db: number, key: string): boolean => {
+      const entry = mine.keys.entry(db, key);
+      return entry !== undefined && (entry.expireAt === null || entry.expireAt >= o.startedMs);
+    };
+    const evidence = evidenceOf(this.candidates, this.theirs, this.touched, isThere);
     this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, evidence, FEW);
     if (this.keptUntil !== null) this.noteLost(o, history, this.keptUntil);
     this.ofLibraries = this.compareLibraries(o, history);
