@@ -18,7 +18,7 @@ import { type Carried, carriedBy } from './carried';
 import { ConflictNotes } from './conflict-notes';
 import { Code } from './commands';
 import { Corrections } from './corrections';
-import type { Amiss, Candidate } from './difference';
+import type { Amiss, Candidate, MissingEntry } from './difference';
 import { decodeEffects, type Effect, idsOf, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
 import { mayChangeLibraries } from './function-commands';
@@ -574,6 +574,15 @@ export class MergeCore {
     if (state.refusals++ === 0 && known !== undefined) corrections.race(state, null);
     // What is missing from a stream here is in others; what is here is in all of them.
     else this.settling.unsettle(state, entry !== null || state.stream !== null ? ELSEWHERE : this.options.region);
+  }
+
+  /** An entry of a stream was found to be missing from this Redis, and no client is known to have removed it. */
+  lacks({ db, key, id }: MissingEntry): void {
+    const state = this.find(db, key);
+    const entry = state?.findElement(Type.stream, id);
+    // At a start it may be known to others alone.
+    if (state !== undefined && entry instanceof StreamEntry) this.corrections.lack(state, entry);
+    else this.settling.demandState(db, key, ELSEWHERE);
   }
 
   // ——— stability

@@ -4,6 +4,7 @@
  */
 import type { Batch } from './batch';
 import { Decimal, unitsOf } from './decimal';
+import type { MissingEntry } from './difference';
 import { writeEffect } from './effects';
 import type { Kept } from './kept-bytes';
 import { type Element, type KeyState, NONE, type Op, Type } from './key-state';
@@ -13,6 +14,7 @@ import { canRebuild, rebuildKey } from './rebuild';
 import { correctKey, resolve, visibleType, writeElement, writeElements, writeTtl } from './resolve';
 import type { Settling } from './settling';
 import type { StreamTrims } from './stream-trims';
+import { placesFrom, type StreamEntry } from './stream-entries';
 import { writeTrim } from './stream-write';
 import type { Window } from './window';
 
@@ -34,6 +36,8 @@ export class Corrections {
   private readonly raced = new Set<KeyState>();
   /** States that are to be written, with all keys of each. */
   private readonly arrived = new Map<KeyState, Arrived>();
+  /** Entries of streams that are to be written, and of which nothing that is journalled tells that they have to be. */
+  private readonly missing = new Map<KeyState, readonly string[]>();
   /** Keys whose corrections were taken and are not in Redis yet. */
   private correcting = 0;
   /** Keys whose corrections are in Redis, and were not read back yet, by their blocks. */
@@ -66,6 +70,18 @@ export class Corrections {
     }
   }
 
+  /** Has an entry of a stream written that was found to be missing from Redis. Until it is there, `missingEntries` tells of it. */
+  lack(state: KeyState, entry: StreamEntry): void {
+    this.race(state, placesFrom(state, entry, this.origins));
+    const ids = this.missing.get(state) ?? NONE;
+    if (!ids.includes(entry.name)) this.missing.set(state, [...ids, entry.name]);
+  }
+
+  /** Those that a start has to be told of once more. */
+  missingEntries(): MissingEntry[] {
+    return [...this.missing].flatMap(([{ db, key }, ids]) => ids.map((id) => ({ db, key, id })));
+  }
+
   /** Has a key written as a whole: what is in Redis lacks something. */
   makeAnew(state: KeyState): void {
     state.isDue = true;
@@ -87,6 +103,7 @@ export class Corrections {
   /** This region has told what its Redis has of a key: what was to be corrected before is that, or in it. */
   told(state: KeyState): void {
     this.arrived.delete(state);
+    this.missing.delete(state);
     state.isDue = false;
     if (!this.withdraw(state)) return;
     state.raced = state.trimmed = null;
@@ -235,6 +252,7 @@ export class Corrections {
       if (!this.raced.has(state)) {
         state.raced = state.trimmed = null;
         this.arrived.delete(state);
+        this.missing.delete(state);
         state.isDue = false;
       }
       state.owing = NONE;

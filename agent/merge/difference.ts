@@ -89,7 +89,7 @@ export interface Knowledge {
   corrected(): Iterable<{ db: number; key: string }>;
 }
 
-/** An entry of a stream that is not in Redis as the operations known say. */
+/** An entry of a stream that is not in Redis as the operations known say. What tells so is that Redis was compared, and nothing that is journalled. */
 export interface MissingEntry {
   readonly db: number;
   readonly key: string;

@@ -5,6 +5,7 @@ import { CommandScanner } from '../resp';
 import { type OpRecord, RecordKind } from '../record';
 import { Batch } from './batch';
 import { findCommand } from './commands';
+import type { MissingEntry } from './difference';
 import { decodeEffects, type Effect } from './effects';
 import { type Element, KeyState, Op, Type } from './key-state';
 import { OriginTable } from './origins';
@@ -195,6 +196,25 @@ test('a refused entry that nothing known explains is written by the script', () 
   b.comes('a:1', 10, new Map(), 'XADD k 5-1 f a');
   b.core.refused(0, 'k', { increment: null, entry: '5-1' });
   expect(short(b.correct())).toBe('EVAL … k 5-1 5-1 5-0 2 f a');
+});
+
+test('an entry that was found to be missing is told of until it is written, for nothing that is journalled does', () => {
+  b.comes('a:1', 10, new Map(), 'XADD k 5-1 f a', 'XADD l 5-1 f a');
+  const [entry, other] = ['k', 'l'].map((key) => ({ db: 0, key, id: '5-1' })) as [MissingEntry, MissingEntry];
+  const told = (): readonly MissingEntry[] => b.core.corrections.missingEntries();
+  for (const missing of [entry, other, entry]) b.core.lacks(missing);
+  expect(told()).toEqual([entry, other]);
+  // A client writes one of the keys while that is on its way: it is built once more.
+  b.answer = () => b.client(20, 'XADD l 9-1 f b');
+  expect(short(b.correct())).toBe('EVAL … k 5-1 5-1 5-0 2 f a; EVAL … l 5-1 5-1 5-0 2 f a');
+  expect(told()).toEqual([other]);
+  b.correct();
+  expect(told()).toEqual([]);
+});
+
+test('of a missing entry that the window does not know, another region’s state tells', () => {
+  b.core.lacks({ db: 0, key: 'k', id: '5-1' });
+  expect(b.core.settling.awaitedElsewhere().map(({ key }) => key)).toEqual(['k']);
 });
 
 test('below where an entry has moved to, one that has seen it is no top, though nothing is concurrent', () => {

@@ -362,6 +362,7 @@ export class Opening {
     if (continues !== null && history !== null) this.numbers ??= history.finish(state.end, continues.landed);
     for (const [db, key] of [...(meta?.awaited ?? []), ...this.late])
       session.core.settling.demandState(db, key, ELSEWHERE);
+    for (const [db, key, id] of meta?.missing ?? []) session.core.lacks({ db, key, id });
     const others = new Map([...vector].filter(([origin]) => origin !== state.origin));
     if (missingOf(replay, others).length > 0 || replay.waiting().length > 0) {
       session.replay = replay;
@@ -562,7 +563,7 @@ export class Opening {
       const payload = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads);
       session.tell(session.make(state, RecordKind.difference, db, payload, end));
     }
-    for (const { db, key, id } of found.missing) session.core.refused(db, key, { increment: null, entry: id });
+    for (const entry of found.missing) session.core.lacks(entry);
     // Asked for until it is here: the donor may be gone before it has sent it.
     for (const { db, key } of found.unsettled) session.core.settling.demandState(db, key, ELSEWHERE);
     // What was in no operation here is in these, but for what is in none at the donor either.

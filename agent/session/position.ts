@@ -1,6 +1,7 @@
 /** Where the own stream stands, as kept beside the journal, and how a session goes on from there. */
 import type { Journal } from '../journal';
 import { Code, findCommand } from '../merge/commands';
+import type { MissingEntry } from '../merge/difference';
 import { isOfStream, type OpRecord, type OriginId, type Vector } from '../record';
 import { CommandScanner } from '../resp';
 import { formatVector, parseVector } from '../vector';
@@ -20,6 +21,8 @@ export interface Meta {
   offered?: boolean;
   /** Keys (database, Latin-1) whose value here waits for another region's state since the join. */
   awaited?: [number, string][];
+  /** Entries of streams (database, key in Latin-1, ID) that are to be written here, and of which no record tells so. */
+  missing?: [number, string, string][];
   replId: string;
   origin: OriginId;
   offset: number;
@@ -113,13 +116,14 @@ export function metaOf(o: {
   comparedWith: ReadonlySet<string>;
   offered: boolean;
   awaited: [number, string][];
+  missing: readonly MissingEntry[];
   replId: string;
   state: RecorderState;
   applied: Vector;
   past: Vector;
   low: Vector;
 }): Meta {
-  const { established, unexplained, offered, awaited, replId, state } = o;
+  const { established, unexplained, offered, awaited, missing, replId, state } = o;
   return {
     version: 1,
     established,
@@ -127,6 +131,7 @@ export function metaOf(o: {
     ...(unexplained ? { comparedWith: [...o.comparedWith] } : {}),
     offered,
     ...(awaited.length === 0 ? {} : { awaited }),
+    ...(missing.length === 0 ? {} : { missing: missing.map(({ db, key, id }) => [db, key, id]) }),
     replId,
     origin: state.origin,
     offset: state.offset,

@@ -1145,6 +1145,7 @@ export class Session implements Stay {
       comparedWith: this.comparedWith,
       offered: this.offered,
       awaited: this.core.settling.awaitedElsewhere().map(({ db, key }) => [db, key]),
+      missing: this.core.corrections.missingEntries(),
       replId: this.replId,
       state,
       applied: this.vector,

@@ -5,6 +5,7 @@
  */
 import { Batch } from '../../agent/merge/batch';
 import { MergeCore } from '../../agent/merge/core';
+import type { MissingEntry } from '../../agent/merge/difference';
 import { missingOf, rememberFrom, Replay, restOf } from '../../agent/merge/replay';
 import { ELSEWHERE } from '../../agent/merge/settling';
 import { MemoryFile, type ShelfFiles } from '../../agent/merge/shelf';
@@ -36,6 +37,7 @@ interface Document {
   past: ReadonlyMap<OriginId, number>;
   /** Keys whose value waits for another region's state. */
   awaited: { db: number; key: string }[];
+  missing: MissingEntry[];
 }
 
 const SHELF_FILES: ShelfFiles = {
@@ -210,6 +212,7 @@ export class SimAgent {
     const replay = this.rebuild(origin);
     for (const { db, key } of [...(document?.awaited ?? []), ...late])
       this.core.settling.demandState(db, key, ELSEWHERE);
+    for (const entry of document?.missing ?? []) this.core.lacks(entry);
     const state = resume(journal, origin);
     const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
     this.read(state, redis, isFresh ? new Numbers(true, NUMBERS_MAX) : this.numbersAt(state));
@@ -247,6 +250,7 @@ export class SimAgent {
       origin: state.origin,
       past: document?.replId === redis.replId ? document.past : new Map([...this.vector].filter(own)),
       awaited: [],
+      missing: [],
     };
     this.keepAwaited();
     this.fsync();
@@ -366,6 +370,7 @@ export class SimAgent {
   private keepAwaited(): void {
     if (this.document === null) return;
     this.document.awaited = this.core.settling.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
+    this.document.missing = this.core.corrections.missingEntries();
   }
 
   private ownMarker(marker: Marker, offset: number): void {

@@ -139,7 +139,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
       host.trace(`${region} finds ${commandsIn(payload).join('; ')}`);
       agent.tell(record);
     }
-    for (const { db, key, id } of found.missing) agent.core.refused(db, key, { increment: null, entry: id });
+    for (const entry of found.missing) agent.core.lacks(entry);
     for (const { db, key } of found.unsettled) {
       agent.core.settling.demandState(db, key, ELSEWHERE);
       host.ask(donor.region, db, key);
@@ -154,6 +154,7 @@ function* begin(agent: SimAgent, redis: Redis, state: RecorderState, mine: OwnDa
   const isNew = journal.end(state.origin) === undefined;
   const replay = agent.rebuild(state.origin);
   for (const { db, key } of agent.document!.awaited) core.settling.demandState(db, key, ELSEWHERE);
+  for (const entry of agent.document!.missing) core.lacks(entry);
   if (missingOf(replay, agent.others()).length > 0 || replay.waiting().length > 0) agent.replay = replay;
   state.seen = new Map(vector);
   if (isNew) {
