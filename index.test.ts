@@ -43,6 +43,27 @@ test('disk and memory follow from what the data needs', async () => {
   expect(spec.volumeClaimTemplates[0]?.spec).toMatchObject({ resources: { requests: { storage: '36Gi' } } });
 });
 
+test('agents get the CPU and memory that the config says', async () => {
+  const resourcesOf = async (more: object): Promise<unknown> => {
+    const made = await deploy({
+      'meridian:regions': JSON.stringify(regions),
+      'meridian:kubernetes': JSON.stringify({ agentImage: 'meridian@sha256:1', ...more }),
+    });
+    const { spec } = made.find('redis-us-west-2-agent', 'v1:StatefulSet').inputs as {
+      spec: { template: { spec: { containers: { resources: unknown }[] } } };
+    };
+    return spec.template.spec.containers[0]?.resources;
+  };
+  expect(await resourcesOf({})).toEqual({
+    requests: { cpu: '250m', memory: '256Mi' },
+    limits: { cpu: '2', memory: '1Gi' },
+  });
+  expect(await resourcesOf({ agentCpuRequest: '50m', agentMemoryRequest: '128Mi', agentMemoryLimit: '2Gi' })).toEqual({
+    requests: { cpu: '50m', memory: '128Mi' },
+    limits: { cpu: '2', memory: '2Gi' },
+  });
+});
+
 test('each region has its own min-replicas, and monitoring and traffic where the config asks for them', async () => {
   const three = [
     { name: 'us-west-2', weight: 60, primary: true, replicas: 2 },

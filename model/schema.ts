@@ -301,6 +301,12 @@ export const kubernetesSchema = section({
   memoryRequest: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 1Gi').optional(),
   /** Memory that each Redis may use; `redis.maxmemory` is at most 75 % of it. Default: as much as that asks for; 2Gi at least. */
   memoryLimit: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 2Gi').optional(),
+  /** CPU that each agent is sure of. Default: 250m. */
+  agentCpuRequest: text(/^\d+(\.\d+)?m?$/, 'a quantity such as 250m').default('250m'),
+  /** Memory that each agent is sure of. Default: 256Mi. */
+  agentMemoryRequest: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 256Mi').default('256Mi'),
+  /** Memory that each agent may use, `replication.windowBytes` and half as much again among it. Default: 1Gi. */
+  agentMemoryLimit: text(/^\d+(\.\d+)?[KMGT]i?$/, 'a quantity such as 1Gi').default('1Gi'),
   /** How nodes keep away from each other. Default: preferred. */
   spread: choice('disabled', 'preferred', 'required').default('preferred'),
   /**

@@ -121,6 +121,9 @@ function agentOf(config: StackConfig): AgentTuningArgs {
     ...agentSettingsOf(config),
     ...(kubernetes.createStorageClass ? {} : { storageClassName: kubernetes.storageClass }),
     storageSize: kubernetes.journalSize,
+    cpuRequest: kubernetes.agentCpuRequest,
+    memoryRequest: kubernetes.agentMemoryRequest,
+    memoryLimit: kubernetes.agentMemoryLimit,
     loadBalancerAnnotations: kubernetes.agentLoadBalancer,
     ...keptOf(config),
   };
