@@ -106,6 +106,7 @@ export class Agent {
       listen: config.listen.peer,
       peers: config.peers,
       tls: peerTls(),
+      timing: { backoffMaxMs: config.replication.maxRedialMs },
       source: {
         origins: () => {
           const origins: { origin: OriginId; end: number }[] = [];

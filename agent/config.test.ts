@@ -118,7 +118,8 @@ test.each<[string, Record<string, unknown>, unknown]>([
     {
       path: 'replication.maxLag',
       found: 'an unknown key',
-      allowed: "mode, semiSyncRegions, maxLagMs, heartbeatMs, compression, flush, dryRun (did you mean 'maxLagMs'?)",
+      allowed:
+        "mode, semiSyncRegions, maxLagMs, heartbeatMs, maxRedialMs, compression, flush, dryRun (did you mean 'maxLagMs'?)",
     },
   ],
   [

@@ -145,6 +145,8 @@ const schema = section({
     maxLagMs: whole(10, 600_000, 'milliseconds').default(1000),
     /** Between two heartbeats. Default: 25. */
     heartbeatMs: whole(5, 1000, 'milliseconds').default(25),
+    /** A peer that can't be reached is dialled again after 100 ms, then after twice as long each time, up to this. Default: 5000. */
+    maxRedialMs: whole(100, 600_000, 'milliseconds').default(5000),
     /** Of what travels between agents. Default: auto. */
     compression: choice(['auto', 'none', 'deflate']).default('auto'),
     /** Whether a client's FLUSHALL or FLUSHDB goes to the other regions; refused, this one gets its data back from them. Default: carry. */

@@ -41,6 +41,8 @@ export function renderAgentConfig({ layout, region, peers }: AgentConfigOptions)
       semiSyncRegions: replication.semiSyncRegions,
       maxLagMs: replication.maxLagMs,
       heartbeatMs: replication.heartbeatMs,
+      // All are on one machine: who heals a link need not spare a network.
+      maxRedialMs: 1000,
       compression: replication.compression,
       flush: replication.flush,
       dryRun: replication.dryRun,

@@ -545,6 +545,8 @@ export class Mesh {
       }
       const config = JSON.parse(renderAgentConfig({ layout, region, peers })) as AgentConfigInput;
       if (process.env['MERIDIAN_TEST_LOG'] !== undefined) config.log = { level: 'debug' };
+      // Tests cut links again and again, and are no better for what they wait afterwards.
+      config.replication = { ...config.replication, maxRedialMs: 200 };
       if (options.policies !== undefined) config.conflicts = { policies: [...options.policies] };
       if (options.refusesFlush === true) config.replication = { ...config.replication, flush: 'refuse' };
       options.configure?.(config);
