@@ -1,5 +1,5 @@
-// Transpiles every TypeScript source to dist/ (CommonJS, source maps, one file to one file; the agent's process and the policy pack
-// as one bundle each) and copies the assets that the code reads at run time. Types are checked by `npm run typecheck`, not here: that keeps a build under a second.
+// Transpiles every TypeScript source to dist/ (CommonJS, source maps, one file to one file; the agent's process, the command and
+// the policy pack as one bundle each) and copies the assets that the code reads at run time. Types are checked by `npm run typecheck`, not here: that keeps a build under a second.
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -29,6 +29,9 @@ const assets = new Set(['.proto', '.lua', '.json', '.html', '.css', '.svg', '.js
 
 /** Programs that are one file each, libraries included: what runs in containers. */
 export const bundles = ['agent/main.ts', 'compose/init.ts'];
+
+/** The `meridian` command, too: of two hundred small files finding and reading each took longer than what most commands do. */
+const command = 'local/cli.ts';
 
 /** The policy pack: a folder that holds all it runs but Pulumi's packages, so that it can be used in place, copied or published. */
 const pack = 'policies';
@@ -143,7 +146,7 @@ export async function build({ force = false } = {}) {
   // by which separate CommonJS modules export. What it reads beside itself goes with it.
   const bundled = await esbuild.build({
     ...target,
-    entryPoints: bundles,
+    entryPoints: [...bundles, command],
     outdir: dist,
     outbase: root,
     bundle: true,

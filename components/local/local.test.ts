@@ -173,14 +173,13 @@ describe("in Pulumi's own host of dynamic providers", () => {
 
   test('a mesh that was stopped by hand is a difference, and starts again', async () => {
     const wanted = await inputs();
-    const { id, outputs } = await deployment((host) => host.create(wanted));
-    expect(await cli('west', 'SET', 'k', 'v')).toBe('OK');
-    await meridian.run('down', '--stack', 'demo');
-    const after = await deployment(async (host) => {
+    await deployment(async (host) => {
+      const { id, outputs } = await host.create(wanted);
+      expect(await cli('west', 'SET', 'k', 'v')).toBe('OK');
+      await meridian.run('down', '--stack', 'demo');
       expect(await host.diff(id, outputs, wanted)).toEqual({ changes: true, replaces: [] });
-      return host.update(id, outputs, wanted);
+      expect(await host.update(id, outputs, wanted)).toEqual(outputs);
     });
-    expect(after).toEqual(outputs);
     expect(await cli('west', 'GET', 'k')).toContain('v');
   });
 
@@ -226,29 +225,29 @@ describe("in Pulumi's own host of dynamic providers", () => {
   });
 
   test('what can not start says why, and leaves nothing running', async () => {
-    const first = await deployment(async (host) => host.create(await inputs()));
     // The same ports, in another folder.
     const second = await inputs({ stack: 'second', stateDir: path.join(meridian.cwd, '.meridian', 'second') });
     await deployment(async (host) => {
+      const first = await host.create(await inputs());
       await expect(host.create(second)).rejects.toThrow(`Port ${base} (Redis of west) is in use`);
       await expect(host.create(await inputs())).rejects.toThrow(/Stack 'demo' is running already .*meridian down/);
+      expect((await status()).regions.map(({ agent }) => agent.state)).toEqual(['active', 'active']);
+      await host.delete(first.id, first.outputs);
     });
-    expect((await status()).regions.map(({ agent }) => agent.state)).toEqual(['active', 'active']);
-    await deployment((host) => host.delete(first.id, first.outputs));
   });
 
   test('a region with changes that nobody else has does not leave', async () => {
     const three = await inputs({ regions: [...regions, { name: 'south' }] });
     const two = await inputs();
-    const { id, outputs } = await deployment((host) => host.create(three));
-    await meridian.run('fault', 'partition', '--stack', 'demo', 'south');
-    await cli('south', 'SET', 'only', 'here');
     await deployment(async (host) => {
+      const { id, outputs } = await host.create(three);
+      await meridian.run('fault', 'partition', '--stack', 'demo', 'south');
+      await cli('south', 'SET', 'only', 'here');
       await expect(host.update(id, outputs, two)).rejects.toThrow(/south can't leave: .*Heal the links/);
+      expect(await cli('south', 'GET', 'only')).toContain('here');
+      await meridian.run('fault', 'heal', '--stack', 'demo');
+      await host.update(id, outputs, two);
     });
-    expect(await cli('south', 'GET', 'only')).toContain('here');
-    await meridian.run('fault', 'heal', '--stack', 'demo');
-    await deployment((host) => host.update(id, outputs, two));
     expect(await cli('east', 'GET', 'only')).toContain('here');
   });
 });

@@ -154,13 +154,15 @@ function regionsOf({ config }: MeshInputs): string[] {
 /** What a region that leaves still holds alone would be lost. */
 async function untilConverged(mesh: MeshInputs, leaving: string[]): Promise<void> {
   const { setTimeout: sleep } = require('node:timers/promises') as typeof Timers;
-  for (const deadline = Date.now() + 15000; !(await statusOf(mesh))?.converged; await sleep(200)) {
+  const deadline = Date.now() + 15000;
+  for (let pauseMs = 200; !(await statusOf(mesh))?.converged; pauseMs = Math.min(pauseMs * 1.5, 2000)) {
     if (Date.now() > deadline) {
       throw new Error(
         `${leaving.join(' and ')} can't leave: the others may not have all of its changes (\`meridian status\`). ` +
           `Heal the links, and deploy again; or stop the mesh (\`meridian down\`), and what only it has is lost.`,
       );
     }
+    await sleep(pauseMs);
   }
 }
 
