@@ -59,6 +59,7 @@ function found(
       isMade: () => isMade,
       hasEntry: (_db, _key, id) => id === known,
       corrected: () => [],
+      libraries: { names: () => [], codeOf: () => undefined },
     },
     { isByKey: false, evicts: false, isOwn: () => isOwn },
     0,

@@ -16,6 +16,7 @@ import { CommandWriter } from '../resp';
 import { formatDecimal, ONE, parseDecimal } from './decimal';
 import { parseInteger, writeEntry } from './effects';
 import { writeFieldTtlDifferences } from './field-ttl';
+import type { KnownLibraries } from './library-difference';
 import { encodeFields } from './stream-commands';
 import { compareIds } from './stream-id';
 import { Taking, writeNewInList, writeNewInSortedSet, writePush } from './taken';
@@ -85,6 +86,7 @@ export interface Knowledge {
    * a client has removed it meanwhile can't be told from that: it stays.
    */
   hasEntry(db: number, key: string, id: string, value: Buffer | null): boolean;
+  readonly libraries: KnownLibraries;
   /** Keys that are about to be brought to what the operations known make of them. */
   corrected(): Iterable<{ db: number; key: string }>;
 }

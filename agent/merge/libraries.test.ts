@@ -192,14 +192,23 @@ test('the difference between two regions, but for what explains it', () => {
   const mine = new Map([...of(['same', 'changed', 'new', 'theirs', 'too new'], '1')]);
   const theirs = new Map([...of(['same', 'deleted', 'lost'], '1'), ...of(['changed', 'too new', 'refused'], '2')]);
   const strange = new Set(['too new', 'refused']);
-  const told = (mode: 'exact' | 'unexplained'): string[] =>
-    libraryDifferences({ mine, theirs, strange, touched, late, mode })
+  const told = (mode: 'exact' | 'unexplained', operations: readonly [string, Buffer | null][] = []): string[] => {
+    const known = new Map(operations);
+    const codes = { names: () => known.keys(), codeOf: (name: string) => known.get(name) };
+    return libraryDifferences({ mine, theirs, strange, touched, late, mode }, codes)
       .map((bytes) => {
         const text = bytes.toString();
         const [, name, mark] = /name=(\w+)\n-- (.)/.exec(text) ?? [];
         return name === undefined ? `-${text.trim().split('\r\n').at(-1)}` : `+${name} ${mark}`;
       })
       .sort();
+  };
   expect(told('exact')).toEqual(['+changed 1', '+lost 1', '+new 1', '-deleted']);
   expect(told('unexplained')).toEqual(['+changed 2', '+deleted 1', '+lost 1', '+new 1']);
+  // What both have made of one alike would be taken back here, where it is still known.
+  const operations = [...of(['same', 'gone', 'theirs', 'refused'], '2'), ...of(['changed'], '1')];
+  expect(told('exact', operations)).toEqual(['+changed 1', '+lost 1', '+new 1', '-deleted']);
+  const alike = ['+changed 2', '+deleted 1', '+lost 1', '+new 1', '+same 1', '-gone'];
+  expect(told('unexplained', operations)).toEqual(alike);
+  expect(told('unexplained', [...of(['same'], '1'), ['never', null]])).toEqual(told('unexplained'));
 });

@@ -136,6 +136,17 @@ export class Libraries {
     return puts.find((put) => put.op === op) ?? null;
   }
 
+  /** Names of which anything is known. */
+  names(): Iterable<string> {
+    return this.libraries.keys();
+  }
+
+  /** The code that the rule says a name has; null: none; undefined: what Redis has. */
+  codeOf(name: string): Buffer | null | undefined {
+    const wanted = this.wanted(name);
+    return wanted === null ? null : wanted?.code;
+  }
+
   // ——— into Redis
 
   /** What is due is about to be brought into Redis; `settled` says that it is there. */

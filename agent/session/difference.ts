@@ -24,7 +24,13 @@ import {
   type MissingEntry,
   writeDifferences,
 } from '../merge/difference';
-import { type LibrarySources, libraryDifferences, LibraryTouches } from '../merge/library-difference';
+import {
+  type KnownLibraries,
+  type LibrarySources,
+  libraryDifferences,
+  LibraryTouches,
+  sameUntold,
+} from '../merge/library-difference';
 import { doneAgain, evidenceOf, keptUntil, LateKeys, type TailEvidence } from '../merge/lost-tail';
 import { nameOf, Touches } from '../merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
@@ -99,7 +105,7 @@ export interface Comparison {
   /** The position up to which this Redis holds the history of before; null: all of it that is known. */
   keptUntil: number | null;
   /** The differences, once the window has been put together from what this Redis holds. */
-  differences(known: Knowledge): Differences;
+  differences(known: Knowledge): Promise<Differences>;
 }
 
 const VALUES_PER_REQUEST = 100;
@@ -194,14 +200,15 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   }
 
   const mode = unexplained ? 'unexplained' : 'exact';
-  const ofLibraries = o.hasLibraries ? await librariesOf(o, donor, { mine: libraries, mode }, heartbeatMs, kept) : [];
+  const sources = o.hasLibraries ? await librariesOf(o, donor, { mine: libraries, mode }, heartbeatMs, kept) : null;
 
   return {
     vector,
     // What comes now is behind that heartbeat, also where the journal has lost how far stamps had come.
     stamp: Math.max(stamp, stampOf(heartbeatMs)),
     keptUntil: kept,
-    differences: (known) => {
+    differences: async (known) => {
+      const ofLibraries = sources === null ? [] : await changesOf(o, sources, known.libraries);
       const isLastWriters = (db: number, key: string): boolean =>
         context.policies.isLastWriters(db, Buffer.from(key, 'latin1'));
       const isOwn = (db: number, key: string): boolean =>
@@ -328,14 +335,14 @@ async function differingKeys(
   return { candidates, heartbeatMs, libraries: byName(codes) };
 }
 
-/** What clients did to libraries of functions, each an operation. */
+/** What there is to compare of libraries of functions; null: nothing. */
 async function librariesOf(
   o: DifferenceOptions,
   donor: string,
-  sources: Pick<LibrarySources, 'mine' | 'mode'>,
+  own: Pick<LibrarySources, 'mine' | 'mode'>,
   heartbeatMs: number,
   kept: number | null,
-): Promise<Buffer[]> {
+): Promise<LibrarySources | null> {
   const { mesh, journal, log } = o.context;
   let answer: LibrariesAnswer | null = null;
   for (let tries = 0; tries < AMISS_TRIES && answer?.amiss !== false; tries++) {
@@ -350,10 +357,10 @@ async function librariesOf(
         { err: error, donor },
         'libraries of functions could not be compared: load again what was loaded meanwhile',
       );
-      return [];
+      return null;
     }
   }
-  if (answer === null || answer.libraries === null) return [];
+  if (answer === null || answer.libraries === null) return null;
   const touched = new LibraryTouches();
   await noteOthers(o, new Map(answer.vector), touched);
   const late = new LibraryTouches();
@@ -364,18 +371,38 @@ async function librariesOf(
       if (record.stamp + record.ops > stampOf(heartbeatMs)) late.note(record, -1);
   }
   const theirs = byName(answer.libraries.map((code) => Buffer.from(code, 'base64')));
-  const strange = new Set<string>();
-  for (const [name, code] of theirs) {
-    if (touched.has(name) || sources.mine.get(name)?.equals(code) === true) continue;
+  const differing = [...theirs].filter(
+    ([name, code]) => !touched.has(name) && own.mine.get(name)?.equals(code) !== true,
+  );
+  return { ...own, theirs, strange: await refusedOf(o, differing), touched, late };
+}
+
+/** What clients did to libraries of functions, each an operation. */
+async function changesOf(o: DifferenceOptions, sources: LibrarySources, known: KnownLibraries): Promise<Buffer[]> {
+  const untold = sameUntold(sources, known).flatMap((name): [string, Buffer][] => {
+    const code = known.codeOf(name) ?? null;
+    return code === null ? [] : [[name, code]];
+  });
+  const strange = new Set([...sources.strange, ...(await refusedOf(o, untold))]);
+  return libraryDifferences({ ...sources, strange }, known);
+}
+
+/** Names of libraries that this Redis refuses. */
+async function refusedOf(o: DifferenceOptions, libraries: Iterable<[string, Buffer]>): Promise<Set<string>> {
+  const refused = new Set<string>();
+  for (const [name, code] of libraries) {
     const refusal = await o.refusalOf(code);
     if (refusal === null) continue;
-    strange.add(name);
+    refused.add(name);
     const bytes = encodeCommand(['FUNCTION', 'LOAD', 'REPLACE', code]);
     keepLetter(o.context, { db: 0, command: 'FUNCTION', key: undefined, code: refusal, bytes });
   }
-  if (strange.size > 0)
-    log.warn({ libraries: [...strange] }, 'libraries of functions that this Redis refuses stay in the other regions');
-  return libraryDifferences({ ...sources, theirs, strange, touched, late });
+  if (refused.size > 0)
+    o.context.log.warn(
+      { libraries: [...refused] },
+      'libraries of functions that this Redis refuses stay in the other regions',
+    );
+  return refused;
 }
 
 /** Names of keys that the end of the history of before is about, where this Redis may have lost it. */

@@ -549,7 +549,7 @@ export class Opening {
 
   private async tellDifferences(comparison: Comparison, state: RecorderState): Promise<void> {
     const { session, context } = this;
-    const found = comparison.differences(session.core);
+    const found = await comparison.differences(session.core);
     const next = positionAfter(state.end) ?? state.end + 1;
     // Far into a stream there is room for few positions between two bytes: then more goes into one operation.
     const perOperation = Math.ceil(found.operations.length * (next - state.end) * 2);

@@ -10,7 +10,7 @@ import {
   touchedAndAbsent,
   writeDifferences,
 } from '../../agent/merge/difference';
-import { libraryDifferences, LibraryTouches } from '../../agent/merge/library-difference';
+import { libraryDifferences, type LibrarySources, LibraryTouches } from '../../agent/merge/library-difference';
 import { doneAgain, evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
 import { nameOf, Touches } from '../../agent/merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
@@ -96,7 +96,7 @@ export class Comparison {
   private readonly before: OriginId | null;
   private readonly nowMs: number;
   private readonly areLibrariesAmiss: boolean;
-  private readonly ofLibraries: Buffer[];
+  private readonly libraries: LibrarySources;
   private readonly mode: 'exact' | 'unexplained';
   /** Null: all of the history of before. */
   readonly keptUntil: number | null;
@@ -138,7 +138,7 @@ export class Comparison {
     const evidence = evidenceOf(this.candidates, this.theirs, this.touched, isThere);
     this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, evidence, FEW);
     if (this.keptUntil !== null) this.noteLost(o, history, this.keptUntil);
-    this.ofLibraries = this.compareLibraries(o, history);
+    this.libraries = this.librariesOf(o, history);
   }
 
   /** What comes back was done by clients once more where the key is as elsewhere. */
@@ -160,7 +160,7 @@ export class Comparison {
     }
   }
 
-  private compareLibraries(o: Sources, history: readonly OpRecord[]): Buffer[] {
+  private librariesOf(o: Sources, history: readonly OpRecord[]): LibrarySources {
     const touched = touchesOf(o, o.values.vector, new LibraryTouches());
     const late = new LibraryTouches();
     for (const record of history) {
@@ -168,7 +168,7 @@ export class Comparison {
       if (record.stamp + record.ops > stampOf(o.mine.heartbeatMs)) late.note(record, -1);
     }
     const [mine, theirs] = [o.mine, o.values].map(({ keys }) => byName(keys)) as [Libraries, Libraries];
-    return libraryDifferences({ mine, theirs, strange: new Set(), touched, late, mode: this.mode });
+    return { mine, theirs, strange: new Set(), touched, late, mode: this.mode };
   }
 
   private note({ policies, region }: Sources, candidate: Candidate): void {
@@ -193,7 +193,7 @@ export class Comparison {
       policies.ownerOf(db, Buffer.from(key)) === region && lost.of(db, key) === undefined;
     const traits = { isByKey: false, evicts: false, isLastWriters, isOwn };
     const found = writeDifferences(candidates, theirs, touched, mode, known, traits, this.nowMs + 2000);
-    const ofLibraries = this.ofLibraries.map((payload) => ({ db: 0, payload }));
+    const ofLibraries = libraryDifferences(this.libraries, known.libraries).map((payload) => ({ db: 0, payload }));
     return { ...found, operations: [...found.operations, ...ofLibraries], unsettled: [...found.unsettled, ...others] };
   }
 
