@@ -19,14 +19,14 @@ import { ConflictNotes } from './conflict-notes';
 import { Code } from './commands';
 import { Corrections } from './corrections';
 import type { Amiss, Candidate, MissingEntry } from './difference';
-import { decodeEffects, type Effect, idsOf, type IncrementEffect } from './effects';
+import { aboutOf, decodeEffects, type Effect, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
 import { mayChangeLibraries } from './function-commands';
 import { joinsKept } from './ignored';
 import { Insertion } from './insertion';
 import { KeptBytes } from './kept-bytes';
 import { LastWriter } from './last-writer';
-import { type Element, type KeyState, NONE, type Op, Type, TYPE_NAMES } from './key-state';
+import { type Element, type KeyState, type Op, Type, TYPE_NAMES } from './key-state';
 import { Libraries } from './libraries';
 import { LowWater } from './low-water';
 import { OpaqueOperations } from './opaque-operations';
@@ -350,11 +350,11 @@ export class MergeCore {
     if (effect.kind === 'group' && !effect.makesKey) return;
     const isOwn = this.isOwn(op);
     if (effect.kind === 'cap') {
-      if (isOwn) this.trims.cut(db, effect.key, op, this.window.find(db, effect.key, op, idsOf(effect)));
+      if (isOwn) this.trims.cut(db, effect.key, op, this.window.find(db, effect.key, op, aboutOf(effect)));
       return;
     }
     const { insertion, corrections, streams } = this;
-    const state = this.flushes.stateFor(db, effect.key, op, idsOf(effect));
+    const state = this.flushes.stateFor(db, effect.key, op, aboutOf(effect));
     const quiet = state.isQuietFor(op);
     // By the rule there was no such key when it was given time, and elsewhere there was none: a block had just made it here.
     const isOnNothing = isOwn && effect.kind === 'ttl' && state.isAbsent;
@@ -411,12 +411,12 @@ export class MergeCore {
 
   /** Whether a key's value in Redis is known not to be the rule's, or about to be decided by a state. */
   isAmiss(db: number, key: string): boolean {
-    return this.window.find(db, key, undefined, NONE)?.isAmiss === true;
+    return this.window.find(db, key, undefined, 'none')?.isAmiss === true;
   }
 
   /** What of a key's value in Redis is not to be relied on: see Amiss. */
   amissOf(db: number, key: string): Amiss | null {
-    const state = this.window.find(db, key, undefined, NONE);
+    const state = this.window.find(db, key, undefined, 'none');
     if (state === undefined) return null;
     if (state.unsettled) return 'state';
     if (state.corrections === 0) return null;
@@ -513,7 +513,7 @@ export class MergeCore {
             this.opaques.remember(this.opaques.read(command, scanner, record, db), op, isUnsettledIn(record, op));
           } else {
             const { insertion } = this;
-            const state = this.flushes.stateFor(db, effect.key, op, idsOf(effect));
+            const state = this.flushes.stateFor(db, effect.key, op, aboutOf(effect));
             const quiet = state.isQuietFor(op);
             const renewed = effect.kind === 'expire' && this.planner.isRenewedHere(state, op);
             insertion.insert(state, effect, op);

@@ -369,13 +369,37 @@ export function addedEntryOf(command: Command, args: Args): string | null {
 /** Effects on one key. */
 export type KeyEffect = Exclude<Effect, { kind: 'opaque' | 'flush' | 'swap' }>;
 
-/** Of a stream's entries the IDs of those that an effect is about; undefined: it may be about any. */
-export function idsOf(effect: KeyEffect): readonly string[] | undefined {
-  if (effect.kind === 'put' || effect.kind === 'remove') return effect.type === Type.stream ? effect.names : undefined;
-  return ABOUT_NO_ENTRY.has(effect.kind) ? NONE : undefined;
+/** Elements of one type, by name. */
+export interface About {
+  readonly type: Type;
+  readonly names: readonly string[];
 }
 
-const ABOUT_NO_ENTRY: ReadonlySet<string> = new Set<KeyEffect['kind']>(['ttl', 'lastId', 'group', 'cap']);
+/** Elements that somebody needs to know of; undefined: all that there are. */
+export type Needed = About | 'none' | undefined;
+
+/** The elements that an effect is about; undefined: it may be about any. */
+export function aboutOf(effect: KeyEffect): Needed {
+  switch (effect.kind) {
+    case 'put':
+    case 'remove':
+    case 'field-ttl':
+      return effect;
+    case 'increment':
+      return { type: effect.type, names: [effect.name] };
+    case 'ttl':
+      return 'none';
+    // Of a stream, and of no entry of it.
+    case 'lastId':
+    case 'group':
+    case 'cap':
+      return ABOUT_STREAM;
+    default:
+      return undefined;
+  }
+}
+
+const ABOUT_STREAM: About = { type: Type.stream, names: NONE };
 
 /** The command that has an effect where nothing contradicts it. */
 export function writeEffect(out: CommandWriter, effect: KeyEffect): void {

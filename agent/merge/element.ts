@@ -50,6 +50,8 @@ export class Element {
   unstable = 0;
   /** Of these, those that nothing will tell of any more when all have seen them: they made room for what is newer (see Window.trim). */
   early = 0;
+  /** The shelf may have more of it, which all that is here had seen. */
+  isPartial = false;
   /** Operations on it that all have seen, since that was last looked at (see `absorb`). */
   folds = 0;
   /** Operations that removed it alone, but for those that a later one had seen. */

@@ -1,5 +1,6 @@
 /** Entries of streams, to the shelf and back: which of them stand for themselves, and who needs them again (shelved-entries.ts). */
 import { type Element, elementParts, type KeyState, NONE, Op, type Put, type StateParts, Type } from './key-state';
+import type { Needed } from './effects';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { type OriginTable, raise, seenAt, type Seen } from './origins';
 import type { SetSources } from './set-source';
@@ -79,19 +80,21 @@ export class EntryShelf {
 
   /**
    * Brings back entries of a stream.
-   * @param ids those that somebody is about; absent: it may be about all
+   * @param needed those that somebody is about
    * @param op what is about them
    */
-  bring(state: KeyState, ids?: readonly string[], op?: Op): void {
+  bring(state: KeyState, needed: Needed, op?: Op): void {
     const stream = state.stream!;
     const shelved = stream.shelved!;
+    const ids = needed === 'none' ? NONE : needed?.type === Type.stream ? needed.names : undefined;
     const isAbout = ids !== undefined && state.onlyType === Type.stream;
     const wanted = isAbout ? new Set(ids.flatMap((id) => this.partsWith(shelved, state, id))) : null;
     const taken = shelved.take((part) => wanted === null || wanted.has(part));
     const back = taken.flatMap((part) => (this.isBase(part) ? NONE : this.read(state, part).elements));
     if (shelved.isEmpty) stream.shelved = null;
     if (back.length > 0) this.restore(state, back);
-    if (isAbout && stream.shelved !== null && ids.some((id) => this.isMet(shelved, state, id, op))) this.bring(state);
+    if (isAbout && stream.shelved !== null && ids.some((id) => this.isMet(shelved, state, id, op)))
+      this.bring(state, undefined);
   }
 
   private restore(state: KeyState, elements: StateParts['elements']): void {

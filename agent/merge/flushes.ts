@@ -1,5 +1,6 @@
 /** FLUSHDB and FLUSHALL: a delete of all that they have seen, of keys that nothing is known of, too. */
 import type { Corrections } from './corrections';
+import type { Needed } from './effects';
 import type { KeyState, Op } from './key-state';
 import { seenAt, type Seen } from './origins';
 import type { Settling } from './settling';
@@ -36,16 +37,16 @@ export class Flushes {
   /**
    * What is known of a key, made where there is nothing.
    * @param op only what that has not seen is needed; absent: all of it
-   * @param ids of a stream: all that it is about (see Window.find)
+   * @param needed of its elements (see Window.find)
    */
-  stateFor(db: number, key: string, op?: Op, ids?: readonly string[]): KeyState {
+  stateFor(db: number, key: string, op?: Op, needed?: Needed): KeyState {
     // What the shelf has may be later than the flush.
     if (this.flushes.length > 0 && this.window.find(db, key) === undefined) {
       const state = this.window.ensure(db, key);
       this.under(state);
       return state;
     }
-    return this.window.ensure(db, key, op, ids);
+    return this.window.ensure(db, key, op, needed);
   }
 
   /** A key that a flush emptied: what it held before is dead even though the key was not in the window then. */

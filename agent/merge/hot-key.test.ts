@@ -230,10 +230,10 @@ test('what went to disk says nothing of what stayed, and has become base since',
   state.delete(new Op(a, 1, 1, []));
   state.put(new Op(b, 1, 1, []), Type.hash, 'old', Buffer.from('1'));
   const staying = state.put(new Op(a, 2, 2, []), Type.hash, 'new', Buffer.from('2'));
-  const parts = state.split([1, 1])!;
-  expect(parts.elements.map(({ name }) => name)).toEqual(['old']);
+  const elements = state.split([1, 1]);
+  expect(elements.map(({ name }) => name)).toEqual(['old']);
   state.members!.delete(staying.type + staying.name);
-  state.underlay(parts);
+  state.underlayElement(elements[0]!);
   expect(state.isBaseDead(Type.hash)).toBe(false);
   expect(state.findElement(Type.hash, 'old')).toMatchObject({ baseDead: true });
 });

@@ -44,15 +44,27 @@ export interface TtlPut {
   readonly isDoubtful: boolean;
 }
 
+/** Elements of a key that are on the shelf by themselves, while the key is not (element-shelf.ts). */
+export class ElementsAway {
+  /** The highest position of each origin among their operations. */
+  tops: readonly number[] = NONE;
+  /** What these count for in the window. */
+  readonly element = new Element(Type.string, '', false);
+  /** Of each origin, how many of them are queued. */
+  readonly notes: number[] = [];
+
+  constructor(readonly type: Type) {}
+}
+
+/** What is known of one element, without how. */
+export type ElementParts = Pick<Element, 'type' | 'name' | 'puts' | 'increments' | 'ttls' | 'removals' | 'baseDead'>;
+
 /** What a KeyState knows, without how. */
 export interface StateParts {
   readonly db: number;
   readonly key: string;
   readonly isWhole: boolean;
-  readonly elements: readonly Pick<
-    Element,
-    'type' | 'name' | 'puts' | 'increments' | 'ttls' | 'removals' | 'baseDead'
-  >[];
+  readonly elements: readonly ElementParts[];
   readonly ttls: readonly TtlPut[];
   readonly opaques: readonly Op[];
   readonly expiries: readonly Op[];
@@ -140,8 +152,10 @@ export class KeyState {
   correctedFrom: readonly (readonly number[])[] = NONE;
   /** Some of its operations are seen by all, but it can't leave the window yet. */
   lagging = false;
-  /** It has what the shelf has of the key, too. */
+  /** It has what the shelf has of the key, too, but for elements that are there by themselves. */
   isWhole = false;
+  /** These; null: there are none. */
+  away: ElementsAway | null = null;
   /** It was written to the shelf: what still refers to it means nothing any more. */
   isGone = false;
   /** Bytes of memory for what it holds, roughly; of that, what the window has counted. */
@@ -291,7 +305,10 @@ export class KeyState {
       if (type === Type.stream && name !== HEAD) {
         element = new StreamEntry(type, name, this.isBaseDead(type));
         (this.stream ??= new StreamOrder()).add(element as StreamEntry);
-      } else element = new Element(type, name, this.isBaseDead(type));
+      } else {
+        element = new Element(type, name, this.isBaseDead(type));
+        element.isPartial = this.away !== null;
+      }
       this.members.set(id, element);
       this.memberTypes |= 1 << type;
     }
@@ -545,6 +562,17 @@ export class KeyState {
     return this.log === null && !this.isDue && this.links === null && this.renewals.length === 0 && !this.isFromState;
   }
 
+  /** The type of its elements, where these stand for themselves, as when they fold: each may go to the shelf alone. Null: they don't. */
+  get typeOfElements(): Type | null {
+    const { onlyType } = this;
+    return onlyType === -1 || onlyType === Type.string || !this.isByItself ? null : onlyType;
+  }
+
+  /** Whether nothing is known of the whole of it that not all have seen, and nothing that is in no parts. */
+  get isByItself(): boolean {
+    return this.unstableKeyOps === 0 && this.opaques.length === 0 && this.isInParts;
+  }
+
   /** Whether nothing is known of it but entries of a stream that was there before, each of which may go by itself. */
   get isOfEntries(): boolean {
     if (this.wipes.length > 0 || this.last !== null || this.outlived.length > 0 || this.isDue) return false;
@@ -559,6 +587,12 @@ export class KeyState {
     const id = Type.stream + entry.name;
     if (this.members?.get(id) === entry) this.members.delete(id);
     this.bytes = Math.max(STATE_BYTES, this.bytes - OPERATION_BYTES - bytesOf(entry));
+  }
+
+  /** An element has come back from the shelf. */
+  restored(element: Element): void {
+    element.isPartial = false;
+    this.bytes += OPERATION_BYTES * (1 + element.increments.length) + bytesOf(element);
   }
 
   /** Entries come back from the shelf. */
@@ -720,35 +754,31 @@ export class KeyState {
   /**
    * Takes out the elements, and the increments of others, about which nothing newer is known than the positions in `until`: to what stays
    * they are base. For a key that is written all the time, whose newest operations not everybody has seen yet. Increments go only where all that is
-   * newer of their element has seen them: else that could become base before they do.
-   * @returns null where there are none, or where elements don't stand for themselves, as when they fold
+   * newer of their element has seen them: else that could become base before they do. It is for where elements stand for themselves, as when they fold.
    */
-  split(until: Seen): StateParts | null {
+  split(until: Seen): (ElementParts & { isPartial: boolean })[] {
     const isOld = ({ origin, position }: Op): boolean => position <= seenAt(until, origin);
-    if (this.opaques.length > 0 || this.unstableKeyOps > 0 || this.onlyType === null || !this.isInParts) return null;
-    const elements: StateParts['elements'][number][] = [];
+    const taken: (ElementParts & { isPartial: boolean })[] = [];
     let types = 0;
     for (const element of this.elements()) {
-      const { type, name, puts, increments, ttls, removals, baseDead } = element;
-      const isWhole = [...puts, ...ttls].every(({ op }) => isOld(op)) && element.removals.every(isOld);
+      const { type, name, puts, increments, ttls, removals, isPartial } = element;
       const old = increments.filter(({ op }) => isOld(op));
-      if (isWhole && old.length === increments.length) {
-        elements.push({ type, name, puts, increments, ttls, removals, baseDead });
+      const isAll = old.length === increments.length && [...puts, ...ttls].every(({ op }) => isOld(op));
+      if (isAll && removals.every(isOld)) {
+        taken.push({ ...elementParts(element), isPartial });
         if (type === Type.string) this.string = null;
         else this.members!.delete(type + name);
       } else if (puts.length === 0 && old.length > 0 && isSeenByAllElse(old, element, isOld)) {
-        elements.push({ type, name, puts: NONE, increments: old, ttls: NONE, removals: NONE, baseDead });
+        taken.push({ ...elementParts(element), increments: old, ttls: NONE, removals: NONE, isPartial });
         element.increments = increments.filter(({ op }) => !isOld(op));
         element.baseDead = false;
+        element.isPartial = true;
       } else continue;
       types |= 1 << type;
     }
-    if (types === 0) return null;
     // As where they fold: what stays may be base before this is, and this comes back under it.
     this.deadTypes &= ~types;
-    const parts = { ...this.parts, elements, ttls: NONE, deletions: NONE, ttlBaseDead: false, removals: null };
-    this.isWhole = false;
-    return parts;
+    return taken;
   }
 
   /** What it takes, looked at anew: operations come, and others are dead by them. */
@@ -765,21 +795,9 @@ export class KeyState {
   underlay(older: StateParts): void {
     // What an opaque operation had seen is in its result.
     if (this.opaques.length === 0) {
-      for (const { type, name, puts, increments, ttls, removals, baseDead } of older.elements) {
-        const known = this.findElement(type, name);
-        // A later one replaced it, or a put that did not keep it, or a removal.
-        const keepsTtl =
-          known?.ttls.length === 0 && (!known.baseDead || known.puts.some((put) => put.keepTtl === true));
-        if (keepsTtl) known.ttls = ttls;
-        if (known === undefined ? this.isBaseDead(type) : known.baseDead) continue;
-        const element = this.element(type, name);
-        if (known === undefined) element.ttls = ttls;
-        if (element.removals.length === 0) element.removals = removals;
-        element.puts = [...puts, ...element.puts];
-        element.increments = [...increments, ...element.increments];
-        element.baseDead = baseDead;
-      }
-      for (const element of this.elements()) element.baseDead ||= (older.deadTypes & (1 << element.type)) !== 0;
+      for (const element of older.elements) this.underlayElement(element);
+      if (older.deadTypes !== 0)
+        for (const element of this.elements()) element.baseDead ||= (older.deadTypes & (1 << element.type)) !== 0;
       if (!this.isReplaced) this.opaques = older.opaques;
       this.deadTypes |= older.deadTypes;
       if (!this.ttlBaseDead) {
@@ -801,6 +819,22 @@ export class KeyState {
       if (position >= 0) this.note(new Op(origin, position, 0, NONE));
     });
     this.isWhole = older.isWhole;
+  }
+
+  /** The same of one element. */
+  underlayElement({ type, name, puts, increments, ttls, removals, baseDead }: ElementParts): void {
+    if (this.opaques.length > 0) return;
+    const known = this.findElement(type, name);
+    // A later one replaced it, or a put that did not keep it, or a removal.
+    const keepsTtl = known?.ttls.length === 0 && (!known.baseDead || known.puts.some((put) => put.keepTtl === true));
+    if (keepsTtl) known.ttls = ttls;
+    if (known === undefined ? this.isBaseDead(type) : known.baseDead) return;
+    const element = this.element(type, name);
+    if (known === undefined) element.ttls = ttls;
+    if (element.removals.length === 0) element.removals = removals;
+    element.puts = [...puts, ...element.puts];
+    element.increments = [...increments, ...element.increments];
+    element.baseDead = baseDead;
   }
 
   /** It is on the shelf now, and holds nothing any more. */
@@ -836,19 +870,21 @@ function isSeenByAllElse(old: readonly Increment[], { increments, removals }: El
 }
 
 /** What an element knows, without how. */
-export function elementParts({
-  type,
-  name,
-  puts,
-  increments,
-  ttls,
-  removals,
-  baseDead,
-}: Element): StateParts['elements'][number] {
+export function elementParts({ type, name, puts, increments, ttls, removals, baseDead }: Element): ElementParts {
   return { type, name, puts, increments, ttls, removals, baseDead };
 }
 
-function bytesOf({ name, puts }: StreamEntry): number {
+/** The highest position of each origin among the operations of an element. */
+export function topsOf({ puts, increments, ttls, removals }: Omit<ElementParts, 'type' | 'name'>): number[] {
+  const tops: number[] = [];
+  for (const { op } of puts) raise(tops, op.origin, op.position);
+  for (const { op } of increments) raise(tops, op.origin, op.position);
+  for (const { op } of ttls) raise(tops, op.origin, op.position);
+  for (const { origin, position } of removals) raise(tops, origin, position);
+  return tops;
+}
+
+function bytesOf({ name, puts }: Element): number {
   return puts.reduce((sum, { value }) => sum + value.length, name.length);
 }
 

@@ -9,7 +9,7 @@ import {
   dbOf,
   decodeEffects,
   type Effect,
-  idsOf,
+  aboutOf,
   type KeyEffect,
   type OpaqueEffect,
   writeEffect,
@@ -121,7 +121,7 @@ export class Planner {
         this.streams.planGroup(db, given.key, buf.subarray(start, end), !given.makesKey && isFixedId(scanner), batch);
         if (!given.makesKey) continue;
       }
-      const state = this.parts.flushes.stateFor(db, given.key, op, idsOf(given));
+      const state = this.parts.flushes.stateFor(db, given.key, op, aboutOf(given));
       const effect = this.parts.base.isPlanned ? underOwn(state, given) : given;
       if (effect === null) continue;
       const quiet = state.isQuietFor(op);

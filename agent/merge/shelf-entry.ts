@@ -1,8 +1,17 @@
 /** What the window knows of a key, as bytes for the shelf, and back. */
 import { deserialize, serialize } from 'node:v8';
 import { Decimal } from './decimal';
-import type { Delta } from './element';
-import { ALL_TYPES, NONE, Op, ownBytes, type Put, type StateParts, Type } from './key-state';
+import {
+  ALL_TYPES,
+  type ElementParts,
+  type Increment,
+  NONE,
+  Op,
+  ownBytes,
+  type Put,
+  type StateParts,
+  Type,
+} from './key-state';
 import type { OriginTable, Seen } from './origins';
 import { StoredPut, type SetSources } from './set-source';
 import type { TablePut } from './set-table';
@@ -71,18 +80,93 @@ export function writeParts(
   batch.end();
   parts.tops.forEach((position, origin) => batch.about(origin, position));
   const needs = ({ origin, position }: Op): void => batch.needs(origin, position);
-  for (const { puts, increments, ttls, removals } of parts.elements) {
-    removals.forEach(needs);
-    for (const { op } of [...puts, ...ttls]) needs(op);
-    for (const { op, floors } of increments) {
-      needs(op);
-      floors?.forEach((position, origin) => batch.needs(origin, position));
-    }
-  }
+  for (const element of parts.elements) noteElement(batch, element, false);
   for (const { op } of parts.ttls) needs(op);
   parts.opaques.forEach(needs);
   parts.expiries.forEach(needs);
   parts.deletions.forEach(needs);
+}
+
+/** Notes the operations of an element: those that are needed, and, where nothing else says so, those that it is about. */
+function noteElement(batch: ShelfBatch, { puts, increments, ttls, removals }: ElementParts, isAbout: boolean): void {
+  const note = ({ origin, position }: Op): void =>
+    isAbout ? batch.about(origin, position) : batch.needs(origin, position);
+  removals.forEach(note);
+  for (const { op } of puts) note(op);
+  for (const { op } of ttls) note(op);
+  for (const { op, floors } of increments) {
+    note(op);
+    floors?.forEach((position, origin) => batch.needs(origin, position));
+  }
+}
+
+/** The body of an element's entry where it is puts, and nothing else; or anything. */
+const PLAIN = 0;
+const ANY = 1;
+/** Before an element's name: reach, two words of the key's fingerprint, type, and the name's length. */
+const ELEMENT_BYTES = 1 + 4 + 4 + 1 + 4;
+
+/**
+ * What is known of one element, in an entry that was begun.
+ * @param ofKey the key's fingerprint, of which the entry's own has the first word
+ */
+export function writeElementParts(
+  batch: ShelfBatch,
+  reach: number,
+  ofKey: ArrayLike<number>,
+  parts: ElementParts,
+): void {
+  const { type, name, puts, increments, ttls, removals, baseDead } = parts;
+  batch.byte(reach);
+  batch.word(ofKey[1]! >>> 0);
+  batch.word(ofKey[2]! >>> 0);
+  batch.byte(type);
+  batch.word(name.length);
+  batch.raw(Buffer.from(name, 'latin1'));
+  const isPlain = puts.every(({ op, keepTtl }) => op.constructor === Op && keepTtl !== true);
+  if (isPlain && baseDead && increments.length + ttls.length + removals.length === 0) {
+    batch.byte(PLAIN);
+    for (const { op, value } of puts) {
+      batch.word(op.origin);
+      for (const number of [op.position, op.stamp]) batch.double(number);
+      batch.word(op.seen.length);
+      for (const known of op.seen) batch.double(known);
+      batch.word(value.length);
+      batch.raw(value);
+    }
+  } else {
+    batch.byte(ANY);
+    batch.raw(serialize({ puts: puts.map((each) => ({ ...each })), increments, ttls, removals, baseDead }));
+  }
+  noteElement(batch, parts, true);
+}
+
+export function isOfElement(bytes: Buffer): boolean {
+  return bytes[0] === Reach.element || bytes[0] === Reach.wholeElement;
+}
+
+/** What is known of an element; null: the entry is of another key, or of no element. */
+export function readElement(bytes: Buffer, ofKey: ArrayLike<number>): ElementParts | null {
+  if (!isOfElement(bytes)) return null;
+  if (bytes.readInt32LE(1) !== ofKey[1] || bytes.readInt32LE(5) !== ofKey[2]) return null;
+  const type = bytes[9] as Type;
+  let next = ELEMENT_BYTES + bytes.readUInt32LE(10);
+  const name = bytes.toString('latin1', ELEMENT_BYTES, next);
+  if (bytes[next++] === ANY) {
+    const any = deserialize(bytes.subarray(next)) as Omit<ElementParts, 'type' | 'name'>;
+    const puts = any.puts.map((put) => ({ ...put, value: Buffer.from(put.value) }));
+    return { ...any, type, name, puts, increments: any.increments.map(readIncrement) };
+  }
+  const word = (): number => bytes.readUInt32LE((next += 4) - 4);
+  const double = (): number => bytes.readDoubleLE((next += 8) - 8);
+  const puts: Put[] = [];
+  while (next < bytes.length) {
+    const [origin, position, stamp] = [word(), double(), double()];
+    const op = new Op(origin, position, stamp, Array.from({ length: word() }, double));
+    const length = word();
+    puts.push({ op, value: Buffer.from(bytes.subarray(next, (next += length))) });
+  }
+  return { type, name, puts, increments: NONE, ttls: NONE, removals: NONE, baseDead: true };
 }
 
 /** Live SETs that the table could hold: their records can be read again. Null: it is something else. */
@@ -152,7 +236,7 @@ export function readEntry(bytes: Buffer, origins: OriginTable, sources: SetSourc
     ...state,
     elements: state.elements.map((element) => ({
       ...element,
-      increments: element.increments.map((increment) => ({ ...increment, delta: deltaOf(increment.delta) })),
+      increments: element.increments.map(readIncrement),
       puts: element.puts.map(({ at, ...put }) =>
         at === undefined ? { ...put, value: ownBytes(put.value!) } : new StoredPut(put.op, at, sources),
       ),
@@ -161,8 +245,9 @@ export function readEntry(bytes: Buffer, origins: OriginTable, sources: SetSourc
 }
 
 /** A decimal comes back as the bare fields of one. */
-function deltaOf(delta: Delta): Delta {
-  return typeof delta === 'object' ? new Decimal(delta.units) : delta;
+function readIncrement(increment: Increment): Increment {
+  const { delta } = increment;
+  return { ...increment, delta: typeof delta === 'object' ? new Decimal(delta.units) : delta };
 }
 
 function readSets(bytes: Buffer, origins: OriginTable, sources: SetSources, given?: string): StateParts {

@@ -1,8 +1,12 @@
 import * as fc from 'fast-check';
 import { MemoryFile, Reach, Shelf, ShelfBatch, type ShelfFiles } from './shelf';
 
-/** Three words: few first ones, so that keys share them. */
-const fingerprintOf = (key: number): number[] => [((key % 5) * 0x3333_3333) | 0, key >> 1, key * 7];
+/** Three words: few first ones, so that keys share them, and of some the second one. */
+const fingerprintOf = (key: number): number[] => [
+  ((key % 5) * 0x3333_3333) | 0,
+  ((key >> 1) * 0x0ccc_cccc) | 0,
+  key * 7,
+];
 
 function entryOf(batch: ShelfBatch, key: number, reach: number, body: Buffer): void {
   batch.begin(fingerprintOf(key));
@@ -15,7 +19,7 @@ function entryOf(batch: ShelfBatch, key: number, reach: number, body: Buffer): v
 function counting(entries: readonly Buffer[]): string[] {
   const kept: Buffer[] = [];
   for (const entry of entries) {
-    if (kept.some((newer) => newer[0] === Reach.whole)) break;
+    if (kept.some((newer) => newer[0] === Reach.whole || newer[0] === Reach.wholeElement)) break;
     if (entry[0] === Reach.sets && kept.some((newer) => newer[0] === Reach.sets)) continue;
     kept.push(entry);
   }
@@ -47,7 +51,7 @@ test('what is found of a key is what was put there of it, newest first, however 
         for (const entries of batches) {
           const batch = new ShelfBatch();
           for (const { key, reach, size } of entries) {
-            const body = Buffer.alloc(size + 4, key);
+            const body = Buffer.alloc(size + 5, key);
             body.writeUInt32LE(++n);
             entryOf(batch, key, reach, body);
             batch.about(0, n);
@@ -57,6 +61,16 @@ test('what is found of a key is what was put there of it, newest first, however 
         }
         for (let key = 0; key <= 31; key++)
           expect(counting(shelf.find(fingerprintOf(key)))).toEqual(counting(known.get(key) ?? []));
+        for (let first = 0; first < 5; first++) {
+          const keys = Array.from({ length: 31 }, (_, key) => key).filter((key) => key % 5 === first);
+          const together: Buffer[] = [];
+          shelf.eachWith(fingerprintOf(first)[0]!, (bytes) => void together.push(Buffer.from(bytes)));
+          for (const key of keys) {
+            // By what it begins with, behind its reach.
+            const own = together.filter((bytes) => bytes[bytes.length - 1] === key);
+            expect(counting(own)).toEqual(counting(known.get(key) ?? []));
+          }
+        }
         const all = new Set([...shelf.all()].map((bytes) => bytes.toString('hex')));
         for (const entries of known.values()) for (const hex of counting(entries)) expect(all.has(hex)).toBe(true);
         expect(shelf.isSeenBy(1, [n])).toBe(true);

@@ -3,6 +3,8 @@
  * merge tree: what is put there together is a *run*, sorted by the keys' fingerprints and never changed; a lookup reads one block of
  * each run; runs of a kind become one, a step at a time, so that nothing has to wait for it.
  *
+ * What is known by fingerprints with the same first word stands together in each run, and can be read as a whole: so do the elements of a key.
+ *
  * It knows bytes by fingerprint and which operations they are about, not what they say (shelf-entry.ts).
  */
 import { raise, seenAt, type Seen } from './origins';
@@ -30,6 +32,9 @@ export const Reach = {
   part: 1,
   /** All that is known of the key. */
   whole: 2,
+  /** The same two of one element of a key, by a fingerprint of its own. */
+  element: 3,
+  wholeElement: 4,
 } as const;
 
 /** Before an entry's bytes: their number, and the fingerprint's three words. */
@@ -42,6 +47,8 @@ const FAN_IN = 8;
 /** Entries that are merged for each one that comes: more than the levels there will be. */
 const MERGE_FACTOR = 6;
 const BATCH_ENTRIES_MAX = 2 ** 20;
+/** Of a fingerprint's second word, what counts in the order of a run, beside all of the first: a number holds no more. */
+const SECOND_BITS = 21;
 
 /** What is put there together. */
 export class ShelfBatch {
@@ -110,16 +117,36 @@ export class ShelfBatch {
   /** Gives the entries in the order of their fingerprints, as places in one buffer. */
   eachSorted(visit: (bytes: Buffer, start: number, end: number) => void): void {
     const { bytes, starts } = this;
-    // Sorted as numbers: by hash, and the newest of a key first.
+    // Sorted as numbers, which have no room for all: by the first word, those that share it by the second, and the newest of a key first.
     const order = new Float64Array(starts.length);
     const last = starts.length - 1;
+    const startOf = (numbered: number): number => starts[last - (numbered % BATCH_ENTRIES_MAX)]!;
     for (let i = 0; i <= last; i++) order[i] = bytes.readUInt32LE(starts[last - i]! + 4) * BATCH_ENTRIES_MAX + i;
     order.sort();
-    for (let i = 0; i <= last; i++) {
-      const start = starts[last - (order[i]! % BATCH_ENTRIES_MAX)]!;
-      visit(bytes, start, endOf(bytes, start));
+    for (let from = 0, to = 0; from <= last; from = to) {
+      const first = Math.floor(order[from]! / BATCH_ENTRIES_MAX);
+      while (to <= last && Math.floor(order[to]! / BATCH_ENTRIES_MAX) === first) to++;
+      const alike = order.subarray(from, to);
+      if (alike.length > 1) {
+        for (let i = 0; i < alike.length; i++) {
+          const place = placeAt(bytes, startOf(alike[i]!)) % 2 ** SECOND_BITS;
+          alike[i] = place * BATCH_ENTRIES_MAX + (alike[i]! % BATCH_ENTRIES_MAX);
+        }
+        alike.sort();
+      }
+      for (const numbered of alike) visit(bytes, startOf(numbered), endOf(bytes, startOf(numbered)));
     }
   }
+}
+
+/** Where something stands in the order of a run, by its fingerprint's first words. */
+function placeOf(first: number, second: number): number {
+  return (first >>> 0) * 2 ** SECOND_BITS + (second >>> (32 - SECOND_BITS));
+}
+
+/** The same of the entry that begins at `start`. */
+function placeAt(bytes: Buffer, start: number): number {
+  return placeOf(bytes.readUInt32LE(start + 4), bytes.readUInt32LE(start + 8));
 }
 
 /** Where the entry ends that begins at `start`. */
@@ -130,7 +157,7 @@ function endOf(bytes: Buffer, start: number): number {
 interface Run {
   readonly file: ShelfFile;
   readonly level: number;
-  /** The first hash in each block, and where it begins; with the end of the last. */
+  /** The first place in each block, and where it begins; with the end of the last. */
   readonly fences: number[];
   readonly offsets: number[];
   readonly tops: readonly number[];
@@ -237,27 +264,46 @@ export class Shelf {
   /** What is known by a fingerprint, newest first, as far as it counts. */
   find(fingerprint: ArrayLike<number>, at = 0): Buffer[] {
     const found: Buffer[] = [];
-    const hash = fingerprint[at]! >>> 0;
+    const first = fingerprint[at]!;
     const second = fingerprint[at + 1]!;
     const third = fingerprint[at + 2]!;
+    const place = placeOf(first, second);
     for (const run of this.runs) {
       if (run.filter?.mayHave(second, third) === false) continue;
-      this.search(run, hash, second, third, found);
-      if (found.length > 0 && found[found.length - 1]![0] === Reach.whole) break;
+      this.visit(run, place, place, (bytes, start, end) => {
+        const isSame = bytes.readInt32LE(start + 4) === first && bytes.readInt32LE(start + 8) === second;
+        if (isSame && bytes.readInt32LE(start + 12) === third)
+          found.push(Buffer.from(bytes.subarray(start + HEADER_BYTES, end)));
+      });
+      if (found.length > 0 && isAll(found[found.length - 1]![0]!)) break;
     }
     return found;
   }
 
-  private search({ file, fences, offsets }: Run, hash: number, second: number, third: number, found: Buffer[]): void {
+  /** Gives all that is known by fingerprints with this first word, what is newer first; the bytes are overwritten behind that. */
+  eachWith(first: number, visit: (bytes: Buffer) => void): void {
+    for (const run of this.runs)
+      this.visit(run, placeOf(first, 0), placeOf(first, -1), (bytes, start, end) =>
+        visit(bytes.subarray(start + HEADER_BYTES, end)),
+      );
+  }
+
+  /** Gives a run's entries from one place to another one, that included. */
+  private visit(
+    { file, fences, offsets }: Run,
+    from: number,
+    to: number,
+    visit: (bytes: Buffer, start: number, end: number) => void,
+  ): void {
     let low = 0;
     for (let high = fences.length; low < high;) {
       const middle = (low + high) >> 1;
-      if (fences[middle]! < hash) low = middle + 1;
+      if (fences[middle]! < from) low = middle + 1;
       else high = middle;
     }
     // The block before the first that begins with it may end with it.
     const first = Math.max(0, low - 1);
-    for (let block = first; block < fences.length && (block === first || fences[block]! <= hash); block++) {
+    for (let block = first; block < fences.length && (block === first || fences[block]! <= to); block++) {
       const length = offsets[block + 1]! - offsets[block]!;
       if (length > this.block.length) this.block = Buffer.allocUnsafeSlow(length);
       const bytes = this.block.subarray(0, length);
@@ -265,10 +311,9 @@ export class Shelf {
       this.reads++;
       for (let at = 0; at < length;) {
         const end = endOf(bytes, at);
-        const other = bytes.readUInt32LE(at + 4);
-        if (other > hash) return;
-        if (other === hash && bytes.readInt32LE(at + 8) === second && bytes.readInt32LE(at + 12) === third)
-          found.push(Buffer.from(bytes.subarray(at + HEADER_BYTES, end)));
+        const place = placeAt(bytes, at);
+        if (place > to) return;
+        if (place >= from) visit(bytes, at, end);
         at = end;
       }
     }
@@ -277,7 +322,7 @@ export class Shelf {
   /** All entries, in no order. */
   *all(): IterableIterator<Buffer> {
     for (const run of [...this.runs])
-      for (const reader = new RunReader(run); reader.hash !== Infinity; reader.next())
+      for (const reader = new RunReader(run); reader.place !== Infinity; reader.next())
         yield reader.copy().subarray(HEADER_BYTES);
   }
 
@@ -369,20 +414,20 @@ export class Shelf {
   }
 }
 
-/** One step an entry; with all that have its hash, but those that do not count any more. */
+/** One step an entry; with all that stand in its place, but those that do not count any more. */
 function* mergeRuns(inputs: readonly Run[], output: RunWriter): Generator<void> {
   const readers = inputs.map((run) => new RunReader(run));
   for (;;) {
-    let hash = Infinity;
+    let place = Infinity;
     let alone: RunReader | null = null;
     for (const reader of readers)
-      if (reader.hash < hash) {
-        hash = reader.hash;
+      if (reader.place < place) {
+        place = reader.place;
         alone = reader;
-      } else if (reader.hash === hash) alone = null;
-    if (hash === Infinity) return;
+      } else if (reader.place === place) alone = null;
+    if (place === Infinity) return;
     // Nearly always there is one: it is passed on as it is.
-    if (alone !== null && alone.following() !== hash) {
+    if (alone !== null && alone.following() !== place) {
       output.add(alone.bytes, alone.start, alone.end);
       alone.next();
       yield;
@@ -390,7 +435,7 @@ function* mergeRuns(inputs: readonly Run[], output: RunWriter): Generator<void> 
     }
     const kept: Buffer[] = [];
     for (const reader of readers)
-      for (; reader.hash === hash; reader.next()) {
+      for (; reader.place === place; reader.next()) {
         const entry = reader.copy();
         if (!kept.some((newer) => replaces(newer, entry))) kept.push(entry);
         yield;
@@ -399,9 +444,14 @@ function* mergeRuns(inputs: readonly Run[], output: RunWriter): Generator<void> 
   }
 }
 
+/** Whether what is older counts for nothing. */
+function isAll(reach: number): boolean {
+  return reach === Reach.whole || reach === Reach.wholeElement;
+}
+
 function replaces(newer: Buffer, older: Buffer): boolean {
   const reach = newer[HEADER_BYTES];
-  if (reach === Reach.part || (reach === Reach.sets && older[HEADER_BYTES] !== Reach.sets)) return false;
+  if (!isAll(reach!) && !(reach === Reach.sets && older[HEADER_BYTES] === Reach.sets)) return false;
   return newer.compare(older, 4, HEADER_BYTES, 4, HEADER_BYTES) === 0;
 }
 
@@ -411,7 +461,7 @@ class RunReader {
   start = 0;
   end = 0;
   /** Of the entry; Infinity: there is no more. */
-  hash = 0;
+  place = 0;
   private memory = Buffer.allocUnsafeSlow(READ_BYTES);
   private block = 0;
 
@@ -422,12 +472,12 @@ class RunReader {
 
   next(): void {
     if (this.end === this.bytes.length && !this.read()) {
-      this.hash = Infinity;
+      this.place = Infinity;
       return;
     }
     this.start = this.end;
     this.end = endOf(this.bytes, this.start);
-    this.hash = this.bytes.readUInt32LE(this.start + 4);
+    this.place = placeAt(this.bytes, this.start);
   }
 
   private read(): boolean {
@@ -444,9 +494,9 @@ class RunReader {
     return true;
   }
 
-  /** The hash behind the entry, of those that are read already; else the entry's own. */
+  /** The place behind the entry, of those that are read already; else the entry's own. */
   following(): number {
-    return this.end === this.bytes.length ? this.hash : this.bytes.readUInt32LE(this.end + 4);
+    return this.end === this.bytes.length ? this.place : placeAt(this.bytes, this.end);
   }
 
   copy(): Buffer {
@@ -479,7 +529,7 @@ class RunWriter {
 
   add(bytes: Buffer, start: number, end: number): void {
     if (this.blockBytes >= BLOCK_BYTES) this.endBlock();
-    if (this.blockBytes === 0) this.fences.push(bytes.readUInt32LE(start + 4));
+    if (this.blockBytes === 0) this.fences.push(placeAt(bytes, start));
     this.filter.add(bytes.readInt32LE(start + 8), bytes.readInt32LE(start + 12));
     const at = this.chunkBytes + this.blockBytes;
     if (at + end - start > this.chunk.length) {

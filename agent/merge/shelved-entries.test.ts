@@ -26,7 +26,7 @@ class Adding {
 
   add(id: string): void {
     const op = new Op(this.a, ++this.position, this.position, []);
-    const state = this.window.ensure(0, 's', op, [id]);
+    const state = this.window.ensure(0, 's', op, { type: Type.stream, names: [id] });
     putEntry(state, op, id, VALUE, this.origins, []);
     this.window.note(state, op, state.findElement(Type.stream, id)!);
     this.window.trim();
@@ -35,14 +35,14 @@ class Adding {
   /** What b does, having seen so much of a. */
   byB(seen: number, ids: readonly string[] | undefined, apply: (state: KeyState, op: Op) => void): KeyState {
     const op = new Op(this.b, ++this.position, this.position, [seen]);
-    const state = this.window.ensure(0, 's', op, ids);
+    const state = this.window.ensure(0, 's', op, ids && { type: Type.stream, names: ids });
     apply(state, op);
     return state;
   }
 
   /** Entries in memory. */
   get held(): number {
-    return [...this.window.find(0, 's', undefined, [])!.elements()].filter((entry) => entry.live).length - 1;
+    return [...this.window.find(0, 's', undefined, 'none')!.elements()].filter((entry) => entry.live).length - 1;
   }
 }
 

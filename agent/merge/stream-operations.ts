@@ -1,7 +1,7 @@
 /** Entries of streams, beside the rule (stream-entries.ts): how those of one block get into Redis at once, and what own ones leave to be corrected. */
 import type { Batch } from './batch';
 import { type Effect, writeEntry } from './effects';
-import { type Element, type KeyState, NONE, type Op, saw, Type } from './key-state';
+import { type Element, type KeyState, type Op, saw, Type } from './key-state';
 import type { Parts } from './parts';
 import { writeElements, writeTtl } from './resolve';
 import { HEAD, lastIdOf, type StreamEntry } from './stream-entries';
@@ -118,7 +118,7 @@ export class StreamOperations {
    * @param isFixed it means the same when more entries are there
    */
   planGroup(db: number, key: string, bytes: Buffer, isFixed: boolean, batch: Batch): void {
-    const state = this.parts.window.find(db, key, undefined, NONE);
+    const state = this.parts.window.find(db, key, undefined, 'none');
     const pending = state === undefined ? undefined : this.pending.get(batch)?.get(state);
     if (pending !== undefined && isFixed) return void pending.ofGroups.push(Buffer.from(bytes));
     if (pending !== undefined) this.writePending(batch, state);
@@ -146,7 +146,7 @@ export class StreamOperations {
   writePendingOf(batch: Batch, db: number, keys: readonly string[]): void {
     if (this.pending.get(batch)?.size)
       for (const key of keys) {
-        const state = this.parts.window.find(db, key, undefined, NONE);
+        const state = this.parts.window.find(db, key, undefined, 'none');
         if (state !== undefined) this.writePending(batch, state);
       }
   }

@@ -4,17 +4,19 @@
  * Operations leave the window ("fold") when every member has reported to have seen them. What is not in the window is
  * the *base*: the value in Redis, whose parts every operation still to come has seen.
  */
+import type { Needed } from './effects';
+import { ElementShelf } from './element-shelf';
 import { EntryShelf } from './entry-shelf';
 import { FoldQueue, type Shifted } from './fold-queue';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
-import { type Element, KeyState, NONE, Op, ownBytes, type Put, type StateParts, Type } from './key-state';
-import { type OriginTable, seenAt, type Seen } from './origins';
+import { type Element, KeyState, NONE, Op, ownBytes, type Put, type StateParts, topsOf, Type } from './key-state';
+import { type OriginTable, raise, seenAt, type Seen } from './origins';
 import type { PayloadSource } from './payload-source';
 import { RUN_SETS_MAX, type SetRun } from './set-run';
 import { type SetSource, SetSources, StoredPut } from './set-source';
 import { SetOutcome, SetTable, type TablePut } from './set-table';
 import { Shelf, ShelfBatch, type ShelfFiles } from './shelf';
-import { readEntry, storedSets, writeParts, writeSets } from './shelf-entry';
+import { isOfElement, readEntry, storedSets, writeParts, writeSets } from './shelf-entry';
 import { StreamEntry } from './stream-entries';
 
 const HASHES = 2 ** 18;
@@ -26,6 +28,8 @@ export interface ShelfOptions {
   readonly budgetBytes: number;
   /** Operations that go to the shelf at once. Default: 32 Ki, some 50 ms during which nothing else happens. */
   readonly operations?: number;
+  /** Memory beyond which a key is large: what of it is old goes without the rest. Default: a share of the budget. */
+  readonly largeBytes?: number;
 }
 
 /** What counts in memory: a SET of the table with its slots, an operation in a fold queue, a record that SETs refer to. */
@@ -33,13 +37,15 @@ const SET_BYTES = 56;
 const QUEUED_BYTES = 6;
 const SOURCE_BYTES = 350;
 const SHELVE_OPERATIONS = 32 * 1024;
+/** By an operation on an element of a large key that goes. */
+const SHELVED_BYTES = 250;
 /** Of the budget, what is made room for at once; where nothing can go, the window grows by as much before it is tried again. */
 const TRIM_SHARE = 1 / 16;
 /** The window goes in so many steps, if all of it does. */
 const TRIM_STEPS = 64;
 /** Of the budget, and on top of it: what tells fast that a key is not on the shelf. */
 const FILTERS_SHARE = 1 / 4;
-/** Of the budget, what a key may take that is written all the time. */
+/** Of the budget, what a key may take as a whole. */
 const LARGE_SHARE = 1 / 64;
 
 const MOMENTS_MAX = 256;
@@ -69,7 +75,9 @@ export class Window {
   private readonly sources: SetSources;
   private readonly shelf: Shelf | null;
   private readonly entries: EntryShelf | null;
+  private readonly elements: ElementShelf | null;
   private readonly budgetBytes: number;
+  private readonly largeBytes: number;
   private readonly shelveOperations: number;
   /** Load at which the window is trimmed. */
   private trimAt: number;
@@ -77,11 +85,15 @@ export class Window {
   private stateBytes = 0;
   /** Keys of which operations have made room for newer ones, before all had seen them. */
   private readonly early = new Set<KeyState>();
+  /** Large keys of which operations have just done so. */
+  private readonly large = new Set<KeyState>();
   /** Position of the last operation that went to the shelf, by origin. */
   private readonly shelvedTo: number[] = [];
   private readonly shifted: Shifted = { head: 0, other: null, position: 0 };
   /** For the head of a key that was written to the shelf while fold queues still refer to it. */
   private readonly gone = new KeyState(0, '');
+  /** Bytes of those, roughly, that will have gone when it is over. */
+  private toGo = 0;
   /** Told of a key that comes back from the shelf and was not in the window. */
   returned: (state: KeyState) => void = () => undefined;
   /** Whether nothing that was planned for a key is still on its way to Redis. */
@@ -101,16 +113,16 @@ export class Window {
     this.sources = new SetSources(payloads);
     this.sets = new SetTable(origins, this.sources);
     this.shelf = shelf === undefined ? null : new Shelf(shelf.files, shelf.budgetBytes * FILTERS_SHARE);
-    this.entries =
-      this.shelf === null
-        ? null
-        : new EntryShelf(origins, this.shelf, this.sources, {
-            stable: this.stable,
-            hasLanded: (op) => this.hasLanded(op),
-            weigh: (state) => void this.weigh(state),
-            noteLate: (...late) => this.noteLate(...late),
-          });
+    const host = {
+      stable: this.stable,
+      hasLanded: (op: Op) => this.hasLanded(op),
+      weigh: (state: KeyState) => void this.weigh(state),
+      noteLate: (...late: [KeyState, Element, number, number]) => this.noteLate(...late),
+    };
+    this.entries = this.shelf === null ? null : new EntryShelf(origins, this.shelf, this.sources, host);
+    this.elements = this.shelf === null ? null : new ElementShelf(this.shelf, host);
     this.trimAt = this.budgetBytes = shelf?.budgetBytes ?? Infinity;
+    this.largeBytes = shelf?.largeBytes ?? this.budgetBytes * LARGE_SHARE;
     this.shelveOperations = shelf?.operations ?? SHELVE_OPERATIONS;
     this.gone.isGone = true;
   }
@@ -151,11 +163,11 @@ export class Window {
 
   /**
    * @param op what looks for it; absent: something that may not have seen what the shelf holds
-   * @param ids of a stream: all that it is about, so that other entries may stay on the shelf; absent: it may be about any
+   * @param needed of its elements: others may stay on the shelf; absent: all
    */
-  find(db: number, key: string, op?: Op, ids?: readonly string[]): KeyState | undefined {
+  find(db: number, key: string, op?: Op, needed?: Needed): KeyState | undefined {
     const state = this.look(db, key, op);
-    if (state !== undefined) this.bring(state, ids, op);
+    if (state !== undefined) this.bring(state, needed, op);
     return state;
   }
 
@@ -170,8 +182,8 @@ export class Window {
   }
 
   /** As `find`; where nothing is known there will be something. */
-  ensure(db: number, key: string, op?: Op, ids?: readonly string[]): KeyState {
-    let state = this.find(db, key, op, ids);
+  ensure(db: number, key: string, op?: Op, needed?: Needed): KeyState {
+    let state = this.find(db, key, op, needed);
     if (state === undefined) {
       state = new KeyState(db, key);
       state.isWhole = !this.isSeenBy(op);
@@ -267,12 +279,26 @@ export class Window {
     state.isWhole = true;
     if (known === undefined) this.add(state);
     this.weigh(state);
-    for (const { tops } of found)
-      tops.forEach((top, origin) => {
-        if (top > seenAt(this.stable, origin)) this.noteLate(state, null, origin, top);
-      });
+    for (const parts of found) this.noteParts(state, parts);
     if (known === undefined) this.returned(state);
     return state;
+  }
+
+  /** Counts what has come back of a key. */
+  private noteParts(state: KeyState, parts: StateParts): void {
+    const { tops, opaques, expiries, deletions, elements } = parts;
+    const note = (element: Element | null, origin: number, position: number): void => {
+      if (position > seenAt(this.stable, origin)) this.noteLate(state, element, origin, position);
+    };
+    const isOfKey = opaques.length + expiries.length + deletions.length > 0;
+    // What replaces a string is about the whole key.
+    if (isOfKey || elements.some(({ type }) => type === Type.string))
+      return tops.forEach((top, origin) => note(null, origin, top));
+    tops.forEach((top, origin) => note(state.ofTtl, origin, top));
+    for (const { type, name, ...parts } of elements) {
+      const element = state.findElement(type, name);
+      if (element !== undefined) topsOf(parts).forEach((top, origin) => note(element, origin, top));
+    }
   }
 
   /** Brings what the shelf has of a key into the table. @returns false where that is more than SETs, and nothing was done */
@@ -307,18 +333,21 @@ export class Window {
     this.lagging.add(state);
   }
 
-  /** Brings back entries of a stream that are on the shelf (see `find`). */
-  bring(state: KeyState, ids?: readonly string[], op?: Op): void {
-    if (state.stream?.shelved != null) this.entries?.bring(state, ids, op);
+  /** Brings back elements that are on the shelf by themselves (see `find`). */
+  bring(state: KeyState, needed?: Needed, op?: Op): void {
+    if (state.stream?.shelved != null) this.entries?.bring(state, needed, op);
+    if (state.away !== null && !this.isSeenBy(op)) this.elements!.bring(state, needed, op);
   }
 
   /** Brings back all that is on the shelf. Whatever that takes in memory. */
   fetchAll(): void {
     if (this.shelf === null || this.shelf.isEmpty) return;
     for (const bytes of this.shelf.all()) {
+      if (isOfElement(bytes)) continue;
       const { db, key } = readEntry(bytes, this.origins, this.sources);
       this.find(db, key);
     }
+    for (const map of this.byDb) for (const state of map?.values() ?? []) this.bring(state);
   }
 
   /** To be called when nobody is in the middle of anything: beyond its budget, what came first goes to the shelf. */
@@ -327,19 +356,30 @@ export class Window {
     const batch = new ShelfBatch();
     const { queues, shifted, shelvedTo } = this;
     const target = this.budgetBytes * (1 - TRIM_SHARE);
-    for (let left = this.shelveOperations; left > 0 && this.load > target && this.operations > 0;) {
+    // Nothing else than what tells of what is on the shelf: then there is nothing to shelve.
+    let isOver = false;
+    for (let left = this.shelveOperations; left > 0 && this.load - this.toGo > target && !isOver;) {
+      isOver = true;
       // All histories in step, by a little of each at a time: they are about the same time.
       for (let origin = 0; origin < queues.length; origin++) {
         const queue = queues[origin]!;
         for (let n = Math.ceil(queue.length / TRIM_STEPS); n > 0 && queue.shift(shifted); n--, left--) {
           const { head, other, position } = shifted;
-          shelvedTo[origin] = position;
+          raise(shelvedTo, origin, position);
+          if (other !== null && this.isOfAway(other)) {
+            this.renew(other.state, origin);
+            continue;
+          }
+          isOver = false;
           if (other !== null && this.entries!.take(other.state, other.element)) this.operations--;
           else if (other !== null) this.shelveState(other.state, other.element, origin, position, batch);
           else this.shelveHead(head, origin, position, batch);
         }
       }
     }
+    this.toGo = 0;
+    for (const state of this.large) this.shelveOld(state, batch);
+    this.large.clear();
     this.entries!.write(batch);
     this.shelf.add(batch);
     this.trimAt = Math.max(this.budgetBytes, this.load + this.budgetBytes * TRIM_SHARE);
@@ -382,32 +422,81 @@ export class Window {
       this.noteLate(state, element, origin, position);
       return;
     }
-    if (state.unstable > 1 && state.positionOf(origin) > position) {
-      // A later one, further behind, stands for it. Until all have seen it no element folds that it was about.
+    const isOfElements = this.isLarge(state) && state.typeOfElements !== null;
+    if (isOfElements || (state.unstable > 1 && state.positionOf(origin) > position)) {
+      // A later one, further behind, stands for it, or what tells of those on the shelf. Until all have seen it no element folds that it was about.
       state.unstable--;
       if (element === null) state.earlyKeyOps++;
       else element.early++;
       this.early.add(state);
+      if (isOfElements) this.toGo += SHELVED_BYTES;
       if (!state.lagging) {
         state.lagging = true;
         this.lagging.add(state);
       }
-      const limit = this.budgetBytes * LARGE_SHARE;
-      if (state.bytes <= limit || this.weigh(state, state.measure()) <= limit) return;
-      // Of the key's own operations: what others' say would keep it, while what is newer here becomes base.
-      const tops = this.shelvedTo.map((to, o) => Math.min(to, state.positionOf(o)));
-      const parts = state.split(tops);
-      if (parts !== null) {
-        fingerprintOfText(state.db, state.key, scratch);
-        writeParts(batch, scratch, { ...parts, tops }, this.origins);
-        this.weigh(state, state.measure());
-        return;
-      }
+      return;
+    }
+    if (state.away !== null) {
+      // Its elements are on the shelf, and the key knows of it.
+      state.unstable--;
+      if (element === null) state.unstableKeyOps--;
+      else element.unstable--;
+      this.noteLate(state, element, origin, position);
+      return;
     }
     if (!this.remove(state)) return;
     fingerprintOfText(state.db, state.key, scratch);
     writeParts(batch, scratch, state.parts, this.origins);
     state.vanish();
+  }
+
+  /** Whether a key is to go by its elements: nobody looks at it as a whole more than once while so many operations go. */
+  private isLarge(state: KeyState): boolean {
+    if (this.large.has(state)) return true;
+    if (state.away === null && state.bytes <= this.largeBytes) return false;
+    if (state.away === null && this.weigh(state, state.measure()) <= this.largeBytes) return false;
+    this.large.add(state);
+    return true;
+  }
+
+  /** Of a large key goes what is old. */
+  private shelveOld(state: KeyState, batch: ShelfBatch): void {
+    if (state.isGone) return;
+    const { typeOfElements } = state;
+    // Of the key's own operations: what others' say would keep it, while what is newer here becomes base.
+    const tops = this.shelvedTo.map((to, origin) => Math.min(to, state.positionOf(origin)));
+    if (typeOfElements !== null) {
+      // What the shelf has of it as a whole is older than its elements there would be.
+      if (!state.isWhole) this.fetch(state.db, state.key, state);
+      const elements = state.typeOfElements === null ? NONE : state.split(tops);
+      this.elements!.write(state, typeOfElements, elements, tops, batch);
+      this.weigh(state, state.measure());
+      // All have seen all of it, and nothing would tell once more.
+      this.release(state);
+      return;
+    }
+    if (state.onlyType !== Type.string || !state.isByItself) return;
+    const elements = state.split(tops);
+    if (elements.length === 0) return;
+    fingerprintOfText(state.db, state.key, scratch);
+    const ofRest = { ttls: NONE, deletions: NONE, ttlBaseDead: false, removals: null };
+    writeParts(batch, scratch, { ...state.parts, elements, ...ofRest, tops }, this.origins);
+    state.isWhole = false;
+    this.weigh(state, state.measure());
+  }
+
+  private isOfAway({ state, element }: { state: KeyState; element: Element | null }): boolean {
+    return element !== null && element === state.away?.element;
+  }
+
+  /** What tells of a key's elements on the shelf is the first in its queue. */
+  private renew(state: KeyState, origin: number): void {
+    this.operations--;
+    if (state.isGone) return;
+    state.unstable--;
+    state.away!.element.unstable--;
+    this.elements!.taken(state, origin);
+    this.release(state);
   }
 
   private map(db: number): Map<string, KeyState> {
@@ -552,7 +641,10 @@ export class Window {
       const other = queue.shiftOther(position);
       if (other === undefined) return;
       this.operations--;
-      if (!other.state.isGone) this.fold(other.state, other.element);
+      const { state, element } = other;
+      if (state.isGone) continue;
+      if (this.isOfAway(other)) state.away!.notes[origin]!--;
+      this.fold(state, element);
     }
   }
 

@@ -22,7 +22,7 @@ export interface SimAgentHost {
   members(): readonly string[];
   readonly policies: ConflictPolicies;
   /** Beyond so much memory the window goes to a shelf. */
-  readonly shelf: { budgetBytes: number; operations: number } | undefined;
+  readonly shelf: { budgetBytes: number; operations: number; largeBytes: number } | undefined;
   redis(): Redis;
   /** The agent's clock, ms. */
   now(): number;

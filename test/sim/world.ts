@@ -73,6 +73,8 @@ const SHELVES = [
   undefined,
   { budgetBytes: 4000, operations: 3 },
 ];
+/** Of these, in some keys go by their elements, in some as wholes, and in some it hangs on what they hold. */
+const LARGE_BYTES = [0, Infinity, 0, 1500];
 
 export class World {
   readonly random: Random;
@@ -147,7 +149,9 @@ export class World {
     if (name === undefined) return null;
     const pace = (): number => this.random.pick([0.1, 0.4, 1, 1, 1, 2]);
     const shelves = this.options.streams === true ? SHELVES.filter((each) => each !== undefined) : SHELVES;
-    const shelf = shelves[(this.seed + taken.length) % shelves.length];
+    const place = this.seed + taken.length;
+    const shelf = shelves[place % shelves.length];
+    const largeBytes = LARGE_BYTES[Math.floor(place / shelves.length) % LARGE_BYTES.length]!;
     const region = {
       name,
       skewMs: this.profile.skew ? this.random.between(-60_000, 60_000) : this.random.between(-20, 20),
@@ -161,7 +165,7 @@ export class World {
     region.agent = new SimAgent({
       region: name,
       members: () => this.regions.map((other) => other.name),
-      shelf,
+      shelf: shelf && { ...shelf, largeBytes },
       policies: this.policies,
       redis: () => region.redis,
       now: () => this.clock(region),
