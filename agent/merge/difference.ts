@@ -472,7 +472,7 @@ function isTouched(touch: Touch | undefined, type: RdbKey['type'], name: string)
 }
 
 /** Whether more was done to a key than that its time to live was changed. */
-function isContentTouched({ elements, increments, opaque }: Touch): boolean {
+export function isContentTouched({ elements, increments, opaque }: Touch): boolean {
   return opaque || elements === null || elements.size > 0 || increments.size > 0;
 }
 

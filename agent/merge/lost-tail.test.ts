@@ -3,6 +3,7 @@ import { type OpRecord, RecordKind } from '../record';
 import { encodeCommand } from '../resp';
 import { stampOf } from '../stream/keys';
 import { ONE } from './decimal';
+import type { Amiss } from './difference';
 import { Type } from './key-state';
 import { doneAgain, evidenceOf, keptUntil, LateKeys, type TailEvidence } from './lost-tail';
 import { nameOf, Touches } from './touches';
@@ -29,6 +30,8 @@ interface Held {
   strings?: Record<string, string>;
   sets?: Record<string, string[]>;
   surplus?: Record<string, bigint>;
+  /** Strings as they are elsewhere. */
+  unlost?: Record<string, string>;
   /** When keys expire, in Unix ms; null: they don't. */
   times?: Record<string, number | null>;
   /** Keys of which nothing is said but that they are there. */
@@ -36,7 +39,7 @@ interface Held {
 }
 
 function evidence(held: Held): TailEvidence {
-  const { whole = [], gone = [], strings = {}, sets = {}, surplus = {}, times = {}, present = [] } = held;
+  const { whole = [], gone = [], strings = {}, sets = {}, surplus = {}, times = {}, present = [], unlost = {} } = held;
   const there = new Set([strings, sets, surplus, times].flatMap(Object.keys).concat(present, whole));
   return {
     isWhole: (_, key) => whole.includes(key) || gone.includes(key),
@@ -47,6 +50,7 @@ function evidence(held: Held): TailEvidence {
     },
     expireAt: (_, key) => times[key],
     surplus: (_, key) => (key in surplus ? surplus[key]! * ONE : null),
+    unlost: (_, key) => (key in unlost ? Buffer.from(unlost[key]!) : null),
   };
 }
 
@@ -165,6 +169,52 @@ test('what was added to a list, which is as elsewhere, was not lost', () => {
   expect(lastHeld(history(...steps), {})).toBe(-1);
   // Taken again, it would be as elsewhere, too.
   expect(lastHeld(history(...steps, { args: ['RPOP', 'l'] }), { whole: ['l'] })).toBe(-1);
+});
+
+test('what was appended to a string last shows in what it is elsewhere', () => {
+  const append = (text: string): { args: string[] } => ({ args: ['APPEND', 'log', text] });
+  const records = history(append('a.'), append('b.'), append('c.'));
+  const kept = (mine: string, of = records, unlost = 'old.a.b.c.'): number | null =>
+    lastHeld(of, { strings: { log: mine }, unlost: { log: unlost } });
+  for (const more of ['', 'new.']) {
+    expect(kept(`old.a.b.c.${more}`)).toBeNull();
+    expect(kept(`old.a.b.${more}`)).toBe(1);
+    expect(kept(`old.${more}`)).toBe(-1);
+  }
+  // A client has made it anew, or it was in no region before.
+  expect(kept('new.')).toBeNull();
+  expect(kept('new.', records, 'a.b.c.')).toBeNull();
+  expect(kept('a.new.', records, 'a.b.c.')).toBe(0);
+  expect(kept('old.a.')).toBe(0);
+  // Others have done something to it, or it is not known.
+  expect(kept('old.a.', records, 'old.a.b.c.d.')).toBeNull();
+  expect(lastHeld(records, { strings: { log: 'old.a.' } })).toBeNull();
+  const replaced = history(append('a.'), { args: ['SET', 'log', 'x.'] }, append('b.'), append('c.'));
+  expect(kept('x.b.', replaced, 'x.b.c.')).toBe(2);
+  expect(kept('x.new.', replaced, 'x.b.c.')).toBe(1);
+  // What is surely lost has appended, too.
+  const more = history(append('a.'), append('b.'), { ...append('c.'), stamp: stampOf(1025) });
+  expect(kept('old.a.', more)).toBe(0);
+  expect(kept('old.a.b.', more)).toBe(1);
+});
+
+test('what a string is elsewhere says what it was where nobody else has changed it', () => {
+  const dump = { kind: 'key', db: 0, key: Buffer.from('log'), type: 'string', value: Buffer.from('a.') } as RdbKey;
+  const unlost = (touches: Touches, amiss: Amiss | null = null): string | undefined =>
+    evidenceOf([{ db: 0, key: 'log', parts: [] }], [{ dump, expireAtMs: null, amiss }], touches, () => true)
+      .unlost(0, 'log')
+      ?.toString();
+  const touched = (...args: string[]): Touches => {
+    const touches = new Touches(() => new Map([[origin, Infinity]]));
+    for (const record of history({ args })) touches.note(record, -1);
+    return touches;
+  };
+  expect(unlost(touched('PEXPIREAT', 'log', '5'))).toBe('a.');
+  expect(unlost(touched('APPEND', 'log', 'a.'))).toBeUndefined();
+  expect(unlost(touched('FLUSHALL'))).toBeUndefined();
+  expect(unlost(touched('SET', 'other', '1'), 'state')).toBeUndefined();
+  const { unlost: ofOther } = evidenceOf([], [], touched('SET', 'other', '1'), () => true);
+  expect(ofOther(0, 'log')).toBeNull();
 });
 
 test('a key that is gone here and elsewhere, as its time is over, shows nothing of what was put there', () => {

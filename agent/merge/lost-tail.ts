@@ -9,7 +9,8 @@
  */
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
-import { type Candidate, elementsOf, isDoubtful, isMadeBy, type TheirValue } from './difference';
+import { type MaybeAppend, appendedBy, appendsOf } from './appended';
+import { type Candidate, elementsOf, isContentTouched, isDoubtful, isMadeBy, type TheirValue } from './difference';
 import { Decimal, parseDecimal } from './decimal';
 import type { Effect } from './effects';
 import type { Delta } from './element';
@@ -36,6 +37,8 @@ export interface TailEvidence {
    * can't be told.
    */
   surplus(db: number, key: string, name: string): bigint | null;
+  /** Of a string that differs: what it would be, had nothing been lost and nothing been changed since; null: it can't be told. */
+  unlost(db: number, key: string): Buffer | null;
   /** Of a key that is not there: whether elsewhere it has more than what this history did to it lately, and what others have done since. Absent: of none. */
   hasMore?(db: number, key: string, lately: Touch | undefined): boolean;
 }
@@ -89,6 +92,13 @@ export function evidenceOf(
       if (own === null || their === null) return null;
       return own - (their - (touches.of(db, key)?.increments.get(name) ?? 0n));
     },
+    unlost: (db, key) => {
+      const i = place(db, key);
+      const their = i === undefined ? undefined : theirs[i]!;
+      if (their?.dump?.type !== 'string' || isDoubtful(candidates[i!]!, their)) return null;
+      const touch = touches.of(db, key);
+      return touch === undefined || !isContentTouched(touch) ? (their.dump.value as Buffer) : null;
+    },
     hasMore: (db, key, lately) => {
       const i = place(db, key)!;
       const { dump } = theirs[i]!;
@@ -126,12 +136,12 @@ interface Mark {
 /** A key's time to live, as an element of it. */
 const TTL = 'ttl';
 
-interface Doubtful {
-  db: number;
-  effect: Effect;
+interface Doubtful extends MaybeAppend {
   position: number;
   /** Where the command or the transaction begins that it is of. */
   unit: number;
+  /** Of an APPEND that is known by what it made: what the string was. */
+  before?: Buffer | null;
 }
 
 /**
@@ -167,7 +177,7 @@ export function keptUntil(
     if (!isSameBlock) stampBefore = Infinity;
     let isLost = false;
     let last = record.start;
-    eachEffect(record, -1, (db, effect, position, stamp, unit) => {
+    eachEffect(record, -1, (db, effect, position, stamp, unit, command, args) => {
       if (isLost) return;
       if (isSure || stamp < stampOf(heartbeatMs)) {
         kept = position;
@@ -182,7 +192,7 @@ export function keptUntil(
         isLost = true;
         lostFrom = last;
         return;
-      } else doubtful.push({ db, effect, position, unit });
+      } else doubtful.push({ db, effect, position, unit, appended: appendedBy(command, args) });
       stampBefore = stamp;
       last = position;
     });
@@ -191,7 +201,7 @@ export function keptUntil(
     before = record;
   }
   const end = lastKept(
-    doubtful,
+    withAppends(doubtful, records, lostFrom, evidence),
     earlierOf(records, doubtful, evidence),
     withoutLost(evidence, records, lostFrom),
     lostNumbers(records, lostFrom),
@@ -246,6 +256,28 @@ export function doneAgain(equal: Iterable<Candidate>, lost: Touches): Candidate[
     return (
       touch !== undefined && (touch.opaque || touch.isInexact || [...touch.increments.values()].some((by) => by !== 0n))
     );
+  });
+}
+
+/** APPENDs are opaque: those of which it is known what they made stand as that. */
+function withAppends(
+  doubtful: readonly Doubtful[],
+  records: readonly OpRecord[],
+  lostFrom: number | null,
+  evidence: TailEvidence,
+): Doubtful[] {
+  const all: MaybeAppend[] = [...doubtful];
+  for (const record of lostFrom === null ? [] : records)
+    if (record.end > lostFrom!)
+      eachEffect(record, lostFrom!, (db, effect, _position, _stamp, _unit, command, args) =>
+        all.push({ db, effect, appended: appendedBy(command, args) }),
+      );
+  const appends = appendsOf(all, (db, key) => evidence.unlost(db, key));
+  return doubtful.map((one, i) => {
+    const append = appends[i];
+    if (append === undefined || one.effect.kind !== 'opaque') return one;
+    const { before, value } = append;
+    return { ...one, effect: { kind: 'set', key: one.effect.keys[0]!, value, keepTtl: true, expireAt: null }, before };
   });
 }
 
@@ -346,15 +378,17 @@ function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: T
   const makers = new Makers();
   const showsAll = (db: number, key: string): boolean =>
     evidence.isWhole(db, key) && evidence.exists(db, key) && evidence.isVain?.(db, key) !== true;
-  doubtful.forEach(({ db, effect, position }, index) => {
+  doubtful.forEach(({ db, effect, position, before: beforeAppend }, index) => {
     makers.note(db, effect, index);
+    const isAppend = beforeAppend !== undefined;
     for (const mark of marksOf(db, effect)) {
       const id = idOf(mark);
+      if (isAppend) before.set(id, beforeAppend);
       if (mark.element === null) for (const known of idsOf.get(id) ?? []) chains.set(known, null);
       const steps = chains.get(id)?.steps ?? [];
       const last = steps.at(-1);
       if (last?.position === position) steps[steps.length - 1] = { ...last, index, value: mark.value };
-      else steps.push({ index, position, before: before.get(id), value: mark.value });
+      else steps.push({ index, position, before: before.get(id), value: mark.value, isAppend });
       chains.set(id, { mark, steps });
       before.set(id, mark.value);
       if (mark.element === null) continue;
@@ -424,7 +458,7 @@ function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: T
     }
     const found = foundOf(mark, evidence);
     if (found === undefined) continue;
-    const shown = steps.findLastIndex((step) => isSame(found, step.value));
+    const shown = steps.findLastIndex((step, i) => isMadeOf(found, step, steps[i + 1]));
     // It may have been absent before, too.
     if (shown >= 0 && (steps[shown]!.before !== undefined || found !== null)) show(steps[shown]!.index, shownBy(found));
     const next = steps[shown + 1];
@@ -504,10 +538,21 @@ interface Step {
   position: number;
   before: Buffer | null | undefined;
   value: Buffer | null;
+  isAppend: boolean;
+}
+
+/** Whether a value is what a step made of it; clients may have appended to a string to which is appended. */
+function isMadeOf(found: Buffer | null, { value, isAppend }: Step, next: Step | undefined): boolean {
+  return isSame(found, value) || ((isAppend || next?.isAppend === true) && beginsWith(found, value));
+}
+
+function beginsWith(found: Buffer | null, start: Buffer | null): boolean {
+  return found !== null && start !== null && start.length > 0 && found.subarray(0, start.length).equals(start);
 }
 
 /** Whether a value may be what was there before a step. */
-function isFrom(found: Buffer | null, { before, value }: Step): boolean {
+function isFrom(found: Buffer | null, { before, value, isAppend }: Step): boolean {
+  if (isAppend && beginsWith(found, before ?? null)) return true;
   return before === undefined ? value === null || found === null : isSame(found, before);
 }
 
