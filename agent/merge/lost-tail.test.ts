@@ -186,6 +186,9 @@ test('what was appended to a string last shows in what it is elsewhere', () => {
   expect(kept('new.', records, 'a.b.c.')).toBeNull();
   expect(kept('a.new.', records, 'a.b.c.')).toBe(0);
   expect(kept('old.a.')).toBe(0);
+  // A client would have had to take it away.
+  expect(lastHeld(records, { strings: { log: 'old.a.b.' }, unlost: { log: 'old.a.b.c.' } }, { least: 4 })).toBe(1);
+  expect(lastHeld(records, { unlost: { log: 'a.b.c.' } }, { least: 4 })).toBeNull();
   // Others have done something to it, or it is not known.
   expect(kept('old.a.', records, 'old.a.b.c.d.')).toBeNull();
   expect(lastHeld(records, { strings: { log: 'old.a.' } })).toBeNull();

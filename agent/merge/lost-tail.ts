@@ -356,6 +356,9 @@ const SHOWN_MEMBER = 1.5;
 /** That something is not there, where an effect had removed it: it may have been removed again. */
 const SHOWN_ABSENT = 0.9;
 
+/** Of what a string lacks to which it was appended: clients take nothing from a string. */
+const LACKED = LEAST_MISSING;
+
 /** Of what is missing, or was changed since. */
 const MAYBE = 0.5;
 
@@ -363,7 +366,7 @@ const MAYBE = 0.5;
 const COUNTERS_WEIGHT = 1e-6;
 
 /**
- * Of each effect SHOWN, SHOWN_MEMBER or SHOWN_ABSENT where the snapshot shows it, or more; −1 where it shows what was before; something between where it may be that; 0 where something came
+ * Of each effect SHOWN, SHOWN_MEMBER or SHOWN_ABSENT where the snapshot shows it, or more; −1 where it shows what was before, or −LACKED; something between where it may be that; 0 where something came
  * after it, here or since.
  */
 function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: TailEvidence): number[] {
@@ -463,6 +466,10 @@ function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: T
     if (shown >= 0 && (steps[shown]!.before !== undefined || found !== null)) show(steps[shown]!.index, shownBy(found));
     const next = steps[shown + 1];
     if (next === undefined) continue;
+    if (lacks(found, next)) {
+      miss(next.index, LACKED);
+      continue;
+    }
     // What was before may not be known: it may be that.
     const weight = shown >= 0 || isFrom(found, next) ? 1 : next.before === undefined ? MAYBE : 0;
     if (weight === 0) continue;
@@ -550,9 +557,13 @@ function beginsWith(found: Buffer | null, start: Buffer | null): boolean {
   return found !== null && start !== null && start.length > 0 && found.subarray(0, start.length).equals(start);
 }
 
+/** Whether a string is what it was before an APPEND, or begins with that. */
+function lacks(found: Buffer | null, { before, isAppend }: Step): boolean {
+  return isAppend && beginsWith(found, before ?? null);
+}
+
 /** Whether a value may be what was there before a step. */
-function isFrom(found: Buffer | null, { before, value, isAppend }: Step): boolean {
-  if (isAppend && beginsWith(found, before ?? null)) return true;
+function isFrom(found: Buffer | null, { before, value }: Step): boolean {
   return before === undefined ? value === null || found === null : isSame(found, before);
 }
 
