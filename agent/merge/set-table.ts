@@ -70,10 +70,29 @@ const CHUNK_SHIFT = 15;
 const CHUNK_ENTRIES = 1 << CHUNK_SHIFT;
 const CHUNK_MASK = CHUNK_ENTRIES - 1;
 
-/** The slots are many small tables, by the hash's first bits: one that grows keeps nobody waiting. */
+/**
+ * The slots are many small tables, by the hash's first bits: one that grows keeps nobody waiting. They grow by a quarter when they are
+ * four fifths full: by twice, all of them about the same time, a table would have two slots for each key half of the time.
+ */
 const SEGMENT_SHIFT = 24;
 const SEGMENTS = 1 << (32 - SEGMENT_SHIFT);
 const SEGMENT_SLOTS_MIN = 8;
+const HASH_REST = (1 << SEGMENT_SHIFT) - 1;
+
+/** Where the slot of a hash would be in its segment, were all others free: by the bits that the segment leaves. */
+function homeOf(hash: number, segment: Int32Array): number {
+  return (((hash & HASH_REST) * (segment.length >> 1)) / (HASH_REST + 1)) << 1;
+}
+
+/** The slot behind, in a ring. */
+function behind(slot: number, segment: Int32Array): number {
+  return slot + 2 === segment.length ? 0 : slot + 2;
+}
+
+/** From a slot on to another. */
+function distance(from: number, to: number, segment: Int32Array): number {
+  return to >= from ? to - from : to - from + segment.length;
+}
 
 const NOTHING = -1;
 
@@ -133,13 +152,13 @@ export class SetTable<State extends object> {
     for (let i = 0; i < size; i++) {
       const hash = fingerprints[i * FINGERPRINT_WORDS]!;
       const segment = segments[hash >>> SEGMENT_SHIFT]!;
-      sum ^= segment[((hash << 1) & (segment.length - 2)) + 1]!;
+      sum ^= segment[homeOf(hash, segment) + 1]!;
     }
     let n = 0;
     for (let i = 0; i < size; i++) {
       const hash = fingerprints[i * FINGERPRINT_WORDS]!;
       const segment = segments[hash >>> SEGMENT_SHIFT]!;
-      const slot = (hash << 1) & (segment.length - 2);
+      const slot = homeOf(hash, segment);
       if (segment[slot] === hash && segment[slot + 1] !== 0) found[n++] = segment[slot + 1]! - 1;
     }
     for (let i = 0; i < n; i++) {
@@ -170,7 +189,7 @@ export class SetTable<State extends object> {
       segment[slot] = hash;
       segment[slot + 1] = entry + 1;
       this.keys++;
-      if (++this.taken[hash >>> SEGMENT_SHIFT]! * 8 > segment.length * 3) this.grow(hash >>> SEGMENT_SHIFT);
+      this.take(hash >>> SEGMENT_SHIFT);
       this.head = entry;
       return SetOutcome.quiet;
     }
@@ -225,7 +244,7 @@ export class SetTable<State extends object> {
     segment[slot] = hash;
     segment[slot + 1] = next + 1;
     this.keys++;
-    if (++this.taken[hash >>> SEGMENT_SHIFT]! * 8 > segment.length * 3) this.grow(hash >>> SEGMENT_SHIFT);
+    this.take(hash >>> SEGMENT_SHIFT);
     return next;
   }
 
@@ -327,7 +346,7 @@ export class SetTable<State extends object> {
       const head = heads[i]!;
       const hash = chunks[head >> CHUNK_SHIFT]![(head & CHUNK_MASK) << ENTRY_SHIFT]!;
       const segment = segments[hash >>> SEGMENT_SHIFT]!;
-      sum ^= segment[((hash << 1) & (segment.length - 2)) + 1]!;
+      sum ^= segment[homeOf(hash, segment) + 1]!;
     }
     this.sum = sum;
   }
@@ -463,8 +482,7 @@ export class SetTable<State extends object> {
 
   /** The slot of the key in its segment, or the empty one where it would be. */
   private slotOf(segment: Int32Array, hash: number, second: number, third: number): number {
-    const mask = segment.length - 2;
-    for (let slot = (hash << 1) & mask; ; slot = (slot + 2) & mask) {
+    for (let slot = homeOf(hash, segment); ; slot = behind(slot, segment)) {
       const entry = segment[slot + 1]! - 1;
       if (entry < 0) return slot;
       if (segment[slot] !== hash) continue;
@@ -477,13 +495,11 @@ export class SetTable<State extends object> {
   private unlink(head: number): void {
     const hash = this.get(head, 0);
     const segment = this.segments[hash >>> SEGMENT_SHIFT]!;
-    const mask = segment.length - 2;
-    let hole = (hash << 1) & mask;
-    while (segment[hole + 1] !== head + 1) hole = (hole + 2) & mask;
+    let hole = homeOf(hash, segment);
+    while (segment[hole + 1] !== head + 1) hole = behind(hole, segment);
     // What stands behind moves up, unless it would then stand before its own place.
-    for (let slot = (hole + 2) & mask; segment[slot + 1] !== 0; slot = (slot + 2) & mask) {
-      const home = (segment[slot]! << 1) & mask;
-      if (((slot - home) & mask) < ((slot - hole) & mask)) continue;
+    for (let slot = behind(hole, segment); segment[slot + 1] !== 0; slot = behind(slot, segment)) {
+      if (distance(homeOf(segment[slot]!, segment), slot, segment) < distance(hole, slot, segment)) continue;
       segment[hole] = segment[slot]!;
       segment[hole + 1] = segment[slot + 1]!;
       hole = slot;
@@ -493,14 +509,15 @@ export class SetTable<State extends object> {
     this.keys--;
   }
 
-  private grow(at: number): void {
+  /** One more slot of a segment is taken. */
+  private take(at: number): void {
     const old = this.segments[at]!;
-    const segment = new Int32Array(old.length * 2);
-    const mask = segment.length - 2;
+    if (++this.taken[at]! * 5 <= old.length * 2) return;
+    const segment = new Int32Array(old.length + ((old.length >> 3) << 1));
     for (let i = 0; i < old.length; i += 2) {
       if (old[i + 1] === 0) continue;
-      let slot = (old[i]! << 1) & mask;
-      while (segment[slot + 1] !== 0) slot = (slot + 2) & mask;
+      let slot = homeOf(old[i]!, segment);
+      while (segment[slot + 1] !== 0) slot = behind(slot, segment);
       segment[slot] = old[i]!;
       segment[slot + 1] = old[i + 1]!;
     }
