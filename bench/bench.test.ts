@@ -40,6 +40,8 @@ test('a run of a second: what the report holds, and nothing left behind', async 
     '200',
     '--sustained-rate',
     '2000',
+    '--window-mib',
+    '64',
   ];
   const { stdout } = await bench(...sizes, '--connections', '1', '--pipeline', '4', '--json', json);
   const report = JSON.parse(readFileSync(json, 'utf8')) as Report;

@@ -32,6 +32,7 @@ interface Options {
   readonly syncKeys: number;
   readonly rate: number;
   readonly sustainedRate: number;
+  readonly windowMib?: number;
   readonly connections: number;
   readonly pipeline: number;
   readonly appendonly: boolean;
@@ -93,6 +94,11 @@ function parse(args: readonly string[]): Options {
       number(1, 1_000_000),
       100_000,
     )
+    .option(
+      '--window-mib <n>',
+      "an agent's memory for what not every region has seen (default: its own default)",
+      number(1, 65_536),
+    )
     .option('--connections <n>', 'of each load', number(1, 64), 4)
     .option('--pipeline <n>', 'commands in one write of the load', number(1, 1000), 64)
     .option('--appendonly', 'servers write an append-only file (everysec)', false)
@@ -118,7 +124,7 @@ async function measure(kind: Measure, system: string, run: number, options: Opti
     const [first, last] = [servers[0]!, servers[count - 1]!];
     const replicator: Replicator = isPeer
       ? new RedisShake(place, options.peer ?? '', first, last)
-      : await Meridian.prepare(place, servers, { profileDir: options.profile });
+      : await Meridian.prepare(place, servers, { profileDir: options.profile, windowMib: options.windowMib });
     const { processes } = replicator;
     const base = { system, run };
     if (kind === 'full-sync') {

@@ -23,6 +23,8 @@ export interface Replicator {
 export interface MeridianOptions {
   /** Where each agent leaves a CPU profile when it ends. */
   readonly profileDir?: string;
+  /** An agent's `limits.windowBytes`, in MiB. Default: its own. */
+  readonly windowMib?: number;
 }
 
 const STACK = 'bench';
@@ -30,7 +32,7 @@ const READY_MS = 60_000;
 /** A full sync comes before an agent is ready. */
 const SYNC_MS = 600_000;
 
-/** One agent beside each server, all connected with each other; every setting but the addresses is the default. */
+/** One agent beside each server, all connected with each other; every setting but the addresses is the default, unless the options say otherwise. */
 export class Meridian implements Replicator {
   readonly name = 'meridian';
   readonly processes: Watched[] = [];
@@ -71,6 +73,7 @@ export class Meridian implements Replicator {
           },
           stateDir: path.join(dir, 'state'),
           log: { level: 'info' },
+          ...(options.windowMib === undefined ? {} : { limits: { windowBytes: options.windowMib * 1024 ** 2 } }),
         };
         return { region: server.name, config: file('config.json', JSON.stringify(config)), admin };
       }),

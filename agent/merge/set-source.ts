@@ -34,6 +34,9 @@ export class StoredPut implements Put {
   }
 }
 
+/** What is known of a record's SETs in one database when they come back from the shelf. */
+export type StoredSource = Pick<SetSource, 'place' | 'stamp' | 'origin' | 'seen' | 'payloadBytes' | 'db'>;
+
 /** A record's SETs in one database. */
 export class SetSource {
   readonly place: RecordPlace;
@@ -65,13 +68,8 @@ export class SetSource {
     this.base = end - payload.length;
   }
 
-  /** Of one SET alone, with its own stamp, whose record is in the journal. */
-  static stored(
-    place: RecordPlace,
-    { origin, stamp, seen }: Omit<Op, 'position'>,
-    payloadBytes: number,
-    db: number,
-  ): SetSource {
+  /** Of a record that is in the journal. */
+  static stored({ place, stamp, origin, seen, payloadBytes, db }: StoredSource): SetSource {
     const source = new SetSource({ ...place, stamp, payload: NO_PAYLOAD }, origin, seen, db);
     source.payload = null;
     source.payloadBytes = payloadBytes;
@@ -89,6 +87,8 @@ const OVER_MAX = 64;
 export class SetSources {
   private readonly sources: (SetSource | undefined)[] = [];
   private readonly freeIndices: number[] = [];
+  /** By origin and `placeIn`: the SETs of a record share one, also those that come back from the shelf one by one. */
+  private readonly byRecord: Map<number, SetSource>[] = [];
   /** Those with their payload, oldest first, and some that are over. */
   private heavy: SetSource[] = [];
   private over = 0;
@@ -111,6 +111,13 @@ export class SetSources {
     return this.sources[index]!;
   }
 
+  /** The source of a SET whose record is in the journal: the one that others of its record have, if there are any. */
+  stored(of: StoredSource): SetSource {
+    const known = this.byRecord[of.origin]?.get(placeIn(of));
+    const isSame = known?.db === of.db && known.payloadBytes === of.payloadBytes && known.stamp === of.stamp;
+    return isSame ? known : SetSource.stored(of);
+  }
+
   /** One more refers to it. @returns its index */
   use(source: SetSource): number {
     if (source.users++ === 0) this.add(source);
@@ -124,6 +131,8 @@ export class SetSources {
     this.sources[index] = undefined;
     this.freeIndices.push(index);
     source.index = -1;
+    const ofOrigin = this.byRecord[source.origin];
+    if (ofOrigin?.get(placeIn(source)) === source) ofOrigin.delete(placeIn(source));
     if (this.again?.at.place === source.place) this.again = null;
     if (source.payload === null) return;
     this.lighten(source);
@@ -141,6 +150,8 @@ export class SetSources {
   private add(source: SetSource): void {
     source.index = this.freeIndices.pop() ?? this.sources.length;
     this.sources[source.index] = source;
+    const ofOrigin = (this.byRecord[source.origin] ??= new Map());
+    if (!ofOrigin.has(placeIn(source))) ofOrigin.set(placeIn(source), source);
     if (source.payload === null) return;
     this.heavy.push(source);
     this.bytes += source.payloadBytes;
@@ -205,6 +216,11 @@ export class SetSources {
   valueIn(args: Buffer): Buffer {
     return readArgs(args).value;
   }
+}
+
+/** Tells the records of an origin apart, and mostly their databases. */
+function placeIn({ place, db }: StoredSource): number {
+  return place.end * 16 + (db & 15);
 }
 
 /** The two arguments of a SET in RESP. */

@@ -15,13 +15,15 @@
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { type OriginTable, seenAt, type Seen } from './origins';
 import { RUN_SETS_MAX, type SetRun } from './set-run';
-import { argsIn, type SetPlace, SetSource, type SetSources } from './set-source';
+import { argsIn, type SetPlace, type SetSource, type SetSources, type StoredSource } from './set-source';
 
 /** A live put, as read back. */
 export interface TablePut {
   readonly origin: number;
   readonly position: number;
   readonly stamp: number;
+  /** Number of the operation in its record, by which its stamp is later than that's. */
+  readonly index: number;
   readonly seen: Seen;
   readonly at: SetPlace;
   /** Its arguments in RESP, a view of what is kept of its record; null: they have to be read again. */
@@ -33,6 +35,13 @@ export interface TablePut {
    * @throws where the record can't be read again
    */
   readonly value: () => Buffer;
+}
+
+/** A live put whose record can be read again. */
+export interface StoredSet extends StoredSource {
+  readonly index: number;
+  readonly end: number;
+  readonly argsBytes: number;
 }
 
 export const SetOutcome = {
@@ -64,6 +73,10 @@ const NEXT = 6;
 /** Of a head: how many entries of fold queues lead to it. Else 0. */
 const REFERENCES = 7;
 const ENTRY_SHIFT = 3;
+
+function packed(index: number, argsBytes: number): number {
+  return index <= INDEX_MASK && argsBytes <= ARGS_BYTES_MAX ? index | (argsBytes << INDEX_BITS) : ~index;
+}
 
 /** Entries come in chunks: growing copies nothing, and takes no more than is needed. */
 const CHUNK_SHIFT = 15;
@@ -219,24 +232,17 @@ export class SetTable<State extends object> {
    * Takes in the live puts of a key that it does not know, whose records can be read again. References are the caller's to count.
    * @returns the key's head
    */
-  adopt(
-    fingerprint: ArrayLike<number>,
-    at: number,
-    db: number,
-    puts: readonly Pick<TablePut, 'stamp' | 'seen' | 'origin' | 'at'>[],
-  ): number {
+  adopt(fingerprint: ArrayLike<number>, at: number, puts: readonly StoredSet[]): number {
     const hash = fingerprint[at]!;
     const segment = this.segments[hash >>> SEGMENT_SHIFT]!;
     const slot = this.slotOf(segment, hash, fingerprint[at + 1]!, fingerprint[at + 2]!);
     let next = NOTHING;
     for (const put of puts) {
-      const { place, payloadBytes, end, argsBytes } = put.at;
       const entry = this.allocate();
-      const source = SetSource.stored(place, put, payloadBytes, db);
       for (let i = 0; i < FINGERPRINT_WORDS; i++) this.put(entry, i, fingerprint[at + i]!);
-      this.put(entry, SOURCE, this.sources.use(source));
-      this.put(entry, END, end);
-      this.put(entry, INDEX, argsBytes <= ARGS_BYTES_MAX ? argsBytes << INDEX_BITS : 0);
+      this.put(entry, SOURCE, this.sources.use(this.sources.stored(put)));
+      this.put(entry, END, put.end);
+      this.put(entry, INDEX, packed(put.index, put.argsBytes));
       this.put(entry, NEXT, next);
       this.put(entry, REFERENCES, 0);
       next = entry;
@@ -289,7 +295,9 @@ export class SetTable<State extends object> {
       const isStored = payload === null || this.sources.has(source);
       const { sources } = this;
       const value = (): Buffer => (args === null ? sources.glanceAt(at) : sources.valueIn(args));
-      yield { origin, position: source.base + end, stamp: this.stampOf(entry), seen, at, args, isStored, value };
+      const index = this.indexOf(entry);
+      const stamp = source.stamp + index;
+      yield { origin, position: source.base + end, stamp, index, seen, at, args, isStored, value };
     }
   }
 
@@ -428,8 +436,12 @@ export class SetTable<State extends object> {
   }
 
   private stampOf(entry: number): number {
+    return this.sourceAt(entry).stamp + this.indexOf(entry);
+  }
+
+  private indexOf(entry: number): number {
     const index = this.get(entry, INDEX);
-    return this.sourceAt(entry).stamp + (index < 0 ? ~index : index & INDEX_MASK);
+    return index < 0 ? ~index : index & INDEX_MASK;
   }
 
   /** 0: not known. */
@@ -446,9 +458,7 @@ export class SetTable<State extends object> {
     chunk[place + 2] = fingerprints[at + 2]!;
     chunk[place + SOURCE] = this.sources.use(source);
     chunk[place + END] = ends[i]!;
-    const index = indices[i]!;
-    const bytes = ends[i]! - args[i]!;
-    chunk[place + INDEX] = index <= INDEX_MASK && bytes <= ARGS_BYTES_MAX ? index | (bytes << INDEX_BITS) : ~index;
+    chunk[place + INDEX] = packed(indices[i]!, ends[i]! - args[i]!);
   }
 
   private freeChain(first: number): void {

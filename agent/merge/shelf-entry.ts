@@ -12,9 +12,9 @@ import {
   type StateParts,
   Type,
 } from './key-state';
-import type { OriginTable, Seen } from './origins';
+import type { OriginTable } from './origins';
 import { StoredPut, type SetSources } from './set-source';
-import type { TablePut } from './set-table';
+import type { StoredSet, TablePut } from './set-table';
 import { Reach, type ShelfBatch } from './shelf';
 
 /** A put as it is written: its value, or where that can be read. */
@@ -40,10 +40,11 @@ export function writeSets(
   batch.begin(fingerprint);
   batch.byte(Reach.sets);
   batch.word(db);
-  for (const { origin, position, stamp, seen, at, args, isStored } of puts) {
+  for (const { origin, position, stamp, index, seen, at, args, isStored } of puts) {
     batch.about(origin, position);
     batch.word(origin);
-    batch.double(stamp);
+    batch.double(stamp - index);
+    batch.word(index);
     batch.double(at.place.start);
     batch.double(at.place.end);
     batch.word(at.payloadBytes);
@@ -170,17 +171,10 @@ export function readElement(bytes: Buffer, ofKey: ArrayLike<number>): ElementPar
 }
 
 /** Live SETs that the table could hold: their records can be read again. Null: it is something else. */
-export function storedSets(
-  parts: StateParts,
-): { origin: number; stamp: number; seen: Seen; at: StoredPut['at'] }[] | null {
-  if (!isSets(parts)) return null;
-  const puts = [];
-  for (const put of parts.elements[0]!.puts) {
-    if (!(put instanceof StoredPut)) return null;
-    const { origin, stamp, seen } = put.op;
-    puts.push({ origin, stamp, seen, at: put.at });
-  }
-  return puts;
+export function readStoredSets(bytes: Buffer, origins: OriginTable): StoredSet[] | null {
+  if (bytes[0] !== Reach.sets) return null;
+  const { db, puts } = readPuts(bytes, origins);
+  return puts.every(({ args }) => args === null) ? puts.map((put) => ({ ...put, db })) : null;
 }
 
 /** Nothing is known but live SETs, and nothing older counts beside them. */
@@ -210,7 +204,7 @@ function isSets({
 
 function tablePut(put: Put, key: Buffer, origins: OriginTable): TablePut {
   const { origin, position, stamp, seen } = put.op;
-  const common = { origin, position, stamp, seen, value: () => put.value };
+  const common = { origin, position, stamp, index: 0, seen, value: () => put.value };
   if (put instanceof StoredPut) return { ...common, at: put.at, args: null, isStored: true };
   const place = { origin: origins.id(origin), start: position, end: position };
   const args = Buffer.concat([bulk(key), bulk(put.value)]);
@@ -250,24 +244,41 @@ function readIncrement(increment: Increment): Increment {
   return { ...increment, delta: typeof delta === 'object' ? new Decimal(delta.units) : delta };
 }
 
-function readSets(bytes: Buffer, origins: OriginTable, sources: SetSources, given?: string): StateParts {
-  let key = given;
+interface WrittenSet extends Omit<StoredSet, 'db'> {
+  /** Null: they are in the journal. */
+  readonly args: Buffer | null;
+}
+
+function readPuts(bytes: Buffer, origins: OriginTable): { db: number; puts: WrittenSet[] } {
   let next = 1;
   const word = (): number => bytes.readUInt32LE((next += 4) - 4);
   const double = (): number => bytes.readDoubleLE((next += 8) - 8);
   const db = word();
-  const puts: Put[] = [];
-  const tops: number[] = [];
+  const puts: WrittenSet[] = [];
   while (next < bytes.length) {
     const origin = word();
     const stamp = double();
+    const index = word();
     const place = { origin: origins.id(origin), start: double(), end: double() };
-    const at = { place, payloadBytes: word(), end: word(), argsBytes: word() };
-    const seen = Array.from({ length: word() }, double);
-    const argsBytes = word();
-    const args = argsBytes === 0 ? null : bytes.subarray(next, (next += argsBytes));
-    const position = place.end - at.payloadBytes + at.end;
-    const op = new Op(origin, position, stamp, seen);
+    const [payloadBytes, end, argsBytes] = [word(), word(), word()];
+    const seen: number[] = [];
+    for (let n = word(); n > 0; n--) seen.push(double());
+    const kept = word();
+    const args = kept === 0 ? null : bytes.subarray(next, (next += kept));
+    puts.push({ origin, stamp, index, place, payloadBytes, end, argsBytes, seen, args });
+  }
+  return { db, puts };
+}
+
+function readSets(bytes: Buffer, origins: OriginTable, sources: SetSources, given?: string): StateParts {
+  let key = given;
+  const { db, puts: written } = readPuts(bytes, origins);
+  const puts: Put[] = [];
+  const tops: number[] = [];
+  for (const { origin, stamp, index, place, payloadBytes, end, argsBytes, seen, args } of written) {
+    const at = { place, payloadBytes, end, argsBytes };
+    const position = place.end - payloadBytes + end;
+    const op = new Op(origin, position, stamp + index, seen);
     key ??= sources.keyAt(at, args);
     puts.push(args === null ? new StoredPut(op, at, sources) : { op, value: ownBytes(sources.valueIn(args)) });
     while (tops.length <= origin) tops.push(-1);

@@ -4,17 +4,22 @@ import { type OpRecord, RecordKind } from '../record';
 import { Batch } from './batch';
 import { MergeCore } from './core';
 import type { PayloadSource } from './payload-source';
+import { MemoryFile } from './shelf';
 
 /** Two regions write as fast as they can, and neither hears of the other for long. */
 class Flood implements PayloadSource {
   readonly keepBytes = 64 * 1024;
-  readonly core = new MergeCore({ region: 'a', members: ['a', 'b'], payloads: this });
+  readonly core: MergeCore;
   readonly end = { a: 0, b: 0 };
   readings = 0;
   private readonly journal = new Map<string, Buffer>();
   private stamp = 1;
 
-  constructor() {
+  constructor(budgetBytes = Infinity) {
+    const files = { create: () => new MemoryFile(), failed: () => undefined };
+    const shelf = { files, budgetBytes, operations: 1024 };
+    const options = { region: 'a', members: ['a', 'b'], payloads: this };
+    this.core = new MergeCore(budgetBytes < Infinity ? { ...options, shelf } : options);
     this.core.assume('a:1', 0);
     this.core.assume('b:1', 0);
   }
@@ -82,6 +87,34 @@ test('a flood both ways costs some 50 bytes a key, and of the bytes of records n
   expect(core.window.keys).toBe(0);
   expect(core.window.payloadBytes).toBe(0);
   expect(core.window.bytes).toBeLessThan(2 ** 21);
+});
+
+test('a flood both ways beyond the budget goes to disk and back without a look at its records', () => {
+  const BUDGET = 512 * 1024;
+  const RECORDS = 60;
+  const flood = new Flood(BUDGET);
+  const { core } = flood;
+  const { window } = core;
+  const room = BUDGET * 1.25;
+  flood.plan(flood.record('b', ['SET other b']));
+  for (let n = 0; n < RECORDS; n++) {
+    core.local(flood.record('a', sets(n, 'a')));
+    expect(window.load).toBeLessThan(room);
+  }
+  expect(window.shelved.keys).toBeGreaterThan((RECORDS * SETS) / 2);
+  for (let n = 0; n < RECORDS; n++) {
+    // Each is older than the other region's, and none of them wins.
+    expect(flood.plan({ ...flood.record('b', sets(n, 'b')), stamp: 1 })).toBe('');
+    expect(core.find(0, `key:${n * SETS}`)?.string?.puts.map(({ value }) => value.toString())).toEqual(['a0', 'b0']);
+    expect(window.load).toBeLessThan(room);
+  }
+  expect(core.notes.counts).toEqual({ string: RECORDS * SETS });
+  // But for those keys that were looked at above.
+  expect(flood.readings).toBeLessThanOrEqual(RECORDS * 4);
+  const seen = (origin: 'a:1' | 'b:1', end: number): number[] => core.origins.toSeen(new Map([[origin, end]]));
+  core.report('a', seen('b:1', flood.end.b), { origin: 'a:1', position: flood.end.a });
+  core.report('b', seen('a:1', flood.end.a), { origin: 'b:1', position: flood.end.b });
+  expect([core.operations, window.keys, window.load, window.shelved.bytes]).toEqual([0, 0, 0, 0]);
 });
 
 test('what was let go of is read again where a key turns out to be more than SETs', () => {

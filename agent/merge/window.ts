@@ -14,9 +14,9 @@ import { type OriginTable, raise, seenAt, type Seen } from './origins';
 import type { PayloadSource } from './payload-source';
 import { RUN_SETS_MAX, type SetRun } from './set-run';
 import { type SetSource, SetSources, StoredPut } from './set-source';
-import { SetOutcome, SetTable, type TablePut } from './set-table';
+import { SetOutcome, SetTable, type StoredSet, type TablePut } from './set-table';
 import { Shelf, ShelfBatch, type ShelfFiles } from './shelf';
-import { isOfElement, readEntry, storedSets, writeParts, writeSets } from './shelf-entry';
+import { isOfElement, readEntry, readStoredSets, writeParts, writeSets } from './shelf-entry';
 import { StreamEntry } from './stream-entries';
 
 const HASHES = 2 ** 18;
@@ -33,7 +33,7 @@ export interface ShelfOptions {
 }
 
 /** What counts in memory: a SET of the table with its slots, an operation in a fold queue, a record that SETs refer to. */
-const SET_BYTES = 56;
+const SET_BYTES = 48;
 const QUEUED_BYTES = 6;
 const SOURCE_BYTES = 350;
 const SHELVE_OPERATIONS = 32 * 1024;
@@ -262,11 +262,19 @@ export class Window {
     const found: StateParts[] = [];
     for (const bytes of this.shelf!.find(fingerprint, at)) {
       const parts = readEntry(bytes, this.origins, this.sources, key);
-      // What all have seen is base, and so is what is older.
-      if (parts.tops.every((top, origin) => top <= seenAt(this.stable, origin))) break;
+      if (this.areBase(parts.tops)) break;
       found.push(parts);
     }
     return found;
+  }
+
+  /** What all have seen is base, and so is what is older. */
+  private areBase(tops: readonly number[]): boolean {
+    return tops.every((top, origin) => this.isBase(origin, top));
+  }
+
+  private isBase(origin: number, position: number): boolean {
+    return position <= seenAt(this.stable, origin);
   }
 
   /** Brings back what the shelf has of a key, under what the window has. */
@@ -303,13 +311,20 @@ export class Window {
 
   /** Brings what the shelf has of a key into the table. @returns false where that is more than SETs, and nothing was done */
   private fetchSets(fingerprints: Int32Array, at: number): boolean {
-    const found = this.onShelf(fingerprints, at);
-    const sets = found.map(storedSets);
-    if (sets.includes(null)) return false;
     // Older SETs are dead by newer ones.
-    const newest = sets[0];
-    if (newest === undefined || newest === null || this.sets.has(fingerprints, at)) return true;
-    const head = this.sets.adopt(fingerprints, at, found[0]!.db, newest);
+    let newest: readonly StoredSet[] | null = null;
+    for (const bytes of this.shelf!.find(fingerprints, at)) {
+      const sets = readStoredSets(bytes, this.origins);
+      if (sets === null) {
+        if (this.areBase(readEntry(bytes, this.origins, this.sources).tops)) break;
+        return false;
+      }
+      if (sets.every(({ origin, place, payloadBytes, end }) => this.isBase(origin, place.end - payloadBytes + end)))
+        break;
+      newest ??= sets;
+    }
+    if (newest === null || this.sets.has(fingerprints, at)) return true;
+    const head = this.sets.adopt(fingerprints, at, newest);
     for (const { origin } of newest) {
       const queue = this.queue(origin);
       const position = this.sets.positionOf(head, origin);
