@@ -43,6 +43,8 @@ const MESH_VERSION = 1;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
 /** Between two updates of the links' series. */
+/** What goes on is told again after so long. */
+const PRESSURE_TOLD_MS = 60_000;
 const METRICS_MS = 250;
 /** A link whose last heartbeat is older lags, whatever that one took. */
 const STALE_BEAT_MS = 1000;
@@ -224,6 +226,14 @@ export class Agent {
       if (this.session !== null) this.replicaPort?.update({ offset: this.session.position });
     });
     journal.on('error', (error) => log.error({ err: error }, 'journal'));
+    let toldAtMs = -Infinity;
+    journal.on('pressure', (on) => {
+      // It comes and goes some times a second.
+      if (!on || performance.now() - toldAtMs < PRESSURE_TOLD_MS) return;
+      toldAtMs = performance.now();
+      const { pendingBytes } = journal;
+      log.warn({ pendingBytes }, 'the disk of the journal is slower than what comes: Redis and peers have to wait');
+    });
     journal.on('full', () => {
       if (trial !== null) void journal.dropOldest().catch((error: unknown) => log.error({ err: error }, 'journal'));
       else log.error('the journal has reached its size: a region must be far behind');
@@ -233,6 +243,7 @@ export class Agent {
     metrics.conflictsLeftOut.from(() => conflicts.leftOut);
     metrics.journalBytes.from(() => journal.bytes);
     metrics.journalSegments.from(() => journal.segments);
+    metrics.journalPendingBytes.from(() => journal.pendingBytes);
     metrics.windowKeys.from(() => this.session?.core.window.keys ?? 0);
     metrics.windowOperations.from(() => this.session?.core.operations ?? 0);
     metrics.windowBytes.from(() => this.session?.core.window.bytes ?? 0);
@@ -436,7 +447,8 @@ export class Agent {
     );
   }
 
-  private onRecords(records: Buffer[], from: string): void {
+  /** Takes them all. @returns where the journal has no room for more: when it will */
+  private onRecords(records: Buffer[], from: string): void | Promise<void> {
     let operations = 0;
     let bytes = 0;
     for (let encoded of records) {
@@ -456,6 +468,7 @@ export class Agent {
     this.metrics.link(from).received(operations, bytes);
     const sum = this.received.get(from) ?? { operations: 0, bytes: 0 };
     this.received.set(from, { operations: sum.operations + operations, bytes: sum.bytes + bytes });
+    return this.journal.relieved();
   }
 
   /** Keeps the links' series up to date: a scrape comes at any moment. */
@@ -607,9 +620,10 @@ const DRY_RUN_DIR = 'dry-run';
 /** It is for what other dry runs are about to take, and of those that are away nothing is kept. */
 const DRY_RUN_JOURNAL_BYTES = 256 * 1024 * 1024;
 
-function dryRunJournal({ bytesMax, segmentBytes, tailBytes }: AgentConfig['journal']) {
+function dryRunJournal({ bytesMax, segmentBytes, tailBytes, pendingBytesMax }: AgentConfig['journal']) {
   const bytes = Math.min(bytesMax, DRY_RUN_JOURNAL_BYTES);
-  return { bytesMax: bytes, segmentBytes: Math.min(segmentBytes, Math.floor(bytes / 8)), tailBytes, fsync: false };
+  const segment = Math.min(segmentBytes, Math.floor(bytes / 8));
+  return { bytesMax: bytes, segmentBytes: segment, tailBytes, pendingBytesMax, fsync: false };
 }
 
 function sameAddress(a: RedisAddress, b: RedisAddress): boolean {

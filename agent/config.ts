@@ -164,6 +164,11 @@ const schema = section({
      * walked the whole heap four times a second. Default: 1 MiB.
      */
     tailBytes: whole(0, GIB, 'bytes').default(1 * MIB),
+    /**
+     * What may wait in memory for a disk that is slower than what comes. Beyond it the agent reads neither from Redis nor from peers until half of it is durable:
+     * it lags then, and what it has not read waits in Redis' output buffer for it, and in the peers' journals. Default: 64 MiB.
+     */
+    pendingBytesMax: whole(MIB, 64 * GIB, 'bytes').default(64 * MIB),
     /** Flush to the disk (every 10 ms, 2 ms in semi-sync), before a record counts as durable. Turn off only where losing the machine may lose data. Default: true. */
     fsync: z.boolean('true or false').default(true),
   }).prefault({}),

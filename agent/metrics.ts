@@ -66,6 +66,7 @@ export interface AgentMetrics {
   readonly windowShelfReads: SampledGauge;
   readonly journalBytes: SampledGauge;
   readonly journalSegments: SampledGauge;
+  readonly journalPendingBytes: SampledGauge;
 }
 
 /** @param o.processMetrics also those of the process and of Node (default true); they keep timers and observers */
@@ -234,5 +235,6 @@ export function createMetrics(region: string, o: { processMetrics?: boolean } = 
     windowShelfReads: sampled('meridian_window_shelf_reads', 'Blocks of it that were read since the session began.'),
     journalBytes: sampled('meridian_journal_bytes', 'Bytes of the journal on disk.'),
     journalSegments: sampled('meridian_journal_segments', 'Files of the journal.'),
+    journalPendingBytes: sampled('meridian_journal_pending_bytes', "Bytes in memory that wait for the journal's disk."),
   };
 }

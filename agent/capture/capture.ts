@@ -18,6 +18,8 @@ export interface Capture extends EventEmitter<CaptureEvents> {
   snapshotBatches(): AsyncGenerator<RdbEntry[], void, void>;
   /** Somebody waits for the stream up to `offset`: what has come is given out at once. */
   hurry(offset: number): void;
+  /** Whether what clients do is left in Redis for now: whoever keeps it has no room. */
+  hold(on: boolean): void;
   /** The stream is safe here up to this offset. */
   ack(offset: number): void;
   close(): void;

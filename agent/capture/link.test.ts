@@ -215,6 +215,29 @@ test('over TLS a fast stream is taken whole, also while somebody is in a hurry',
   expect(Buffer.concat(got).equals(total)).toBe(true);
 });
 
+test('what nobody has room for stays in Redis, and the link lives; it comes when there is room', async () => {
+  const server = await start();
+  const { link, commands, closed } = await attach({
+    host: '127.0.0.1',
+    port: server.port,
+    idleTimeoutMs: 1000,
+  });
+  await server.run(['SET', 'before', '1']);
+  await until(() => commands.some((c) => c.join(' ') === 'SET before 1'), 10_000, 'the stream');
+  link.hold(true);
+  const { length } = commands;
+  const value = 'x'.repeat(100_000);
+  // More than sockets take.
+  for (let i = 0; i < 300; i++) await server.run(['SET', `held:${i}`, value]);
+  link.hurry(link.position + 1_000_000);
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  expect([commands.length, closed()]).toEqual([length, null]);
+  link.hold(false);
+  await until(() => commands.some(([, key]) => key === 'held:299'), 10_000, 'what was held');
+  expect(commands.filter(([, key]) => key?.startsWith('held:')).length).toBe(300);
+  expect(closed()).toBeNull();
+});
+
 test('silence is a timeout; a silent server in the handshake too', async () => {
   const server = await start({ args: ['--repl-ping-replica-period', '3600'] });
   const attached = await attach({ host: '127.0.0.1', port: server.port, idleTimeoutMs: 200 });

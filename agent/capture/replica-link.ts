@@ -90,7 +90,7 @@ type Phase = 'handshake' | 'preamble' | 'snapshot' | 'stream' | 'closed';
 
 /**
  * The link: attach listeners, `connect` once; after `full` iterate `snapshot()` to its end; then 'data' events flow. What the server sends meanwhile is taken at once and waits in memory or a file: Redis'
- * replica buffer is never held back. Reconnecting is the caller's (see Backoff), with a new link.
+ * replica buffer is not held back but by `hold`, and where that file's disk is slower than the network. Reconnecting is the caller's (see Backoff), with a new link.
  */
 export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   private socket: net.Socket | null = null;
@@ -104,6 +104,9 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   private onLine: ((line: string) => void) | null = null;
   private onFail: ((error: LinkError) => void) | null = null;
   private offset = 0;
+  /** Why the socket is not read, beside a rest: by `hold`, or as the disk of the spool can't follow. */
+  private held = false;
+  private spoolPressed = false;
   /** The snapshot: bytes still to come, or the mark behind it. */
   private rdbLeft = 0;
   private eofMark: Buffer | null = null;
@@ -442,7 +445,20 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     if (this.restTimer === null) return;
     clearTimeout(this.restTimer);
     this.restTimer = null;
-    this.socket?.resume();
+    this.settleSocket();
+  }
+
+  /** Redis has to wait, and keeps what comes in its output buffer, up to its limit for replicas. */
+  hold(on: boolean): void {
+    this.held = on;
+    // Nobody has been silent.
+    this.lastBytes = Date.now();
+    this.settleSocket();
+  }
+
+  private settleSocket(): void {
+    if (this.held || this.spoolPressed || this.restTimer !== null) this.socket?.pause();
+    else this.socket?.resume();
   }
 
   /** Somebody waits for the stream up to `offset`: until then the socket does not rest. */
@@ -622,7 +638,10 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
       ...(this.opts.spoolMemoryBytes === undefined ? {} : { memoryBytesMax: this.opts.spoolMemoryBytes }),
       ...(this.opts.spoolDir === undefined ? {} : { dir: this.opts.spoolDir }),
       // Only when the disk itself can't follow: the one case where Redis must wait.
-      onPressure: (on) => (on ? this.socket?.pause() : this.socket?.resume()),
+      onPressure: (on) => {
+        this.spoolPressed = on;
+        this.settleSocket();
+      },
     };
   }
 

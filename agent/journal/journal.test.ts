@@ -222,6 +222,39 @@ describe('a disk that refuses', () => {
     expectSame(await readAll(await open(), 'a:00'), a.records);
   });
 
+  test('beyond what may wait in memory it asks for less, takes what comes all the same, and says when half is durable', async () => {
+    const journal = await open({ pendingBytesMax: 1000 });
+    const pressure: [boolean, number][] = [];
+    journal.on('pressure', (on) => pressure.push([on, journal.pendingBytes]));
+    journal.on('error', () => undefined);
+    const a = new Chain('a:00');
+    journal.append(a.birth());
+    await journal.flushed();
+    failing('writev', 'ENOSPC', 2);
+    journal.append(a.next(500));
+    expect([journal.pressed, journal.relieved()]).toEqual([false, undefined]);
+    journal.append(a.next(600));
+    journal.append(a.next(700));
+    expect(journal.pressed).toBe(true);
+    let isRelieved = false;
+    const relieved = journal.relieved()!.then(() => (isRelieved = true));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(isRelieved).toBe(false);
+    await relieved;
+    expect(journal.pendingBytes).toBeLessThanOrEqual(500);
+    await journal.flushed();
+    expect(pressure.map(([on]) => on)).toEqual([true, false]);
+    expect(pressure[0]![1]).toBeGreaterThan(1000);
+    expectSame(await readAll(journal, 'a:00'), a.records);
+
+    // Whoever waits is not left behind by who closes it.
+    failing('writev', 'ENOSPC', Infinity);
+    journal.append(a.next(2000));
+    const waits = journal.relieved();
+    expect(waits).toBeDefined();
+    await Promise.all([waits, expect(journal.close()).rejects.toMatchObject({ code: 'io' })]);
+  });
+
   test('a short write is continued', async () => {
     const journal = await open();
     const real = fs.writev as unknown as (...args: unknown[]) => void;

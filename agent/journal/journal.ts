@@ -32,6 +32,8 @@ export interface JournalOptions {
   readonly segmentBytes?: number;
   /** Newest records kept in memory for readers. Default 1 MiB. */
   readonly tailBytes?: number;
+  /** Bytes that may wait for the disk before `pressure` says that who can should wait. Default 64 MiB. */
+  readonly pendingBytesMax?: number;
   /** Flush to the disk before a record counts as durable. Default true; false only where the machine's crash may lose data. */
   readonly fsync?: boolean;
   /** Between the beginnings of two writes, and of two flushes, at least, while nobody waits for one, in ms; three times as long under a flood. Default 10. */
@@ -67,12 +69,17 @@ interface JournalEvents {
   error: [JournalError];
   full: [];
   room: [];
+  /** More waits for the disk than may wait in memory; or no more, half of it has become durable. */
+  pressure: [on: boolean];
 }
 
 const SEGMENT_BYTES = 64 * 1024 * 1024;
 const TAIL_BYTES = 1024 * 1024;
 /** One write's size: large enough for the disk's full speed, small enough that readers do not wait for it. */
 const GROUP_BYTES_MAX = 8 * 1024 * 1024;
+/** Of what may wait for the disk: so much is left when more may come. */
+const RELIEVED_SHARE = 1 / 2;
+const PENDING_BYTES = 64 * 1024 * 1024;
 const SYNC_MS = 10;
 /** So much waits longer for more: each write and each flush costs, whatever is in it. */
 const FLOOD_BYTES = 96 * 1024;
@@ -109,7 +116,10 @@ export class Journal extends EventEmitter<JournalEvents> {
   private readonly fsync: boolean;
   private readonly syncMs: number;
   private fd = -1;
+  private readonly pendingBytesMax: number;
   private queuedBytes = 0;
+  private isPressed = false;
+  private readonly pressedWaiters: (() => void)[] = [];
   /** Of the queue, from its head: how many are in the last segment, but not known to be durable. */
   private written = 0;
   private writtenBytes = 0;
@@ -152,6 +162,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     this.fsync = options.fsync ?? true;
     this.syncMs = options.syncMs ?? SYNC_MS;
     this.tail = new Tail(options.tailBytes ?? TAIL_BYTES);
+    this.pendingBytesMax = options.pendingBytesMax ?? PENDING_BYTES;
     this.recovery = { records: 0, cut: null, damage: [], holes: [], metaDamaged: !meta.load() };
     // eslint-disable-next-line @typescript-eslint/no-this-alias -- getters below need both
     const journal = this;
@@ -199,6 +210,16 @@ export class Journal extends EventEmitter<JournalEvents> {
   /** Bytes appended and not yet durable: they grow while the disk is slow or refuses to write. */
   get pendingBytes(): number {
     return this.queuedBytes;
+  }
+
+  /** The disk is slower than what comes: who can should bring no more for now. What is appended all the same is taken. */
+  get pressed(): boolean {
+    return this.isPressed;
+  }
+
+  /** Resolves when more may come. Undefined: it may now. */
+  relieved(): Promise<void> | undefined {
+    return this.isPressed ? new Promise((resolve) => this.pressedWaiters.push(resolve)) : undefined;
   }
 
   origins(): string[] {
@@ -379,6 +400,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     if (this.isClosing) return;
     this.isClosing = true;
     for (const rest of [this.writeRest, this.syncRest, this.writeRetry, this.syncRetry]) rest.stop();
+    wakeAll(this.pressedWaiters.splice(0));
     while (this.running !== null || this.syncing !== null) await (this.running ?? this.syncing);
     await this.trimming.catch(() => undefined);
     await this.meta.settled();
@@ -434,9 +456,16 @@ export class Journal extends EventEmitter<JournalEvents> {
     this.queue.push(item);
     this.queuedBytes += item.record?.length ?? 0;
     this.appended++;
+    if (!this.isPressed && this.queuedBytes > this.pendingBytesMax) this.press(true);
     // What is not of the stream is held back until it is durable.
     if (item.record?.[9] !== RecordKind.stream) this.hurry();
     this.start();
+  }
+
+  private press(on: boolean): void {
+    this.isPressed = on;
+    if (!on) wakeAll(this.pressedWaiters.splice(0));
+    this.emit('pressure', on);
   }
 
   /** Lets readers have a record, unless it has to be durable before, or what stands before it is held back. */
@@ -665,6 +694,7 @@ export class Journal extends EventEmitter<JournalEvents> {
     this.written = Math.max(0, this.written - count);
     this.committed += count;
     this.lastError = null;
+    if (this.isPressed && this.queuedBytes <= this.pendingBytesMax * RELIEVED_SHARE) this.press(false);
     this.settleFlushes(null);
     this.emit('durable');
   }

@@ -178,6 +178,7 @@ export class Opening {
     link.on('data', (chunk) => this.receive(chunk));
     link.on('close', (error) => session.end(error ?? new SessionError('redis', 'replication link closed')));
     this.outcome = await link.connect(from);
+    session.holdWhilePressed(link);
     this.link = link;
     if (this.outcome.kind === 'full' && session.keyspace === null) this.numbers = new Numbers(true);
     // Notifications begin a history of their own each time; Redis' own tells whether this is still the Redis of last time.

@@ -448,6 +448,15 @@ export class Session implements Stay {
     else this.removals.receive(chunk);
   }
 
+  /** @internal What the journal has no room for stays in Redis. */
+  holdWhilePressed(link: Capture): void {
+    const { journal } = this.context;
+    const hold = (on: boolean): void => link.hold(on);
+    if (journal.pressed) hold(true);
+    journal.on('pressure', hold);
+    link.on('close', () => journal.off('pressure', hold));
+  }
+
   private read(chunk: Buffer): void {
     if (this.ended !== null) return;
     try {

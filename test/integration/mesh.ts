@@ -64,6 +64,8 @@ export interface MeshOptions {
   semiSync?: readonly string[];
   /** By how many ms an agent's clock is ahead of this machine's, by region. Default: none is. Redis keeps the machine's. */
   clockAheadMs?: Readonly<Record<string, number>>;
+  /** Bytes a second that the disk of an agent's journal takes, by region. Default: what it does take. */
+  slowDisk?: Readonly<Record<string, number>>;
   /** More lines of redis.conf, of all regions or of each. */
   redisConf?: readonly string[] | ((region: string) => readonly string[]);
   /** Servers of regions that have another one than the rest. Default: see `binaryOf`. */
@@ -137,6 +139,19 @@ function clockAhead(ms: number): string[] {
   return ['--import', `data:text/javascript,${encodeURIComponent(code)}`];
 }
 
+/** Options of Node.js by which what a program writes to descriptors (its journal) takes as long as a disk would that takes so many bytes a second. */
+function slowDisk(bytesPerSecond: number): string[] {
+  const code = `import fs from 'node:fs';
+    const { writev } = fs;
+    let freeMs = 0;
+    fs.writev = (fd, buffers, position, done) => {
+      const bytes = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+      freeMs = Math.max(freeMs, performance.now()) + (bytes * 1000) / ${bytesPerSecond};
+      setTimeout(() => writev(fd, buffers, position, done), freeMs - performance.now());
+    };`;
+  return ['--import', `data:text/javascript,${encodeURIComponent(code)}`];
+}
+
 /** What must not outlive this process, whatever happens in it. */
 const living = new Set<ChildProcess>();
 const directories = new Set<string>();
@@ -181,12 +196,14 @@ export class Region {
     this.port = layout.redis.port;
     this.redis = new Program(mesh, mesh.binaryOf(name).path, [layout.redis.conf], layout.redis.log);
     const aheadMs = mesh.options.clockAheadMs?.[name];
+    const diskRate = mesh.options.slowDisk?.[name];
     this.agent = new Program(
       mesh,
       process.execPath,
       [
         ...agentNodeOptions,
         ...(aheadMs === undefined ? [] : clockAhead(aheadMs)),
+        ...(diskRate === undefined ? [] : slowDisk(diskRate)),
         agentProgram,
         '--config',
         layout.agent.config,

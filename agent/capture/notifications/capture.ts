@@ -214,6 +214,9 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
     this.stream.flush();
   }
 
+  /** What was not heard in time would have to be looked for in all keys; and nothing comes faster than values are read. */
+  hold(): void {}
+
   /** There is nobody to acknowledge to: Redis does not take this agent for a replica. */
   ack(): void {}
 
