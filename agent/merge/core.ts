@@ -69,6 +69,12 @@ export interface RefusedParts {
 }
 const NO_PARTS: RefusedParts = { increment: null, entry: null };
 
+interface LocalHow {
+  readonly apart?: number[];
+  readonly again?: boolean;
+  readonly isPast?: boolean;
+}
+
 export class MergeCore {
   readonly origins = new OriginTable();
   readonly window: Window;
@@ -175,11 +181,12 @@ export class MergeCore {
   /**
    * The region's own operations, as read from its Redis' stream.
    * @param how `apart` gets the numbers of those that worked on a key that was unsettled, for the record to say so (`OpRecord.unsettled`); absent: what it says
-   * is all that can be said. `again`: after a restart; what came of them is in Redis, and not known
+   * is all that can be said. `again`: after a restart; what came of them is in Redis, and not known. `isPast`: of an older history, of which a failover may have taken
+   * back the end: that has come again as others' operations do
    */
-  local(record: OpRecord, how: { readonly apart?: number[]; readonly again?: boolean } = {}): void {
-    const { apart = null, again = false } = how;
-    this.ownOrigin = this.origins.index(record.origin);
+  local(record: OpRecord, how: LocalHow = {}): void {
+    const { apart = null, again = false, isPast = false } = how;
+    if (!isPast) this.ownOrigin = this.origins.index(record.origin);
     if (record.kind === RecordKind.state) return this.localState(record);
     const { policies } = this.parts;
     const isWhole = policies === null || !joinsKept(policies, record);
@@ -361,7 +368,8 @@ export class MergeCore {
     insertion.insert(state, effect, later);
     if (isOnNothing) this.settling.doubt(state);
     if (isOwn && effect.kind === 'trim' && effect.minId !== null) streams.trimAgain(state, effect.minId);
-    if (isOwn && effect.kind === 'put' && effect.type === Type.stream) streams.raceRefused(state, op, effect.names[0]!);
+    if (isOwn && effect.kind === 'put' && effect.type === Type.stream)
+      streams.raceRefused(state, op, effect.names[0]!, op.origin !== this.ownOrigin);
     if (quiet) return;
     this.notes.count(effect);
     this.notes.note(state, effect, later, insertion.touched);

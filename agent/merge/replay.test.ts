@@ -53,6 +53,19 @@ test('after a restart entries of an older history that had come back below a new
   expect(wordsOf(batch)).toMatch(/5-1.* f x.*6-1.* f y/);
 });
 
+test('after a restart all of an older history that a failover had taken back, and that had come again below a newer entry, is written again', () => {
+  const core = newCore();
+  for (const origin of ['a:1', 'a:2']) core.assume(origin, 0);
+  const replay = new Replay(core, 'a', 'a:2');
+  const first = commands('XADD s 5-1 f x');
+  replay.add(record('a:1', 0, first));
+  replay.add(record('a:1', first.length, commands('XADD s 6-1 f y')));
+  replay.add(record('a:2', 0, commands('XADD s 7-1 f z')));
+  const batch = new Batch();
+  core.corrections.correct(core.corrections.takeRaced(), batch);
+  expect(wordsOf(batch)).toMatch(/5-1.* f x.*6-1.* f y/);
+});
+
 describe('a record in two parts', () => {
   const first = commands('SET k 1', 'SELECT 3', 'SET l 2');
   const second = commands('INCR n', 'PING', 'SET m 3');
@@ -114,7 +127,7 @@ describe('replay', () => {
     for (const origin of ['a:0', 'a:1', 'b:1', 'c:1']) core.assume(origin, 0);
     const payload = commands('SET k 1');
     const n = payload.length;
-    const replay = new Replay(core, 'a');
+    const replay = new Replay(core, 'a', 'a:1');
     replay.add(record('a:0', 0, payload, { seen: new Map([['b:1', n]]) }));
     replay.add(record('a:0', n, payload));
     replay.add(record('b:1', 0, payload, { seen: new Map([['c:1', n]]) }));
@@ -133,7 +146,7 @@ describe('replay', () => {
     const core = newCore();
     for (const origin of ['a:1', 'b:1']) core.assume(origin, 0);
     const own = record('a:1', 0, commands('HSET h f v'), { stamp: 5 });
-    const replay = new Replay(core, 'a');
+    const replay = new Replay(core, 'a', 'a:1');
     replay.add(record('b:1', 0, commands('UNLINK h'), { stamp: 9, seen: new Map([['a:1', own.end]]) }));
     expect(replay.neededOf('a:1')).toBe(own.end);
     replay.add(own);
@@ -146,7 +159,7 @@ describe('replay', () => {
 
   test('an operation of an own older history that a block had met is corrected again', () => {
     const core = newCore();
-    const replay = new Replay(core, 'a');
+    const replay = new Replay(core, 'a', 'a:1');
     core.assume('b:1', 0);
     core.assume('a:old', 0);
     replay.add(record('b:1', 0, commands('SET k theirs'), { stamp: 5 }));
@@ -178,7 +191,7 @@ describe('records that come from peers and are in Redis already', () => {
 
   test('are remembered; what is behind them stays, to be planned', () => {
     const core = newCore();
-    const replay = new Replay(core, 'a');
+    const replay = new Replay(core, 'a', 'a:1');
     const one = commands('SET k 1');
     const two = commands('SET k 1', 'SET l 2');
     const held: Vector = new Map([
@@ -205,7 +218,7 @@ describe('records that come from peers and are in Redis already', () => {
 
   test('a state that a failover has taken back is not waited for: before it there is no operation', () => {
     const core = newCore();
-    const replay = new Replay(core, 'a');
+    const replay = new Replay(core, 'a', 'a:1');
     const held = new Map([['a:1', 150]]);
     const queue = new Queue();
     const payload = commands('DEL k', 'RPUSH k v');

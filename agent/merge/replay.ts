@@ -88,6 +88,8 @@ export class Replay {
   constructor(
     readonly core: MergeCore,
     private readonly region: string,
+    /** The own origin that goes on. */
+    private readonly present: OriginId,
   ) {}
 
   /** The next record of its origin. */
@@ -124,11 +126,10 @@ export class Replay {
   /**
    * All that the journal has was taken. Of own older histories that is all there is, also where one was lost behind its last
    * operation; of others' it may have less than Redis.
-   * @param present the own origin that goes on
    */
-  endOwnPast(held: Vector, present: OriginId): void {
+  endOwnPast(held: Vector): void {
     for (const [origin, position] of held)
-      if (regionOf(origin) === this.region && origin !== present && !this.waits(origin))
+      if (regionOf(origin) === this.region && origin !== this.present && !this.waits(origin))
         this.core.assume(origin, position);
     this.advance();
   }
@@ -182,7 +183,7 @@ export class Replay {
     // Own older histories too: where a block met a client's write, it did so in the stream that they are a part of.
     if (regionOf(record.origin) !== this.region) core.remember(record);
     else if (record.kind === RecordKind.state) core.localState(record);
-    else core.local(record, { again: true });
+    else core.local(record, { again: true, isPast: record.origin !== this.present });
   }
 }
 

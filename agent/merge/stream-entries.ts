@@ -300,14 +300,15 @@ export class StreamOrder {
   /**
    * Others' entries that an own XADD had not seen, and that stand below it: where it was in Redis before they came, Redis has refused
    * them. To be asked for each own XADD, in order.
+   * @param isPast it is of an older history: what it has seen there may have been refused when it came again, after a failover
    */
-  refusedFor(op: Op, id: string): StreamEntry[] {
+  refusedFor(op: Op, id: string, isPast: boolean): StreamEntry[] {
     const isUnseen = (entry: StreamEntry): boolean =>
       entry.puts.some((put) => put.op.origin !== op.origin && !saw(op, put.op));
     // Its own it has not: what comes in a later history of this region, after a failover, may not have seen it.
     const isSeen = (entry: StreamEntry): boolean => entry.puts.every((put) => put.op !== op && saw(op, put.op));
     let seen = 0;
-    while (seen < this.arrived.length && isSeen(this.arrived[seen]!)) seen++;
+    while (!isPast && seen < this.arrived.length && isSeen(this.arrived[seen]!)) seen++;
     if (seen > 0) this.arrived.splice(0, seen);
     return this.arrived.filter((entry) => isUnseen(entry) && compareIds(entry.name, id) <= 0);
   }

@@ -47,12 +47,15 @@ export class StreamOperations {
     );
   }
 
-  /** Where an own XADD was in Redis before others' entries came that stand below it, they were refused: they get in by a correction. */
-  raceRefused(state: KeyState, op: Op, id: string): void {
+  /**
+   * Where an own XADD was in Redis before others' entries came that stand below it, they were refused: they get in by a correction.
+   * @param isPast it is of an older history, and may itself have come after a failover
+   */
+  raceRefused(state: KeyState, op: Op, id: string, isPast: boolean): void {
     const { touched } = this.parts.insertion;
     // It has taken an ID to which another one was about to move.
     if (touched.length > 1) this.parts.corrections.race(state, touched);
-    const entries = state.stream!.refusedFor(op, id);
+    const entries = state.stream!.refusedFor(op, id, isPast);
     if (entries.length > 0) this.parts.corrections.race(state, entries);
   }
 

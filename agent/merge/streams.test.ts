@@ -321,7 +321,7 @@ test('what a failover had taken back may be refused when it comes again, too', (
   const add = (op: Op, id: string): string[] => {
     putEntry(state, op, id, Buffer.from('x'), origins, []);
     state.stream!.arrive(state.findElement(Type.stream, id) as StreamEntry);
-    return state.stream!.refusedFor(op, id).map(({ name }) => name);
+    return state.stream!.refusedFor(op, id, false).map(({ name }) => name);
   };
   expect(add(new Op(before, 10, 1, []), '5-1')).toEqual([]);
   expect(add(new Op(before, 20, 2, []), '6-1')).toEqual([]);

@@ -438,7 +438,7 @@ export class Opening {
     };
     for (const known of journal.origins()) core.assume(known, Math.max(lowOf(known), journal.firstStart(known) ?? -1));
     for (const known of low.keys()) core.skip(known, lowOf(known));
-    const replay = new Replay(core, session.region);
+    const replay = new Replay(core, session.region, origin);
     let left = journal.bytes;
     for await (const bytes of journal.replay()) {
       const record = decodeRecord(bytes, { verify: false });
@@ -452,7 +452,7 @@ export class Opening {
       const rest = replay.take(record, record.origin === origin ? Infinity : (vector.get(record.origin) ?? -1));
       if (rest !== null) inbox.offer(rest);
     }
-    replay.endOwnPast(vector, origin);
+    replay.endOwnPast(vector);
     session.rebuilt = true;
     // What peers sent meanwhile is in the journal.
     for (const known of journal.origins())
@@ -612,7 +612,7 @@ export class Opening {
     } else await join.again(this.keys(), this.cursorText !== null);
     context.setState('syncing', 'loading the data of the mesh');
     const loaded = await join.load();
-    const replay = new Replay(session.newCore(), region);
+    const replay = new Replay(session.newCore(), region, publicOrigin(state.origin));
     if (loaded !== null) await this.takePlace(loaded);
     context.setState('syncing', 'getting from peers what the data of the mesh had met');
     await this.rememberMesh(loaded, replay);

@@ -312,7 +312,7 @@ export class SimAgent {
     for (const [known, end] of journal.trimmed) core.assume(known, end);
     for (const [known, position] of journal.low)
       core.skip(known, known === origin ? position : Math.min(position, vector.get(known) ?? -1));
-    const replay = new Replay(core, this.region);
+    const replay = new Replay(core, this.region, origin);
     for (const record of journal.all()) {
       const low = journal.low.get(record.origin) ?? -1;
       if (record.end <= (record.origin === origin ? low : Math.min(low, vector.get(record.origin) ?? -1))) {
@@ -323,7 +323,7 @@ export class SimAgent {
       const rest = replay.take(record, record.origin === origin ? Infinity : (vector.get(record.origin) ?? -1));
       if (rest !== null) this.offer(rest);
     }
-    replay.endOwnPast(vector, origin);
+    replay.endOwnPast(vector);
     return replay;
   }
 
