@@ -213,9 +213,10 @@ export class Redis {
     return at !== null && this.clock() > at;
   }
 
-  /** All that it holds now. */
+  /** All that it holds now: what is over later is not over in that. */
   snapshot(): Redis {
-    return new Redis(this.replId, this.offset, this.clock, this);
+    const { nowMs } = this;
+    return new Redis(this.replId, this.offset, () => nowMs, this);
   }
 
   /** Commands that build the key anew, as a state record has them. */
