@@ -43,9 +43,9 @@ const MESH_VERSION = 1;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 2000;
 /** Between two updates of the links' series. */
+const METRICS_MS = 250;
 /** What goes on is told again after so long. */
 const PRESSURE_TOLD_MS = 60_000;
-const METRICS_MS = 250;
 /** A link whose last heartbeat is older lags, whatever that one took. */
 const STALE_BEAT_MS = 1000;
 /** Between two looks at the Redis beside the agent. */

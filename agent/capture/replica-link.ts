@@ -437,8 +437,8 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
 
   private rest(ms: number): void {
     if (ms === 0 || this.phase !== 'stream' || this.restTimer !== null || this.offset < this.wanted) return;
-    this.socket?.pause();
     this.restTimer = setTimeout(() => this.wakeUp(), ms);
+    this.settleSocket();
   }
 
   private wakeUp(): void {
@@ -637,7 +637,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     return {
       ...(this.opts.spoolMemoryBytes === undefined ? {} : { memoryBytesMax: this.opts.spoolMemoryBytes }),
       ...(this.opts.spoolDir === undefined ? {} : { dir: this.opts.spoolDir }),
-      // Only when the disk itself can't follow: the one case where Redis must wait.
+      // Only when the disk itself can't follow.
       onPressure: (on) => {
         this.spoolPressed = on;
         this.settleSocket();

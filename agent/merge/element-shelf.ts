@@ -5,7 +5,7 @@
 import type { Needed } from './effects';
 import { type ElementParts, ElementsAway, type KeyState, type Op, topsOf, type Type } from './key-state';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
-import { raise, seenAt, type Seen } from './origins';
+import { areSeen, raise, seenAt, type Seen } from './origins';
 import { Reach, type Shelf, type ShelfBatch } from './shelf';
 import { readElement, writeElementParts } from './shelf-entry';
 import type { EntryHost } from './entry-shelf';
@@ -138,7 +138,7 @@ export class ElementShelf {
   }
 
   private isStable(tops: Seen): boolean {
-    return tops.every((top, origin) => top <= seenAt(this.host.stable, origin));
+    return areSeen(tops, this.host.stable);
   }
 
   /** That of an element of the key whose fingerprint is in `ofKey`. */

@@ -2,7 +2,7 @@
 import { type Element, elementParts, type KeyState, NONE, Op, type Put, type StateParts, Type } from './key-state';
 import type { Needed } from './effects';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
-import { type OriginTable, raise, seenAt, type Seen } from './origins';
+import { areSeen, type OriginTable, raise, seenAt, type Seen } from './origins';
 import type { SetSources } from './set-source';
 import type { Shelf, ShelfBatch } from './shelf';
 import { readEntry, writeParts } from './shelf-entry';
@@ -126,7 +126,7 @@ export class EntryShelf {
 
   /** All have seen it: the shelf may have let go of it. */
   private isBase({ tops }: EntriesPart): boolean {
-    return tops.every((top, origin) => top <= seenAt(this.host.stable, origin));
+    return areSeen(tops, this.host.stable);
   }
 
   private read(state: KeyState, part: EntriesPart): StateParts {

@@ -62,6 +62,11 @@ export function seenAt(seen: Seen, origin: number): number {
   return origin < seen.length ? seen[origin]! : -1;
 }
 
+/** Whether all of these positions, by origin, are seen. */
+export function areSeen(positions: Seen, seen: Seen): boolean {
+  return positions.every((position, origin) => position <= seenAt(seen, origin));
+}
+
 /** Notes that an origin was seen up to a position, at least. */
 export function raise(positions: number[], origin: number, position: number): void {
   while (positions.length <= origin) positions.push(-1);

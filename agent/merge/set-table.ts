@@ -44,6 +44,10 @@ export interface StoredSet extends StoredSource {
   readonly argsBytes: number;
 }
 
+export function positionOf({ place, payloadBytes, end }: StoredSet): number {
+  return place.end - payloadBytes + end;
+}
+
 export const SetOutcome = {
   /** It has seen all that is known of the key. */
   quiet: 0,

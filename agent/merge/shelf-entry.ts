@@ -12,9 +12,9 @@ import {
   type StateParts,
   Type,
 } from './key-state';
-import type { OriginTable } from './origins';
+import { type OriginTable, raise } from './origins';
 import { StoredPut, type SetSources } from './set-source';
-import type { StoredSet, TablePut } from './set-table';
+import { positionOf, type StoredSet, type TablePut } from './set-table';
 import { Reach, type ShelfBatch } from './shelf';
 
 /** A put as it is written: its value, or where that can be read. */
@@ -173,8 +173,8 @@ export function readElement(bytes: Buffer, ofKey: ArrayLike<number>): ElementPar
 /** Live SETs that the table could hold: their records can be read again. Null: it is something else. */
 export function readStoredSets(bytes: Buffer, origins: OriginTable): StoredSet[] | null {
   if (bytes[0] !== Reach.sets) return null;
-  const { db, puts } = readPuts(bytes, origins);
-  return puts.every(({ args }) => args === null) ? puts.map((put) => ({ ...put, db })) : null;
+  const puts = readPuts(bytes, origins);
+  return puts.every(({ args }) => args === null) ? puts : null;
 }
 
 /** Nothing is known but live SETs, and nothing older counts beside them. */
@@ -244,12 +244,13 @@ function readIncrement(increment: Increment): Increment {
   return { ...increment, delta: typeof delta === 'object' ? new Decimal(delta.units) : delta };
 }
 
-interface WrittenSet extends Omit<StoredSet, 'db'> {
+interface WrittenSet extends StoredSet {
   /** Null: they are in the journal. */
   readonly args: Buffer | null;
 }
 
-function readPuts(bytes: Buffer, origins: OriginTable): { db: number; puts: WrittenSet[] } {
+/** One at least. */
+function readPuts(bytes: Buffer, origins: OriginTable): WrittenSet[] {
   let next = 1;
   const word = (): number => bytes.readUInt32LE((next += 4) - 4);
   const double = (): number => bytes.readDoubleLE((next += 8) - 8);
@@ -265,28 +266,28 @@ function readPuts(bytes: Buffer, origins: OriginTable): { db: number; puts: Writ
     for (let n = word(); n > 0; n--) seen.push(double());
     const kept = word();
     const args = kept === 0 ? null : bytes.subarray(next, (next += kept));
-    puts.push({ origin, stamp, index, place, payloadBytes, end, argsBytes, seen, args });
+    puts.push({ db, origin, stamp, index, place, payloadBytes, end, argsBytes, seen, args });
   }
-  return { db, puts };
+  return puts;
 }
 
 function readSets(bytes: Buffer, origins: OriginTable, sources: SetSources, given?: string): StateParts {
   let key = given;
-  const { db, puts: written } = readPuts(bytes, origins);
+  const written = readPuts(bytes, origins);
   const puts: Put[] = [];
   const tops: number[] = [];
-  for (const { origin, stamp, index, place, payloadBytes, end, argsBytes, seen, args } of written) {
+  for (const set of written) {
+    const { origin, stamp, index, place, payloadBytes, end, argsBytes, seen, args } = set;
     const at = { place, payloadBytes, end, argsBytes };
-    const position = place.end - payloadBytes + end;
+    const position = positionOf(set);
     const op = new Op(origin, position, stamp + index, seen);
     key ??= sources.keyAt(at, args);
     puts.push(args === null ? new StoredPut(op, at, sources) : { op, value: ownBytes(sources.valueIn(args)) });
-    while (tops.length <= origin) tops.push(-1);
-    tops[origin] = position;
+    raise(tops, origin, position);
   }
   const string = { type: Type.string, name: '', puts, increments: NONE, ttls: NONE, removals: NONE, baseDead: true };
   return {
-    db,
+    db: written[0]!.db,
     key: key!,
     isWhole: false,
     elements: [string],

@@ -7,7 +7,7 @@
  *
  * It knows bytes by fingerprint and which operations they are about, not what they say (shelf-entry.ts).
  */
-import { raise, seenAt, type Seen } from './origins';
+import { areSeen, raise, seenAt, type Seen } from './origins';
 
 /** A file that only grows. */
 export interface ShelfFile {
@@ -329,7 +329,7 @@ export class Shelf {
   /** Lets go of what every member has seen. */
   drop(stable: Seen): void {
     if (this.runs.length === 0) return;
-    const isOver = ({ tops }: Run): boolean => tops.every((top, origin) => top <= seenAt(stable, origin));
+    const isOver = ({ tops }: Run): boolean => areSeen(tops, stable);
     const { merging } = this;
     if (merging !== null && merging.inputs.every(isOver)) this.abandon(merging.output);
     const kept = this.runs.filter((run) => this.merging?.inputs.includes(run) === true || !isOver(run));

@@ -10,11 +10,11 @@ import { EntryShelf } from './entry-shelf';
 import { FoldQueue, type Shifted } from './fold-queue';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { type Element, KeyState, NONE, Op, ownBytes, type Put, type StateParts, topsOf, Type } from './key-state';
-import { type OriginTable, raise, seenAt, type Seen } from './origins';
+import { areSeen, type OriginTable, raise, seenAt, type Seen } from './origins';
 import type { PayloadSource } from './payload-source';
 import { RUN_SETS_MAX, type SetRun } from './set-run';
 import { type SetSource, SetSources, StoredPut } from './set-source';
-import { SetOutcome, SetTable, type StoredSet, type TablePut } from './set-table';
+import { positionOf, SetOutcome, SetTable, type StoredSet, type TablePut } from './set-table';
 import { Shelf, ShelfBatch, type ShelfFiles } from './shelf';
 import { isOfElement, readEntry, readStoredSets, writeParts, writeSets } from './shelf-entry';
 import { StreamEntry } from './stream-entries';
@@ -262,19 +262,11 @@ export class Window {
     const found: StateParts[] = [];
     for (const bytes of this.shelf!.find(fingerprint, at)) {
       const parts = readEntry(bytes, this.origins, this.sources, key);
-      if (this.areBase(parts.tops)) break;
+      // What all have seen is base, and so is what is older.
+      if (areSeen(parts.tops, this.stable)) break;
       found.push(parts);
     }
     return found;
-  }
-
-  /** What all have seen is base, and so is what is older. */
-  private areBase(tops: readonly number[]): boolean {
-    return tops.every((top, origin) => this.isBase(origin, top));
-  }
-
-  private isBase(origin: number, position: number): boolean {
-    return position <= seenAt(this.stable, origin);
   }
 
   /** Brings back what the shelf has of a key, under what the window has. */
@@ -316,11 +308,10 @@ export class Window {
     for (const bytes of this.shelf!.find(fingerprints, at)) {
       const sets = readStoredSets(bytes, this.origins);
       if (sets === null) {
-        if (this.areBase(readEntry(bytes, this.origins, this.sources).tops)) break;
+        if (areSeen(readEntry(bytes, this.origins, this.sources).tops, this.stable)) break;
         return false;
       }
-      if (sets.every(({ origin, place, payloadBytes, end }) => this.isBase(origin, place.end - payloadBytes + end)))
-        break;
+      if (sets.every((set) => positionOf(set) <= seenAt(this.stable, set.origin))) break;
       newest ??= sets;
     }
     if (newest === null || this.sets.has(fingerprints, at)) return true;
