@@ -11,18 +11,31 @@ import {
 import { Empty } from 'google-protobuf/google/protobuf/empty_pb';
 import { type JavaScriptValue, Struct } from 'google-protobuf/google/protobuf/struct_pb';
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const root = path.join(__dirname, '..');
 const frozen = JSON.parse(readFileSync(path.join(__dirname, 'schema.json'), 'utf8')) as unknown;
 
-/** Starts a folder as Pulumi does, and ends it. */
-async function withPlugin<T>(dir: string, use: (client: ResourceProviderClient) => Promise<T>): Promise<T> {
+/** Starts a folder as Pulumi does, in the folder of the program that wants it, and ends it. */
+async function withPlugin<T>(
+  dir: string,
+  use: (client: ResourceProviderClient) => Promise<T>,
+  programDir = dir,
+): Promise<T> {
   const program = require.resolve('@pulumi/pulumi/cmd/run-plugin');
-  const child = spawn(process.execPath, [program, '.', '127.0.0.1:1'], {
-    cwd: dir,
+  const child = spawn(process.execPath, [program, dir, '127.0.0.1:1'], {
+    cwd: programDir,
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));
@@ -101,6 +114,8 @@ describe('put together, and away from the checkout', () => {
       ]),
     );
     expect(Object.values(dependencies)).not.toContain(undefined);
+    // The host's own, of 2020, refuses a tsconfig.json of today, and it is the user's that the host reads.
+    expect(dependencies.typescript).toMatch(/^~\d+\.\d+\.\d+$/);
     const files = readdirSync(dir, { recursive: true, encoding: 'utf8' });
     expect(files).toEqual(expect.arrayContaining(['LICENSE', 'PulumiPlugin.yaml', main]));
     expect(files.filter((file) => /\.ts$|testing|\.test\./.test(file))).toEqual([]);
@@ -108,7 +123,11 @@ describe('put together, and away from the checkout', () => {
 
   test("Pulumi's own host runs it: the same schema, and a component with all that it makes", async () => {
     expect(existsSync(path.join(dir, 'node_modules'))).toBe(false);
-    await withPlugin(dir, async (client) => {
+    const programDir = path.join(above, 'program');
+    mkdirSync(programDir);
+    const tsconfig = { compilerOptions: { strict: true, target: 'es2022', module: 'nodenext' }, files: ['index.ts'] };
+    writeFileSync(path.join(programDir, 'tsconfig.json'), JSON.stringify(tsconfig));
+    const use = async (client: ResourceProviderClient): Promise<void> => {
       expect(await schemaOf(client)).toEqual(frozen);
       const secrets = {
         aclSecretName: 'acl',
@@ -129,7 +148,8 @@ describe('put together, and away from the checkout', () => {
       await expect(construct(client, 'meridian:index:Nothing', {})).rejects.toThrow(
         /meridian:index:Nothing is none of meridian:index:ActiveActiveRedis, /,
       );
-    });
+    };
+    await withPlugin(dir, use, programDir);
   }, 120_000);
 });
 

@@ -16,7 +16,9 @@ const folders = ['components', 'model', 'plugin'];
 const leftOut = /^components\/(stack|testing|recording)\/|^plugin\/(package|tsconfig)\.json$/;
 
 /**
- * @param packages that its code loads: all providers are among them, for nobody asks a program in another language which it needs
+ * @param packages that its code loads: all providers are among them, for nobody asks a program in another language which it needs. TypeScript none of it does; but
+ *   Pulumi's host of component packages begins with one, has its own, of 2020, where there is none, and gives it the tsconfig.json of the user's
+ *   program, whose `target` that one may not know.
  */
 function manifestOf(packages) {
   const { dependencies, devDependencies, engines } = readJson('package.json');
@@ -26,7 +28,7 @@ function manifestOf(packages) {
     ...{ name, version, description, license, engines },
     private: true,
     main: 'plugin/main.js',
-    dependencies: Object.fromEntries([...packages].sort().map((one) => [one, versions[one]])),
+    dependencies: Object.fromEntries([...packages, 'typescript'].sort().map((one) => [one, versions[one]])),
   };
 }
 

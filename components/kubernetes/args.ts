@@ -70,7 +70,7 @@ export interface RedisNodesArgs {
   /** Image of redis_exporter. Default: the official one. */
   exporterImage?: pulumi.Input<string>;
   /**
-   * Image with Node.js 20 or newer, for the side-car that labels each pod with its role. The agent's image will do. Default: the
+   * Image with Node.js 20 or newer, for the side-car that labels each pod with its role. Default: the agent's in a region that has one, else the
    * official Node.js image.
    */
   sidecarImage?: pulumi.Input<string>;

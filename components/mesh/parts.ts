@@ -38,7 +38,9 @@ export function certificatePart({
 
 export function redisPart(args: RedisRegionArgs) {
   const minReplicasToWrite = args.redis?.minReplicasToWrite ?? minReplicasOf(args);
-  return { ...args.redis, region: args.region, minReplicasToWrite };
+  // The agent's image has Node.js and is pinned, or not, as the program's author wants it.
+  const sidecarImage = args.redis?.sidecarImage ?? args.agentImage;
+  return { ...args.redis, region: args.region, minReplicasToWrite, sidecarImage };
 }
 
 export function networkPart(args: RedisRegionArgs) {

@@ -86,6 +86,21 @@ test('on Kubernetes: exact children', async () => {
   ]);
 });
 
+test.each([
+  [{}, 'meridian@sha256:1'],
+  [{ redis: { sidecarImage: 'node@sha256:2' } }, 'node@sha256:2'],
+])("pods' side-car has the agent's image, or its own: %j", async (more, image) => {
+  const made = await make(more);
+  const nodes = made.find('redis', ':StatefulSet').inputs['spec'] as {
+    template: { spec: { containers: { image: string }[] } };
+  };
+  expect(nodes.template.spec.containers.map((container) => container.image)).toEqual([
+    expect.stringContaining('/redis:'),
+    expect.stringContaining('redis_exporter'),
+    image,
+  ]);
+});
+
 describe.each(['elasticache', 'aliyun', 'tencent'] as const)('on %s', (service) => {
   let made: Deployment<RedisRegion>;
   beforeAll(async () => {

@@ -96,7 +96,6 @@ function nodesOf(config: StackConfig): RedisNodesArgs {
     ...redisSettingsOf(config),
     image: redisImage(config),
     exporterImage: kubernetes.exporterImage,
-    sidecarImage: kubernetes.agentImage,
     imagePullPolicy: kubernetes.imagePullPolicy,
     sentinels: sentinel.count,
     sentinelQuorum: sentinel.quorum,
