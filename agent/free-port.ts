@@ -4,10 +4,18 @@ import net from 'node:net';
 /** Below the ephemeral ports of every system, so that no outgoing connection of anybody takes one between the check and the use. */
 const RANGE = { first: 10_000, last: 32_000 } as const;
 
+/** Those that this process has given out: most are not listened on yet when the next one is asked for. */
+const given = new Set<number>();
+
 export async function freePort(): Promise<number> {
+  if (given.size > (RANGE.last - RANGE.first) / 2) given.clear();
   for (;;) {
     const port = RANGE.first + Math.floor(Math.random() * (RANGE.last - RANGE.first));
-    if (await isFree(port)) return port;
+    if (given.has(port) || !(await isFree(port))) continue;
+    // Another caller may have got it meanwhile.
+    if (given.has(port)) continue;
+    given.add(port);
+    return port;
   }
 }
 

@@ -72,7 +72,11 @@ export class Place {
     const deadline = performance.now() + timeoutMs;
     while (!(await check())) {
       const dead = this.children.find(({ child }) => child.exitCode !== null || child.signalCode !== null);
-      if (dead !== undefined) throw new Error(`${dead.name} ended while waiting until ${what}:\n${tail(dead.log)}`);
+      if (dead !== undefined) {
+        const { name, child, log } = dead;
+        const how = child.signalCode ?? `exit status ${child.exitCode}`;
+        throw new Error(`${name} ended (${how}) while waiting until ${what}:\n${tail(log)}`);
+      }
       if (performance.now() > deadline) {
         const logs = this.children.map(({ name, log }) => `— ${name}\n${tail(log, 5)}`).join('\n');
         throw new Error(`not within ${Math.round(timeoutMs / 1000)} s: ${what}\n${logs}`);
