@@ -67,6 +67,8 @@ export interface RefusedParts {
   readonly increment: IncrementEffect | null;
   readonly entry: string | null;
 }
+/** Some milliseconds for most commands, and some tens where each names many elements. */
+const STEP_BYTES = 64 * 1024;
 const NO_PARTS: RefusedParts = { increment: null, entry: null };
 
 interface LocalHow {
@@ -99,6 +101,8 @@ export class MergeCore {
   private readonly effects: Effect[] = [];
   /** Records whose operations had seen all that was known: not indexed by key unless something meets them. */
   private readonly tail: Tail;
+  /** In how many steps it is being indexed (`prepare`). */
+  private steps = 0;
   /** End of the last record with operations, by interned origin. */
   private readonly tops: number[] = [];
   private readonly low = new LowWater();
@@ -265,13 +269,34 @@ export class MergeCore {
     this.tail.push(record, this.origins.index(record.origin));
   }
 
-  /** Indexes the tail by key, in the order in which it came. */
-  private indexTail(): void {
-    for (let entry = this.tail.take(); entry !== undefined; entry = this.tail.take()) {
+  /**
+   * Indexes the tail by key, in the order in which it came.
+   * @param bytesLeft that the rest may have at most
+   */
+  private indexTail(bytesLeft = -1): void {
+    while (this.tail.bytes > bytesLeft) {
+      const entry = this.tail.take();
+      if (entry === undefined) return;
       if (entry.record.end <= seenAt(this.window.stable, entry.origin)) continue;
       this.localNow(entry.record);
       this.window.trim();
     }
+  }
+
+  /**
+   * Indexes a part of the tail where `plan` of this record would index all of it, for that may take seconds: what a region that was away wrote meanwhile has met
+   * nothing. To be called until it says true, other things in between.
+   * @param stepBytes of the tail, as much as is indexed at once without a thought
+   */
+  prepare(record: OpRecord, stepBytes = STEP_BYTES): boolean {
+    const { bytes } = this.tail;
+    if (bytes <= stepBytes || this.isCalmFor(record)) {
+      this.steps = 0;
+      return true;
+    }
+    // Larger and larger ones: so they come to an end whatever clients write meanwhile.
+    this.indexTail(bytes - stepBytes * (1 + this.steps++ / 8));
+    return false;
   }
 
   /** What is known of a key that was written lately. */

@@ -59,6 +59,7 @@ class Meeting {
       ...{ seen: new Map(seen.map((name) => [`${name}:1`, this.ends[name]])), payload },
     };
     this.stamp += out.commands;
+    if (by !== this.region) for (let isReady = false; !isReady;) this.step(() => (isReady = this.core.prepare(record)));
     this.step(() => {
       if (by === this.region) return this.core.local(record);
       const batch = new Batch();

@@ -21,6 +21,8 @@ export class Tail {
   private heldBytes = 0;
   private readonly keepBytes: number;
   operations = 0;
+  /** Of the payloads, kept or not. */
+  bytes = 0;
 
   /** @param source absent: all is kept */
   constructor(private readonly source?: PayloadSource) {
@@ -32,6 +34,7 @@ export class Tail {
     this.queue.push({ record, origin, bytes, isLight: false });
     this.operations += record.ops;
     this.heldBytes += bytes;
+    this.bytes += bytes;
     while (this.heldBytes > this.keepBytes && this.heavy < this.queue.length - 1) if (!this.lighten()) break;
   }
 
@@ -69,6 +72,7 @@ export class Tail {
     this.queue[this.head++] = undefined as unknown as Entry;
     if (!entry.isLight) this.heldBytes -= entry.bytes;
     this.operations -= entry.record.ops;
+    this.bytes -= entry.bytes;
     this.heavy = Math.max(this.heavy, this.head);
     if (this.head > 1024 && this.head * 2 > this.queue.length) {
       this.queue = this.queue.slice(this.head);

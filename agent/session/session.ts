@@ -136,6 +136,8 @@ export class Session implements Stay {
   private pumping: Promise<void> = Promise.resolve();
   /** A block is on its way; the next one is planned meanwhile. */
   private applying = false;
+  /** `collect` left something for the next turn of the loop. */
+  private isToCollect = false;
   private next: Batch | null = null;
   /** Who waits until a block has run. */
   private readonly runWaiters: { batch: Batch; done: () => void }[] = [];
@@ -843,6 +845,7 @@ export class Session implements Stay {
             continue;
           }
           if (!core.isDeliverable(record)) break;
+          if (!core.prepare(record)) return this.collectSoon();
           const batch = (this.next ??= new Batch());
           if (isFull(batch, limits)) return;
           inbox.take(origin);
@@ -852,6 +855,16 @@ export class Session implements Stay {
         }
       }
     }
+  }
+
+  /** Goes on with what `collect` has not come to, when what else has come has had its turn. */
+  private collectSoon(): void {
+    if (this.isToCollect) return;
+    this.isToCollect = true;
+    setImmediate(() => {
+      this.isToCollect = false;
+      if (this.ended === null) this.wake();
+    });
   }
 
   /** @internal */

@@ -126,7 +126,8 @@ test(
       out
         .command(['SET', `k:${i * Math.floor(keys / other)}`, `gamma:${i}`])
         .command(['INCR', `count:${i % COUNTERS}`])
-        .command(['XADD', 'events:alpha', '*', 'gamma', i]);
+        .command(['XADD', 'events:alpha', '*', 'gamma', i])
+        .command(['SADD', 'large', `m:${i}`, `gamma:${i}`]);
       if (i < COUNTERS) out.command(['SADD', `set:${i}`, 'unseen']).command(['HSET', `hash:${i}`, 'unseen', 'y']);
       if (i < COUNTERS) out.command(['HINCRBY', `hash:${i}`, 'n', 100]).command(['RPUSH', `list:${i}`, 'unseen']);
     });
@@ -140,6 +141,11 @@ test(
       write(region, Math.floor(from / 4), Math.floor(to / 4), (i, out) =>
         out.command(['XADD', `events:${region.name}`, '*', region.name, `${i}:${'x'.repeat(40)}`]),
       );
+    // One set, of which both write each member.
+    const members = (region: Region, from: number, to: number, name: (i: number) => string): Promise<void> =>
+      write(region, Math.floor(from / 10), Math.floor(to / 10), (i, out) =>
+        out.command(['SADD', 'large', ...Array.from({ length: 10 }, (_, j) => name(10 * i + j))]),
+      );
     // Both write the same keys, at other times; so do, with some of them, clients of the region that is away.
     for (let from = 0; from < keys; from += ROUND) {
       const to = Math.min(keys, from + ROUND);
@@ -150,6 +156,8 @@ test(
         side(beta, from, to),
         events(alpha, from, to),
         events(beta, from, to),
+        members(alpha, from, to, (i) => `m:${i}`),
+        members(beta, from, to, (i) => `m:${keys - 1 - i}`),
       ]);
       await agree([alpha, beta], from);
     }
@@ -157,6 +165,8 @@ test(
     // Deletes of what is there, which have not seen what the other side adds.
     await write(alpha, 0, COUNTERS, (i, out) => void (i % 2 === 1 && out.command(['DEL', `set:${i}`])));
     await write(beta, 0, COUNTERS, (i, out) => void (i % 2 === 1 && out.command(['HDEL', `hash:${i}`, 'seen'])));
+    // Of these gamma has added all but the last ten.
+    await write(alpha, other - 10, other + 10, (i, out) => void out.command(['SREM', 'large', `m:${i}`]));
     await agree([alpha, beta], -1);
     say(`written in ${((performance.now() - started) / 1000).toFixed(1)} s`);
     for (const region of [alpha, beta]) {
@@ -177,7 +187,8 @@ test(
     await mesh.caughtUp(Date.now() + timeoutMs);
     say(`together again after ${((performance.now() - healed) / 1000).toFixed(1)} s`);
     const reads = await Promise.all([alpha, beta].map((region) => metric(region, 'meridian_window_shelf_reads')));
-    say(`blocks read: ${reads.join(', ')}; memory, all in all: ${memory.stop()}`);
+    const stood = await Promise.all(mesh.regions.map((region) => metric(region, 'nodejs_eventloop_lag_max_seconds')));
+    say(`blocks read: ${reads.join(', ')}; memory, all in all: ${memory.stop()}; longest step ${stood.join(', ')} s`);
     if (!isMeasured) await mesh.waitEqual(timeoutMs);
     await expectSameKeys();
 
@@ -193,6 +204,11 @@ test(
       expect((await client.lrange(`list:${i}`, 0, -1)).sort()).toEqual(['seen', 'unseen']);
     }
     const clients = mesh.regions.map((region) => region.client());
+    const [large, ...others] = await Promise.all(clients.map(async (each) => new Set(await each.smembers('large'))));
+    expect(large!.size).toBe(10 * Math.floor(keys / 10) + other - 10);
+    for (const i of [0, other - 1, other + 10]) expect(large!.has(`m:${i}`)).toBe(true);
+    for (const i of [other, other + 9]) expect(large!.has(`m:${i}`)).toBe(false);
+    for (const each of others) expect(isDeepStrictEqual(each, large)).toBe(true);
     for (const [name, length] of [
       ['events:alpha', Math.floor(keys / 4) + other],
       ['events:beta', Math.floor(keys / 4)],
