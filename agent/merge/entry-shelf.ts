@@ -8,7 +8,7 @@ import type { Shelf, ShelfBatch } from './shelf';
 import { readEntry, writeParts } from './shelf-entry';
 import { type EntriesPart, partsOfEntries, ShelvedEntries } from './shelved-entries';
 import { HEAD, StreamEntry } from './stream-entries';
-import { movedId } from './stream-id';
+import { hashOfId, movedId } from './stream-id';
 
 /** What the window does for them. */
 export interface EntryHost {
@@ -67,7 +67,8 @@ export class EntryShelf {
         writeParts(batch, this.nameOf(state, number), written, this.origins);
         const { tops } = written;
         tops.forEach((top, origin) => raise(highest, origin, top));
-        return { number, low: some[0]!.name, high: some[some.length - 1]!.name, size: some.length, tops };
+        const hashes = Int32Array.from(some, (entry) => hashOfId(entry.name));
+        return { number, low: some[0]!.name, high: some[some.length - 1]!.name, size: some.length, hashes, tops };
       });
       shelved.add(...parts);
       const head = state.element(Type.stream, HEAD);

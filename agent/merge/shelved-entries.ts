@@ -4,7 +4,7 @@
  * the stream: for that they come back.
  */
 import type { StreamEntry } from './stream-entries';
-import { compareIds } from './stream-id';
+import { compareIds, hashOfId } from './stream-id';
 
 /** What the shelf has under one name. */
 export interface EntriesPart {
@@ -14,6 +14,8 @@ export interface EntriesPart {
   readonly low: string;
   readonly high: string;
   readonly size: number;
+  /** Of each entry's ID (`hashOfId`): most that is looked for in its range is not in it, and need not be read for that. */
+  readonly hashes: Int32Array;
   /** The highest position of each origin among its operations. */
   readonly tops: readonly number[];
 }
@@ -45,11 +47,14 @@ export class ShelvedEntries {
     return taken;
   }
 
-  /** Parts in whose range an ID is. */
+  /** Parts that may have an ID. */
   around(id: string): EntriesPart[] {
     const found: EntriesPart[] = [];
-    for (let i = this.placeOf(id) - 1; i >= 0 && compareIds(this.reach[i]!, id) >= 0; i--)
-      if (compareIds(this.parts[i]!.high, id) >= 0) found.push(this.parts[i]!);
+    const hash = hashOfId(id);
+    for (let i = this.placeOf(id) - 1; i >= 0 && compareIds(this.reach[i]!, id) >= 0; i--) {
+      const part = this.parts[i]!;
+      if (compareIds(part.high, id) >= 0 && part.hashes.includes(hash)) found.push(part);
+    }
     return found;
   }
 

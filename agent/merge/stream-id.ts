@@ -28,6 +28,13 @@ export function compareIds(a: string, b: string): number {
   return a.length - b.length;
 }
 
+/** 32 bits of an ID (FNV-1a). */
+export function hashOfId(id: string): number {
+  let hash = 0x811c9dc5 | 0;
+  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
+  return hash;
+}
+
 /** The ID just below; that of `0-0` is itself. */
 export function idBelow(id: string): string {
   const dash = id.indexOf('-');
