@@ -3,7 +3,7 @@
  * How it begins is in opening.ts.
  */
 import { randomBytes } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import type { Applier, Refusal } from '../apply/applier';
 import { Inbox } from '../apply/inbox';
 import type { Capture, NotificationCapture } from '../capture';
@@ -56,6 +56,8 @@ import { Trespasses } from './trespasses';
 import { Throughput } from './throughput';
 
 const META_MS = 1000;
+/** So long `collect` plans at a stretch: a block takes a few of them, unless much of it has to come back from disk, or it grows with what it moves (gathering.ts). */
+const COLLECT_MS = 30;
 /** Between two looks for a region that can tell what is in no operation here. */
 const EXPLAINED_MS = 1000;
 /** Between two looks at the keys whose state another region has to send, and how long they wait before it is asked. */
@@ -136,8 +138,8 @@ export class Session implements Stay {
   private pumping: Promise<void> = Promise.resolve();
   /** A block is on its way; the next one is planned meanwhile. */
   private applying = false;
-  /** `collect` left something for the next turn of the loop. */
-  private isToCollect = false;
+  /** `planAhead` goes on in the next turn. */
+  private isToPlan = false;
   private next: Batch | null = null;
   /** Who waits until a block has run. */
   private readonly runWaiters: { batch: Batch; done: () => void }[] = [];
@@ -746,7 +748,7 @@ export class Session implements Stay {
     for (const [origin, position] of this.vector) this.planned.set(origin, position);
     while (this.ended === null) {
       this.pumpAwake = false;
-      this.collect();
+      if (!this.collect()) await this.collectRest();
       if (this.next !== null && !this.hasToCorrect) await this.gather(this.next);
       if (this.ended !== null) return;
       const { next } = this;
@@ -804,7 +806,7 @@ export class Session implements Stay {
     const waitMs = gatherMs(batch, this.context.config.limits);
     if (waitMs === 0) return;
     await sleep(waitMs);
-    if (this.ended === null) this.collect();
+    if (this.ended === null && !this.collect()) await this.collectRest();
   }
 
   /**
@@ -823,16 +825,31 @@ export class Session implements Stay {
 
   private planAhead(): void {
     try {
-      this.collect();
+      if (this.collect() || this.isToPlan) return;
+      this.isToPlan = true;
+      setImmediate(() => {
+        this.isToPlan = false;
+        if (this.applying && this.ended === null) this.planAhead();
+      });
     } catch (error) {
       this.end(error instanceof Error ? error : new Error(String(error)));
     }
   }
 
-  /** Plans what is deliverable, as much as goes into one block, into `next`. */
-  private collect(): void {
+  /** Goes on with what `collect` has not come to, when all else that has come has had its turn. */
+  private async collectRest(): Promise<void> {
+    do await nextTurn();
+    while (this.ended === null && !this.collect());
+  }
+
+  /**
+   * Plans what is deliverable, as much as goes into one block, into `next`.
+   * @returns false where that takes long, and there is more
+   */
+  private collect(): boolean {
     const { core, inbox, planned } = this;
     const { limits } = this.context.config;
+    const until = performance.now() + COLLECT_MS;
     for (let progress = true; progress;) {
       progress = false;
       for (const origin of inbox.origins()) {
@@ -845,26 +862,18 @@ export class Session implements Stay {
             continue;
           }
           if (!core.isDeliverable(record)) break;
-          if (!core.prepare(record)) return this.collectSoon();
+          if (!core.prepare(record)) return false;
           const batch = (this.next ??= new Batch());
-          if (isFull(batch, limits)) return;
+          if (isFull(batch, limits)) return true;
           inbox.take(origin);
           core.plan(record, batch, after);
           planned.set(origin, record.end);
           progress = true;
+          if (performance.now() > until) return false;
         }
       }
     }
-  }
-
-  /** Goes on with what `collect` has not come to, when what else has come has had its turn. */
-  private collectSoon(): void {
-    if (this.isToCollect) return;
-    this.isToCollect = true;
-    setImmediate(() => {
-      this.isToCollect = false;
-      if (this.ended === null) this.wake();
-    });
+    return true;
   }
 
   /** @internal */
