@@ -74,7 +74,7 @@ export class Agent {
     private readonly journal: Journal,
     private readonly conflicts: ConflictJournal,
     private readonly letters: DeadLetters,
-    private readonly log: Logger,
+    readonly log: Logger,
     private readonly metrics: AgentMetrics,
   ) {
     const trial = config.replication.dryRun ? new Trial(dryRunMetrics(metrics.registry)) : null;

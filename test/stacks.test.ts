@@ -317,9 +317,8 @@ describe('one region more', () => {
           return !type.startsWith('meridian:') && JSON.stringify(now?.raw) !== JSON.stringify(raw);
         })
         .map(([urn]) => urn);
-      // An agent's list of members and peers, and who may talk to it. The agent itself, as it reads its list at its start; its alerts on each link.
+      // An agent's list of members and peers, and who may talk to it; its alerts on each link. It reads its list again by itself.
       const links = (name: string): string[] => [
-        `kubernetes:apps/v1:StatefulSet redis-${name}-agent`,
         `kubernetes:core/v1:ConfigMap redis-${name}-agent-config`,
         `kubernetes:networking.k8s.io/v1:NetworkPolicy redis-${name}-agent`,
         ...(stack === 'dev'

@@ -159,6 +159,10 @@ test('a change of what it reads at its start rolls the pod, and nothing else doe
   };
   const before = await templateOf();
   expect(await templateOf()).toEqual(before);
+  // For a region more it begins anew by itself.
+  const members = [{ name: 'west', primary: true }, { name: 'east' }, { name: 'south' }];
+  const peerHosts = { east: 'agent.east', south: 'agent.south' };
+  expect(await templateOf({ members, peerHosts })).toEqual(before);
   for (const args of [{ maxLagMs: 500 }, { redisCaPem: 'another' }, { credentialsChecksum: 'two' }])
     expect(await templateOf(args)).not.toEqual(before);
 });

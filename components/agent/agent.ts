@@ -118,7 +118,7 @@ export class SyncAgent extends pulumi.ComponentResource {
             metadata: {
               labels,
               annotations: {
-                [checksumAnnotation]: checksum(conf, redisCa ?? '', args.credentialsChecksum ?? ''),
+                [checksumAnnotation]: checksum(conf.apply(withoutMesh), redisCa ?? '', args.credentialsChecksum ?? ''),
                 'prometheus.io/scrape': 'true',
                 'prometheus.io/port': String(adminPort),
               },
@@ -134,7 +134,7 @@ export class SyncAgent extends pulumi.ComponentResource {
                   name: 'agent',
                   image: args.image,
                   imagePullPolicy: args.imagePullPolicy ?? 'IfNotPresent',
-                  command: ['node', ...nodeOptions, '/app/dist/agent/main.js', '--config', configFile],
+                  command: ['node', ...nodeOptions, '/app/dist/agent/main.js', '--config', configFile, '--reload'],
                   ports: [
                     { name: 'grpc-peer', containerPort: peerPort },
                     { name: 'http-admin', containerPort: adminPort },
@@ -195,6 +195,15 @@ export class SyncAgent extends pulumi.ComponentResource {
     this.adminPort = pulumi.output(adminPort);
     this.registerOutputs({ host: this.host, port: this.port, adminPort: this.adminPort });
   }
+}
+
+/**
+ * What a pod is replaced for. For a region more or less it is not: the agent begins anew by itself when its file has changed, which the kubelet brings within about a minute, and
+ * a region in semi-sync takes no writes while its agent's pod is away.
+ */
+function withoutMesh(conf: string): string {
+  const { members: _members, peers: _peers, ...rest } = JSON.parse(conf) as Record<string, unknown>;
+  return JSON.stringify(rest);
 }
 
 /** https://kubernetes-sigs.github.io/external-dns/latest/docs/annotations/annotations/ */

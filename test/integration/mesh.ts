@@ -56,6 +56,8 @@ export interface MeshOptions {
   policies?: NonNullable<NonNullable<AgentConfigInput['conflicts']>['policies']>;
   /** A client's flush stays in its region. Default: it is carried. */
   refusesFlush?: boolean;
+  /** Agents begin anew when their config file has changed. */
+  reload?: boolean;
   /** Changes an agent's config before it is written. */
   configure?: (config: AgentConfigInput) => void;
   /** Regions that capture by keyspace notifications, with an agent's user that may do no more than at a managed service. Default: none. */
@@ -207,6 +209,7 @@ export class Region {
         agentProgram,
         '--config',
         layout.agent.config,
+        ...(mesh.options.reload === true ? ['--reload'] : []),
       ],
       layout.agent.log,
     );
@@ -249,7 +252,7 @@ export class Region {
     mkdirSync(this.layout.agent.data);
   }
 
-  /** Changes the agent's config file; it takes effect when the agent starts the next time. */
+  /** Changes the agent's config file; it takes effect when the agent starts the next time, with `reload` within seconds. */
   configure(change: (config: AgentConfigInput) => void): void {
     const file = this.layout.agent.config;
     const config = JSON.parse(readFileSync(file, 'utf8')) as AgentConfigInput;
