@@ -384,7 +384,10 @@ export class Window {
       }
     }
     this.toGo = 0;
-    for (const state of this.large) this.shelveOld(state, batch);
+    for (const state of this.large) {
+      this.shelveOld(state, batch);
+      if (state.unstable === 0 && !state.isGone) this.release(state);
+    }
     this.large.clear();
     this.entries!.write(batch);
     this.shelf.add(batch);
@@ -502,7 +505,8 @@ export class Window {
     state.unstable--;
     state.away!.element.unstable--;
     this.elements!.taken(state, origin);
-    this.release(state);
+    // What of it goes in this very trim is counted out, and not written yet.
+    if (!this.large.has(state)) this.release(state);
   }
 
   private map(db: number): Map<string, KeyState> {
