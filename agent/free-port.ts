@@ -2,18 +2,17 @@
 import net from 'node:net';
 
 /** Below the ephemeral ports of every system, so that no outgoing connection of anybody takes one between the check and the use. */
-const RANGE = { first: 10_000, last: 32_000 } as const;
+export const PORTS = { first: 10_000, last: 32_000 } as const;
 
 /** Those that this process has given out: most are not listened on yet when the next one is asked for. */
 const given = new Set<number>();
 
 export async function freePort(): Promise<number> {
-  if (given.size > (RANGE.last - RANGE.first) / 2) given.clear();
+  if (given.size > (PORTS.last - PORTS.first) / 2) given.clear();
   for (;;) {
-    const port = RANGE.first + Math.floor(Math.random() * (RANGE.last - RANGE.first));
-    if (given.has(port) || !(await isFree(port))) continue;
-    // Another caller may have got it meanwhile.
-    if (given.has(port)) continue;
+    const port = PORTS.first + Math.floor(Math.random() * (PORTS.last - PORTS.first));
+    // Looked up last: another caller may have got it meanwhile.
+    if (!(await isFree(port)) || given.has(port)) continue;
     given.add(port);
     return port;
   }

@@ -67,9 +67,10 @@ export interface RefusedParts {
   readonly increment: IncrementEffect | null;
   readonly entry: string | null;
 }
-/** Some milliseconds for most commands, and some tens where each names many elements. */
-const STEP_BYTES = 64 * 1024;
 const NO_PARTS: RefusedParts = { increment: null, entry: null };
+
+/** Of the tail, as much as is indexed at once without a thought: some milliseconds for most commands, and some tens where each names many elements. */
+const STEP_BYTES = 64 * 1024;
 
 interface LocalHow {
   readonly apart?: number[];
@@ -286,16 +287,15 @@ export class MergeCore {
   /**
    * Indexes a part of the tail where `plan` of this record would index all of it, for that may take seconds: what a region that was away wrote meanwhile has met
    * nothing. To be called until it says true, other things in between.
-   * @param stepBytes of the tail, as much as is indexed at once without a thought
    */
-  prepare(record: OpRecord, stepBytes = STEP_BYTES): boolean {
+  prepare(record: OpRecord): boolean {
     const { bytes } = this.tail;
-    if (bytes <= stepBytes || this.isCalmFor(record)) {
+    if (bytes <= STEP_BYTES || this.isCalmFor(record)) {
       this.steps = 0;
       return true;
     }
     // Larger and larger ones: so they come to an end whatever clients write meanwhile.
-    this.indexTail(bytes - stepBytes * (1 + this.steps++ / 8));
+    this.indexTail(bytes - STEP_BYTES * (1 + this.steps++ / 8));
     return false;
   }
 

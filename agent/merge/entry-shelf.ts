@@ -8,7 +8,7 @@ import type { Shelf, ShelfBatch } from './shelf';
 import { readEntry, writeParts } from './shelf-entry';
 import { type EntriesPart, partsOfEntries, ShelvedEntries } from './shelved-entries';
 import { HEAD, StreamEntry } from './stream-entries';
-import { hashOfId, movedId } from './stream-id';
+import { hashOf, movedId } from './stream-id';
 
 /** What the window does for them. */
 export interface EntryHost {
@@ -67,8 +67,8 @@ export class EntryShelf {
         writeParts(batch, this.nameOf(state, number), written, this.origins);
         const { tops } = written;
         tops.forEach((top, origin) => raise(highest, origin, top));
-        const hashes = Int32Array.from(some, (entry) => hashOfId(entry.name));
-        return { number, low: some[0]!.name, high: some[some.length - 1]!.name, size: some.length, hashes, tops };
+        const hashes = Uint32Array.from(some, (entry) => hashOf(entry.name));
+        return { number, low: some[0]!.name, high: some[some.length - 1]!.name, hashes, tops };
       });
       shelved.add(...parts);
       const head = state.element(Type.stream, HEAD);
@@ -133,7 +133,7 @@ export class EntryShelf {
   private read(state: KeyState, part: EntriesPart): StateParts {
     if (this.last?.part !== part) {
       const [bytes] = this.shelf.find(this.nameOf(state, part.number));
-      if (bytes === undefined) throw new Error(`the shelf has lost ${part.size} entries of a stream`);
+      if (bytes === undefined) throw new Error(`the shelf has lost ${part.hashes.length} entries of a stream`);
       this.last = { part, parts: readEntry(bytes, this.origins, this.sources) };
     }
     return this.last.parts;

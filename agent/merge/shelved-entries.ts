@@ -4,7 +4,7 @@
  * the stream: for that they come back.
  */
 import type { StreamEntry } from './stream-entries';
-import { compareIds, hashOfId } from './stream-id';
+import { compareIds, hashOf } from './stream-id';
 
 /** What the shelf has under one name. */
 export interface EntriesPart {
@@ -13,9 +13,8 @@ export interface EntriesPart {
   /** The lowest and the highest ID. */
   readonly low: string;
   readonly high: string;
-  readonly size: number;
-  /** Of each entry's ID (`hashOfId`): most that is looked for in its range is not in it, and need not be read for that. */
-  readonly hashes: Int32Array;
+  /** Of each entry's ID: most that is looked for in its range is not in it, and need not be read for that. */
+  readonly hashes: Uint32Array;
   /** The highest position of each origin among its operations. */
   readonly tops: readonly number[];
 }
@@ -50,7 +49,7 @@ export class ShelvedEntries {
   /** Parts that may have an ID. */
   around(id: string): EntriesPart[] {
     const found: EntriesPart[] = [];
-    const hash = hashOfId(id);
+    const hash = hashOf(id);
     for (let i = this.placeOf(id) - 1; i >= 0 && compareIds(this.reach[i]!, id) >= 0; i--) {
       const part = this.parts[i]!;
       if (compareIds(part.high, id) >= 0 && part.hashes.includes(hash)) found.push(part);
@@ -62,7 +61,7 @@ export class ShelvedEntries {
   above(id: string): number {
     let above = 0;
     for (let i = this.parts.length - 1; i >= 0 && compareIds(this.reach[i]!, id) > 0; i--)
-      if (compareIds(this.parts[i]!.high, id) > 0) above += this.parts[i]!.size;
+      if (compareIds(this.parts[i]!.high, id) > 0) above += this.parts[i]!.hashes.length;
     return above;
   }
 

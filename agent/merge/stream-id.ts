@@ -28,13 +28,6 @@ export function compareIds(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** 32 bits of an ID (FNV-1a). */
-export function hashOfId(id: string): number {
-  let hash = 0x811c9dc5 | 0;
-  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
-  return hash;
-}
-
 /** The ID just below; that of `0-0` is itself. */
 export function idBelow(id: string): string {
   const dash = id.indexOf('-');
@@ -77,7 +70,7 @@ export function movedId(region: string, stamp: number, id: string): string {
 }
 
 /** FNV-1a of the UTF-16 units, and its bits mixed (MurmurHash3): the same everywhere. */
-function hashOf(text: string): number {
+export function hashOf(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

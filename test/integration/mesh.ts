@@ -13,6 +13,7 @@ import Redis, { type RedisOptions } from 'ioredis';
 import { ADMIN_TOKEN_FILE } from '../../agent/admin-token';
 import { agentNodeOptions } from '../../agent/node-options';
 import { type AgentConfigInput } from '../../agent/config';
+import { PORTS } from '../../agent/free-port';
 import { renderAgentConfig } from '../../local/agent-config';
 import { provideCertificates } from '../../local/certificates';
 import {
@@ -35,8 +36,6 @@ import { ConflictPolicies, parseStackConfig, formatIssues } from '../../model';
 const root = packageRoot();
 export const agentProgram = path.join(root, 'dist', 'agent', 'main.js');
 
-/** Below the ephemeral ports, so that no outgoing connection of anybody takes one between the check and the start. */
-const portRange = { first: 10_000, last: 32_000 } as const;
 const startMs = 30_000;
 /** Two regions may round a remaining time to live differently. */
 const ttlToleranceMs = 100;
@@ -605,7 +604,7 @@ async function layOut(options: MeshOptions, dir: ReturnType<typeof stateDirOf>):
   });
   if (!parsed.ok) throw new Error(formatIssues(parsed.issues));
   const ports = names.length * 10;
-  let at = portRange.first + Math.floor(Math.random() * (portRange.last - portRange.first - ports));
+  let at = PORTS.first + Math.floor(Math.random() * (PORTS.last - PORTS.first - ports));
   for (let attempt = 0; ; attempt++) {
     const layout = layoutOf('test', parsed.config, at, dir);
     try {
@@ -613,7 +612,7 @@ async function layOut(options: MeshOptions, dir: ReturnType<typeof stateDirOf>):
       return layout;
     } catch (error) {
       if (attempt === 20) throw error;
-      at = portRange.first + ((at - portRange.first + 997) % (portRange.last - portRange.first - ports));
+      at = PORTS.first + ((at - PORTS.first + 997) % (PORTS.last - PORTS.first - ports));
     }
   }
 }
