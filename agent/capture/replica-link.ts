@@ -7,6 +7,7 @@ import type * as tls from 'tls';
 import { ConnectionError, encodeCommand, openSocket, ReplyError } from '../resp';
 import { LinkError, type LinkErrorCode } from './errors';
 import { RdbError, type RdbEntry, RdbReader, type RdbReaderOptions } from './rdb';
+import { Rest } from './rest';
 import { Spool } from './spool';
 
 export interface ReplicaLinkOptions {
@@ -62,11 +63,6 @@ interface ReplicaLinkEvents {
 }
 
 const GATHER_MS = 2;
-/** Bytes given out at once that mean a fast stream, or a flood, and so many times `gatherMs` for what comes next to come together. */
-const BUSY_BYTES = 8 * 1024;
-const BUSY_GATHER_FACTOR = 5;
-const FLOOD_BYTES = 96 * 1024;
-const FLOOD_GATHER_FACTOR = 10;
 /**
  * A plain socket is read until it is empty, a TLS socket once a turn: 64 KB, some of which may belong to a record that has not
  * ended. A turn that gave so much has left something behind.
@@ -97,7 +93,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
   private phase: Phase = 'handshake';
   private readonly peer: string;
   private readonly idleTimeoutMs: number;
-  private readonly gatherMs: number;
+  private readonly rests: Rest;
   private idleTimer: NodeJS.Timeout | null = null;
   /** Bytes of a line that hasn't ended. */
   private line: Buffer = Buffer.alloc(0);
@@ -122,7 +118,7 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
     super();
     this.peer = `${opts.host}:${opts.port}`;
     this.idleTimeoutMs = opts.idleTimeoutMs ?? 60_000;
-    this.gatherMs = opts.gatherMs ?? GATHER_MS;
+    this.rests = new Rest(opts.gatherMs ?? GATHER_MS);
   }
 
   /** Replication offset behind the last byte given out by 'data', or where the stream will begin. */
@@ -430,9 +426,9 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
       return;
     }
     this.turn = null;
-    const factor = gatherFactor(Math.max(turnBytes, this.gatheredBytes));
+    const ms = this.rests.after(Math.max(turnBytes, this.gatheredBytes));
     this.deliver();
-    this.rest(this.gatherMs * factor);
+    this.rest(ms);
   }
 
   private rest(ms: number): void {
@@ -685,9 +681,4 @@ export class ReplicaLink extends EventEmitter<ReplicaLinkEvents> {
       queueMicrotask(() => this.announceEnd());
     }
   }
-}
-
-function gatherFactor(bytesAtOnce: number): number {
-  if (bytesAtOnce >= FLOOD_BYTES) return FLOOD_GATHER_FACTOR;
-  return bytesAtOnce >= BUSY_BYTES ? BUSY_GATHER_FACTOR : 1;
 }
