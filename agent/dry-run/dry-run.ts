@@ -272,7 +272,7 @@ export class DryRun implements Stay {
     if (!this.ownBeats.isNews(end, this.rehearsal.planned, timeMs)) return;
     const seen = new Map(state.seen);
     const beat = {
-      ...{ region: this.region, origin, position, timeMs, stamp, seen },
+      ...{ region: this.region, origin, position, timeMs, stamp, reported: position, seen },
       durable: new Map<string, number>(),
       paths: new Map<string, string[]>(),
     };

@@ -234,7 +234,7 @@ export class Rehearsal {
     const { core, elsewhere, vector } = this;
     const rest: typeof this.beats = [];
     for (const entry of this.beats) {
-      const { origin, position, region, timeMs, seen } = entry.beat;
+      const { origin, position, region, timeMs, reported, seen } = entry.beat;
       if ((vector.get(origin) ?? -1) < entry.after) {
         rest.push(entry);
         continue;
@@ -242,7 +242,7 @@ export class Rehearsal {
       this.heartbeats.set(region, { timeMs, receivedMs: Date.now() });
       if (isDry(origin)) elsewhere.note(origin, timeMs, position);
       const all = isDry(origin) ? seen : this.seenElsewhere(seen, origin, stampOf(timeMs));
-      core.report(region, core.origins.toSeen(all), { origin, position });
+      if (reported >= 0) core.report(region, core.origins.toSeen(all), { origin, position: reported });
     }
     this.beats = rest.length > BEATS_MAX ? rest.filter((_, i) => i % 2 === 1 || i === rest.length - 1) : rest;
   }

@@ -89,6 +89,8 @@ export class MergeCore {
   readonly opaques: OpaqueOperations;
   readonly libraries = new Libraries(this.origins);
   readonly reports: Reports;
+  /** By origin, up to where the own stream has shown others' operations. */
+  private readonly landed: number[] = [];
   private readonly parts: Parts;
   private readonly base: Base;
   private readonly flushes: Flushes;
@@ -237,7 +239,7 @@ export class MergeCore {
     this.window.trim();
   }
 
-  /** Whether all that was planned for a key has been read back, as this region's own report says. */
+  /** Whether all that was planned for a key has been read back. */
   private isAtRest(state: KeyState): boolean {
     for (let origin = 0; origin < this.origins.size; origin++)
       if (!this.hasLanded({ origin, position: state.positionOf(origin) })) return false;
@@ -246,7 +248,7 @@ export class MergeCore {
 
   /** Whether an operation is in Redis, as the own stream says: all own ones that come from now on have seen it. */
   private hasLanded({ origin, position }: Pick<Op, 'origin' | 'position'>): boolean {
-    return origin === this.ownOrigin || position <= seenAt(this.reports.of(this.options.region), origin);
+    return origin === this.ownOrigin || position <= seenAt(this.landed, origin);
   }
 
   /**
@@ -620,12 +622,23 @@ export class MergeCore {
 
   // ——— stability
 
+  /** The own stream has shown these of the others' operations: all own ones that come from now on have seen them. */
+  land(seen: Seen): void {
+    for (let origin = 0; origin < seen.length; origin++) raise(this.landed, origin, seen[origin]!);
+  }
+
+  /** Up to where a member has reported to be in an origin; −1: nowhere. */
+  reportedOf(member: string, origin: OriginId): number {
+    return seenAt(this.reports.of(member), this.origins.index(origin));
+  }
+
   /**
    * A member's report of what it had seen, in order with its operations. What all have seen folds.
    * @param own the member's own origin and the position in it that the report belongs to
    */
   report(member: string, seen: Seen, own: { origin: OriginId; position: number }): void {
     const { origins, window, reports } = this;
+    if (member === this.options.region) this.land(seen);
     if (!reports.raise(member, seen, { origin: origins.index(own.origin), position: own.position })) return;
     for (let o = 0; o < origins.size; o++) {
       const low = reports.lowOf(o);

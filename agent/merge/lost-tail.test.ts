@@ -58,10 +58,11 @@ function evidence(held: Held): TailEvidence {
 function lastHeld(
   records: OpRecord[],
   held: Held,
-  o: { cursor?: number; heartbeatMs?: number; least?: number } = {},
+  o: { cursor?: number; heartbeatMs?: number; safe?: number; least?: number } = {},
 ): number | null {
   const cursor = new Map([['us:other', o.cursor ?? 0]]);
-  const kept = keptUntil(records, 'eu', cursor, o.heartbeatMs ?? 1000, evidence(held), o.least ?? 1e-6);
+  const marks = { cursor, heartbeatMs: o.heartbeatMs ?? 1000, safe: o.safe ?? -1 };
+  const kept = keptUntil(records, 'eu', marks, evidence(held), o.least ?? 1e-6);
   return kept === null ? null : records.findIndex(({ end }) => end === kept);
 }
 
@@ -243,7 +244,8 @@ test('a key that is gone here and elsewhere, as its time is over, shows nothing 
 test('what stands before the records that are there is held', () => {
   const [, b, c] = sets;
   const birth: OpRecord = { ...sets[0]!, kind: RecordKind.birth, start: 0, end: 0, ops: 0, payload: Buffer.alloc(0) };
-  expect(keptUntil([birth, b!, c!], 'eu', b!.seen, 1000, evidence({}), 1e-6)).toBe(b!.start);
+  const marks = { cursor: b!.seen, heartbeatMs: 1000, safe: -1 };
+  expect(keptUntil([birth, b!, c!], 'eu', marks, evidence({}), 1e-6)).toBe(b!.start);
 });
 
 test('a key that is not there was lost with what had made it, whatever shows of its elements', () => {
@@ -284,7 +286,8 @@ test('what a region has more of a key that is not here was there before', () => 
     const dump = { kind: 'key', db: 0, key: Buffer.from('z'), type: 'zset', value: their, expireAtMs: null } as RdbKey;
     const candidates = [{ db: 0, key: 'z', parts: [] }];
     const found = evidenceOf(candidates, [{ dump, expireAtMs: null, amiss: null }], touches, () => false);
-    return keptUntil(records, 'eu', new Map([['us:other', 0]]), 1000, found, 1e-6);
+    const marks = { cursor: new Map([['us:other', 0]]), heartbeatMs: 1000, safe: -1 };
+    return keptUntil(records, 'eu', marks, found, 1e-6);
   };
   const [n, m, x] = [
     ['n', '-6'],

@@ -4,7 +4,7 @@
  * it does after a failover, as operations not yet seen; what is not must not run twice. So the place has to be found exactly.
  *
  * Two things in Redis itself mark places of its stream: the cursor (a record that had seen more than it says is lost, one that had
- * seen less is not) and the heartbeat, by the stamps. Between the last of these and the next there are a few operations,
+ * seen less is not) and the heartbeat, by the stamps. And what its agent had reported to the others was on its disk then. Between the last of these and the next there are a few operations,
  * some 25 ms of them. There the data tells: what it holds was not lost, and nothing before that was.
  */
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
@@ -144,18 +144,26 @@ interface Doubtful extends MaybeAppend {
   before?: Buffer | null;
 }
 
+/** What marks places of a history. */
+export interface TailMarks {
+  /** Vector of the cursor in the snapshot. */
+  readonly cursor: Vector;
+  /** Of the heartbeat in the snapshot: Unix ms. */
+  readonly heartbeatMs: number;
+  /** Position up to which the region had reported it, as nothing could take it back any more; −1: none is known. */
+  readonly safe: number;
+}
+
 /**
  * @param records the history's, in order
- * @param cursor vector of the cursor in the snapshot
- * @param heartbeatMs of the heartbeat in the snapshot
+ * @param marks what is known beside the data
  * @param leastMissing see LEAST_MISSING
  * @returns the position up to which the snapshot holds the history; null for all of it
  */
 export function keptUntil(
   records: readonly OpRecord[],
   region: string,
-  cursor: Vector,
-  heartbeatMs: number,
+  { cursor, heartbeatMs, safe }: TailMarks,
   evidence: TailEvidence,
   leastMissing = LEAST_MISSING,
 ): number | null {
@@ -192,6 +200,9 @@ export function keptUntil(
         isLost = true;
         lostFrom = last;
         return;
+      } else if (position <= safe) {
+        kept = position;
+        doubtful.length = 0;
       } else doubtful.push({ db, effect, position, unit, appended: appendedBy(command, args) });
       stampBefore = stamp;
       last = position;

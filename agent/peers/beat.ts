@@ -14,6 +14,8 @@ export interface Beat {
   position: number;
   timeMs: number;
   stamp: number;
+  /** Position of its stream up to which it has seen `seen`, where nothing can take it back any more; −1: there is none yet. */
+  reported: number;
   seen: Map<OriginId, number>;
   durable: Map<OriginId, number>;
   paths: Map<string, string[]>;
@@ -34,6 +36,7 @@ export function encodeBeat({ beat, after }: PlacedBeat, subscription: number): B
     after,
     timeMs: beat.timeMs,
     stamp: beat.stamp,
+    behind: beat.reported < 0 ? -1 : beat.position - beat.reported,
     seen: [...beat.seen].map(([origin, position]) => ({ origin, position })),
     durable: [...beat.durable].map(([origin, position]) => ({ origin, position })),
     paths: [...beat.paths].map(([region, path]) => ({ region, path })),
@@ -44,7 +47,7 @@ export function encodeBeat({ beat, after }: PlacedBeat, subscription: number): B
 export function decodeBeat(message: BeatMessage, origin: OriginId): PlacedBeat {
   if (message.origin !== origin || message.region !== regionOf(origin))
     throw new PeerError('malformed', `beat of another origin than ${origin}`);
-  const numbers = [message.position, message.after, message.timeMs, message.stamp];
+  const numbers = [message.position, message.after, message.timeMs, message.stamp, message.behind];
   if (!numbers.every(Number.isFinite) || message.position < 0 || message.after > message.position)
     throw new PeerError('malformed', `beat of ${origin} without a place`);
   return {
@@ -55,6 +58,7 @@ export function decodeBeat(message: BeatMessage, origin: OriginId): PlacedBeat {
       position: message.position,
       timeMs: message.timeMs,
       stamp: message.stamp,
+      reported: message.behind < 0 ? -1 : message.position - message.behind,
       seen: positions(message.seen),
       durable: positions(message.durable),
       paths: new Map(message.paths.map(({ region, path }) => [region, [...path]])),

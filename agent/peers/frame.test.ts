@@ -90,6 +90,7 @@ test('waiting beats are thinned, never starved', () => {
     position,
     timeMs: position,
     stamp: position,
+    reported: position,
     seen: new Map(),
     durable: new Map(),
     paths: new Map(),

@@ -161,6 +161,7 @@ class Region {
       position,
       timeMs: Date.now(),
       stamp: Date.now() * 1000,
+      reported: position - 1,
       seen: new Map([['x:1', 5]]),
       durable: new Map([['y:2', 6]]),
       paths: new Map([['x', ['y', 'x']]]),
@@ -872,6 +873,7 @@ describe('mesh', () => {
       seen: [],
       durable: [],
       paths: [],
+      behind: 0,
     };
     const path = (...route: string[]): Downward => ({
       offer: { holdings: [], routes: [{ region: 'c', path: route }] },

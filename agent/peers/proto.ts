@@ -40,6 +40,7 @@ export interface BeatMessage {
   readonly after: number;
   readonly timeMs: number;
   readonly stamp: number;
+  readonly behind: number;
   readonly seen: readonly { readonly origin: string; readonly position: number }[];
   readonly durable: readonly { readonly origin: string; readonly position: number }[];
   readonly paths: readonly { readonly region: string; readonly path: readonly string[] }[];

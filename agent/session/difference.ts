@@ -127,7 +127,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     for await (const _ of o.snapshot) o.alive();
     return null;
   }
-  const { donor, table, vector, stamp, unexplained } = digests;
+  const { donor, table, vector, stamp, unexplained, reported } = digests;
   // Equal digests say nothing of a key that others have changed since: both sides may have added the same.
   const touchedBefore = new Touches(() => vector);
   await noteOthers(o, vector, touchedBefore);
@@ -174,7 +174,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     touched,
     (db, key) => (equal.get(nameOf(db, key)) ?? null) !== null,
   );
-  const kept = await keptOf(o, vector, heartbeatMs, evidence);
+  const kept = await keptOf(o, vector, { heartbeatMs, reported }, evidence);
   const end = o.before === null ? -1 : (vector.get(o.before) ?? -1);
   const lost = new Touches(() => new Map([[o.before!, end]]));
   if (kept !== null) {
@@ -420,7 +420,7 @@ async function lateKeysOf(o: DifferenceOptions, vector: Vector): Promise<Readonl
 async function keptOf(
   o: DifferenceOptions,
   vector: Vector,
-  heartbeatMs: number,
+  { heartbeatMs, reported }: { heartbeatMs: number; reported: Vector },
   evidence: TailEvidence,
 ): Promise<number | null> {
   const { before, context } = o;
@@ -429,7 +429,8 @@ async function keptOf(
   await whenJournalled(o, before, end);
   const records: OpRecord[] = [];
   for await (const record of recordsUpTo(context.journal, before, end - TAIL_BYTES_MAX, end)) records.push(record);
-  return keptUntil(records, context.config.region, o.held, heartbeatMs, evidence);
+  const safe = reported.get(before) ?? -1;
+  return keptUntil(records, context.config.region, { cursor: o.held, heartbeatMs, safe }, evidence);
 }
 
 /** How long nobody is found before it is asked whether anybody can be. */
@@ -443,6 +444,8 @@ interface DonorDigests {
   vector: Vector;
   stamp: number;
   unexplained: boolean;
+  /** Of own histories, up to where the donor has heard that nothing can take them back. */
+  reported: Vector;
 }
 
 /**
@@ -534,6 +537,7 @@ async function digestsOf(o: DigestOptions, peer: string, request: DigestsRequest
     vector: new Map(end.vector),
     stamp: end.stamp,
     unexplained: end.unexplained,
+    reported: new Map(end.reported ?? []),
   };
 }
 

@@ -30,6 +30,8 @@ export interface Donor {
   unexplained: boolean;
   /** Per origin the position before which no operation is needed any more. */
   low(): ReadonlyMap<OriginId, number>;
+  /** Up to where an origin's region has reported that nothing can take it back; −1: it has not. */
+  reportedOf(origin: OriginId): number;
   /** No operation known up to now has a higher one. */
   stamp(): number;
   /** What of a key in Redis is known not to be the rule's, or waits for a state. */
@@ -123,6 +125,8 @@ export interface DigestsEnd {
   unexplained: boolean;
   /** No operation that it holds has a higher one. */
   stamp: number;
+  /** Of the needed operations, up to where their region has reported to be safe from a crash. Absent: of an earlier version. */
+  reported?: [OriginId, number][];
 }
 
 /** What a region asks for with digests. */
@@ -152,6 +156,7 @@ export async function* serveDigests(donor: Donor, payload: Buffer): AsyncGenerat
           vector: [...value],
           unexplained,
           stamp: donor.stamp(),
+          reported: needs.map(([origin]) => [origin, donor.reportedOf(origin)]),
         };
         yield Buffer.from(JSON.stringify(end));
         return;

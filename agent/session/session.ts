@@ -28,7 +28,7 @@ import {
   regionOf,
   type Vector,
 } from '../record';
-import { type RedisConnection, ReplyError } from '../resp';
+import { encodeCommand, type RedisConnection, type Reply, ReplyError } from '../resp';
 import { formatMarker, HEARTBEAT_KEY, type Marker, OWN_PREFIX } from '../stream/keys';
 import type { Numbers } from '../stream/numbers';
 import type { Recorder, RecorderState, Removal } from '../stream/recorder';
@@ -43,6 +43,7 @@ import { evicts, type ServerInfo } from './info';
 import { Opening } from './opening';
 import { OwnBeats } from './own-beats';
 import { OwnLibraries } from './own-libraries';
+import { OwnReports, type Report, safetyOf } from './own-reports';
 import { metaOf, positionAfter } from './position';
 import { LOOKS_MAX, lookAt } from './trims';
 import { payloadsOf } from './payloads';
@@ -65,6 +66,7 @@ const AWAIT_MS = 1000;
 const AWAITED_KEYS_MAX = 1000;
 /** Between two looks whether Redis evicts, and two lines that say so. */
 const EVICTIONS_MS = 10_000;
+const SAFETY_MS = 200;
 const IDLE_MS = 1000;
 /** How long whoever retries a command waits for what comes of it. */
 const RETRY_MS = 5000;
@@ -128,6 +130,9 @@ export class Session implements Stay {
   private wakePump: (() => void) | null = null;
   private readonly beats: { beat: Beat; after: number }[] = [];
   private readonly ownBeats = new OwnBeats();
+  private readonly ownReports = new OwnReports();
+  /** The last of them that has been reported. */
+  private reported: Report | null = null;
   private readonly timers: NodeJS.Timeout[] = [];
   private readonly ack: AckPolicy;
   /** The last of the own blocks read back. */
@@ -560,7 +565,8 @@ export class Session implements Stay {
   ownMarker(marker: Marker, offset: number): void {
     const state = this.recorder!.state;
     const { core } = this;
-    core.report(this.region, core.origins.toSeen(marker.vector), { origin: state.origin, position: offset });
+    core.land(core.origins.toSeen(marker.vector));
+    this.noteReport({ position: offset, seen: marker.vector, end: state.end });
     this.landed = { block: marker.block, offset };
     core.corrections.readBack(marker.block);
     if (this.landedWaiter?.block === marker.block) this.landedWaiter.done();
@@ -570,9 +576,10 @@ export class Session implements Stay {
   ownHeartbeat(timeMs: number, offset: number): void {
     const { journal } = this.context;
     const state = this.recorder!.state;
-    const { core } = this;
-    core.report(this.region, core.origins.toSeen(state.seen), { origin: state.origin, position: offset });
-    if (!this.ownBeats.isNews(state.end, formatVector(state.seen), timeMs)) return;
+    this.noteReport({ position: offset, seen: new Map(state.seen), end: state.end });
+    const { reported } = this;
+    const said = reported === null ? '' : `${reported.end} ${formatVector(reported.seen)}`;
+    if (!this.ownBeats.isNews(state.end, `${formatVector(state.seen)} ${said}`, timeMs)) return;
     const durable = new Map<OriginId, number>();
     for (const origin of journal.origins()) {
       const end = journal.durableEnd(origin);
@@ -584,12 +591,41 @@ export class Session implements Stay {
       position: offset,
       timeMs,
       stamp: state.stamp,
-      seen: new Map(state.seen),
+      reported: reported?.position ?? -1,
+      seen: new Map(reported?.seen),
       durable,
       paths: new Map(),
     };
     this.ownBeats.push(beat, state.end);
     this.publishBeats();
+  }
+
+  /** What this region has seen, and where: it is reported when nothing can take it back any more. */
+  private noteReport(report: Report): void {
+    // What a failover has taken back is to be here again first: what was seen since has not seen it.
+    for (const origin of this.inbox.origins())
+      if (regionOf(origin) === this.region && this.inbox.endOf(origin) > (this.vector.get(origin) ?? -1)) return;
+    this.report(this.ownReports.note(report));
+  }
+
+  private report(report: Report | null): void {
+    if (report === null) return;
+    this.reported = report;
+    const { core, recorder } = this;
+    const { position, seen } = report;
+    core.report(this.region, core.origins.toSeen(seen), { origin: recorder!.state.origin, position });
+  }
+
+  /** Asks Redis how far its replicas and its file are. */
+  private async lookAtSafety(): Promise<void> {
+    const { control, ownReports } = this;
+    if (control === null || !control.open) return;
+    const { noted } = ownReports;
+    const [replication, persistence] = await control.pipeline(INFO_SAFETY, 2);
+    if (this.ended !== null) return;
+    const text = (reply: Reply | undefined): string => (Buffer.isBuffer(reply) ? reply.toString('latin1') : '');
+    const ownPort = this.context.config.listen.replica?.port ?? null;
+    this.report(ownReports.look(noted, safetyOf(text(replication), text(persistence), ownPort), Date.now()));
   }
 
   /** New records can be read by peers. */
@@ -638,6 +674,7 @@ export class Session implements Stay {
       unexplained: this.unexplained,
       low: () => this.core.lowWater(),
       stamp: () => recorder.state.stamp,
+      reportedOf: (origin) => this.core.reportedOf(regionOf(origin), origin),
       amissOf: (db, key) => this.core.amissOf(db, key),
       cutSince: (timeMs) => [...this.core.trims.unknownSince(timeMs)],
       areLibrariesAmiss: () => this.core.libraries.isUnderWay || this.core.libraries.hasLost,
@@ -713,9 +750,10 @@ export class Session implements Stay {
         continue;
       }
       this.heartbeats.set(beat.region, { timeMs: beat.timeMs, receivedMs: Date.now() });
+      if (beat.reported < 0) continue;
       this.core.report(beat.region, this.core.origins.toSeen(beat.seen), {
         origin: beat.origin,
-        position: beat.position,
+        position: beat.reported,
       });
     }
     this.beats.length = 0;
@@ -1153,6 +1191,8 @@ export class Session implements Stay {
     every(heartbeatMs, heartbeat);
     every(ACK_MS, () => this.sendAck(false));
     every(AWAIT_MS, () => this.askForStates());
+    void this.lookAtSafety().catch(() => undefined);
+    every(SAFETY_MS, () => void this.lookAtSafety().catch(() => undefined));
     if (this.removals !== null) every(EVICTIONS_MS, () => void this.lookAtEvictions().catch(() => undefined));
     every(EXPLAINED_MS, () => void this.seekExplained().catch(() => undefined));
     every(META_MS, () => {
@@ -1211,3 +1251,4 @@ export class Session implements Stay {
 }
 
 const EMPTY = Buffer.alloc(0);
+const INFO_SAFETY = Buffer.concat([encodeCommand(['INFO', 'replication']), encodeCommand(['INFO', 'persistence'])]);

@@ -191,6 +191,7 @@ const beat = encodeBeat(
       position: 12,
       timeMs: 1,
       stamp: 2,
+      reported: 12,
       seen: place,
       durable: place,
       paths: new Map([['eu', ['eu']]]),

@@ -377,6 +377,7 @@ export class SimAgent {
     this.landed = marker.block;
     this.core.corrections.readBack(marker.block);
     this.landedOffset = offset;
+    this.core.land(this.core.origins.toSeen(marker.vector));
     this.ownBeat(offset);
   }
 

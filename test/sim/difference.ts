@@ -40,6 +40,8 @@ export interface DonorData extends Data {
   areLibrariesAmiss: boolean;
   /** It also holds changes that are in no operation. */
   isUnexplained: boolean;
+  /** Up to where it has heard that nothing can take an origin's operations back. */
+  reportedOf(this: void, origin: OriginId): number;
 }
 
 /** What a donor gives; `mine`: what it is asked for. */
@@ -59,7 +61,9 @@ export function takeData(donor: SimAgent, mine: Redis): DonorData {
   }
   const { libraries } = donor.core;
   const areLibrariesAmiss = libraries.isUnderWay || libraries.hasLost;
-  return { keys, vector, stamp: donor.stamp, amiss, areLibrariesAmiss, isUnexplained: donor.isUnexplained };
+  const { core, stamp, isUnexplained } = donor;
+  const reportedOf = (origin: OriginId): number => core.reportedOf(regionOf(origin), origin);
+  return { keys, vector, stamp, amiss, areLibrariesAmiss, isUnexplained, reportedOf };
 }
 
 export interface Sources {
@@ -136,7 +140,9 @@ export class Comparison {
       return entry !== undefined && (entry.expireAt === null || entry.expireAt >= o.startedMs);
     };
     const evidence = evidenceOf(this.candidates, this.theirs, this.touched, isThere);
-    this.keptUntil = keptUntil(history, o.region, mine.vector, mine.heartbeatMs, evidence, FEW);
+    const safe = before === null ? -1 : theirs.reportedOf(before);
+    const marks = { cursor: mine.vector, heartbeatMs: mine.heartbeatMs, safe };
+    this.keptUntil = keptUntil(history, o.region, marks, evidence, FEW);
     if (this.keptUntil !== null) this.noteLost(o, history, this.keptUntil);
     this.libraries = this.librariesOf(o, history);
   }

@@ -1,0 +1,117 @@
+import { FLUSHED_MS, GONE_MS, OwnReports, type Report, type Safety, safetyOf } from './own-reports';
+
+const at = (position: number): Report => ({ position, end: position, seen: new Map([['us:1', position]]) });
+const found = (offset: number, replicas: Record<string, number> = {}, isFlushed?: boolean): Safety => ({
+  offset,
+  replicas: new Map(Object.entries(replicas)),
+  file: isFlushed === undefined ? null : { isFlushed },
+});
+
+/** One look, after something has been noted. */
+function look(reports: OwnReports, safety: Safety | null, nowMs: number): number | null {
+  return reports.look(reports.noted, safety, nowMs)?.position ?? null;
+}
+
+test('where there is neither replica nor file all is reported at once, from the first look on', () => {
+  const reports = new OwnReports();
+  expect(reports.note(at(10))).toBeNull();
+  expect(look(reports, found(12), 0)).toBe(10);
+  expect(reports.note(at(20))).toEqual(at(20));
+});
+
+test('what a replica has not acknowledged is not reported', () => {
+  const reports = new OwnReports();
+  reports.note(at(10));
+  expect(look(reports, found(12, { a: 12, b: 5 }), 0)).toBeNull();
+  expect(reports.note(at(20))).toBeNull();
+  expect(look(reports, found(22, { a: 22, b: 11 }), 200)).toBeNull();
+  expect(look(reports, found(23, { a: 23, b: 12 }), 400)).toBe(10);
+  expect(look(reports, found(23, { a: 23, b: 23 }), 600)).toBe(20);
+});
+
+test('a replica that is gone counts for a while, for it may come back as the primary', () => {
+  const reports = new OwnReports();
+  reports.note(at(10));
+  expect(look(reports, found(12, { a: 8 }), 0)).toBeNull();
+  expect(look(reports, found(12), 200)).toBeNull();
+  expect(look(reports, found(12), GONE_MS)).toBeNull();
+  expect(look(reports, found(12), GONE_MS + 1)).toBe(10);
+  expect(reports.note(at(20))).toEqual(at(20));
+});
+
+test('what may not be in the file yet is not reported', () => {
+  const reports = new OwnReports();
+  reports.note(at(10));
+  expect(look(reports, found(12, {}, true), 0)).toBeNull();
+  reports.note(at(20));
+  expect(look(reports, found(22, {}, true), FLUSHED_MS - 1)).toBeNull();
+  // A flush is under way, and may have begun before.
+  expect(look(reports, found(22, {}, false), FLUSHED_MS)).toBeNull();
+  expect(look(reports, found(22, {}, true), FLUSHED_MS + 200)).toBeNull();
+  expect(look(reports, found(22, {}, true), FLUSHED_MS + 400)).toBe(10);
+  expect(look(reports, found(22, {}, true), 2 * FLUSHED_MS)).toBe(20);
+});
+
+test('what was noted after Redis was asked waits for the next look', () => {
+  const reports = new OwnReports();
+  reports.note(at(10));
+  const { noted } = reports;
+  reports.note(at(20));
+  expect(reports.look(noted, found(15, { a: 15 }), 0)).toEqual(at(10));
+  expect(look(reports, found(22, { a: 15 }), 200)).toBeNull();
+  expect(look(reports, found(22, { a: 22 }), 400)).toBe(20);
+});
+
+test('a replica that hangs costs no memory', () => {
+  const reports = new OwnReports();
+  for (let i = 1; i <= 10_000; i++) {
+    reports.note(at(i));
+    expect(look(reports, found(i, { a: 0 }), i)).toBeNull();
+  }
+  const due = look(reports, found(10_000, { a: 10_000 }), 10_001)!;
+  expect(due).toBeGreaterThan(9_500);
+  expect(JSON.stringify(reports).length).toBeLessThan(10_000);
+});
+
+test('a Redis that says nothing holds nothing back', () => {
+  const reports = new OwnReports();
+  reports.note(at(10));
+  expect(look(reports, null, 0)).toBe(10);
+});
+
+const REPLICATION = [
+  'role:master',
+  'connected_slaves:4',
+  'slave0:ip=10.0.0.1,port=6379,state=online,offset=90,lag=0',
+  'slave1:ip=10.0.0.2,port=6380,state=online,offset=40,lag=1',
+  'slave2:ip=10.0.0.3,port=0,state=online,offset=10,lag=1',
+  'slave3:ip=10.0.0.4,port=6379,state=wait_bgsave,offset=0,lag=0',
+  'master_replid:0123456789012345678901234567890123456789',
+  'master_replid2:0000000000000000000000000000000000000000',
+  'master_repl_offset:100',
+  'second_repl_offset:-1',
+].join('\r\n');
+
+test.each([
+  ['aof_enabled:0', null],
+  ['aof_enabled:1\r\naof_last_write_status:ok\r\naof_pending_bio_fsync:0\r\naof_buffer_length:0', { isFlushed: true }],
+  ['aof_enabled:1\r\naof_last_write_status:ok\r\naof_pending_bio_fsync:1\r\naof_buffer_length:0', { isFlushed: false }],
+  ['aof_enabled:1\r\naof_last_write_status:ok\r\naof_pending_bio_fsync:0\r\naof_buffer_length:9', { isFlushed: false }],
+  [
+    'aof_enabled:1\r\naof_last_write_status:err\r\naof_pending_bio_fsync:0\r\naof_buffer_length:0',
+    { isFlushed: false },
+  ],
+  ['', null],
+])('what INFO says: %j', (persistence, file) => {
+  const replicas = new Map([
+    ['10.0.0.1:6379', 90],
+    ['10.0.0.2:6380', 40],
+  ]);
+  expect(safetyOf(REPLICATION, persistence, null)).toEqual({ offset: 100, replicas, file });
+  replicas.delete('10.0.0.2:6380');
+  expect(safetyOf(REPLICATION, persistence, 6380)).toEqual({ offset: 100, replicas, file });
+});
+
+test('what is no INFO says nothing', () => {
+  expect(safetyOf('', '', null)).toBeNull();
+});
