@@ -78,6 +78,20 @@ test('the end was lost, as the data shows', () => {
   expect(lastHeld(sets, {})).toBe(-1);
 });
 
+test('what was reported is there, whatever clients have removed of it since', () => {
+  expect(lastHeld(sets, { strings: { a: '1' } }, { safe: sets[1]!.end })).toBe(1);
+  expect(lastHeld(sets, {}, { safe: sets[2]!.end })).toBeNull();
+  // But for what Redis itself shows.
+  expect(lastHeld(history({ args: ['SET', 'a', '1'], seen: 9 }), {}, { cursor: 5, safe: 1000 })).toBe(-1);
+});
+
+test('that the data is as a state told shows nothing of what the state stands behind', () => {
+  const [a, b] = history({ args: ['SET', 'a', '1'] }, { args: ['SET', 'b', '1'] });
+  const state: OpRecord = { ...b!, kind: RecordKind.state };
+  expect(lastHeld([a!, state], { strings: { b: '1' } })).toBe(-1);
+  expect(lastHeld([a!, b!], { strings: { b: '1' } })).toBeNull();
+});
+
 test('a few that are missing may have been removed since', () => {
   const five = history(...['a', 'b', 'c', 'd', 'e'].map((key) => ({ args: ['SET', key, '1'] })));
   expect(lastHeld(five, { strings: { a: '1', b: '1' } }, { least: 4 })).toBeNull();

@@ -7,7 +7,7 @@
  * seen less is not) and the heartbeat, by the stamps. And what its agent had reported to the others was on its disk then. Between the last of these and the next there are a few operations,
  * some 25 ms of them. There the data tells: what it holds was not lost, and nothing before that was.
  */
-import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
+import { isOfStream, type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { stampOf, timeOfStamp } from '../stream/keys';
 import { type MaybeAppend, appendedBy, appendsOf } from './appended';
 import { type Candidate, elementsOf, isContentTouched, isDoubtful, isMadeBy, type TheirValue } from './difference';
@@ -140,6 +140,8 @@ interface Doubtful extends MaybeAppend {
   position: number;
   /** Where the command or the transaction begins that it is of. */
   unit: number;
+  /** It is what the agent told of the data, a state say. Redis did not run it: that the data is like that shows nothing of it. */
+  isTold: boolean;
   /** Of an APPEND that is known by what it made: what the string was. */
   before?: Buffer | null;
 }
@@ -181,6 +183,7 @@ export function keptUntil(
       break;
     }
     const isSure = order === 'less';
+    const isTold = !isOfStream(record.kind);
     const isSameBlock = before !== null && compareSeen(before.seen, record.seen, region) === 'same';
     if (!isSameBlock) stampBefore = Infinity;
     let isLost = false;
@@ -203,7 +206,7 @@ export function keptUntil(
       } else if (position <= safe) {
         kept = position;
         doubtful.length = 0;
-      } else doubtful.push({ db, effect, position, unit, appended: appendedBy(command, args) });
+      } else doubtful.push({ db, effect, position, unit, isTold, appended: appendedBy(command, args) });
       stampBefore = stamp;
       last = position;
     });
@@ -392,7 +395,8 @@ function verdictsOf(doubtful: readonly Doubtful[], earlier: Earlier, evidence: T
   const makers = new Makers();
   const showsAll = (db: number, key: string): boolean =>
     evidence.isWhole(db, key) && evidence.exists(db, key) && evidence.isVain?.(db, key) !== true;
-  doubtful.forEach(({ db, effect, position, before: beforeAppend }, index) => {
+  doubtful.forEach(({ db, effect, position, isTold, before: beforeAppend }, index) => {
+    if (isTold) return;
     makers.note(db, effect, index);
     const isAppend = beforeAppend !== undefined;
     for (const mark of marksOf(db, effect)) {
@@ -713,9 +717,9 @@ function numberFits(
   const lost = new Map<string, bigint>();
   const surplus = new Map<string, bigint | null>();
   const idAt = (i: number): { id: string; delta: bigint } | null => {
-    const { db, effect } = doubtful[i]!;
+    const { db, effect, isTold } = doubtful[i]!;
     const delta = addedBy(effect);
-    if (effect.kind !== 'increment' || delta === null) return null;
+    if (isTold || effect.kind !== 'increment' || delta === null) return null;
     const id = elementId(db, effect.key, effect.type, effect.name);
     if (!surplus.has(id)) {
       const anyway = lostAnyway(db, effect.key, effect.type, effect.name);
