@@ -100,3 +100,9 @@ describe('a state that is to be written once more, as Redis has refused somethin
     expect(b.unsettled).toEqual(['k']);
   });
 });
+
+test('what a client has added to a counter, and given time, keeps both beside a state that had not seen it and says that there is no such key', () => {
+  const b = new CoreRegion();
+  b.client(1, 'INCRBY k 3', 'PEXPIREAT k 1700000000000');
+  expect(b.state('a:1', 2, b.at(), 'DEL k')).toBe('DEL k; INCRBY k 3; PEXPIREAT k 1700000000000');
+});

@@ -34,8 +34,10 @@ export function rebuildKey(out: CommandWriter, state: KeyState, origins: OriginT
   const { log, string } = state;
   const type = visibleType(state, origins);
   const put = winnerOf(string, origins);
-  if (floor === null && (put !== null || (type !== -1 && type !== Type.string))) rewriteKey(out, state, origins);
-  else {
+  if (floor === null && (put !== null || (type !== -1 && type !== Type.string))) {
+    rewriteKey(out, state, origins);
+    if (log === null) return;
+  } else {
     const key = Buffer.from(state.key, 'latin1');
     if (floor === null || floor.build === null) out.command(['DEL', key]);
     else {
@@ -50,9 +52,8 @@ export function rebuildKey(out: CommandWriter, state: KeyState, origins: OriginT
       if (floor === null || !saw(floor.op, op))
         out.command([typeof delta === 'bigint' ? 'INCRBY' : 'INCRBYFLOAT', key, String(delta)]);
   }
-  if (log === null) return;
-  for (const { run } of log.runsOn(valuesOf(state, floor, origins), origins)) raw(out, run);
-  // A run may have made the key.
+  if (log !== null) for (const { run } of log.runsOn(valuesOf(state, floor, origins), origins)) raw(out, run);
+  // Increments may have made the key, or a run.
   if (highestTtl(state, origins) !== null) writeTtl(out, state, origins);
 }
 
