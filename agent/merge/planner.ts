@@ -22,11 +22,12 @@ import { canRebuild, rebuildKey } from './rebuild';
 import { isUnsettledIn } from './record-reader';
 import type { OpRecord } from '../record';
 import {
+  isAddedOn,
+  isDecimal,
   resolve,
   rewriteAlone,
   rewriteKey,
   visibleType,
-  winner,
   writeElement,
   writeElements,
   writeTtl,
@@ -138,7 +139,7 @@ export class Planner {
       else if (quiet && !state.unsettled) {
         this.parts.insertion.insert(state, effect, op);
         const out = batch.select(db);
-        if (all === 1 && isUnconditional(command, scanner) && !isDecimal(effect)) out.raw(buf, start, end, 1);
+        if (all === 1 && isUnconditional(command, scanner) && !addsDecimal(effect)) out.raw(buf, start, end, 1);
         else writeEffect(out, effect);
       } else this.concurrent(state, effect, op, batch);
       // Of clients here nothing is left of it, or they have written it since, and that is still to be read.
@@ -195,11 +196,11 @@ export class Planner {
       return;
     }
     if (effect.kind === 'increment') {
-      const put = winner(this.parts.insertion.touched[0]!, this.parts.origins);
-      const resolved = resolve(this.parts.insertion.touched[0]!, this.parts.origins);
-      // Relative where it can be: a client's write that is under way is then not overwritten, even for a moment.
-      if (put === null && !this.parts.insertion.touched[0]!.baseDead) writeEffect(out, this.relative(effect));
-      else if (resolved.known) writeElement(out, state, this.parts.insertion.touched[0]!, this.parts.origins);
+      const element = this.parts.insertion.touched[0]!;
+      // Relative where it can be: a client's write that is under way is then not overwritten, even for a moment. (What its own agent has not read yet would be gone
+      // from what a number was, for an agent that dies now, and takes from the journal what it was.)
+      if (isAddedOn(element, effect.delta, this.parts.origins)) writeEffect(out, this.relative(effect));
+      else if (resolve(element, this.parts.origins).known) writeElement(out, state, element, this.parts.origins);
     } else if (effect.kind === 'trim') writeTrim(out, state, effect, this.parts.insertion.touched, this.parts.origins);
     else if (effect.kind === 'lastId') writeLastId(out, state, this.parts.origins);
     else writeElements(out, state, this.parts.insertion.touched, this.parts.origins);
@@ -210,7 +211,8 @@ export class Planner {
   /** An increment as it is to be added to what is there, which may be no integer though it is one itself. */
   private relative(effect: KeyEffect): KeyEffect {
     if (effect.kind !== 'increment' || typeof effect.delta !== 'bigint') return effect;
-    return this.parts.insertion.touched[0]?.isDecimal === true
+    const element = this.parts.insertion.touched[0];
+    return element !== undefined && element.type !== Type.zset && isDecimal(element, this.parts.origins)
       ? { ...effect, delta: new Decimal(unitsOf(effect.delta)) }
       : effect;
   }
@@ -291,6 +293,6 @@ function isFixedId(scanner: CommandScanner): boolean {
   return scanner.argc < 5 || argText(scanner, 4) !== '$';
 }
 
-function isDecimal(effect: KeyEffect): boolean {
+function addsDecimal(effect: KeyEffect): boolean {
   return effect.kind === 'increment' && effect.delta instanceof Decimal;
 }

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
 import { CommandWriter } from '../resp';
-import { Decimal, ONE } from './decimal';
+import { Decimal, ONE, parseDecimal, unitsOf } from './decimal';
 import { OriginTable } from './origins';
-import { correctKey, keepTtls, resolve, resolveTtl, rewriteKey, visibleType } from './resolve';
+import { correctKey, isAddedOn, isDecimal, keepTtls, resolve, resolveTtl, rewriteKey, visibleType } from './resolve';
 import { KeyState, Op, saw, Type } from './key-state';
 
 const origins = new OriginTable();
@@ -74,6 +74,48 @@ describe('values', () => {
     const unknown = state();
     add(unknown, [0]);
     expect(textOf(unknown, Type.string)).toBe('unknown');
+  });
+
+  test('what is added to what is there makes what the rule does, or is written as a whole', () => {
+    const near = fc.bigInt({ min: -5n, max: 5n });
+    const integer = fc.oneof(
+      near,
+      near.map((n) => 2n ** 63n - 3n + n),
+      near.map((n) => -(2n ** 63n) + 3n + n),
+    );
+    const delta = fc.oneof(
+      integer.filter((n) => n < 2n ** 63n && n >= -(2n ** 63n)),
+      near.map((n) => new Decimal((n * ONE) / 4n)),
+    );
+    const start = fc.oneof(integer.map(String), fc.constantFrom('1.5', '-0.25', '1e5', 'x', ''));
+    const met = { added: 0, written: 0 };
+    fc.assert(
+      fc.property(start, fc.array(delta, { minLength: 1, maxLength: 4 }), (text, all) => {
+        const key = state();
+        key.put(op(EU, 0, 1), Type.string, '', bytes(text));
+        const last = all.at(-1)!;
+        all.slice(0, -1).forEach((by, i) => key.increment(op(US, i + 1, 10 + i), Type.string, '', by));
+        const before = textOf(key, Type.string)!;
+        key.increment(op(AP, 1, 5), Type.string, '', last);
+        const element = key.findElement(Type.string, '')!;
+        if (!isAddedOn(element, last, origins)) {
+          met.written++;
+          return;
+        }
+        met.added++;
+        // INCRBY takes integers alone, within 64 bits; a decimal is added by a script.
+        const by = isDecimal(element, origins) && typeof last === 'bigint' ? new Decimal(unitsOf(last)) : last;
+        if (typeof by === 'bigint') {
+          const sum = BigInt(before) + by;
+          expect(BigInt.asIntN(64, BigInt(before))).toBe(BigInt(before));
+          expect(BigInt.asIntN(64, sum)).toBe(sum);
+          expect(textOf(key, Type.string)).toBe(String(sum));
+        } else expect(parseDecimal(textOf(key, Type.string)!)).toBe(parseDecimal(before)! + unitsOf(by));
+      }),
+      { numRuns: 2000 },
+    );
+    expect(met.added).toBeGreaterThan(300);
+    expect(met.written).toBeGreaterThan(100);
   });
 
   test('many that all have seen become one, decimals with integers', () => {

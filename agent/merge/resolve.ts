@@ -59,10 +59,37 @@ export function resolve(element: Element, origins: OriginTable): Resolved {
     return { known: true, value: addAll(element.type, element.type === Type.zset ? 0 : 0n, increments, origins) };
   }
   if (increments.length === 0) return { known: true, value: put.value };
-  const text = put.value.toString('latin1');
-  const start = element.type === Type.zset ? parseScore(text) : (parseInteger(text) ?? decimalOf(text));
+  const start = startOf(element.type, put);
   // Increments on a winner that is no number are ignored.
   return { known: true, value: start === null ? put.value : addAll(element.type, start, increments, origins) };
+}
+
+/**
+ * Whether Redis makes of an element what the rule does where it adds the last increment to what was there: a number, and no score (the order of additions
+ * changes a double's last digit), and neither with it nor without one that is as large as they get.
+ */
+export function isAddedOn(element: Element, delta: Delta, origins: OriginTable): boolean {
+  if (!element.baseDead && element.puts.length === 0) return true;
+  if (element.type === Type.zset) return false;
+  const put = winner(element, origins);
+  if (put === null ? element.increments.length < 2 : startOf(element.type, put) === null) return false;
+  const resolved = resolve(element, origins);
+  if (typeof delta === 'number' || !resolved.known || resolved.value === null) return false;
+  const sum = parseDecimal(resolved.value.toString('latin1'));
+  const isWithin = (units: bigint): boolean => units < unitsOf(INT64_MAX) && units > unitsOf(INT64_MIN);
+  return sum !== null && isWithin(sum) && isWithin(sum - unitsOf(delta));
+}
+
+/** Whether it is no integer, or may be none, which INCRBY of Redis refuses. */
+export function isDecimal(element: Element, origins: OriginTable): boolean {
+  const put = winner(element, origins);
+  return element.isDecimal || (put !== null && startOf(element.type, put) instanceof Decimal);
+}
+
+/** The number to which increments are added; null: it is none. */
+function startOf(type: Type, { value }: Put): Delta | null {
+  const text = value.toString('latin1');
+  return type === Type.zset ? parseScore(text) : (parseInteger(text) ?? decimalOf(text));
 }
 
 function decimalOf(text: string): Decimal | null {
