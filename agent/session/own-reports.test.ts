@@ -108,8 +108,10 @@ test.each([
     ['10.0.0.2:6380', 40],
   ]);
   expect(safetyOf(REPLICATION, persistence, null)).toEqual({ offset: 100, replicas, file });
+  // Another one at the same port is none of its own.
+  expect(safetyOf(REPLICATION, persistence, { host: '10.0.0.9', port: 6380 })).toEqual({ offset: 100, replicas, file });
   replicas.delete('10.0.0.2:6380');
-  expect(safetyOf(REPLICATION, persistence, 6380)).toEqual({ offset: 100, replicas, file });
+  expect(safetyOf(REPLICATION, persistence, { host: '10.0.0.2', port: 6380 })).toEqual({ offset: 100, replicas, file });
 });
 
 test('what is no INFO says nothing', () => {

@@ -6,7 +6,7 @@
  * Redis tells how far its replicas are, and whether it is flushing its file; not up to where that is flushed. It begins to flush once a second where there is something to flush
  * (`appendfsync everysec`; the agent may not read which policy it is), so what was there some time ago is on the disk when no flush is under way.
  */
-import { parseInfo, parseRole } from '../capture';
+import { type AttachedReplica, parseInfo, parseRole } from '../capture';
 import type { Vector } from '../record';
 
 /** "Up to this position of my own stream I have seen that." */
@@ -84,15 +84,20 @@ const NOTHING: Safety = { offset: 0, replicas: new Map(), file: null };
 
 /**
  * From the texts of INFO replication and INFO persistence (https://redis.io/docs/latest/commands/info/).
- * @param ownPort where the agent answers as a replica, and Redis shows it as one; null: it does not
+ * @param own where the agent answers as a replica, and Redis shows it as one; null: it does not
  */
-export function safetyOf(replication: string, persistence: string, ownPort: number | null): Safety | null {
+export function safetyOf(
+  replication: string,
+  persistence: string,
+  own: { readonly host: string; readonly port: number } | null,
+): Safety | null {
   const role = parseRole(replication);
   if (role === null) return null;
   const fields = parseInfo(persistence);
   const hasFile = fields.get('aof_enabled') === '1';
   // What announces no port of its own (an agent, a tool) is not made a primary.
-  const replicas = role.replicas.filter(({ state, port }) => state === 'online' && port > 0 && port !== ownPort);
+  const isOwn = ({ host, port }: AttachedReplica): boolean => port === own?.port && host === own.host;
+  const replicas = role.replicas.filter((one) => one.state === 'online' && one.port > 0 && !isOwn(one));
   return {
     offset: role.offset,
     replicas: new Map(replicas.map(({ host, port, offset }) => [`${host}:${port}`, offset])),

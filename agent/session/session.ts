@@ -624,8 +624,8 @@ export class Session implements Stay {
     const [replication, persistence] = await control.pipeline(INFO_SAFETY, 2);
     if (this.ended !== null) return;
     const text = (reply: Reply | undefined): string => (Buffer.isBuffer(reply) ? reply.toString('latin1') : '');
-    const ownPort = this.context.config.listen.replica?.port ?? null;
-    this.report(ownReports.look(noted, safetyOf(text(replication), text(persistence), ownPort), Date.now()));
+    const own = this.context.config.listen.replica ?? null;
+    this.report(ownReports.look(noted, safetyOf(text(replication), text(persistence), own), Date.now()));
   }
 
   /** New records can be read by peers. */
