@@ -41,6 +41,7 @@ import { type AgentContext, keepLetter, SessionError } from './context';
 import { Digester, DigestTable } from './digest';
 import { DIGEST_MARK, type DigestsEnd, type DigestsRequest, isOwnKey, type KeyName, type ValuesAnswer } from './donor';
 import { byName, type LibrariesAnswer } from './libraries';
+import { OverKeys } from './over-keys';
 import { recordsUpTo } from './records';
 
 export interface DifferenceOptions {
@@ -71,6 +72,8 @@ export interface DifferenceOptions {
   refusalOf(code: Buffer): Promise<string | null>;
   /** Whether this Redis can hold a value, a DUMP: it may lack the module whose type it has. */
   canHold(dump: Buffer): Promise<boolean>;
+  /** Which of these keys this Redis has: what is over goes when it is asked, and the stream tells of that. */
+  readonly areThere: (keys: readonly KeyName[]) => Promise<boolean[]>;
   /** Throws once the session has ended. */
   alive(): void;
   /** Told whether any reachable region may yet become a donor. */
@@ -295,6 +298,7 @@ async function differingKeys(
   const codes: Buffer[] = [];
   let heartbeatMs = 0;
   let parts: RdbKey[] = [];
+  const over = new OverKeys(o.areThere, unexplained, (candidate) => candidates.push(candidate));
   for await (const entries of o.snapshot)
     for (const entry of entries) {
       if (entry.kind === 'function') codes.push(Buffer.from(entry.library));
@@ -312,26 +316,25 @@ async function differingKeys(
       const theirs = table.meet(digest);
       const isTouched = touched.of(entry.db, entry.key.toString('latin1')) !== undefined;
       if (isTouched) present.add(nameOf(entry.db, entry.key.toString('latin1')));
-      // Only what had expired already: anything else may be given more time by what the stream brings next.
-      if (entry.expireAtMs !== null && entry.expireAtMs < o.startedMs) {
-        // That it goes is told by the stream; what is in no operation there has not been seen by that.
-        if (unexplained && theirs !== null)
-          candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts: [] });
-        continue;
-      }
-      if (
+      const isEqual =
         theirs !== null &&
         !isTouched &&
         theirs.isInteger === digest.isInteger &&
         theirs.value === digest.value &&
-        theirs.expireAtMs === digest.expireAtMs
-      ) {
-        const key = entry.key.toString('latin1');
+        theirs.expireAtMs === digest.expireAtMs;
+      const key = entry.key.toString('latin1');
+      // Only what had expired already: anything else may be given more time by what the stream brings next.
+      if (entry.expireAtMs !== null && entry.expireAtMs < o.startedMs) {
+        if (!isEqual || unexplained) await over.add({ db: entry.db, key, parts }, theirs !== null);
+        continue;
+      }
+      if (isEqual) {
         if (equal.has(nameOf(entry.db, key))) equal.set(nameOf(entry.db, key), { db: entry.db, key, parts });
         continue;
       }
-      candidates.push({ db: entry.db, key: entry.key.toString('latin1'), parts });
+      candidates.push({ db: entry.db, key, parts });
     }
+  await over.look();
   return { candidates, heartbeatMs, libraries: byName(codes) };
 }
 

@@ -33,7 +33,7 @@ import {
   streamOrigin,
   type Vector,
 } from '../record';
-import { RedisConnection, ReplyError } from '../resp';
+import { CommandWriter, RedisConnection, ReplyError } from '../resp';
 import { OWN_PREFIX, stampOf } from '../stream/keys';
 import { NumberHistory } from '../stream/number-history';
 import { Numbers } from '../stream/numbers';
@@ -42,7 +42,7 @@ import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
 import { type AgentContext, announcedOptions, keepLetter, SessionError } from './context';
 import { compareWithMesh, type Comparison } from './difference';
-import { isOwnKey, type SettleRequest } from './donor';
+import { isOwnKey, type KeyName, type SettleRequest } from './donor';
 import { checkRights, readCursor, readHeartbeat, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
 import { hasFunctions, refusalOf } from './libraries';
@@ -530,6 +530,7 @@ export class Opening {
       hasLibraries: session.keyspace === null && (await hasFunctions(this.connection)),
       refusalOf: (code) => refusalOf(this.connection, code),
       canHold: (dump) => canHold(this.connection, dump),
+      areThere: (keys) => areThere(this.connection, keys),
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
     });
@@ -786,4 +787,13 @@ function isHistoryOf(server: ServerInfo, meta: Meta): boolean {
 /** Has Redis read a DUMP without making a key of it: one that has expired already is read, and dropped. */
 async function canHold(connection: RedisConnection, dump: Buffer): Promise<boolean> {
   return !((await connection.call('RESTORE', PROBE_KEY, 1, dump, 'ABSTTL')) instanceof ReplyError);
+}
+
+/** Which of these keys there are. */
+async function areThere(connection: RedisConnection, keys: readonly KeyName[]): Promise<boolean[]> {
+  const writer = new CommandWriter(4096);
+  for (const { db, key } of keys) writer.command(['SELECT', db]).command(['EXISTS', Buffer.from(key, 'latin1')]);
+  writer.command(['SELECT', 0]);
+  const replies = await connection.pipeline(writer.take(), keys.length * 2 + 1);
+  return keys.map((_, i) => replies[i * 2 + 1] === 1);
 }

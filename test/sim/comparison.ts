@@ -1,6 +1,7 @@
 /** The model of agent/session/difference.ts. */
 import { ELSEWHERE } from '../../agent/merge/settling';
 import { missingOf } from '../../agent/merge/replay';
+import { nameOf } from '../../agent/merge/touches';
 import { type OriginId, RecordKind, regionOf, streamOrigin } from '../../agent/record';
 import { HEARTBEAT_KEY, stampOf } from '../../agent/stream/keys';
 import { Numbers } from '../../agent/stream/numbers';
@@ -83,6 +84,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
   agent.waitingFor = 'values of the donor';
   const { life } = donor;
   yield;
+  const revived = stillThere(mine.keys, redis, startedMs);
   // Values are read later than digests.
   let comparison!: Comparison;
   // Under the same history Redis has lost nothing.
@@ -107,6 +109,7 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
       values,
       records: journal.all(),
       startedMs,
+      revived,
       nowMs: host.now(),
     });
     const { doubtful } = comparison;
@@ -146,6 +149,14 @@ export function* compare(agent: SimAgent, host: SimAgentHost, redis: Redis): Gen
     }
     host.compared(mine.keys);
   });
+}
+
+/** Keys whose time was over, and that Redis has yet: its clock was set back. The others go as it is asked. */
+function stillThere(keys: Redis, redis: Redis, startedMs: number): Set<string> {
+  const found = new Set<string>();
+  for (const { db, key, expireAt } of keys.keys())
+    if (expireAt !== null && expireAt < startedMs && redis.has(db, key)) found.add(nameOf(db, key));
+  return found;
 }
 
 /** Puts the window together, and reads the stream. @param tell tells differences, before the first of the stream */

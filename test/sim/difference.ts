@@ -80,6 +80,8 @@ export interface Sources {
   records: readonly OpRecord[];
   /** By the clock of this region's Redis, no later than its snapshot. */
   startedMs: number;
+  /** Keys of the snapshot whose time was over by then, and that are there all the same. */
+  revived: ReadonlySet<string>;
   nowMs: number;
 }
 
@@ -118,7 +120,7 @@ export class Comparison {
     for (const { db, key, value, expireAt } of mine.keys.keys()) {
       if (isPassedOver(o, db, key)) continue;
       const their = theirs.keys.entry(db, key);
-      if (expireAt !== null && expireAt < o.startedMs) {
+      if (expireAt !== null && expireAt < o.startedMs && !o.revived.has(nameOf(db, key))) {
         if (theirs.isUnexplained && their !== undefined) this.note(o, { db, key, parts: [] });
         continue;
       }

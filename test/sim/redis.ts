@@ -152,6 +152,13 @@ export class Redis {
     return this.run(db, commands);
   }
 
+  /** Whether there is such a key, as a command that asks for it finds out. */
+  has(db: number, key: string): boolean {
+    const found = this.lookup(db, key) !== undefined;
+    this.feed();
+    return found;
+  }
+
   /** The active expiry cycle removes one key whose time has come. @returns false when there is none */
   expireOne(): boolean {
     for (const [db, keys] of this.dbs)
