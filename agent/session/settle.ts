@@ -15,16 +15,20 @@ export class Settler {
   /** How long the next try waits, where clients wrote while the state was read. */
   private readonly pauseMs = new WeakMap<KeyState, number>();
 
+  /** The one that has waited longest: others' turn comes though those before them are tried again and again. */
   choose(states: readonly KeyState[], nowMs: number): KeyState | null {
+    let chosen: KeyState | null = null;
+    let earliest = Infinity;
     for (const state of states) {
       const due = this.due.get(state);
       if (due === undefined) this.due.set(state, nowMs + REST_MS);
-      else if (due <= nowMs) {
-        this.due.set(state, nowMs + AGAIN_MS);
-        return state;
+      else if (due <= nowMs && due < earliest) {
+        chosen = state;
+        earliest = due;
       }
     }
-    return null;
+    if (chosen !== null) this.due.set(chosen, nowMs + AGAIN_MS);
+    return chosen;
   }
 
   /** A client wrote while the state was read: soon again, but each time less soon. */

@@ -3,6 +3,7 @@ import { Batch } from '../../agent/merge/batch';
 import type { KeyState } from '../../agent/merge/key-state';
 import { trimReport } from '../../agent/merge/stream-commands';
 import { type OpRecord, RecordKind } from '../../agent/record';
+import { Settler as Turns } from '../../agent/session/settle';
 import { positionAfter } from '../../agent/stream/position';
 import type { SimAgent } from './agent';
 import type { Applier } from './applier';
@@ -11,13 +12,11 @@ import type { SimAgentHost } from './host';
 import { commandsIn, encode } from './redis';
 import { idsIn } from './stream';
 
-const SETTLE_REST_MS = 30;
-const SETTLE_AGAIN_MS = 1000;
 const AWAIT_MS = 3000;
 
 export class Settler {
   private readonly awaitedSince = new WeakMap<KeyState, number>();
-  private readonly settleDue = new WeakMap<KeyState, number>();
+  private readonly turns = new Turns();
 
   constructor(
     private readonly agent: SimAgent,
@@ -47,18 +46,8 @@ export class Settler {
   *settleOne(): Generator<void> {
     const { core } = this.agent;
     const now = this.host.uptime();
-    let chosen: KeyState | null = null;
-    for (const state of core.settling.toSettle(this.host.live())) {
-      const due = this.settleDue.get(state);
-      if (due === undefined) this.settleDue.set(state, now + SETTLE_REST_MS);
-      else if (due <= now) {
-        this.settleDue.set(state, now + SETTLE_AGAIN_MS);
-        chosen = state;
-        break;
-      }
-    }
-    if (chosen === null) return;
-    const state = chosen;
+    const state = this.turns.choose(core.settling.toSettle(this.host.live()), now);
+    if (state === null) return;
     const block = this.applier.nextBlock();
     const states = state.unsettled ? core.settling.joinedWith(state) : [state];
     let payload = Buffer.alloc(0);
@@ -84,7 +73,7 @@ export class Settler {
       core.settling.isJoinedWithMore(state, states) ||
       core.corrections.racedKeys > 0;
     const hasOthers = states.some((other) => core.settling.isOthers(other));
-    if (isOutdated || hasOthers) this.settleDue.set(state, now + SETTLE_REST_MS);
+    if (isOutdated || hasOthers) this.turns.retry(state, payload.length, now);
     if (isOutdated) return;
     if (hasOthers) {
       const to = core.settling.yieldsTo(state, states);
@@ -100,6 +89,7 @@ export class Settler {
       core.settling.yielded(state, to);
       return;
     }
+    this.turns.sent(states, now);
     const { origin, stamp, seen } = at;
     const record: OpRecord = {
       kind: RecordKind.state,
