@@ -118,12 +118,22 @@ function writeIfChanged(file, contents) {
   fs.renameSync(temporary, file);
 }
 
+/** Several processes may build at the same time: what is gone already, or holds something again, is another's doing. */
+function unlessGone(run) {
+  try {
+    return run();
+  } catch (error) {
+    if (error.code !== 'ENOENT' && error.code !== 'ENOTEMPTY') throw error;
+    return undefined;
+  }
+}
+
 function removeOthers(dir, expected) {
-  for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
+  for (const entry of unlessGone(() => fs.readdirSync(dir, { withFileTypes: true })) ?? []) {
     const file = path.join(dir, entry.name);
     if (entry.isDirectory()) {
       removeOthers(file, expected);
-      if (fs.readdirSync(file).length === 0) fs.rmdirSync(file);
+      unlessGone(() => fs.readdirSync(file).length === 0 && fs.rmdirSync(file));
     } else if (!expected.has(file) && !file.endsWith('.tmp')) fs.rmSync(file, { force: true });
   }
 }

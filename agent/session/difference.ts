@@ -88,6 +88,8 @@ export interface MeshAnswer {
   hopeless: boolean;
   /** Its data also holds changes that are in no operation. Absent: an earlier version, which does not say. */
   unexplained?: boolean;
+  /** Regions that it counts: what all of them have seen it lets go of. Absent: an earlier version, or nothing is known yet. */
+  members?: string[];
 }
 
 export interface Differences {
@@ -235,7 +237,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
 interface Compared {
   readonly candidate: Candidate;
   /** The donor's, and as it came. */
-  readonly value: TheirValue;
+  value: TheirValue;
   readonly bytes: Buffer | null;
 }
 
@@ -272,6 +274,8 @@ async function valuesOf(
     }
     wanted = wanted.filter((i) => isDoubtful(candidates[i]!, all[i]!.value));
   }
+  // What it can't put right for so long (its Redis is full, say) shows nothing: a state settles it.
+  for (const i of wanted) all[i]!.value = { ...all[i]!.value, amiss: 'state' };
   return { all, readAt, until };
 }
 
@@ -440,6 +444,8 @@ async function keptOf(
 const HOPE_MS = 1500;
 /** A region that neither gives data nor waits for any is starting: it is waited for, but not for ever. */
 const STARTING_MS = 15_000;
+/** For so long one is waited for that has not applied yet what can be had. */
+const LAGGING_MS = 120_000;
 
 interface DonorDigests {
   donor: string;
@@ -474,7 +480,8 @@ async function fetchDigests(o: DigestOptions): Promise<DonorDigests | null> {
           // What is in this Redis and not in the donor's would be taken for new, whosesoever it is. Of other regions' operations
           // the donor gets it from them, unless they are gone for good and this journal has lost it too.
           const needs = [...o.held].flatMap(([origin, position]): [OriginId, number][] => {
-            const isPatient = waitedMs < STARTING_MS;
+            const isThere = (journal.readableEnd(origin) ?? -1) >= position || mesh.reach(origin) >= position;
+            const isPatient = waitedMs < (isThere && regionOf(origin) !== config.region ? LAGGING_MS : STARTING_MS);
             if (regionOf(origin) !== config.region) return isPatient ? [[origin, position]] : [];
             return [[origin, Math.max(position, isPatient ? mesh.reach(origin) : -1)]];
           });

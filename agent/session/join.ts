@@ -18,6 +18,7 @@ import type { AgentContext } from './context';
 import { SessionError } from './context';
 import { type Donor, isOwnKey, type KeyName, ownSnapshot } from './donor';
 import type { LibrariesAnswer } from './libraries';
+import type { MeshAnswer } from './difference';
 
 /** What a join needs of its session. */
 export interface JoinHost {
@@ -215,24 +216,29 @@ export class Join {
     for (;;) {
       this.host.alive();
       let asked = 0;
-      for (const link of mesh.links()) {
+      let donor: string | null = null;
+      /** Regions with an earlier list of members: they would let go of what this one has not seen. */
+      const behind: string[] = [];
+      const links = mesh.links();
+      for (const link of links) {
         if (link.state !== 'up') continue;
         try {
-          const answer = JSON.parse(
-            (await mesh.request(link.peer, 'mesh', Buffer.alloc(0), { timeoutMs: 2000 })).toString(),
-          ) as {
-            established: boolean;
-          };
+          const bytes = await mesh.request(link.peer, 'mesh', Buffer.alloc(0), { timeoutMs: 2000 });
+          const { established, members } = JSON.parse(bytes.toString()) as MeshAnswer;
           asked++;
-          if (answer.established) return link.peer;
+          if (members?.includes(config.region) === false) behind.push(link.peer);
+          if (established) donor ??= link.peer;
         } catch {
           // Not there yet; asked again below.
         }
       }
-      if (mayBegin && first === config.region && (asked === others.length || Date.now() > until)) return null;
+      if (donor !== null && behind.length === 0 && (asked === links.length || Date.now() > until)) return donor;
+      if (donor === null && mayBegin && first === config.region && (asked === others.length || Date.now() > until))
+        return null;
       if (Date.now() - warned > 10_000) {
         warned = Date.now();
-        log.warn({ first }, 'waiting for an established region: none can be reached');
+        if (behind.length > 0) log.warn({ regions: behind }, 'waiting for regions that do not count this one yet');
+        else log.warn({ first }, 'waiting for an established region: none can be reached');
       }
       await sleep(RETRY_MS);
     }

@@ -156,6 +156,7 @@ export class Session implements Stay {
   /** @internal A client has flushed this Redis, and its data has not come back yet. */
   isEmptied = false;
   private refilling = false;
+  private trimming = false;
   private removals: Removals | null = null;
   private readonly libraries: OwnLibraries;
   private evicts = false;
@@ -352,13 +353,14 @@ export class Session implements Stay {
     this.wake();
     if (explained !== true) return;
     this.comparedWith.add(from);
-    this.keepPosition();
+    void this.keepPosition();
   }
 
   /** What it says of its place in the mesh. */
   standing(): MeshAnswer {
     const { unexplained } = this;
-    return { established: this.donor() !== null, hopeless: this.hopeless || this.joining, unexplained };
+    const members = this.context.config.members.map(({ name }) => name);
+    return { established: this.hasPlace, hopeless: this.hopeless || this.joining, unexplained, members };
   }
 
   // ——— the own stream
@@ -656,11 +658,18 @@ export class Session implements Stay {
     return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? 0);
   }
 
+  /** It has data of the mesh, which others may have. */
+  private get hasPlace(): boolean {
+    const isReading = this.control !== null && this.recorder !== null;
+    return this.isLive && this.established && isReading && !this.core.settling.isEmptied;
+  }
+
   /** What this region can give to others; null while it has nothing to give. */
   donor(): Donor | null {
     const { control, context, address, replId, recorder } = this;
-    if (!this.isLive || !this.established || control === null || recorder === null || this.core.settling.isEmptied)
-      return null;
+    if (!this.hasPlace || control === null || recorder === null) return null;
+    // It does not know yet of all that is in its Redis what is amiss there.
+    if (this.replay !== null) return null;
     return {
       context,
       address,
@@ -1196,14 +1205,26 @@ export class Session implements Stay {
     if (this.removals !== null) every(EVICTIONS_MS, () => void this.lookAtEvictions().catch(() => undefined));
     every(EXPLAINED_MS, () => void this.seekExplained().catch(() => undefined));
     every(META_MS, () => {
-      const low = this.core.lowWater();
-      this.keepPosition(low);
-      void this.trim(new Map(low));
+      void this.keepAndTrim(this.core.lowWater());
     });
   }
 
-  private keepPosition(low?: Map<OriginId, number>): void {
-    this.writeMeta(low).catch((error: unknown) => this.context.log.error({ err: error }, 'cannot keep the position'));
+  private keepPosition(low?: Map<OriginId, number>): Promise<boolean> {
+    return this.writeMeta(low).then(
+      () => true,
+      (error: unknown) => {
+        this.context.log.error({ err: error }, 'cannot keep the position');
+        return false;
+      },
+    );
+  }
+
+  /** What the journal lets go of is not asked for after a crash: the document has to say so first. */
+  private async keepAndTrim(low: Map<OriginId, number>): Promise<void> {
+    if (this.trimming) return;
+    this.trimming = true;
+    if (await this.keepPosition(low)) await this.trim(new Map(low));
+    this.trimming = false;
   }
 
   /** @internal */

@@ -46,6 +46,7 @@ test('a promoted replica that had not got the last writes', async () => {
   const loads = await underLoad(mesh.regions, 810, () => sleep(500), 5);
   await mesh.waitEqual();
 
+  await until(async () => (await replica.get('count')) === '10', 10_000, 'the replica lacks what was there before');
   proxy.set({ cut: true });
   await client.incrby('count', 5);
   await client.set('changes', 'lost there');

@@ -89,6 +89,38 @@ test('a fourth region joins, is stopped and comes back', async () => {
   await expectKept(mesh, loads);
 });
 
+test('a region joins when all others count it, and not before', async () => {
+  mesh = await Mesh.start({ agents: false });
+  const [alpha, beta, gamma] = mesh.regions as [Region, Region, Region];
+  const changes: Parameters<Region['configure']>[0][] = [];
+  beta.configure((config) => {
+    const { members, peers } = config;
+    changes.push((later) => Object.assign(later, { members, peers }));
+    config.members = members.filter(({ name }) => name !== 'gamma');
+    config.peers = peers?.filter(({ region }) => region !== 'gamma');
+  });
+  for (const region of [alpha, beta]) region.startAgent();
+  for (const region of [alpha, beta]) await region.ready();
+  gamma.startAgent();
+  await until(
+    () =>
+      gamma.status().then(
+        ({ links }) => links.every(({ state }) => state === 'up'),
+        () => false,
+      ),
+    10_000,
+    () => gamma.tail(20),
+  );
+  // Longer than it looks for those that can't be reached.
+  await sleep(4000);
+  expect((await gamma.status()).state).toBe('syncing');
+  beta.configure(changes[0]!);
+  await beta.restartAgent('SIGTERM');
+  await gamma.ready();
+  await beta.client().set('k', 'v');
+  await mesh.waitEqual();
+});
+
 test('an agent that lost its journal starts over from its peers', async () => {
   mesh = await Mesh.start();
   const gamma = mesh.region('gamma');
