@@ -92,6 +92,17 @@ test('that the data is as a state told shows nothing of what the state stands be
   expect(lastHeld([a!, b!], { strings: { b: '1' } })).toBeNull();
 });
 
+test('what a state told of, and is not there, was removed since, whatever stands behind it', () => {
+  const [a, s, b] = history(
+    { args: ['SET', 'a', '1'] },
+    { args: ['SADD', 's', 'x', 'y'] },
+    { args: ['SET', 'b', '1'] },
+  );
+  const state: OpRecord = { ...s!, kind: RecordKind.state };
+  expect(lastHeld([a!, state], { strings: { a: '1' } })).toBeNull();
+  expect(lastHeld([a!, state, b!], { strings: { a: '1' } })).toBe(1);
+});
+
 test('a few that are missing may have been removed since', () => {
   const five = history(...['a', 'b', 'c', 'd', 'e'].map((key) => ({ args: ['SET', key, '1'] })));
   expect(lastHeld(five, { strings: { a: '1', b: '1' } }, { least: 4 })).toBeNull();

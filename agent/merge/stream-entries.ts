@@ -140,7 +140,9 @@ function foundAt(entry: StreamEntry, by: Op, origins: OriginTable, known = new M
   if (before !== undefined) return before;
   // Two that had to leave each other's ID, of which clients would have had to know before: nothing is found there.
   known.set(entry, NOTHING);
-  const came = [...entry.contenders()].filter(({ op, home, from }) => {
+  // What took another's ID may be unseen, and that one has stood there then.
+  const past = entry.replaced.map((ghost): Contender => ({ ...ghost, home: entry, from: null, value: null }));
+  const came = [...entry.contenders(), ...past].filter(({ op, home, from }) => {
     if (by !== op && !saw(by, op)) return false;
     if (from === null) return true;
     // It has come to where it was before, and did not stay.
@@ -159,9 +161,14 @@ function foundAt(entry: StreamEntry, by: Op, origins: OriginTable, known = new M
  */
 function isSame(a: Contender, b: Contender): boolean {
   if (a.op === b.op && a.home === b.home) return true;
-  if (Number.isInteger(a.op.position) && Number.isInteger(b.op.position)) return false;
+  if (!isTold(a.op) && !isTold(b.op)) return false;
   if (a.value !== null && b.value !== null) return a.value.equals(b.value);
   return (a.hash ?? hashOf(a.value!)) === (b.hash ?? hashOf(b.value!));
+}
+
+/** Whether it is of a state or a difference. */
+function isTold(op: Op): boolean {
+  return !Number.isInteger(op.position);
 }
 
 /** FNV-1a: what a removed entry held, in four bytes. */
@@ -355,10 +362,10 @@ export function putEntry(
   /** Where what it replaces may have moved: its stream was deleted in between, where the same ID was given out again. */
   let places: readonly StreamEntry[] = NONE;
   if (entry.puts.length > 0 || entry.ghosts.length > 0) {
-    const isSeen = (other: Op): boolean => other === op || saw(op, other);
-    if (!entry.isAlone && [...entry.puts, ...entry.ghosts].some((other) => isSeen(other.op)))
+    const isReplaced = replacedAt(entry, op, origins);
+    if (!entry.isAlone && [...entry.puts, ...entry.ghosts].some((other) => isReplaced(other.op)))
       places = placesFrom(state, entry, origins);
-    entry.replace(isSeen);
+    entry.replace(isReplaced);
     if (entry.replaced.length > 0) state.stream!.noteReplaced(entry);
   }
   const put = { op, value: ownBytes(value) };
@@ -369,6 +376,14 @@ export function putEntry(
   touched.push(entry);
   for (const at of places) if (!touched.includes(at)) touched.push(at);
   if (!entry.isAlone) place(state, entry, origins, touched);
+}
+
+/** Of those whose own ID an entry is, the ones whose place it takes: all that it has seen, but what is told stands beside those that had moved on by then. */
+function replacedAt(entry: StreamEntry, op: Op, origins: OriginTable): (other: Op) => boolean {
+  if (entry.isAlone || !isTold(op)) return (other) => other === op || saw(op, other);
+  const { came, best } = foundAt(entry, op, origins);
+  const stood = new Set(came.filter((one) => one.from === null && isSame(one, best!)).map((one) => one.op));
+  return (other) => stood.has(other);
 }
 
 /** Whoever does not stand at the entry's ID goes on to the next that is theirs. */

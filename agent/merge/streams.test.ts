@@ -88,7 +88,7 @@ const history = fc.array(
   fc.record({
     region: fc.nat(2),
     sees: fc.tuple(fc.nat(100), fc.nat(100), fc.nat(100)),
-    kind: fc.constantFrom('add', 'add', 'add', 'remove', 'trim', 'wipe'),
+    kind: fc.constantFrom('add', 'add', 'add', 'tell', 'remove', 'trim', 'wipe'),
     id: fc.constantFrom(...IDS),
     keep: fc.subarray(IDS),
     skew: fc.nat(3),
@@ -124,13 +124,15 @@ test('which entries stand where is a function of the set of operations: any caus
         const position = counts[region]!++;
         const vector = mine.map((at, i) => (i === region ? position - 1 : at));
         vectors.set(`${region} ${position}`, vector);
-        const op = new Op(region, position, (clock += 3) + skew, vector);
+        // States and differences stand between the bytes of a stream, and tell of what may stand at any ID.
+        const isTold = kind === 'tell';
+        const op = new Op(region, isTold ? position - 0.5 : position, (clock += 3) + skew, vector);
         const value = encodeValue(`${region}.${position}`);
         made.push({
           op,
-          added: kind === 'add' ? id : null,
+          added: kind === 'add' || isTold ? id : null,
           apply: (key) => {
-            if (kind === 'add') putEntry(key, op, id, value, origins, []);
+            if (kind === 'add' || isTold) putEntry(key, op, id, value, origins, []);
             else if (kind === 'remove') removeEntry(key, op, id, origins, []);
             else if (kind === 'trim') trimEntries(key, op, id, keep, origins);
             else key.wipe(op);
@@ -271,6 +273,35 @@ test('an entry that has moved, and that a state tells of where it stands, is one
     return value === null ? [] : [`${entry.name} ${value.toString()}`];
   });
   expect(standing.sort()).toEqual(['5-1 y', `${moved} x`]);
+});
+
+test('what is told of an ID takes the place of what stood there, not of one that had moved on by then, in any order', () => {
+  const origins = new OriginTable();
+  const [a, b, c] = ['a:1', 'b:1', 'c:1'].map((origin) => origins.index(origin)) as [number, number, number];
+  const both = origins.toSeen(
+    new Map([
+      ['a:1', 10],
+      ['b:1', 10],
+    ]),
+  );
+  const moved = movedId('b', 2, '5-1');
+  const first: [Op, string][] = [
+    [new Op(a, 10, 3, []), 'a'],
+    [new Op(b, 10, 2, []), 'b'],
+  ];
+  // Two regions tell of it that had not seen each other: one as it was, one as clients have made it since.
+  const told: [Op, string][] = [
+    [new Op(b, 10.5, 9, both), 'a'],
+    [new Op(c, 10.5, 8, both), 'new'],
+  ];
+  for (const order of [told, [...told].reverse()]) {
+    const state = new KeyState(0, 'k');
+    for (const [op, text] of [...first, ...order]) putEntry(state, op, '5-1', Buffer.from(text), origins, []);
+    const standing = ['5-1', moved, movedId('c', 8, '5-1')].map((id) =>
+      standingAt(state.findElement(Type.stream, id) as StreamEntry, origins)?.toString(),
+    );
+    expect(standing).toEqual(['a', 'b', 'new']);
+  }
 });
 
 test('an entry is no further than where it stood for whom it had not met the next one: a trim that kept it there keeps it', () => {

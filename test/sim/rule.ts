@@ -5,7 +5,7 @@
 import type { OpRecord } from '../../agent/record';
 import { type Argv, parseCommands, type Value } from './redis';
 import { codesIn, nameOf } from './functions';
-import { killsEntry, movedBefore, placesOf } from './stream-rule';
+import { killsEntry, movedBefore, placesOf, replaces } from './stream-rule';
 import { compareIds } from '../../agent/merge/stream-id';
 
 export interface RuleOp {
@@ -303,8 +303,9 @@ function removes(by: Part, part: Live, parts: readonly Part[]): boolean {
     case 'remove':
       if ((by.kind === 'put' && by.whole) || by.type !== part.type) return true;
       if (part.kind === 'head') return false;
-      if (part.type === 'stream' && by.kind === 'remove') return killsEntry(by, part as EntryPut, entriesOf(parts));
-      return by.name === part.name;
+      if (part.type !== 'stream') return by.name === part.name;
+      if (by.kind === 'remove') return killsEntry(by, part as EntryPut, entriesOf(parts));
+      return replaces(by, part as EntryPut, entriesOf(parts));
     case 'trim':
       if (part.type !== 'stream') return true;
       return part.kind !== 'head' && killsEntry(by, part as EntryPut, entriesOf(parts));

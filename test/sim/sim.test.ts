@@ -22,7 +22,7 @@ const POLICIES_FAILED_ONCE = [
 ];
 
 /** With `--streams`. */
-const STREAMS_FAILED_ONCE = [2062000086, 2085500258, 2093000927];
+const STREAMS_FAILED_ONCE = [2062000086, 2085500258, 2093000927, 2096000997, 2140200334, 2110201731];
 
 function run(seed: number, options: WorldOptions = {}): Outcome {
   try {
