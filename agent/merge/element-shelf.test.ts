@@ -187,6 +187,21 @@ test('a key that went as a whole and grew since goes by its elements, and is all
   for (let i = 6; i <= 5000; i++) expect(told.lives(state, Type.set, `m${i}`)).toHaveLength(1);
 });
 
+test('what elements were when they were on the shelf before does not count when they are there again', () => {
+  const told = new Told({ budgetBytes: 0, largeBytes: 1500 });
+  const { a, b } = told;
+  told.tell(a, put(Type.set, 'q', 'p'));
+  told.tell(a, put(Type.set, 'p'));
+  told.tell(b, put(Type.set, 'p', 'p'));
+  // With it the set is gone; as a whole the key goes to the shelf.
+  told.tell(a, put(Type.zset, 'p'));
+  told.tell(a, put(Type.set, 'p', 'p'), [-1, 1]);
+  told.tell(a, put(Type.set, 'p'), [-1, 1]);
+  told.tell(b, put(Type.set, 'p', 'p'));
+  const state = told.window.find(0, 'k')!;
+  expect(['p', 'q'].map((name) => told.lives(state, Type.set, name))).toEqual([['0:5', '1:2'], []]);
+});
+
 test('a time to live, and what it is about, is known beside elements on the shelf', () => {
   const told = filled(Type.hash, 5000);
   const before = told.inMemory;
@@ -246,6 +261,9 @@ describe('whatever happens to a key, and goes when', () => {
                 reported[o]!,
                 Math.floor((Math.min(...known.map((k) => k[o]!)) * reports[o]!) / 100),
               );
+            for (const o of [0, 1, 2])
+              for (const past of history[o]!.slice(0, reported[o]))
+                past.forEach((p, other) => (reported[other] = Math.max(reported[other]!, p)));
             for (const told of [kept, shelved]) told.stable(reported);
           }
           const states = [kept, shelved].map(({ window }) => window.find(0, 'k'));

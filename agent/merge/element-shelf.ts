@@ -13,6 +13,7 @@ import type { EntryHost } from './entry-shelf';
 export class ElementShelf {
   private readonly ofKey = new Int32Array(FINGERPRINT_WORDS);
   private readonly name = new Int32Array(FINGERPRINT_WORDS);
+  private stays = 0;
 
   constructor(
     private readonly shelf: Shelf,
@@ -31,16 +32,16 @@ export class ElementShelf {
     batch: ShelfBatch,
   ): void {
     fingerprintOfText(state.db, state.key, this.ofKey);
+    const away = (state.away ??= new ElementsAway(type, (this.stays = (this.stays + 1) >>> 0)));
     for (const element of elements) {
       // Nothing of it lives: all have seen what removed it.
       if (topsOf(element).length === 0) continue;
       batch.begin(this.nameOf(element.type, element.name));
       // Nothing older counts beside what replaced it; but a field's time to live may.
       const isAll = !element.isPartial || (element.baseDead && element.puts.every(({ keepTtl }) => keepTtl !== true));
-      writeElementParts(batch, isAll ? Reach.wholeElement : Reach.element, this.ofKey, element);
+      writeElementParts(batch, isAll ? Reach.wholeElement : Reach.element, this.ofKey, away.stay, element);
       batch.end();
     }
-    const away = (state.away ??= new ElementsAway(type));
     const highest = away.tops.slice();
     tops.forEach((top, origin) => {
       raise(highest, origin, top);
@@ -85,7 +86,7 @@ export class ElementShelf {
     if (state.findElement(type, name)?.isPartial === false) return;
     const tops: number[] = [];
     for (const bytes of this.shelf.find(this.nameOf(type, name))) {
-      const parts = readElement(bytes, this.ofKey);
+      const parts = readElement(bytes, this.ofKey, state.away!.stay);
       if (parts === null || parts.name !== name || parts.type !== type) continue;
       if (!this.underlay(state, parts, tops)) break;
     }
@@ -94,12 +95,12 @@ export class ElementShelf {
 
   /** Whatever that takes in memory. */
   private bringAll(state: KeyState): void {
-    const { type } = state.away!;
+    const { type, stay } = state.away!;
     const found = new Map<string, number[]>();
     const complete = new Set<string>();
     for (const element of state.elements()) if (!element.isPartial) complete.add(element.type + element.name);
     this.shelf.eachWith(this.ofKey[0]!, (bytes) => {
-      const parts = readElement(bytes, this.ofKey);
+      const parts = readElement(bytes, this.ofKey, stay);
       if (parts === null || complete.has(parts.type + parts.name)) return;
       let tops = found.get(parts.name);
       if (tops === undefined) found.set(parts.name, (tops = []));

@@ -53,7 +53,14 @@ export class ElementsAway {
   /** Of each origin, how many of them are queued. */
   readonly notes: number[] = [];
 
-  constructor(readonly type: Type) {}
+  /**
+   * @param stay a number of its own: what of an earlier stay is still on the shelf does not count, for all of it came back, and some may have been
+   * removed since
+   */
+  constructor(
+    readonly type: Type,
+    readonly stay: number,
+  ) {}
 }
 
 /** What is known of one element, without how. */

@@ -104,23 +104,26 @@ function noteElement(batch: ShelfBatch, { puts, increments, ttls, removals }: El
 /** The body of an element's entry where it is puts, and nothing else; or anything. */
 const PLAIN = 0;
 const ANY = 1;
-/** Before an element's name: reach, two words of the key's fingerprint, type, and the name's length. */
-const ELEMENT_BYTES = 1 + 4 + 4 + 1 + 4;
+/** Before an element's name: reach, two words of the key's fingerprint, the stay, type, and the name's length. */
+const ELEMENT_BYTES = 1 + 4 + 4 + 4 + 1 + 4;
 
 /**
  * What is known of one element, in an entry that was begun.
  * @param ofKey the key's fingerprint, of which the entry's own has the first word
+ * @param stay see ElementsAway
  */
 export function writeElementParts(
   batch: ShelfBatch,
   reach: number,
   ofKey: ArrayLike<number>,
+  stay: number,
   parts: ElementParts,
 ): void {
   const { type, name, puts, increments, ttls, removals, baseDead } = parts;
   batch.byte(reach);
   batch.word(ofKey[1]! >>> 0);
   batch.word(ofKey[2]! >>> 0);
+  batch.word(stay);
   batch.byte(type);
   batch.word(name.length);
   batch.raw(Buffer.from(name, 'latin1'));
@@ -146,12 +149,13 @@ export function isOfElement(bytes: Buffer): boolean {
   return bytes[0] === Reach.element || bytes[0] === Reach.wholeElement;
 }
 
-/** What is known of an element; null: the entry is of another key, or of no element. */
-export function readElement(bytes: Buffer, ofKey: ArrayLike<number>): ElementParts | null {
+/** What is known of an element; null: the entry is of another key, or an earlier stay of its elements, or of no element. */
+export function readElement(bytes: Buffer, ofKey: ArrayLike<number>, stay: number): ElementParts | null {
   if (!isOfElement(bytes)) return null;
   if (bytes.readInt32LE(1) !== ofKey[1] || bytes.readInt32LE(5) !== ofKey[2]) return null;
-  const type = bytes[9] as Type;
-  let next = ELEMENT_BYTES + bytes.readUInt32LE(10);
+  if (bytes.readUInt32LE(9) !== stay) return null;
+  const type = bytes[13] as Type;
+  let next = ELEMENT_BYTES + bytes.readUInt32LE(14);
   const name = bytes.toString('latin1', ELEMENT_BYTES, next);
   if (bytes[next++] === ANY) {
     const any = deserialize(bytes.subarray(next)) as Omit<ElementParts, 'type' | 'name'>;
