@@ -12,7 +12,7 @@
 import type { ConflictPolicies } from '../../model';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type RdbEntry, type RdbFunction, type RdbKey, toCommands } from '../capture';
-import { type OpRecord, type OriginId, peekRecord, RecordKind } from '../record';
+import { type OpRecord, type OriginId, peekRecord, RecordKind, regionOf } from '../record';
 import { CommandScanner, CommandWriter, encodeCommand, type RedisConnection } from '../resp';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
@@ -59,6 +59,7 @@ const FUNCTION = Buffer.from('FUNCTION');
 const FUNCTION_FLUSH = encodeCommand([FUNCTION, Buffer.from('FLUSH')]);
 /** How long the configured primary looks for an established peer before it begins the mesh by itself. */
 const LOOK_MS = 2000;
+const LOOK_KNOWING_MS = 60_000;
 const RETRY_MS = 200;
 
 export class Join {
@@ -208,10 +209,13 @@ export class Join {
   }
 
   private async findDonor(mayBegin: boolean): Promise<string | null> {
-    const { config, mesh, log } = this.host.context;
+    const { config, mesh, log, journal } = this.host.context;
     const others = config.members.filter((member) => member.name !== config.region).map((member) => member.name);
     const first = config.members.find((member) => member.primary)?.name ?? config.members.map((m) => m.name).sort()[0];
     const until = Date.now() + LOOK_MS;
+    // Its Redis is empty, and there is a mesh, or was: what that holds is not given up because nobody can be reached for a moment.
+    const knows = [...journal.origins()].some((origin) => regionOf(origin) !== config.region);
+    const beginsAt = Date.now() + (knows ? LOOK_KNOWING_MS : LOOK_MS);
     let warned = Date.now();
     for (;;) {
       this.host.alive();
@@ -233,7 +237,7 @@ export class Join {
         }
       }
       if (donor !== null && behind.length === 0 && (asked === links.length || Date.now() > until)) return donor;
-      if (donor === null && mayBegin && first === config.region && (asked === others.length || Date.now() > until))
+      if (donor === null && mayBegin && first === config.region && (asked === others.length || Date.now() > beginsAt))
         return null;
       if (Date.now() - warned > 10_000) {
         warned = Date.now();
