@@ -480,10 +480,11 @@ async function fetchDigests(o: DigestOptions): Promise<DonorDigests | null> {
           // What is in this Redis and not in the donor's would be taken for new, whosesoever it is. Of other regions' operations
           // the donor gets it from them, unless they are gone for good and this journal has lost it too.
           const needs = [...o.held].flatMap(([origin, position]): [OriginId, number][] => {
-            const isThere = (journal.readableEnd(origin) ?? -1) >= position || mesh.reach(origin) >= position;
-            const isPatient = waitedMs < (isThere && regionOf(origin) !== config.region ? LAGGING_MS : STARTING_MS);
-            if (regionOf(origin) !== config.region) return isPatient ? [[origin, position]] : [];
-            return [[origin, Math.max(position, isPatient ? mesh.reach(origin) : -1)]];
+            const isPatient = waitedMs < STARTING_MS;
+            const reach = mesh.reach(origin);
+            if (regionOf(origin) === config.region) return [[origin, Math.max(position, isPatient ? reach : -1)]];
+            const isThere = Math.max(journal.readableEnd(origin) ?? -1, reach) >= position;
+            return isPatient || (isThere && waitedMs < LAGGING_MS) ? [[origin, position]] : [];
           });
           const found = await digestsOf(o, link.peer, { needs });
           // A history without any operation is in nobody's vector. Of what the journal has lost in a crash, one peer may have

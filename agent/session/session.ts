@@ -131,6 +131,8 @@ export class Session implements Stay {
   private readonly beats: { beat: Beat; after: number }[] = [];
   private readonly ownBeats = new OwnBeats();
   private readonly ownReports = new OwnReports();
+  /** One answer is awaited at a time: a Redis that is busy gets no more questions. */
+  private asksSafety = false;
   /** The last of them that has been reported. */
   private reported: Report | null = null;
   private readonly timers: NodeJS.Timeout[] = [];
@@ -621,9 +623,11 @@ export class Session implements Stay {
   /** Asks Redis how far its replicas and its file are. */
   private async lookAtSafety(): Promise<void> {
     const { control, ownReports } = this;
-    if (control === null || !control.open) return;
+    if (this.asksSafety || control === null || !control.open) return;
     const { noted } = ownReports;
-    const [replication, persistence] = await control.pipeline(INFO_SAFETY, 2);
+    this.asksSafety = true;
+    const answered = (): void => void (this.asksSafety = false);
+    const [replication, persistence] = await control.pipeline(INFO_SAFETY, 2).finally(answered);
     if (this.ended !== null) return;
     const text = (reply: Reply | undefined): string => (Buffer.isBuffer(reply) ? reply.toString('latin1') : '');
     const own = this.context.config.listen.replica ?? null;
