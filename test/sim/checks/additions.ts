@@ -62,7 +62,7 @@ function moveToOthers(ended: Ended): boolean {
 
 /**
  * What lists and queues held when a Redis that clients had written without an agent was compared is there, or was given to a client: whatever others took
- * from them meanwhile. Where a client has deleted the key nothing tells what that had seen.
+ * from them meanwhile. Where a client has deleted the key, or a list that it may have moved to, nothing tells what that had seen.
  */
 export function checkExposed(ended: Ended): void {
   const { exposed } = ended;
@@ -72,7 +72,10 @@ export function checkExposed(ended: Ended): void {
     if (value.type === 'list' || value.type === 'zset')
       for (const element of value.type === 'list' ? value.list : value.zset.keys())
         there.add(`${db} ${placeOf(key)} ${element}`);
-  const keys = new Set(exposed.map(({ key }) => key));
+  // Elements move between lists: from the one that they went to they may go with a delete of that, or when it is over.
+  const lists = ended.clients.addedKeys().filter((key) => key.startsWith('list'));
+  const isMoving = ended.profile.mix.moves;
+  const keys = new Set(exposed.flatMap(({ key }) => (isMoving && key.startsWith('list') ? lists : [key])));
   const spoilt = new Set<string>();
   for (const op of ended.log.values())
     for (const { db, argv } of op.commands) {
