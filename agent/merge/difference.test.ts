@@ -1,5 +1,5 @@
 import { commandsIn } from '../../test/sim/redis';
-import type { HashItem, RdbKey, RdbValue, ZsetItem } from '../capture/rdb';
+import type { HashItem, RdbKey, RdbValue, StreamValue, ZsetItem } from '../capture/rdb';
 import { RecordKind } from '../record';
 import { encodeCommand } from '../resp';
 import { type Amiss, isDoubtful, writeDifferences } from './difference';
@@ -187,6 +187,17 @@ test.each<[string | undefined, string[] | 'unsettled']>([
     expect(found(entry('stream', { '1-1': 'a' }), entry('stream', { '2-1': 'b' }), meanwhile)).toEqual(expected);
   },
 );
+
+test('a stream that is new here is told though it holds nothing, and as far as it went, whatever others made of the key meanwhile', () => {
+  const stream = (entries: Record<string, string>): RdbKey => {
+    const key = entry('stream', entries);
+    return { ...key, value: { ...(key.value as StreamValue), lastId: '2-1' } } as RdbKey;
+  };
+  const number = entry('string', { '': '4' });
+  expect(found(stream({}), number, 'INCRBY k 4')).toEqual(['XSETID k 2-1']);
+  expect(found(stream({ '1-1': 'a' }), number, 'INCRBY k 4')).toEqual(['XADD k 1-1 f a', 'XSETID k 2-1']);
+  expect(found(stream({}), null, 'INCRBY k 4')).toEqual(['XSETID k 2-1']);
+});
 
 test('a key that others have emptied and made anew, as another type, is as it was but for what is new here', () => {
   const [mine, theirs] = [entry('hash', { f: '1' }), entry('string', { '': '-1' })];

@@ -250,6 +250,7 @@ function writeDifference(
       // The others removed the last of its elements since: those are on their way, what else is here is new.
       if (!hasElements(first.type)) return false;
       writeElements(writer, key, first.type, elementsOf(candidate.parts), new Map(), touch, isCounted);
+      if (first.type === 'stream') writeLastId(writer, candidate, null);
     }
     return true;
   }
@@ -259,9 +260,11 @@ function writeDifference(
     return writeUnion(writer, candidate, dump, touch, known) && isTtlSame && isLastIdSame(first, dump);
   if (dump.type !== first.type) {
     // The others removed the last of its elements since, and made it anew: as above.
-    if (touch !== undefined && hasElements(first.type) && isMadeBy([touch], dump))
+    if (touch !== undefined && hasElements(first.type) && isMadeBy([touch], dump)) {
       writeElements(writer, key, first.type, elementsOf(candidate.parts), new Map(), touch, isCounted);
-    else replace(writer, candidate);
+      // A stream is there without entries, too.
+      if (first.type === 'stream') writeLastId(writer, candidate, null);
+    } else replace(writer, candidate);
     return true;
   }
   const expireAtMs = first.expireAtMs;
@@ -493,10 +496,10 @@ function leaveOut(
   }
 }
 
-/** The last ID of a stream goes up only. @returns whether it is the donor's now, or above it */
-function writeLastId(writer: CommandWriter, { key, parts }: Candidate, dump: DecodedDump | RdbKey): boolean {
+/** The last ID of a stream goes up only. @param dump null: there is no such stream @returns whether it is the donor's now, or above it */
+function writeLastId(writer: CommandWriter, { key, parts }: Candidate, dump: DecodedDump | RdbKey | null): boolean {
   const mine = (parts.at(-1)!.value as StreamValue).lastId;
-  const order = compareIds(mine, (dump.value as StreamValue).lastId);
+  const order = dump === null ? 1 : compareIds(mine, (dump.value as StreamValue).lastId);
   if (order > 0) writer.command(['XSETID', Buffer.from(key, 'latin1'), mine]);
   return order >= 0;
 }
