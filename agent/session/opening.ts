@@ -37,7 +37,7 @@ import { CommandWriter, RedisConnection, ReplyError } from '../resp';
 import { OWN_PREFIX, stampOf } from '../stream/keys';
 import { NumberHistory } from '../stream/number-history';
 import { Numbers } from '../stream/numbers';
-import { Recorder, type RecorderOptions, type RecorderState } from '../stream/recorder';
+import { Recorder, type RecorderEvents, type RecorderOptions, type RecorderState } from '../stream/recorder';
 import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
 import { type AgentContext, announcedOptions, keepLetter, SessionError } from './context';
@@ -70,7 +70,7 @@ export class Opening {
   /** Of a full resync: what its snapshot holds. */
   private numbers: Numbers | null = null;
   private receive: (chunk: Buffer) => void;
-  /** Keys of other regions that the last bytes of the old history wrote. */
+  /** Keys of other regions that were written behind what the document tells of, before where the stream is read on. */
   private readonly late: [number, string][] = [];
   private readonly early: Buffer[] = [];
 
@@ -106,6 +106,7 @@ export class Opening {
     const resume = meta !== null && !needsResync && this.mayResume(meta) ? await resumePoint(journal, meta) : null;
     await this.attach(server, resume);
     context.needsResync = false;
+    if (resume !== null && this.outcome.kind === 'continue') await this.noteTrespasses(resume, server);
     const continues =
       resume !== null && this.outcome.kind === 'continue' && this.outcome.replId === resume.replId ? resume : null;
     log.info(
@@ -161,16 +162,16 @@ export class Opening {
     return !meta.established && meta.offered === true && isPrivate(meta.origin);
   }
 
-  /** Attaches to the stream where it was left, or, after a failover that lost our last part, where the histories part. */
+  /**
+   * Attaches to the stream where it was left, or, after a failover that lost our last part, where the histories part. What clients
+   * did to keys of other regions is in no record: it is read once more from where the document tells of it.
+   */
   private async attach(server: ServerInfo, resume: ResumePoint | null): Promise<void> {
     const { session } = this;
-    const { config } = this.context;
-    let from = resume === null ? null : { replId: resume.replId, offset: resume.state.offset };
-    let forked = false;
-    if (from !== null && from.replId === server.replId2 && from.offset > server.forkOffset) {
-      from = { replId: from.replId, offset: server.forkOffset };
-      forked = true;
-    }
+    const { config, policies } = this.context;
+    const from = resume === null ? null : { replId: resume.replId, offset: leftAt(resume, server) };
+    const forked = resume !== null && from!.offset < resume.state.offset;
+    if (from !== null && policies.haveOwners) from.offset = Math.min(from.offset, resume!.noted.offset);
     if (config.redis.capture === 'notifications') session.keyspace = this.keyspace();
     const link: Capture = session.keyspace ?? new ReplicaLink(announcedOptions(this.context, session.address));
     // Before it is connected: whatever ends the session ends it, too.
@@ -219,33 +220,49 @@ export class Opening {
     const { session, outcome } = this;
     const fork = server.forkOffset;
     if (outcome.kind === 'full' || replId !== server.replId2 || outcome.offset >= fork) return;
-    const recorder = new Recorder(
-      state,
-      {
-        record: (record) => session.append(record),
-        marker: () => undefined,
-        heartbeat: () => undefined,
-        getAck: () => undefined,
-        removal: () => (server.evicts ? 'evicted' : 'expired'),
-        trespass: ({ db, key }) => this.late.push([db, key]),
-      },
-      this.limits(),
-    );
-    for (let at = outcome.offset; at < fork;) {
-      session.alive();
+    const events = { ...this.unheard(server), record: (record: OpRecord) => session.append(record) };
+    await this.readTo(new Recorder(state, events, this.limits()), fork);
+    // The window is put together from what is written.
+    await this.context.journal.flushed();
+  }
+
+  /**
+   * Keys of other regions that were written between the document's place and the end of what is journalled: the journal may have what was
+   * written behind them, and the document not them.
+   */
+  private async noteTrespasses(resume: ResumePoint, server: ServerInfo): Promise<void> {
+    const until = leftAt(resume, server);
+    if (this.outcome.offset >= until) return;
+    const recorder = new Recorder(resume.noted, { ...this.unheard(server), record: () => undefined }, this.limits());
+    await this.readTo(recorder, until);
+  }
+
+  /** Of a part of the stream that is read by itself: what wrote other regions' keys is put back later. */
+  private unheard(server: ServerInfo): Omit<RecorderEvents, 'record'> {
+    return {
+      marker: () => undefined,
+      heartbeat: () => undefined,
+      getAck: () => undefined,
+      removal: () => (server.evicts ? 'evicted' : 'expired'),
+      trespass: ({ db, key }) => this.late.push([db, key]),
+    };
+  }
+
+  /** Gives a recorder the stream's bytes up to an offset, from which it then goes on. */
+  private async readTo(recorder: Recorder, offset: number): Promise<void> {
+    for (let at = this.outcome.offset; at < offset;) {
+      this.session.alive();
       const chunk = this.early.shift();
       if (chunk === undefined) {
         await sleep(1);
         continue;
       }
-      const old = chunk.subarray(0, fork - at);
-      recorder.push(old);
-      at += old.length;
-      if (old.length < chunk.length) this.early.unshift(chunk.subarray(old.length));
+      const part = chunk.subarray(0, offset - at);
+      recorder.push(part);
+      at += part.length;
+      if (part.length < chunk.length) this.early.unshift(chunk.subarray(part.length));
     }
-    this.outcome = { ...outcome, offset: fork };
-    // The window is put together from what is written.
-    await this.context.journal.flushed();
+    this.outcome = { ...this.outcome, offset };
   }
 
   private limits(): RecorderOptions {
@@ -777,6 +794,11 @@ export class Opening {
     // At once: another region may ask this one for the state.
     session.askFor(loaded.donor, doubted, 60_000);
   }
+}
+
+/** The offset up to which the journal has the stream, or, after a failover that lost its last part, the one where the histories part. */
+function leftAt({ replId, state }: ResumePoint, server: ServerInfo): number {
+  return replId === server.replId2 ? Math.min(state.offset, server.forkOffset) : state.offset;
 }
 
 /** Whether a Redis goes on with the history that the journal's document speaks of. */

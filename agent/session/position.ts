@@ -46,6 +46,8 @@ export function readMeta(journal: Journal): Meta | null {
 export interface ResumePoint {
   replId: string;
   state: RecorderState;
+  /** Up to where the document tells what is in no record: at the state's offset, or before it. */
+  noted: RecorderState;
   /** What is in Redis at the state's offset: blocks behind that come once more. */
   landed: Vector;
 }
@@ -59,7 +61,8 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   const end = journal.appendedEnd(meta.origin);
   if (seen === null || end === undefined) return null;
   const { replId, origin, offset, stamp, db } = meta;
-  if (end <= meta.end) return { replId, state: { origin, offset, end: meta.end, stamp, seen, db }, landed: seen };
+  const noted: RecorderState = { origin, offset, end: meta.end, stamp, seen, db };
+  if (end <= meta.end) return { replId, state: { ...noted }, noted, landed: seen };
   let last: OpRecord | null = null;
   let lastOfStream: OpRecord | null = null;
   for await (const record of recordsAfter(journal, origin, meta.end)) {
@@ -69,6 +72,7 @@ export async function resumePoint(journal: Journal, meta: Meta): Promise<ResumeP
   if (last === null) return null;
   return {
     replId,
+    noted,
     state: {
       origin,
       // A state stands between two commands of the stream, at no byte of its own: the stream goes on behind the last bytes.

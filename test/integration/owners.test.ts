@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import type Redis from 'ioredis';
 import { Mesh, type Region, until } from './mesh';
 
@@ -162,6 +162,24 @@ test('while its owner can’t be reached it waits, also over a restart of the ag
     expect(await client.get('a:1')).toBe('owned');
     expect(await client.hgetall('a:hash')).toEqual({ f: '1', g: 'later' });
   }
+});
+
+test('what an agent had read, and its document did not tell of yet when it was killed, is put back', async () => {
+  const region = mesh.region('beta');
+  mesh.partition('alpha');
+  const document = readFileSync(region.metaFile);
+  await beta.set('a:1', 'not mine');
+  await beta.set('behind', 'in the journal');
+  // Written when the journal has what is behind it.
+  await until(() => readFileSync(region.metaFile, 'utf8').includes('a:1'), 10_000, 'it is not kept');
+  await region.agent.signal('SIGKILL');
+  writeFileSync(region.metaFile, document);
+  region.startAgent();
+  await region.ready();
+  expect(await beta.get('a:1')).toBe('not mine');
+  mesh.heal();
+  await mesh.waitEqual();
+  for (const client of [alpha, beta]) expect(await client.mget('a:1', 'behind')).toEqual(['owned', 'in the journal']);
 });
 
 test('what was written while no agent was reading, and Redis has been restarted, is put back too', async () => {

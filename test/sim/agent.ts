@@ -24,7 +24,7 @@ import { Numbers } from '../../agent/stream/numbers';
 import { Recorder, type RecorderState, type Trespass } from '../../agent/stream/recorder';
 import { Applier } from './applier';
 import { compare } from './comparison';
-import { openHistory, resume } from './histories';
+import { openHistory, resume, trespassesIn } from './histories';
 import type { SimAgentHost, SimBeat } from './host';
 import { SimJournal } from './journal';
 import type { Redis } from './redis';
@@ -38,6 +38,8 @@ interface Document {
   /** Keys whose value waits for another region's state. */
   awaited: { db: number; key: string }[];
   missing: MissingEntry[];
+  /** Where the stream was read up to when it was written. */
+  noted: RecorderState;
 }
 
 const SHELF_FILES: ShelfFiles = {
@@ -208,12 +210,15 @@ export class SimAgent {
       return;
     }
     const origin = document?.replId === redis.replId ? document.origin : streamOrigin(host.region, redis.replId);
-    const late = journal.end(origin) === undefined ? openHistory(this, host, origin, redis) : [];
+    const isNew = journal.end(origin) === undefined;
+    const late = isNew ? openHistory(this, host, origin, redis) : [];
+    const state = resume(journal, origin);
+    if (!isNew && document?.noted.origin === origin)
+      late.push(...trespassesIn(host, redis, document.noted, state.offset));
     const replay = this.rebuild(origin);
     for (const { db, key } of [...(document?.awaited ?? []), ...late])
       this.core.settling.demandState(db, key, ELSEWHERE);
     for (const entry of document?.missing ?? []) this.core.lacks(entry);
-    const state = resume(journal, origin);
     const isFresh = redis.previous === null && state.offset === redis.start && [...redis.keys()].length === 0;
     this.read(state, redis, isFresh ? new Numbers(true, NUMBERS_MAX) : this.numbersAt(state));
     this.pumping = this.rememberAndPump(replay, joined);
@@ -251,6 +256,7 @@ export class SimAgent {
       past: document?.replId === redis.replId ? document.past : new Map([...this.vector].filter(own)),
       awaited: [],
       missing: [],
+      noted: state,
     };
     this.keepAwaited();
     this.fsync();
@@ -363,14 +369,13 @@ export class SimAgent {
     this.trespasses++;
     this.host.trace(`${this.region} is to put back ${trespass.db} ${trespass.key}`);
     if (!trespass.isExpiry) this.settler.hasten(state);
-    // Nothing that a restart reads behind it tells of it.
-    this.keepAwaited();
   }
 
   private keepAwaited(): void {
     if (this.document === null) return;
     this.document.awaited = this.core.settling.awaitedElsewhere().map(({ db, key }) => ({ db, key }));
     this.document.missing = this.core.corrections.missingEntries();
+    this.document.noted = this.recorder!.resumeState;
   }
 
   private ownMarker(marker: Marker, offset: number): void {
@@ -416,7 +421,6 @@ export class SimAgent {
 
   heartbeat(): void {
     if (this.recorder === null) return;
-    this.keepAwaited();
     this.host.redis().run(0, [['SET', HEARTBEAT_KEY, String(this.host.now())]]);
   }
 

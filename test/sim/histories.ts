@@ -15,7 +15,7 @@ interface KeyName {
 
 /**
  * A new history. Of the older ones this Redis holds all, but for what a failover lost.
- * @returns keys of other regions that the last bytes of the old one wrote
+ * @returns keys of other regions that the last bytes of the old one wrote, and the document does not tell of
  */
 export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginId, redis: Redis): KeyName[] {
   const { journal, vector } = agent;
@@ -25,6 +25,9 @@ export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginI
   if (previous !== null) {
     const old = agent.histories.get(previous.redis.replId)!.origin;
     const state = resume(journal, old);
+    const noted = agent.document?.noted;
+    if (noted?.origin === old)
+      late.push(...trespassesIn(host, previous.redis, noted, Math.min(state.offset, previous.end)));
     if (state.offset < previous.end)
       new Recorder(
         state,
@@ -50,6 +53,27 @@ export function openHistory(agent: SimAgent, host: SimAgentHost, origin: OriginI
   beginHistory(journal, { origin, offset: start, end: start, stamp, seen: new Map(vector), db: 0 });
   journal.fsync();
   return late;
+}
+
+/**
+ * What clients did to keys of other regions is in no record: it is read once more from where the document tells of it, up to where the
+ * stream goes on.
+ */
+export function trespassesIn(host: SimAgentHost, redis: Redis, noted: RecorderState, until: number): KeyName[] {
+  const found: KeyName[] = [];
+  if (noted.offset >= until) return found;
+  new Recorder(
+    { ...noted },
+    {
+      record: () => undefined,
+      marker: () => undefined,
+      heartbeat: () => undefined,
+      getAck: () => undefined,
+      trespass: ({ db, key }) => found.push({ db, key }),
+    },
+    { policies: host.policies },
+  ).push(redis.read(noted.offset, until - noted.offset));
+  return found;
 }
 
 /** Its birth, and an operation that does nothing: so that all cursors tell of it, though nobody may ever write here. */
