@@ -63,7 +63,7 @@ export class DryRun implements Stay {
   private readonly timers: NodeJS.Timeout[] = [];
   private ended: Error | null = null;
   private readonly endWaiters: ((error: Error) => void)[] = [];
-  private readonly ownBeats = new OwnBeats();
+  private readonly ownBeats: OwnBeats;
 
   constructor(
     private readonly context: AgentContext,
@@ -73,6 +73,7 @@ export class DryRun implements Stay {
     if (trial === null) throw new Error('a dry run without its trial');
     this.trial = trial;
     this.region = config.region;
+    this.ownBeats = new OwnBeats(context);
     this.rehearsal = new Rehearsal(context, trial, (error) => this.end(error));
   }
 
@@ -277,13 +278,10 @@ export class DryRun implements Stay {
       paths: new Map<string, string[]>(),
     };
     this.ownBeats.push(beat, end);
-    this.readable();
   }
 
   readable(): void {
-    if (this.recorder === null) return;
-    const due = this.ownBeats.take(this.context.journal.readableEnd(this.recorder.state.origin) ?? -1);
-    if (due !== null) this.context.mesh.publish(due);
+    if (this.origin !== null) this.ownBeats.publish(this.origin);
   }
 
   private startTimers(): void {

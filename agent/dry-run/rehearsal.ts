@@ -7,12 +7,15 @@ import { Batch } from '../merge/batch';
 import { MergeCore } from '../merge/core';
 import type { Beat } from '../peers';
 import { isDry, type OpRecord, type OriginId, RecordKind, regionOf, type Vector } from '../record';
+import { ConflictCounts } from '../session/conflict-counts';
 import type { AgentContext } from '../session/context';
+import { HeardBeats } from '../session/heard-beats';
 import { payloadsOf } from '../session/payloads';
 import { RecordReaders } from '../session/records';
 import { Throughput } from '../session/throughput';
 import { stampOf, timeOfStamp } from '../stream/keys';
 import type { Recorder, Trespass } from '../stream/recorder';
+import { positionIn } from '../vector';
 import { Elsewhere } from './elsewhere';
 import type { Trial } from './trial';
 
@@ -20,7 +23,6 @@ import type { Trial } from './trial';
 const RECORDS_PER_TURN = 256;
 /** How long a record waits for what it had seen: nobody may have that any more. */
 const PATIENCE_MS = 5000;
-const BEATS_MAX = 256;
 /** What is kept that not every region has seen; the window's budget does not count what nothing has met yet. */
 const OPERATIONS_MAX = 1_000_000;
 /** Keys that a region's state would settle, or of which it would say where a stream begins, which nobody sends here: with so many, or after so long, what is known of them is let go of. */
@@ -32,7 +34,6 @@ export class Rehearsal {
   readonly applied = new Throughput();
   /** What would be in Redis. */
   readonly vector = new Map<OriginId, number>();
-  readonly heartbeats = new Map<string, { timeMs: number; receivedMs: number }>();
   /** Of the own stream, once it is read. */
   recorder: Recorder | null = null;
   /** Records planned so far. */
@@ -44,9 +45,12 @@ export class Rehearsal {
   private isTurnDue = false;
   private stopped = false;
   private readonly waitingSince = new Map<OriginId, { end: number; timeMs: number }>();
-  private beats: { beat: Beat; after: number }[] = [];
+  private readonly beats = new HeardBeats(
+    (origin, position) => positionIn(this.vector, origin) >= position,
+    (beat) => this.takeBeat(beat),
+  );
   private maxStamp = 0;
-  private counted: Record<string, number> = {};
+  private conflicts = new ConflictCounts();
   private settledMs = Date.now();
 
   constructor(
@@ -208,7 +212,7 @@ export class Rehearsal {
       position: resumeState.offset,
     });
     this.count();
-    this.takeBeats();
+    this.beats.takeDue();
   }
 
   /** Takes what would be corrected for corrected, and counts what has met. */
@@ -216,35 +220,24 @@ export class Rehearsal {
     const { core, trial } = this;
     if (core.libraries.isDue) core.libraries.giveUp();
     while (core.corrections.racedKeys > 0) core.corrections.corrected(core.corrections.takeRaced());
-    for (const [type, n] of Object.entries(core.notes.counts)) {
-      const before = this.counted[type] ?? 0;
-      if (n > before) trial.wouldConflict(type, n - before);
-      this.counted[type] = n;
-    }
+    this.conflicts.take(core.notes.counts, (type, n) => trial.wouldConflict(type, n));
   }
 
   // ——— beats
 
   beat(beat: Beat): void {
-    this.beats.push({ beat, after: this.inbox.endOf(beat.origin) });
-    this.takeBeats();
+    this.beats.hear(beat, this.inbox.endOf(beat.origin));
   }
 
-  private takeBeats(): void {
-    const { core, elsewhere, vector } = this;
-    const rest: typeof this.beats = [];
-    for (const entry of this.beats) {
-      const { origin, position, region, timeMs, reported, seen } = entry.beat;
-      if ((vector.get(origin) ?? -1) < entry.after) {
-        rest.push(entry);
-        continue;
-      }
-      this.heartbeats.set(region, { timeMs, receivedMs: Date.now() });
-      if (isDry(origin)) elsewhere.note(origin, timeMs, position);
-      const all = isDry(origin) ? seen : this.seenElsewhere(seen, origin, stampOf(timeMs));
-      if (reported >= 0) core.report(region, core.origins.toSeen(all), { origin, position: reported });
-    }
-    this.beats = rest.length > BEATS_MAX ? rest.filter((_, i) => i % 2 === 1 || i === rest.length - 1) : rest;
+  get heartbeats(): HeardBeats['last'] {
+    return this.beats.last;
+  }
+
+  private takeBeat({ origin, position, region, timeMs, reported, seen }: Beat): void {
+    const { core, elsewhere } = this;
+    if (isDry(origin)) elsewhere.note(origin, timeMs, position);
+    const all = isDry(origin) ? seen : this.seenElsewhere(seen, origin, stampOf(timeMs));
+    if (reported >= 0) core.report(region, core.origins.toSeen(all), { origin, position: reported });
   }
 
   // ——— bounds
@@ -276,7 +269,7 @@ export class Rehearsal {
     this.count();
     core.window.dispose();
     this.core = this.newCore();
-    this.counted = {};
+    this.conflicts = new ConflictCounts();
     for (const [origin, position] of vector) this.core.assume(origin, position);
     if (recorder !== null) this.core.assume(recorder.state.origin, recorder.state.end);
     trial.forgotten++;

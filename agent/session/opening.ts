@@ -46,9 +46,9 @@ import { isOwnKey, type KeyName, type SettleRequest } from './donor';
 import { checkRights, readCursor, readHeartbeat, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
 import { hasFunctions, refusalOf } from './libraries';
+import { hasToCorrect } from './own-blocks';
 import { lastAt, type Meta, positionAfter, readMeta, type ResumePoint, resumePoint } from './position';
 import type { Session } from './session';
-import { Settler } from './settle';
 
 /** How long nothing that is missing comes, and nobody who can be reached has it, before it is given up. */
 const PATIENCE_MS = 5000;
@@ -96,9 +96,10 @@ export class Opening {
     // A join's last block says that it is one; the journal may know that it was the last.
     const joined = marker?.joining === true && meta?.established === true && isHistoryOf(server, meta);
     session.established = marker === null ? flushed : marker.joining !== true || joined;
-    session.maxStamp = marker?.stamp ?? 0;
-    session.unexplained = session.established && meta !== null && meta.unexplained;
-    if (session.unexplained) for (const region of meta?.comparedWith ?? []) session.comparedWith.add(region);
+    session.blocks.maxStamp = marker?.stamp ?? 0;
+    session.unexplained.isSo = session.established && meta !== null && meta.unexplained;
+    if (session.unexplained.isSo)
+      for (const region of meta?.comparedWith ?? []) session.unexplained.comparedWith.add(region);
     const held = marker?.vector ?? (flushed ? parseVector(meta.applied) : null) ?? new Map<OriginId, number>();
 
     context.setState('syncing', 'asking Redis for its replication stream');
@@ -126,9 +127,8 @@ export class Opening {
 
     context.mesh.refresh();
     context.setState('active');
-    if (context.emptied.isSet && session.established) session.isEmptied = session.core.settling.isEmptied = true;
+    if (context.emptied.isSet && session.established) session.refill.flushed();
     session.go();
-    session.refill();
     log.info({ config: context.config.members.length, window: session.core.operations }, 'active');
   }
 
@@ -175,11 +175,11 @@ export class Opening {
     if (config.redis.capture === 'notifications') session.keyspace = this.keyspace();
     const link: Capture = session.keyspace ?? new ReplicaLink(announcedOptions(this.context, session.address));
     // Before it is connected: whatever ends the session ends it, too.
-    session.link = link;
+    session.stream.link = link;
     link.on('data', (chunk) => this.receive(chunk));
     link.on('close', (error) => session.end(error ?? new SessionError('redis', 'replication link closed')));
     this.outcome = await link.connect(from);
-    session.holdWhilePressed(link);
+    session.stream.holdWhilePressed(link);
     this.link = link;
     if (this.outcome.kind === 'full' && session.keyspace === null) this.numbers = new Numbers(true);
     // Notifications begin a history of their own each time; Redis' own tells whether this is still the Redis of last time.
@@ -198,11 +198,11 @@ export class Opening {
       valueBytesMax: config.limits.lastValuesBytes,
       metrics: metrics.capture,
       events: {
-        state: (db, payload) => session.ownState(db, payload),
-        cursor: () => session.applier?.cursorText ?? this.cursorText,
+        state: (db, payload) => session.stream.state(db, payload),
+        cursor: () => session.blocks.applier?.cursorText ?? this.cursorText,
         isAmiss: ({ db, key }) => session.core.isAmiss(db, key),
         overwritten: ({ db, key }) => session.core.overwritten(db, key),
-        evicted: () => session.countEviction(),
+        evicted: () => session.departures.countEviction(),
         unreadable: ({ db, key }, error) => {
           keepLetter(context, { db, key, command: 'DUMP', code: error.code });
           log.warn({ err: error }, 'a key holds what this agent cannot read: it stays in this region');
@@ -220,7 +220,7 @@ export class Opening {
     const { session, outcome } = this;
     const fork = server.forkOffset;
     if (outcome.kind === 'full' || replId !== server.replId2 || outcome.offset >= fork) return;
-    const events = { ...this.unheard(server), record: (record: OpRecord) => session.append(record) };
+    const events = { ...this.unheard(server), record: (record: OpRecord) => session.stream.append(record) };
     await this.readTo(new Recorder(state, events, this.limits()), fork);
     // The window is put together from what is written.
     await this.context.journal.flushed();
@@ -293,26 +293,26 @@ export class Opening {
   private async read(state: RecorderState): Promise<void> {
     const { session, context } = this;
     const numbers = this.numbersAt(state.offset);
-    session.applier = new Applier(
+    session.blocks.applier = new Applier(
       this.connection,
       {
-        readUpTo: (offset) => session.readUpTo(offset),
+        readUpTo: (offset) => session.stream.readUpTo(offset),
         admitAll: (items, left) => session.core.opaques.admitAll(items, left),
-        refused: (refusal) => session.refused(refusal),
+        refused: (refusal) => session.refusals.take(refusal),
         paused: (code) => context.log.warn({ code }, 'Redis takes no writes at the moment; the block waits'),
       },
       this.cursorText,
       session.keyspace ?? undefined,
       isBefore7(session.server!.version),
     );
-    session.recorder = new Recorder(
+    session.stream.recorder = new Recorder(
       state,
       {
-        record: (record) => session.ownRecord(record),
+        record: (record) => session.stream.record(record),
         marker: (marker, offset) => session.ownMarker(marker, offset),
         heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
-        getAck: () => session.sendAck(true),
-        removal: (db, key, end) => session.removal(db, key, end),
+        getAck: () => session.stream.sendAck(true),
+        removal: (db, key, end) => session.departures.removal(db, key, end),
         ...(context.config.replication.flush === 'refuse' && {
           flushComes: () => context.emptied.set(),
           flushRefused: (db) => session.flushRefused(db),
@@ -322,12 +322,11 @@ export class Opening {
       { ...this.limits(), numbers },
     );
     session.numbers = numbers;
-    session.settler = new Settler();
-    if (session.keyspace === null) await session.listen();
+    if (session.keyspace === null) await session.departures.listen(session.server!.evicts);
     // Before the first record of a new history: only with its place noted can its stream be gone on with behind that record.
     await session.writeMeta();
-    this.receive = (chunk) => session.receive(chunk);
-    for (const chunk of this.early.splice(0)) session.receive(chunk);
+    this.receive = (chunk) => session.departures.receive(chunk);
+    for (const chunk of this.early.splice(0)) session.departures.receive(chunk);
     session.keyspace?.start();
     session.startTimers();
   }
@@ -384,7 +383,7 @@ export class Opening {
     const others = new Map([...vector].filter(([origin]) => origin !== state.origin));
     if (missingOf(replay, others).length > 0 || replay.waiting().length > 0) {
       session.replay = replay;
-      session.backlog = new Backlog(journal, state.origin, state.end);
+      session.stream.backlog = new Backlog(journal, state.origin, state.end);
     }
     if (continues === null) {
       // Of the older ones all that will ever be in it by itself.
@@ -393,7 +392,7 @@ export class Opening {
       if (comparison !== null) await this.tellDifferences(comparison, state);
     } else session.past = past;
     await this.read(state);
-    if (session.backlog === null) return;
+    if (session.stream.backlog === null) return;
 
     context.setState('syncing', 'getting from peers what the journal does not have of what is in Redis');
     mesh.refresh();
@@ -403,29 +402,29 @@ export class Opening {
         'nobody has these records, which are in Redis already: what is still to come and had not seen them may be merged without them',
       ),
     );
-    await session.backlog.drain(
+    await session.stream.backlog.drain(
       (record) => replay.add(record),
       () => {
         // What the journal has lost of its own, and others have seen, is read again.
         if (replay.neededOf(state.origin) > session.position) return false;
         this.concede(replay, others);
-        session.backlog = null;
+        session.stream.backlog = null;
         session.replay = null;
         return true;
       },
       () => session.alive(),
-      () => session.readUpTo(Math.ceil(replay.neededOf(state.origin))),
+      () => session.stream.readUpTo(Math.ceil(replay.neededOf(state.origin))),
     );
   }
 
   private newState(origin: OriginId, stamp = 0): RecorderState {
     const { offset } = this.outcome;
-    const { maxStamp, vector } = this.session;
+    const { blocks, vector } = this.session;
     return {
       origin,
       offset,
       end: offset,
-      stamp: Math.max(stamp, this.meta?.stamp ?? 0, maxStamp + 1),
+      stamp: Math.max(stamp, this.meta?.stamp ?? 0, blocks.maxStamp + 1),
       seen: new Map(vector),
       db: 0,
     };
@@ -433,13 +432,13 @@ export class Opening {
 
   private beginHistory(state: RecorderState): void {
     const { session } = this;
-    session.append({ ...session.recordAt(state), kind: RecordKind.birth });
+    session.stream.append({ ...session.stream.recordAt(state), kind: RecordKind.birth });
     // Others may have seen this birth and nothing else of the origin yet: their records wait here for no more than that.
     session.core.assume(state.origin, state.end);
     // And an operation that does nothing, which they apply as any other. With a birth alone nobody's cursor would say that it has been taken: where no client
     // ever writes, all journals would keep it, and all that came after it.
     const end = positionAfter(state.end);
-    if (end !== null) session.tell(session.make(state, RecordKind.difference, 0, Buffer.alloc(0), end));
+    if (end !== null) session.stream.tell(session.stream.make(state, RecordKind.difference, 0, Buffer.alloc(0), end));
   }
 
   /** Puts the window together again from the journal. What is not in Redis yet goes to the inbox. */
@@ -490,7 +489,7 @@ export class Opening {
     let warned = since;
     for (;;) {
       session.alive();
-      session.pumpAwake = false;
+      session.pump.isAwake = false;
       if (rememberFrom(session.inbox, replay, held)) since = Date.now();
       const missing = missingOf(replay, held);
       if (missing.length === 0) break;
@@ -505,7 +504,7 @@ export class Opening {
         warned = Date.now();
         log.warn({ origins: missing }, 'waiting for records from peers');
       }
-      await session.idle();
+      await session.pump.idle();
     }
   }
 
@@ -553,8 +552,8 @@ export class Opening {
     });
     context.compareWith = null;
     if (comparison === null) {
-      session.unexplained = true;
-      session.comparedWith.clear();
+      session.unexplained.isSo = true;
+      session.unexplained.comparedWith.clear();
       return null;
     }
     // What a peer has of the history of before has been compared, though this journal may have lost it: it must not be applied once more.
@@ -580,15 +579,15 @@ export class Opening {
       const end = positionAfter(state.end);
       if (end === null) throw new SessionError('lost', 'more differences than there are positions before the stream');
       const payload = payloads.length === 1 ? payloads[0]! : Buffer.concat(payloads);
-      session.tell(session.make(state, RecordKind.difference, db, payload, end));
+      session.stream.tell(session.stream.make(state, RecordKind.difference, db, payload, end));
     }
     for (const entry of found.missing) session.core.lacks(entry);
     // Asked for until it is here: the donor may be gone before it has sent it.
     for (const { db, key } of found.unsettled) session.core.settling.demandState(db, key, ELSEWHERE);
     // What was in no operation here is in these, but for what is in none at the donor either.
-    if (found.explained) session.comparedWith.add(found.donor);
+    if (found.explained) session.unexplained.comparedWith.add(found.donor);
     // One that has compared before may have taken over what is in no operation: it can't tell of it any more.
-    else if (!session.comparedWith.has(found.donor)) session.unexplained = false;
+    else if (!session.unexplained.comparedWith.has(found.donor)) session.unexplained.isSo = false;
     const request: SettleRequest = { from: session.region, keys: found.unsettled, explained: found.explained };
     if (request.keys.length > 0 || request.explained)
       await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });
@@ -601,7 +600,7 @@ export class Opening {
     const { journal } = context;
     const { region } = session;
     this.forgetJoins(continues?.state.origin);
-    const base = `${region}:base-${session.nonce}`;
+    const base = `${region}:base-${session.blocks.nonce}`;
     const privateBase = privateOrigin(base);
     session.joining = true;
     session.core = session.newCore(privateBase);
@@ -618,7 +617,7 @@ export class Opening {
       state = this.newState(privateOrigin(streamOrigin(region, outcome.replId, outcome.offset)));
       this.beginHistory(state);
     }
-    session.backlog = new Backlog(journal, state.origin, -1);
+    session.stream.backlog = new Backlog(journal, state.origin, -1);
     session.offered = continues !== null;
     await this.read(state);
 
@@ -663,10 +662,10 @@ export class Opening {
       const batch = new Batch();
       plan(batch);
       session.vector.set(base, record.end);
-      await session.applyBatch(batch, false);
+      await session.blocks.apply(batch, false);
       // What clients wrote before the block is read, and corrected, before this is taken for what they found.
-      await session.readUpTo(await session.currentOffset());
-      if (session.hasToCorrect) await session.applyBatch(new Batch(), true);
+      await session.stream.readUpTo(await session.currentOffset());
+      if (hasToCorrect(session.core)) await session.blocks.apply(new Batch(), true);
       core.foldBase(record.end);
     };
     return {
@@ -712,9 +711,9 @@ export class Opening {
   private async takePlace(loaded: Loaded): Promise<void> {
     const { session } = this;
     for (const [origin, position] of loaded.vector) session.vector.set(origin, position);
-    session.maxStamp = Math.max(session.maxStamp, loaded.stamp);
-    for (await session.applyCursor(); session.hasToCorrect; await session.applyCursor())
-      await session.applyBatch(new Batch(), true);
+    session.blocks.maxStamp = Math.max(session.blocks.maxStamp, loaded.stamp);
+    for (await session.blocks.applyCursor(); hasToCorrect(session.core); await session.blocks.applyCursor())
+      await session.blocks.apply(new Batch(), true);
   }
 
   /** Gets what the data of the mesh had met lately, and not everybody has seen. */
@@ -722,7 +721,7 @@ export class Opening {
     const { session } = this;
     const { journal, mesh } = this.context;
     const { core } = replay;
-    const own = session.recorder!.state.origin;
+    const own = session.stream.recorder!.state.origin;
     const held: Vector = loaded?.vector ?? new Map();
     for (const [origin, position] of held) {
       // Of this region's own past all is in it.
@@ -766,10 +765,10 @@ export class Opening {
     let stamp = (loaded?.stamp ?? -1) + 1;
     await journal.flushed();
     const start = journal.firstStart(state.origin) ?? state.end;
-    const birth = { ...session.recordAt(state), kind: RecordKind.birth, origin, start, end: start };
-    session.append({ ...birth, stamp, seen });
+    const birth = { ...session.stream.recordAt(state), kind: RecordKind.birth, origin, start, end: start };
+    session.stream.append({ ...birth, stamp, seen });
     core.assume(origin, start); // as at every birth
-    await session.backlog!.drain(
+    await session.stream.backlog!.drain(
       (record) => {
         const raised: OpRecord = { ...record, origin, seen, stamp: Math.max(stamp, record.stamp) };
         stamp = raised.stamp + Math.max(1, raised.ops);
@@ -788,11 +787,11 @@ export class Opening {
     );
     // The order counts. The journal knows all before Redis says so, and Redis before anybody can ask for the records.
     await session.writeMeta();
-    await session.applyCursor();
+    await session.blocks.applyCursor();
     session.joining = false;
     if (loaded === null || doubted.length === 0) return;
     // At once: another region may ask this one for the state.
-    session.askFor(loaded.donor, doubted, 60_000);
+    session.requests.ask(loaded.donor, doubted, 60_000);
   }
 }
 

@@ -8,6 +8,7 @@
  */
 import { type AttachedReplica, parseInfo, parseRole } from '../capture';
 import type { Vector } from '../record';
+import { encodeCommand, type RedisConnection, type Reply } from '../resp';
 
 /** "Up to this position of my own stream I have seen that." */
 export interface Report {
@@ -35,7 +36,11 @@ export const GONE_MS = 60_000;
 const LOOKS_MAX = 64;
 
 export class OwnReports {
-  private latest: Report | null = null;
+  /** The last that was told; null: none was. */
+  told: Report | null = null;
+  private noted: Report | null = null;
+  /** What had been noted when Redis was asked; undefined: it is not being asked. */
+  private asked: Report | null | undefined;
   /** Oldest first: what had been noted when Redis was asked. */
   private looks: { report: Report; offset: number; atMs: number }[] = [];
   /** Nothing can be taken back, as far as can be seen. Not before the first look. */
@@ -44,28 +49,47 @@ export class OwnReports {
   /** By address: what it had when it was last there. */
   private readonly replicas = new Map<string, { offset: number; atMs: number }>();
 
-  /** @returns what may be reported at once, this or nothing */
-  note(report: Report): Report | null {
-    this.latest = report;
-    return this.isFree ? report : null;
-  }
-
-  /** The last that was noted: to be taken before Redis is asked. */
-  get noted(): Report | null {
-    return this.latest;
-  }
-
   /**
-   * @param noted when Redis was asked
-   * @param found null: it does not say
-   * @returns what may be reported now that could not before
+   * @param own where the agent answers as a replica, and Redis shows it as one; null: it does not
+   * @param tell takes what may be reported
    */
-  look(noted: Report | null, found: Safety | null, nowMs: number): Report | null {
+  constructor(
+    private readonly own: Address | null,
+    private readonly tell: (report: Report) => void,
+  ) {}
+
+  /** What this region has seen, and where: told at once, or when nothing can take it back any more. */
+  note(report: Report): void {
+    this.noted = report;
+    if (this.isFree) this.report(report);
+  }
+
+  /** Asks Redis how far its replicas and its file are. One answer is awaited at a time: a Redis that is busy gets no more questions. */
+  async ask(connection: RedisConnection): Promise<void> {
+    if (this.asked !== undefined || !connection.open) return;
+    this.beginLook();
+    try {
+      const [replication, persistence] = await connection.pipeline(INFO_SAFETY, 2);
+      const text = (reply: Reply | undefined): string => (Buffer.isBuffer(reply) ? reply.toString('latin1') : '');
+      this.endLook(safetyOf(text(replication), text(persistence), this.own), Date.now());
+    } finally {
+      this.asked = undefined;
+    }
+  }
+
+  /** Redis is about to be asked. */
+  beginLook(): void {
+    this.asked = this.noted;
+  }
+
+  /** @param found null: Redis does not say */
+  endLook(found: Safety | null, nowMs: number): void {
     const safety = found ?? NOTHING;
     for (const [name, offset] of safety.replicas) this.replicas.set(name, { offset, atMs: nowMs });
     for (const [name, { atMs }] of this.replicas) if (nowMs - atMs > GONE_MS) this.replicas.delete(name);
     this.isFree = this.replicas.size === 0 && safety.file === null;
-    if (noted !== null) this.looks.push({ report: noted, offset: safety.offset, atMs: nowMs });
+    const report = this.asked ?? null;
+    if (report !== null) this.looks.push({ report, offset: safety.offset, atMs: nowMs });
     const acknowledged = Math.min(...[...this.replicas.values()].map(({ offset }) => offset));
     const { file } = safety;
     const isFlushed = file === null || (file.isFlushed && this.wasFlushed);
@@ -76,21 +100,28 @@ export class OwnReports {
     const due = last < 0 ? null : this.looks[last]!.report;
     this.looks.splice(0, last + 1);
     if (this.looks.length > LOOKS_MAX) this.looks = this.looks.filter((_, i) => i % 2 === 0);
-    return due;
+    if (due !== null) this.report(due);
+  }
+
+  private report(report: Report): void {
+    this.told = report;
+    this.tell(report);
   }
 }
 
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+const INFO_SAFETY = Buffer.concat([encodeCommand(['INFO', 'replication']), encodeCommand(['INFO', 'persistence'])]);
 const NOTHING: Safety = { offset: 0, replicas: new Map(), file: null };
 
 /**
  * From the texts of INFO replication and INFO persistence (https://redis.io/docs/latest/commands/info/).
- * @param own where the agent answers as a replica, and Redis shows it as one; null: it does not
+ * @param own where the agent answers as a replica; null: it does not
  */
-export function safetyOf(
-  replication: string,
-  persistence: string,
-  own: { readonly host: string; readonly port: number } | null,
-): Safety | null {
+export function safetyOf(replication: string, persistence: string, own: Address | null): Safety | null {
   const role = parseRole(replication);
   if (role === null) return null;
   const fields = parseInfo(persistence);

@@ -1,13 +1,54 @@
-/** Looks where streams begin that clients of this region have cut (merge/stream-trims.ts). */
-import type { Beginning } from '../merge/stream-commands';
+/** Looks where streams begin that clients of this region have cut (merge/stream-trims.ts), and tells the other regions. */
+import type { MergeCore } from '../merge/core';
+import { type Beginning, trimReport } from '../merge/stream-commands';
 import type { CutStream, StreamTrims } from '../merge/stream-trims';
+import { RecordKind } from '../record';
 import { CommandWriter, type RedisConnection, type Reply } from '../resp';
+import type { OwnStream } from './own-stream';
+import { positionAfter } from './position';
 
 /** Streams that are looked at together: their reports make one operation for each database. */
-export const LOOKS_MAX = 64;
+const LOOKS_MAX = 64;
+
+/**
+ * Says where streams begin that clients here have cut. A report removes what it has seen below that; what comes to a stream between
+ * the look and the report is above, or the look counts for nothing.
+ * @returns false where none is due
+ */
+export async function reportTrims(core: MergeCore, connection: RedisConnection, own: OwnStream): Promise<boolean> {
+  const { trims } = core;
+  const recorder = own.recorder!;
+  const streams = trims.choose(Date.now(), LOOKS_MAX).filter(({ db, key }) => !core.isAmiss(db, key));
+  if (streams.length === 0) return false;
+  for (const stream of streams) trims.look(stream);
+  const looks = await lookAt(connection, trims, streams);
+  const at = recorder.state;
+  const now = Date.now();
+  const reports = new Map<number, (Beginning & { stream: CutStream; key: string })[]>();
+  for (const [stream, beginning] of looks) {
+    const { db, key } = stream;
+    if (beginning === null || !trims.isNews(stream, beginning)) trims.done(stream, beginning, now);
+    else if (recorder.inBlock || core.isAmiss(db, key) || trims.isOutdated(stream, beginning.first))
+      trims.retry(stream, now);
+    else {
+      const report = { stream, key, ...beginning };
+      const ofDb = reports.get(db);
+      if (ofDb === undefined) reports.set(db, [report]);
+      else ofDb.push(report);
+    }
+  }
+  for (const [db, report] of reports) {
+    const end = positionAfter(Math.max(at.offset, at.end));
+    if (end !== null) core.localState(own.make(at, RecordKind.state, db, trimReport(report), end));
+    for (const { stream, ...beginning } of report)
+      if (end === null) trims.retry(stream, now);
+      else trims.done(stream, beginning, now);
+  }
+  return true;
+}
 
 /** Null: there is no such stream. */
-export async function lookAt(
+async function lookAt(
   connection: RedisConnection,
   trims: StreamTrims,
   streams: readonly CutStream[],

@@ -150,7 +150,7 @@ export class SimAgent {
     return Math.max(this.stream.stamp, this.maxStamp);
   }
 
-  /** As agent/session/session.ts has it. */
+  /** As agent/session/own-blocks.ts has it. */
   private get isCaughtUp(): boolean {
     return this.landed.startsWith(`${this.life}:`);
   }
@@ -347,7 +347,7 @@ export class SimAgent {
     return this.host.redis().offset - this.readPosition;
   }
 
-  /** As agent/session/session.ts has it. */
+  /** As agent/session/own-stream.ts has it. */
   private ownRecord(given: OpRecord): void {
     const apart: number[] = [];
     const record = decodeRecord(encodeRecord(given));

@@ -1,4 +1,4 @@
-/** The model of agent/session/settle.ts and trims.ts: a key's state, or where a stream begins, is read and told to the other regions. */
+/** The model of agent/session/own-states.ts and trims.ts: a key's state, or where a stream begins, is read and told to the other regions. */
 import { Batch } from '../../agent/merge/batch';
 import type { KeyState } from '../../agent/merge/key-state';
 import { trimReport } from '../../agent/merge/stream-commands';
@@ -118,7 +118,7 @@ export class Settler {
     while (this.agent.landed !== block) yield;
   }
 
-  /** As agent/session/session.ts has it. */
+  /** As agent/session/own-libraries.ts has it. */
   tellLost(): void {
     const { core } = this.agent;
     const at = this.agent.stream;
@@ -134,7 +134,7 @@ export class Settler {
     this.agent.tell(this.agent.journal.append(record));
   }
 
-  /** As agent/session/session.ts has it. */
+  /** As agent/session/trims.ts has it. */
   *reportTrims(): Generator<void> {
     const { host } = this;
     const { core } = this.agent;

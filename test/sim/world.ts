@@ -388,7 +388,7 @@ export class World {
     }
   }
 
-  /** As agent/session/session.ts has it. */
+  /** As agent/session/unexplained.ts has it. */
   private seeksExplained({ name, agent }: Region): boolean {
     if (!agent.isOpen || !agent.isUnexplained || agent.core.settling.unsettledKeys > 0) return false;
     const left = this.regions.filter((other) => other.name !== name && !agent.comparedWith.has(other.name));
