@@ -220,7 +220,11 @@ export class Opening {
     const { session, outcome } = this;
     const fork = server.forkOffset;
     if (outcome.kind === 'full' || replId !== server.replId2 || outcome.offset >= fork) return;
-    const events = { ...this.unheard(server), record: (record: OpRecord) => session.stream.append(record) };
+    const events = {
+      ...this.unheard(server),
+      ...this.onFlush((db) => session.tellFlush(db)),
+      record: (record: OpRecord): void => session.stream.append(record),
+    };
     await this.readTo(new Recorder(state, events, this.limits()), fork);
     // The window is put together from what is written.
     await this.context.journal.flushed();
@@ -246,6 +250,12 @@ export class Opening {
       removal: () => (server.evicts ? 'evicted' : 'expired'),
       trespass: ({ db, key }) => this.late.push([db, key]),
     };
+  }
+
+  /** Where a client's flush stays here, what is to be done about one. */
+  private onFlush(flushRefused: (db: number | null) => void): Pick<RecorderEvents, 'flushComes' | 'flushRefused'> {
+    const { config, emptied } = this.context;
+    return config.replication.flush === 'refuse' ? { flushComes: () => emptied.set(), flushRefused } : {};
   }
 
   /** Gives a recorder the stream's bytes up to an offset, from which it then goes on. */
@@ -313,10 +323,7 @@ export class Opening {
         heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
         getAck: () => session.stream.sendAck(true),
         removal: (db, key, end) => session.departures.removal(db, key, end),
-        ...(context.config.replication.flush === 'refuse' && {
-          flushComes: () => context.emptied.set(),
-          flushRefused: (db) => session.flushRefused(db),
-        }),
+        ...this.onFlush((db) => session.flushRefused(db)),
         trespass: (trespass) => session.trespasses.note(trespass),
       },
       { ...this.limits(), numbers },

@@ -318,13 +318,18 @@ export class Session implements Stay {
     return Number(/^master_repl_offset:(\d+)/m.exec(text)?.[1] ?? 0);
   }
 
-  /** @internal A client's flush stays here: the other regions give the data back. */
-  flushRefused(db: number | null): void {
+  /** @internal */
+  tellFlush(db: number | null): void {
     this.context.metrics.flushesRefused.inc();
     this.context.log.error(
       { db: db ?? 'all' },
       'a client has flushed this Redis, and that is not carried (replication.flush): its data comes back from the other regions',
     );
+  }
+
+  /** @internal A client's flush stays here: the other regions give the data back. */
+  flushRefused(db: number | null): void {
+    this.tellFlush(db);
     this.refill.flushed();
     if (this.established) this.refill.begin();
   }

@@ -118,6 +118,29 @@ test('a replica that has everything is promoted while the agent lives', async ()
   await expectKept(mesh, [...loads, ...after]);
 });
 
+test('a flush that no agent had read before another node took over is refused as any other', async () => {
+  mesh = await Mesh.start({ regions: ['alpha', 'beta'], replicas: 1, refusesFlush: true });
+  const [alpha, beta] = mesh.regions as [Region, Region];
+  const { replica, port } = await replicate(beta);
+  await alpha.client({ db: 3 }).mset('a', 1, 'b', 2);
+  await mesh.waitEqual();
+  await beta.agent.signal('SIGKILL');
+  // In a database without the cursor: its region keeps its place.
+  await beta.client().multi().set('before', 1).select(3).flushdb().select(0).set('behind', 1).exec();
+  await until(async () => (await replica.get('behind')) === '1', 10_000, 'the replica lacks the flush');
+  await beta.redis.signal('SIGKILL');
+  await replica.replicaof('NO', 'ONE');
+  beta.port = port;
+  beta.configure((config) => (config.redis.port = port));
+  beta.startAgent();
+  await beta.ready();
+  await mesh.waitEqual();
+  for (const region of mesh.regions) {
+    expect(await region.client({ db: 3 }).mget('a', 'b')).toEqual(['1', '2']);
+    expect(await region.client().mget('before', 'behind')).toEqual(['1', '1']);
+  }
+});
+
 test('the machine of a primary and its agent crashes: what the journal lost, the promoted replica and the peers have', async () => {
   mesh = await Mesh.start({ replicas: 1 });
   const beta = mesh.region('beta');
