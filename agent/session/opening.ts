@@ -41,7 +41,7 @@ import { Recorder, type RecorderEvents, type RecorderOptions, type RecorderState
 import { parseVector, raise } from '../vector';
 import { Backlog } from './backlog';
 import { type AgentContext, announcedOptions, keepLetter, SessionError } from './context';
-import { compareWithMesh, type Comparison } from './difference';
+import { compareWithMesh, type Comparison, type Differences } from './difference';
 import { isOwnKey, type KeyName, type SettleRequest } from './donor';
 import { checkRights, readCursor, readHeartbeat, readServerInfo, type ServerInfo } from './info';
 import { Join, type JoinHost, type Loaded } from './join';
@@ -103,10 +103,9 @@ export class Opening {
     const held = marker?.vector ?? (flushed ? parseVector(meta.applied) : null) ?? new Map<OriginId, number>();
 
     context.setState('syncing', 'asking Redis for its replication stream');
-    const { needsResync } = context;
+    const needsResync = context.needsResync || meta?.resync === true;
     const resume = meta !== null && !needsResync && this.mayResume(meta) ? await resumePoint(journal, meta) : null;
     await this.attach(server, resume);
-    context.needsResync = false;
     if (resume !== null && this.outcome.kind === 'continue') await this.noteTrespasses(resume, server);
     const continues =
       resume !== null && this.outcome.kind === 'continue' && this.outcome.replId === resume.replId ? resume : null;
@@ -332,6 +331,7 @@ export class Opening {
     if (session.keyspace === null) await session.departures.listen(session.server!.evicts);
     // Before the first record of a new history: only with its place noted can its stream be gone on with behind that record.
     await session.writeMeta();
+    context.needsResync = false;
     this.receive = (chunk) => session.departures.receive(chunk);
     for (const chunk of this.early.splice(0)) session.departures.receive(chunk);
     session.keyspace?.start();
@@ -392,13 +392,17 @@ export class Opening {
       session.replay = replay;
       session.stream.backlog = new Backlog(journal, state.origin, state.end);
     }
+    let differences: Differences | null = null;
     if (continues === null) {
       // Of the older ones all that will ever be in it by itself.
       session.past = new Map([...others].filter(([origin]) => regionOf(origin) === session.region));
       if (journal.appendedEnd(state.origin) === undefined) this.beginHistory(state);
-      if (comparison !== null) await this.tellDifferences(comparison, state);
+      // Should it break off before the new place is noted: behind the old one is what is told now.
+      if (comparison !== null && meta !== null) await journal.writeMeta({ ...meta, resync: true });
+      if (comparison !== null) differences = await this.tellDifferences(comparison, state);
     } else session.past = past;
     await this.read(state);
+    if (differences !== null) await this.askDonor(differences);
     if (session.stream.backlog === null) return;
 
     context.setState('syncing', 'getting from peers what the journal does not have of what is in Redis');
@@ -572,8 +576,8 @@ export class Opening {
     return comparison;
   }
 
-  private async tellDifferences(comparison: Comparison, state: RecorderState): Promise<void> {
-    const { session, context } = this;
+  private async tellDifferences(comparison: Comparison, state: RecorderState): Promise<Differences> {
+    const { session } = this;
     const found = await comparison.differences(session.core);
     const next = positionAfter(state.end) ?? state.end + 1;
     // Far into a stream there is room for few positions between two bytes: then more goes into one operation.
@@ -595,6 +599,12 @@ export class Opening {
     if (found.explained) session.unexplained.comparedWith.add(found.donor);
     // One that has compared before may have taken over what is in no operation: it can't tell of it any more.
     else if (!session.unexplained.comparedWith.has(found.donor)) session.unexplained.isSo = false;
+    return found;
+  }
+
+  /** The donor is to send the states that are to come from there, and hears that it has been compared with. */
+  private async askDonor(found: Differences): Promise<void> {
+    const { session, context } = this;
     const request: SettleRequest = { from: session.region, keys: found.unsettled, explained: found.explained };
     if (request.keys.length > 0 || request.explained)
       await context.mesh.request(found.donor, 'settle', Buffer.from(JSON.stringify(request)), { timeoutMs: 60_000 });

@@ -23,6 +23,8 @@ export interface Meta {
   awaited?: [number, string][];
   /** Entries of streams (database, key in Latin-1, ID) that are to be written here, and of which no record tells so. */
   missing?: [number, string, string][];
+  /** What follows here in the stream may have been told as differences: it is not to be read. */
+  resync?: true;
   replId: string;
   origin: OriginId;
   offset: number;

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Mesh, until } from './mesh';
 
@@ -42,6 +43,31 @@ test('a transaction beyond the limit costs a full resync, and nothing else', asy
   await mesh.waitEqual();
   expect(await beta!.get('again')).toBe('1');
   expect(await diffs()).toBe(before);
+});
+
+test('a full resync that breaks off when its differences are told is begun anew', async () => {
+  mesh = await Mesh.start({
+    regions: ['alpha', 'beta'],
+    configure: (config) => (config.limits = { transactionBytes: 64 * 1024 }),
+    // So that it takes a while until the new place can be noted.
+    slowDisk: { alpha: 500 },
+  });
+  const region = mesh.region('alpha');
+  const [alpha, beta] = mesh.regions.map((each) => each.client());
+  await alpha!.set('counter', 10);
+  await mesh.waitEqual();
+  const transaction = alpha!.multi();
+  for (let i = 0; i < 20; i++) transaction.set('large', 'x'.repeat(10_000));
+  await transaction.del('large').incrby('counter', 5).exec();
+  await until(() => readFileSync(region.metaFile, 'utf8').includes('"resync":true'), 30_000, 'it is not kept');
+  await alpha!.incrby('counter', 100);
+  await region.agent.signal('SIGKILL');
+  await alpha!.incrby('counter', 1000);
+  region.startAgent();
+  await mesh.ready();
+  await mesh.waitEqual();
+  for (const client of [alpha!, beta!]) expect(await client.get('counter')).toBe('1115');
+  expect(readFileSync(region.metaFile, 'utf8')).not.toContain('"resync"');
 });
 
 test("a client's hand on the agent's own keys stops nothing", async () => {
