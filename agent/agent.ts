@@ -26,6 +26,9 @@ import {
   RecordKind,
   regionOf,
 } from './record';
+import { ShardPolicies } from './cluster/shard-policies';
+import { formatSlots, parseSlots, tagOf } from './cluster/slots';
+import { ownKeys } from './stream/keys';
 import { restOf } from './merge/replay';
 import { ProtocolError, type RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
@@ -99,11 +102,14 @@ export class Agent {
       mesh.renew(peerTls());
       if (config.listen.replica?.tls === true) this.replicaPort?.renew(peerTls());
     });
-    const policies = new ConflictPolicies(config.conflicts.policies);
+    const slots = redis.cluster === undefined ? null : parseSlots(redis.cluster.slots);
+    const rules = config.conflicts.policies;
+    const policies = slots === null ? new ConflictPolicies(rules) : new ShardPolicies(rules, slots);
     const mesh = new PeerMesh({
       policies: policies.text,
       region: config.region,
       stack: config.stack,
+      slots: slots === null ? '' : formatSlots(slots),
       meshVersion: MESH_VERSION,
       listen: config.listen.peer,
       peers: config.peers,
@@ -167,15 +173,17 @@ export class Agent {
     };
     const address = { host: redis.host, port: redis.port };
     this.locator = new Locator(
-      redis.sentinels === undefined || redis.sentinelName === undefined
-        ? { kind: 'fixed', address, redis: login, pollMs: POLL_MS }
-        : {
-            kind: 'sentinel',
-            sentinels: redis.sentinels,
-            masterName: redis.sentinelName,
-            redis: login,
-            ...(redis.sentinelLogin ? { sentinel: login } : {}),
-          },
+      redis.cluster !== undefined && slots !== null
+        ? { kind: 'cluster', nodes: [address, ...redis.cluster.nodes], slots, redis: login, pollMs: POLL_MS }
+        : redis.sentinels === undefined || redis.sentinelName === undefined
+          ? { kind: 'fixed', address, redis: login, pollMs: POLL_MS }
+          : {
+              kind: 'sentinel',
+              sentinels: redis.sentinels,
+              masterName: redis.sentinelName,
+              redis: login,
+              ...(redis.sentinelLogin ? { sentinel: login } : {}),
+            },
     );
     const { replica } = config.listen;
     const replicaUser = replica?.username ?? redis.username;
@@ -213,7 +221,10 @@ export class Agent {
         host: address.host,
         port: address.port,
         ...login,
+        ...(slots === null ? {} : { isClusterNode: true }),
       }),
+      slots,
+      keys: ownKeys(slots === null ? undefined : tagOf(slots[0]![0])),
       setState: (state, reason) => this.setState(state, reason),
     };
     journal.on('readable', () => {
@@ -394,10 +405,11 @@ export class Agent {
   private located(located: Located): void {
     if (this.session !== null && located.state === 'NOT_PRIMARY' && sameAddress(this.session.address, located.address))
       this.session.stop();
+    if (this.session !== null && located.state === 'NO_SHARD') this.session.stop();
     if (located.state === 'FOUND') this.wakeLoop?.();
     if (this.session !== null || located.state === 'FOUND') return;
     if (located.state === 'NOT_PRIMARY') this.setState('standby', 'the Redis beside this agent is a replica');
-    else if (located.state === 'UNREACHABLE') this.setState('starting', located.reason);
+    else if (located.state === 'UNREACHABLE' || located.state === 'NO_SHARD') this.setState('starting', located.reason);
     else this.setState('starting', `${located.answered} of ${located.of} Sentinels answered: no majority`);
   }
 

@@ -9,6 +9,7 @@ import * as z from 'zod';
 import { CONFLICT_POLICIES, CONFLICT_POLICY, policyIssues } from '../model/conflict-policies';
 import { type ConfigIssue, formatIssues } from '../model/explain';
 import { nearest } from '../model/nearest';
+import { parseSlots } from './cluster/slots';
 import { CONFLICT_VALUES } from './conflicts/entry';
 import { LOG_LEVELS } from './log';
 import { COMMAND_BYTES_MAX } from './record';
@@ -40,6 +41,7 @@ function choice<const Values extends readonly [string, ...string[]]>(values: Val
   return z.enum(values, values.join(', '));
 }
 
+const SLOTS_ALLOWED = 'slots of a Redis Cluster, such as 0-5460, or several ranges separated by spaces';
 const host = text('a host name or an address');
 const port = whole(1, 65_535, 'a TCP port');
 const listenPort = whole(0, 65_535, 'a TCP port; 0 takes a free one');
@@ -94,6 +96,16 @@ const schema = section({
       .optional(),
     /** The name under which the Sentinels know the primary. */
     sentinelName: text("the primary's name at its Sentinels").optional(),
+    /**
+     * Redis is a node of a Redis Cluster: this agent serves the shard that has these slots, and follows its primary. Each shard has an agent of its own, and a mesh of its own
+     * with the agents of the same slots in the other regions (docs/cluster.md).
+     */
+    cluster: section({
+      /** The slots of the shard, all of them, such as `0-5460`. */
+      slots: text(SLOTS_ALLOWED).refine((value) => (parseSlots(value)?.length ?? 0) > 0, SLOTS_ALLOWED),
+      /** More nodes to ask where the primary is, beside `host`. Default: none. */
+      nodes: z.array(section({ host, port }), 'a list of nodes, each a mapping with host, port').default([]),
+    }).optional(),
     /** Log in to the Sentinels as to Redis, over TLS where Redis has it. Default: false, neither. */
     sentinelLogin: z.boolean('true or false').default(false),
     /**
@@ -334,7 +346,13 @@ function check(config: AgentConfig): ConfigIssue[] {
     else if (dialled.indexOf(name) < i)
       add(`peers[${i}].region`, `"${name}", as at peers[${dialled.indexOf(name)}] too`, 'each region once');
   });
-  const { sentinels, sentinelName, tls } = config.redis;
+  const { sentinels, sentinelName, cluster, tls } = config.redis;
+  if (cluster !== undefined && sentinels !== undefined)
+    add(
+      'redis.sentinels',
+      `a list of ${sentinels.length}, with redis.cluster`,
+      'nothing: a cluster elects its primaries itself',
+    );
   if ((sentinels === undefined) !== (sentinelName === undefined))
     add(
       'redis',

@@ -49,6 +49,9 @@ export const agentRules: readonly string[] = [
   ...['+@scripting', '-script'],
 ];
 
+/** Of the agent's user on a node of a Redis Cluster, besides: whether its slots are all there. */
+export const clusterAgentRules: readonly string[] = ['+cluster|nodes'];
+
 /** The agent in a dry run (docs/dry-run.md): as whom nothing can be written. PSYNC asks for no rights on keys. */
 export const dryRunAgentRules: readonly string[] = [
   ...['resetkeys', '~meridian:*', 'resetchannels', '&__keyevent@*__:expired', '&__keyevent@*__:evicted'],

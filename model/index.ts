@@ -2,6 +2,7 @@
 export {
   type AclUser,
   agentRules,
+  clusterAgentRules,
   dryRunAgentRules,
   applicationRules,
   clusterNodeRules,

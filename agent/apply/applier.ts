@@ -10,7 +10,7 @@ import { addedEntryOf, incrementOf, type IncrementEffect } from '../merge/effect
 import type { KeyState } from '../merge/key-state';
 import { postponePassed } from '../merge/late-ttl';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
-import { CURSOR_KEY } from '../stream/keys';
+import { ownKeys } from '../stream/keys';
 import { withoutEntryCounts } from './older-servers';
 
 export type ApplyErrorCode =
@@ -144,6 +144,7 @@ export class Applier {
     private readonly observer?: BlockObserver,
     /** Redis is older than 7.0. */
     private readonly isBefore7 = false,
+    private readonly keys = ownKeys(),
   ) {}
 
   /** The cursor's text as this agent left it, null for none. */
@@ -218,9 +219,9 @@ export class Applier {
     const end = block.commands - 1;
     look?.behind(block);
     const last = block.commands - 1;
-    block.command(['SELECT', 0]).command(['SET', CURSOR_KEY, text]).command(['EXEC']);
+    block.command(['SELECT', 0]).command(['SET', this.keys.cursor, text]).command(['EXEC']);
     // The cursor is watched for the next block at once.
-    block.command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
+    block.command(['WATCH', this.keys.cursor]).command(['GET', this.keys.cursor]);
     this.armed = false;
     const { queueErrors, result, after } = await this.connection.transaction(block.view(), last + 2, 2);
     const found = after[1];
@@ -261,7 +262,7 @@ export class Applier {
    */
   private async watch(states: Set<KeyState>, isFirm = false): Promise<number> {
     const writer = new CommandWriter(1024);
-    writer.command(['SELECT', 0]).command(['WATCH', CURSOR_KEY]).command(['GET', CURSOR_KEY]);
+    writer.command(['SELECT', 0]).command(['WATCH', this.keys.cursor]).command(['GET', this.keys.cursor]);
     let db = 0;
     for (const state of isFirm ? [] : states) {
       if (state.db !== db) writer.command(['SELECT', (db = state.db)]);
@@ -309,7 +310,8 @@ export class Applier {
         (scanner, index, commandDb) => {
           const reply = failed ? replies[at + index] : undefined;
           if (reply instanceof ReplyError)
-            for (const refusal of refusalsOf(scanner, commandDb, reply, false)) this.hooks.refused(refusal);
+            for (const refusal of refusalsOf(scanner, commandDb, reply, reply.code === 'NOPERM'))
+              this.hooks.refused(refusal);
         },
         failed,
       );

@@ -1,6 +1,8 @@
-/** Where the primary is: at a fixed address, or where the Sentinels say. */
+/** Where the primary is: at a fixed address, where the Sentinels say, or where the nodes of a cluster say. */
 import { EventEmitter } from 'events';
 import type * as tls from 'tls';
+import { findShard, parseNodes } from '../cluster/nodes';
+import type { SlotRange } from '../cluster/slots';
 import { RedisConnection, ReplyError } from '../resp';
 import { askRole, type RedisRole } from './role';
 
@@ -25,6 +27,8 @@ export type LocatorOptions = {
 } & (
   | { kind: 'fixed'; address: Address }
   | { kind: 'sentinel'; sentinels: readonly Address[]; masterName: string; sentinel?: Login }
+  /** The primary of these slots, by what any of the nodes say. */
+  | { kind: 'cluster'; nodes: readonly Address[]; slots: readonly SlotRange[] }
 );
 
 /** What one Sentinel says: the address and its configuration's epoch, or null (not reached, doesn't know the name). */
@@ -51,12 +55,14 @@ export function decide(answers: readonly SentinelAnswer[]): (Address & { epoch: 
 /**
  * - `FOUND`: the address answers as a primary.
  * - `NO_MAJORITY`: fewer than half of the Sentinels answered, or they differ.
+ * - `NO_SHARD`: no node of the cluster has just these slots.
  * - `UNREACHABLE`: the address doesn't answer, or refuses us.
  * - `NOT_PRIMARY`: it answers as a replica.
  */
 export type Located =
   | { state: 'FOUND'; address: Address; role: RedisRole }
   | { state: 'NO_MAJORITY'; answered: number; of: number }
+  | { state: 'NO_SHARD'; reason: string }
   | { state: 'UNREACHABLE'; address: Address; reason: string }
   | { state: 'NOT_PRIMARY'; address: Address; role: RedisRole };
 
@@ -66,6 +72,9 @@ interface LocatorEvents {
   /** Every change of state, this one included: for status and log. */
   state: [located: Located];
 }
+
+/** So many are asked of a cluster's nodes. */
+const SEEN_NODES_MAX = 6;
 
 /** Looks for the primary until `stop`. */
 export class Locator extends EventEmitter<LocatorEvents> {
@@ -77,6 +86,8 @@ export class Locator extends EventEmitter<LocatorEvents> {
   private last: Located | null = null;
   private subscribers: (RedisConnection | null)[] = [];
   private subscribing: boolean[] = [];
+  /** Nodes of the cluster that others have named. */
+  private seen: Address[] = [];
   /** Kept open, one per address: a look a second should not cost a handshake a second. */
   private readonly connections = new Map<string, RedisConnection>();
 
@@ -143,7 +154,11 @@ export class Locator extends EventEmitter<LocatorEvents> {
     const { opts } = this;
     let address: Address;
     if (opts.kind === 'fixed') address = opts.address;
-    else {
+    else if (opts.kind === 'cluster') {
+      const found = await this.askCluster(opts.nodes, opts.slots);
+      if (typeof found === 'string') return { state: 'NO_SHARD', reason: found };
+      address = found;
+    } else {
       const answers = await Promise.all(opts.sentinels.map((s, i) => this.askSentinel(s, i)));
       const decided = decide(answers);
       if (decided === null) {
@@ -159,6 +174,32 @@ export class Locator extends EventEmitter<LocatorEvents> {
     } catch (error) {
       return { state: 'UNREACHABLE', address, reason: (error as Error).message };
     }
+  }
+
+  /** Of a cluster all nodes know all others: those that were found are asked the next time, too, for the given ones may be gone by then. */
+  private async askCluster(nodes: readonly Address[], slots: readonly SlotRange[]): Promise<Address | string> {
+    const asked = new Map([...nodes, ...this.seen].map((node) => [`${node.host} ${node.port}`, node]));
+    let refused = '';
+    const views = await Promise.all(
+      [...asked.values()].map(async (address) => {
+        try {
+          const reply = await this.reach(address, this.opts.redis, (c) => c.call('CLUSTER', 'NODES'));
+          const known = Buffer.isBuffer(reply) ? parseNodes(reply.toString('latin1')) : null;
+          if (known === null) refused = reply instanceof ReplyError ? reply.message : 'no list of nodes';
+          return known === null ? [] : [{ asked: address.host, nodes: known }];
+        } catch (error) {
+          refused = (error as Error).message;
+          return [];
+        }
+      }),
+    );
+    const answers = views.flat();
+    if (answers.length === 0) return `no node of the cluster tells of the others: ${refused}`;
+    this.seen = answers
+      .flatMap((view) => view.nodes)
+      .filter((node) => node.host !== '' && !node.isDoubtful)
+      .slice(0, SEEN_NODES_MAX);
+    return findShard(answers, slots);
   }
 
   private async askSentinel(address: Address, index: number): Promise<SentinelAnswer> {

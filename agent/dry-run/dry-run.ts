@@ -134,7 +134,7 @@ export class DryRun implements Stay {
     this.server = server;
     if (server.loading) throw new SessionError('loading', 'Redis is loading its data');
     if (server.role !== 'primary') throw new SessionError('replica', 'this Redis is a replica');
-    this.held = (await readCursor(this.control, server.databases)).marker?.vector ?? new Map();
+    this.held = (await readCursor(this.control, server.databases, this.context.keys)).marker?.vector ?? new Map();
 
     context.setState('syncing', 'dry run: asking Redis for its replication stream');
     const link = new ReplicaLink(announcedOptions(context, this.address));

@@ -130,8 +130,8 @@ describe('who a peer is', () => {
   });
 
   test('by its Hello', () => {
-    const ours = { protocol: 1, meshVersion: 3, stack: 'live', region: 'eu', instance: 'x', policies: '' };
-    const theirs = { ...ours, region: 'us', instance: 'y', policies: '' };
+    const ours = { protocol: 1, meshVersion: 3, stack: 'live', region: 'eu', instance: 'x', policies: '', slots: '' };
+    const theirs = { ...ours, region: 'us', instance: 'y', policies: '', slots: '' };
     expect(() => checkHello(ours, theirs, 'us')).not.toThrow();
     for (const change of [{ protocol: 2 }, { meshVersion: 4 }, { stack: 'test' }, { region: 'ap' }])
       expect(() => checkHello(ours, { ...theirs, ...change }, 'us')).toThrow(PeerError);

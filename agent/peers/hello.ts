@@ -13,6 +13,8 @@ export interface Hello {
   readonly instance: string;
   /** Of conflicts, as text. */
   readonly policies: string;
+  /** Of the shard that it serves; empty: it has all keys. */
+  readonly slots: string;
 }
 
 /** The DNS name by which a certificate names its region (a subject alternative name). */
@@ -61,6 +63,14 @@ export function checkHello(ours: Hello, theirs: Hello, region: string): void {
     throw new PeerError(
       'policies',
       `peer has other conflict policies: ${say(theirs.policies)}; this agent: ${say(ours.policies)}; set the same replication.conflicts in every region`,
+    );
+  }
+  if (theirs.slots !== ours.slots) {
+    const say = (text: string): string =>
+      text === '' ? 'all keys, on a Redis that is no cluster' : `the slots ${text.slice(0, 200)}`;
+    throw new PeerError(
+      'protocol',
+      `peer serves ${say(theirs.slots)}, this agent ${say(ours.slots)}: shards are linked that have the same slots (redis.cluster.slots)`,
     );
   }
   if (theirs.region.toLowerCase() !== region.toLowerCase())

@@ -751,7 +751,15 @@ describe('mesh', () => {
       await open(a, []).start();
       const { call, ended } = dial(a.mesh.port, tls.get('b')!, 'a');
       call.write({
-        hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'c', instance: 'i', policies: '' },
+        hello: {
+          protocol: PROTOCOL,
+          meshVersion: 1,
+          stack: STACK,
+          region: 'c',
+          instance: 'i',
+          policies: '',
+          slots: '',
+        },
       });
       expect((await ended).details).toMatch(/^\[identity\]/);
       expect(a.mesh.links().find(({ peer }) => peer === 'b')).toMatchObject({ errors: { identity: 1 }, state: 'down' });
@@ -802,7 +810,7 @@ describe('mesh', () => {
     await open(a, [], { timing: { pingMs: 100, deadMs: 20_000 } }).start();
     a.write(Buffer.from('x'));
     const hello = {
-      hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' },
+      hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '', slots: '' },
     };
     const bad: [Upward, RegExp][] = [
       [{}, /malformed/],
@@ -839,7 +847,7 @@ describe('mesh', () => {
     const mute = dial(a.mesh.port, tls.get('b')!, 'a');
     const silent = dial(a.mesh.port, tls.get('b')!, 'a');
     silent.call.write({
-      hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '' },
+      hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: 'i', policies: '', slots: '' },
     });
     expect((await silent.ended).details).toMatch(/timeout.*no ping/);
     expect((await mute.ended).details).toMatch(/timeout.*no Hello/);
@@ -920,7 +928,19 @@ describe('mesh', () => {
       [
         'a second Hello',
         'malformed',
-        [{ hello: { protocol: PROTOCOL, meshVersion: 1, stack: STACK, region: 'b', instance: '', policies: '' } }],
+        [
+          {
+            hello: {
+              protocol: PROTOCOL,
+              meshVersion: 1,
+              stack: STACK,
+              region: 'b',
+              instance: '',
+              policies: '',
+              slots: '',
+            },
+          },
+        ],
       ],
       ['missing up to nowhere', 'malformed', [{ missing: { subscription: 1, firstStart: Infinity } }]],
     ];

@@ -45,8 +45,8 @@ export class PeerMesh {
   #stopped = false;
 
   constructor(private readonly o: PeerMeshOptions) {
-    const { region, stack, meshVersion, policies = '' } = o;
-    this.#hello = { protocol: PROTOCOL, meshVersion, stack, region, instance: randomUUID(), policies };
+    const { region, stack, meshVersion, policies = '', slots = '' } = o;
+    this.#hello = { protocol: PROTOCOL, meshVersion, stack, region, instance: randomUUID(), policies, slots };
     this.#timing = { ...TIMING, ...o.timing };
     this.#tls = o.tls;
     this.#inlet = new Inlet(o);

@@ -66,6 +66,8 @@ export interface PeerMeshOptions {
   stack: string;
   /** The conflict policies, as text; peers with others are refused. Default: none. */
   policies?: string;
+  /** Of the shard of a cluster that this agent serves, as text; peers with others are refused. Default: none, all keys. */
+  slots?: string;
   /** Version of what records mean; peers of another one are refused. */
   meshVersion: number;
   listen: { host: string; port: number };

@@ -2,6 +2,7 @@
 import { EventEmitter } from 'events';
 import * as net from 'net';
 import * as tls from 'tls';
+import { crossSlot, queueErrorsOf, repliesOf } from './cross-slot';
 import { type Arg, CommandWriter, encodeCommand } from './encode';
 import { type Reply, ReplyError, ReplyParser } from './replies';
 
@@ -17,6 +18,8 @@ export interface RedisConnectionOptions {
   name?: string;
   /** Database to SELECT. Default 0. */
   db?: number;
+  /** It is a node of a Redis Cluster: transactions may have keys of all slots that it has (Redis 7.0). Default: false. */
+  isClusterNode?: boolean;
   /** Until connected and authenticated, in ms. Default 5,000. */
   connectTimeoutMs?: number;
   /** While replies are owed and no byte arrives, in ms; then the connection is closed. Default 30,000; 0: never. */
@@ -47,6 +50,9 @@ export interface TransactionReply {
   /** Replies to the commands behind EXEC. */
   after: Reply[];
 }
+
+/** A node of a cluster has not, or not yet, what was asked for. */
+const AWAY = new Set(['MOVED', 'ASK', 'CLUSTERDOWN', 'TRYAGAIN']);
 
 interface Waiter {
   /** Replies still owed. */
@@ -80,6 +86,7 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
   private subscribed = false;
   private timer: NodeJS.Timeout | null = null;
   private readonly timeoutMs: number;
+  private readonly isClusterNode: boolean;
 
   private constructor(
     private readonly socket: net.Socket,
@@ -88,6 +95,7 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
   ) {
     super();
     this.timeoutMs = opts.commandTimeoutMs ?? 30_000;
+    this.isClusterNode = opts.isClusterNode === true;
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('error', (error: Error) =>
@@ -159,9 +167,12 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
     return this.pipeline(encodeCommand(args), 1).then((replies) => replies[0] as Reply);
   }
 
-  /** Bytes that hold `replies` commands; their replies in order, errors among them as values. */
+  /**
+   * Bytes that hold `replies` commands; their replies in order, errors among them as values.
+   * @throws ReplyError where a node of a cluster does not answer for its keys, or has them no more: that is no answer about a key
+   */
   pipeline(rawBytes: Buffer, replies: number): Promise<Reply[]> {
-    return this.send(rawBytes, replies, 0).then((waiter) => waiter.replies);
+    return this.send(rawBytes, replies, 0).then((waiter) => this.checked(waiter.replies));
   }
 
   /**
@@ -169,12 +180,32 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
    * `+QUEUED`s are counted, not made into values.
    */
   transaction(rawBytes: Buffer, queued: number, after = 0): Promise<TransactionReply> {
+    if (this.isClusterNode) return this.crossSlotTransaction(rawBytes, after);
     const lead = 1 + queued;
     return this.send(rawBytes, lead + 1 + after, lead).then((waiter) => {
       const queueErrors = new Map<number, ReplyError>();
       if (waiter.errors !== null) for (const [at, error] of waiter.errors) queueErrors.set(at - 1, error);
       return { queueErrors, result: waiter.replies[0] as Reply, after: waiter.replies.slice(1) };
     });
+  }
+
+  private async crossSlotTransaction(rawBytes: Buffer, after: number): Promise<TransactionReply> {
+    const { bytes, queued, parts } = crossSlot(rawBytes);
+    const lead = 1 + queued;
+    const { errors, replies } = await this.send(bytes, lead + 1 + after, lead);
+    const queueErrors = new Map([...(errors ?? [])].map(([at, error]) => [at - 1, error]));
+    return {
+      queueErrors: queueErrorsOf(parts, queueErrors),
+      result: repliesOf(parts, replies[0] as Reply),
+      after: this.checked(replies.slice(1)),
+    };
+  }
+
+  private checked(replies: Reply[]): Reply[] {
+    if (!this.isClusterNode) return replies;
+    const away = replies.find((reply) => reply instanceof ReplyError && AWAY.has(reply.code));
+    if (away instanceof ReplyError) throw away;
+    return replies;
   }
 
   /** Subscribes to one channel: its messages come as 'push' events. Only SUBSCRIBE, PSUBSCRIBE, PING and close may follow on this connection. */

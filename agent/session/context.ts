@@ -1,5 +1,6 @@
 /** What an agent's parts share. */
 import type { ReplicaLinkOptions } from '../capture';
+import type { SlotRange } from '../cluster/slots';
 import type { AgentConfig } from '../config';
 import type { ConflictJournal } from '../conflicts';
 import type { DeadLetters, Refused } from '../dead-letters';
@@ -10,6 +11,7 @@ import type { ConflictPolicies } from '../../model';
 import type { AgentMetrics } from '../metrics';
 import type { PeerMesh } from '../peers';
 import type { RedisConnectionOptions } from '../resp';
+import type { OwnKeys } from '../stream/keys';
 import type { Numbers } from '../stream/numbers';
 import type { EmptiedMark } from './emptied';
 
@@ -25,6 +27,10 @@ export interface AgentContext {
   readonly metrics: AgentMetrics;
   readonly log: Logger;
   readonly emptied: EmptiedMark;
+  /** Of the shard, where Redis is a node of a cluster; else null. */
+  readonly slots: readonly SlotRange[] | null;
+  /** What it writes into Redis. */
+  readonly keys: OwnKeys;
   /** How to log in at the Redis at `address`. */
   redisOptions(address: RedisAddress): RedisConnectionOptions;
   /**
@@ -83,7 +89,7 @@ export function liveRegions({ config, mesh }: AgentContext): string[] {
 
 export class SessionError extends Error {
   constructor(
-    readonly code: 'replica' | 'loading' | 'redis' | 'no-donor' | 'lost',
+    readonly code: 'replica' | 'loading' | 'redis' | 'no-donor' | 'lost' | 'slots',
     message: string,
     options?: ErrorOptions,
   ) {

@@ -3,7 +3,7 @@ import { type NotificationCapture, ReplicaLink, type RdbEntry } from '../capture
 import type { Amiss } from '../merge/difference';
 import type { OriginId, Vector } from '../record';
 import { CommandWriter, type RedisConnection, type Reply } from '../resp';
-import { CURSOR_KEY, OWN_PREFIX, parseMarker } from '../stream/keys';
+import { CURSOR_KEY, OWN_PREFIX, parseMarker, withoutTag } from '../stream/keys';
 import { lastPositionAt } from '../stream/position';
 import type { AgentContext, RedisAddress } from './context';
 import { replicaOptions, SessionError } from './context';
@@ -86,7 +86,7 @@ async function* allOf(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, nu
       const kept: RdbEntry[] = [];
       for (const entry of entries)
         if (entry.kind !== 'key' || !isOwnKey(entry.key)) kept.push(entry);
-        else if (entry.key.toString('latin1') === CURSOR_KEY && Buffer.isBuffer(entry.value)) {
+        else if (withoutTag(entry.key.toString('latin1')) === CURSOR_KEY && Buffer.isBuffer(entry.value)) {
           const marker = parseMarker(entry.value.toString('latin1'));
           if (marker !== null) vector = new Map(marker.vector);
         }
@@ -234,7 +234,11 @@ export async function serveValues(donor: Donor, payload: Buffer): Promise<Buffer
     const bytes = Buffer.from(key, 'latin1');
     writer.command(['SELECT', db]).command(['DUMP', bytes]).command(['PTTL', bytes]);
   }
-  writer.command(['SELECT', 0]).command(['GET', CURSOR_KEY]).command(['INFO', 'replication']).command(['EXEC']);
+  writer
+    .command(['SELECT', 0])
+    .command(['GET', donor.context.keys.cursor])
+    .command(['INFO', 'replication'])
+    .command(['EXEC']);
   const { result } = await donor.connection.transaction(writer.take(), keys.length * 3 + 4);
   if (!Array.isArray(result)) throw new SessionError('lost', 'reading values failed');
   const nowMs = timeOf(result[0]);

@@ -1,6 +1,5 @@
 /** The time, written to the own Redis again and again: by it the own stream tells how old it is, and Redis that it still takes writes. */
 import { type RedisConnection, ReplyError } from '../resp';
-import { HEARTBEAT_KEY } from '../stream/keys';
 
 export class Heartbeat {
   private isOnItsWay = false;
@@ -8,6 +7,7 @@ export class Heartbeat {
   /** @param refused Redis takes no writes: it has become a replica */
   constructor(
     private readonly connection: RedisConnection,
+    private readonly key: string,
     private readonly refused: () => void,
   ) {}
 
@@ -16,7 +16,7 @@ export class Heartbeat {
     if (this.isOnItsWay || !this.connection.open) return false;
     this.isOnItsWay = true;
     this.connection
-      .call('SET', HEARTBEAT_KEY, String(nowMs))
+      .call('SET', this.key, String(nowMs))
       .then((reply) => {
         this.isOnItsWay = false;
         if (reply instanceof ReplyError && reply.code === 'READONLY') this.refused();

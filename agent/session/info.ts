@@ -1,6 +1,6 @@
 /** What a session asks of its Redis before it begins: role, history, cursors. */
 import { encodeCommand, type RedisConnection, type Reply, ReplyError } from '../resp';
-import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, parseHeartbeat, parseMarker } from '../stream/keys';
+import { type Marker, type OwnKeys, ownKeys, parseHeartbeat, parseMarker } from '../stream/keys';
 import { covers } from '../vector';
 import { SessionError } from './context';
 
@@ -54,12 +54,16 @@ export async function readServerInfo(connection: RedisConnection): Promise<Serve
 export async function readCursor(
   connection: RedisConnection,
   databases: readonly number[],
+  { cursor }: OwnKeys = ownKeys(),
 ): Promise<{ text: string | null; marker: Marker | null }> {
   let best: { text: string; marker: Marker } | null = null;
   let inZero: string | null = null;
   for (const db of new Set([0, ...databases])) {
     await connection.call('SELECT', db);
-    const value = await connection.call('GET', CURSOR_KEY);
+    const value = await connection.call('GET', cursor);
+    // A region that takes its cursor for gone joins its mesh anew.
+    if (value instanceof ReplyError)
+      throw new SessionError('redis', `Redis does not tell the cursor: ${value.message}`);
     const text = Buffer.isBuffer(value) ? value.toString('latin1') : null;
     if (db === 0) inZero = text;
     const marker = text === null ? null : parseMarker(text);
@@ -70,9 +74,6 @@ export async function readCursor(
   return { text: inZero, marker: best?.marker ?? null };
 }
 
-/** Of nobody: DEL of it changes nothing, and nothing of it is in the stream. */
-const ABSENT_KEY = 'meridian:none';
-
 /**
  * The rights without which a session does harm: where MULTI is refused the commands of a block run one by one, and again after the cursor is found where it was; where GET
  * is, the cursor seems not to be there; and of writes not one would be applied. Other rights are missed one command at a time, as dead letters, but for scripts: what a
@@ -80,8 +81,12 @@ const ABSENT_KEY = 'meridian:none';
  * @returns what else is known to be refused, for the log
  * @throws SessionError which one Redis refuses
  */
-export async function checkRights(connection: RedisConnection): Promise<string | null> {
-  const commands = [['SELECT', '0'], ['GET', CURSOR_KEY], ['MULTI'], ['EXEC'], ['DEL', ABSENT_KEY], SCRIPT];
+export async function checkRights(
+  connection: RedisConnection,
+  { cursor, none }: OwnKeys = ownKeys(),
+): Promise<string | null> {
+  // Of a key that is nobody's DEL changes nothing, and nothing of it is in the stream.
+  const commands = [['SELECT', '0'], ['GET', cursor], ['MULTI'], ['EXEC'], ['DEL', none], SCRIPT];
   const replies = await connection.pipeline(Buffer.concat(commands.map(encodeCommand)), commands.length);
   // Of EXEC it is what an EXECABORT tells of.
   const refused = replies.findIndex((reply) => reply instanceof ReplyError && reply.message.includes('NOPERM'));
@@ -95,8 +100,8 @@ export async function checkRights(connection: RedisConnection): Promise<string |
 const SCRIPT = ['EVAL', 'return 0', '0'];
 
 /** Unix ms of the heartbeat in Redis; 0: there is none. */
-export async function readHeartbeat(connection: RedisConnection): Promise<number> {
-  const value = await connection.call('GET', HEARTBEAT_KEY);
+export async function readHeartbeat(connection: RedisConnection, { heartbeat }: OwnKeys = ownKeys()): Promise<number> {
+  const value = await connection.call('GET', heartbeat);
   return Buffer.isBuffer(value) ? parseHeartbeat(value.toString('latin1')) : 0;
 }
 

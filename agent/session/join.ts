@@ -13,7 +13,8 @@ import type { ConflictPolicies } from '../../model';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type RdbEntry, type RdbFunction, type RdbKey, toCommands } from '../capture';
 import { type OpRecord, type OriginId, peekRecord, RecordKind, regionOf } from '../record';
-import { CommandScanner, CommandWriter, encodeCommand, type RedisConnection } from '../resp';
+import { isPausing } from '../apply/applier';
+import { CommandScanner, CommandWriter, encodeCommand, type RedisConnection, ReplyError } from '../resp';
 import type { AgentContext } from './context';
 import { SessionError } from './context';
 import { type Donor, isOwnKey, type KeyName, ownSnapshot } from './donor';
@@ -394,7 +395,11 @@ export async function takeOffer(connection: RedisConnection, payload: Buffer): P
   });
   writer.command(['SELECT', 0]);
   const count = writer.commands;
-  await connection.pipeline(writer.take(), count);
+  const replies = await connection.pipeline(writer.take(), count);
+  const refused = replies.find((reply) => reply instanceof ReplyError && isPausing(reply.code));
+  // Who offers it keeps it, and offers it again.
+  if (refused instanceof ReplyError)
+    throw new SessionError('no-donor', `Redis takes no writes at the moment: ${refused.code}`);
   return Buffer.alloc(0);
 }
 

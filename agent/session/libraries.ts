@@ -4,7 +4,7 @@ import type { FoundLibrary } from '../merge/libraries';
 import type { OriginId } from '../record';
 import { isPausing } from '../apply/applier';
 import { CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
-import { CURSOR_KEY, parseMarker } from '../stream/keys';
+import { parseMarker } from '../stream/keys';
 import { type Donor, withOwn } from './donor';
 import { SessionError } from './context';
 
@@ -79,7 +79,7 @@ export async function serveLibraries(donor: Donor): Promise<Buffer> {
   if (donor.keyspace !== null) return Buffer.from(JSON.stringify(none));
   const isAmiss = donor.areLibrariesAmiss();
   const writer = new CommandWriter(256).command(['MULTI']).command(LIST);
-  writer.command(['GET', CURSOR_KEY]).command(['INFO', 'replication']).command(['EXEC']);
+  writer.command(['GET', donor.context.keys.cursor]).command(['INFO', 'replication']).command(['EXEC']);
   const { result, queueErrors } = await donor.connection.transaction(writer.take(), 3);
   if (queueErrors.size > 0) return Buffer.from(JSON.stringify(none));
   if (!Array.isArray(result)) throw new SessionError('lost', 'reading libraries failed');

@@ -15,6 +15,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
 import { isBefore7 } from '../apply/older-servers';
+import { misplaced, SlotGuard } from '../cluster/guard';
 import { type Capture, NotificationCapture, type RdbEntry, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
 import type { MergeCore } from '../merge/core';
@@ -34,7 +35,7 @@ import {
   type Vector,
 } from '../record';
 import { CommandWriter, RedisConnection, ReplyError } from '../resp';
-import { OWN_PREFIX, stampOf } from '../stream/keys';
+import { type OwnKeys, stampOf } from '../stream/keys';
 import { NumberHistory } from '../stream/number-history';
 import { Numbers } from '../stream/numbers';
 import { Recorder, type RecorderEvents, type RecorderOptions, type RecorderState } from '../stream/recorder';
@@ -55,7 +56,6 @@ const PATIENCE_MS = 5000;
 /** The same where somebody says to have it. */
 const PATIENCE_MAX_MS = 60_000;
 const SCAN_KEYS = 1000;
-const PROBE_KEY = `${OWN_PREFIX}probe`;
 /** Of the journal's end, so much is looked through for what numbers were. */
 const NUMBERS_BYTES = 16 * 1024 * 1024;
 
@@ -87,7 +87,7 @@ export class Opening {
     const server = await this.connect();
     const meta = readMeta(journal);
     this.meta = meta;
-    const cursor = await readCursor(this.connection, server.databases);
+    const cursor = await readCursor(this.connection, server.databases, context.keys);
     this.cursorText = cursor.text;
     const { marker } = cursor;
     // The copy outside counts only where the cursor was flushed away under a history that goes on.
@@ -147,7 +147,12 @@ export class Opening {
     session.server = server;
     if (server.loading) throw new SessionError('loading', 'Redis is loading its data');
     if (server.role !== 'primary') throw new SessionError('replica', 'this Redis is a replica');
-    const refused = await checkRights(this.connection);
+    const { slots } = this.context;
+    if (slots !== null) {
+      const why = misplaced(await this.connection.call('CLUSTER', 'NODES'), slots);
+      if (why !== null) throw new SessionError('slots', why);
+    }
+    const refused = await checkRights(this.connection, context.keys);
     if (refused !== null)
       this.context.log.warn(
         `${refused}; entries of streams that others add below the last one, and decimals, can't be merged here`,
@@ -192,6 +197,8 @@ export class Opening {
     if (metrics.capture === null) throw new Error('an agent that captures by notifications has metrics of that');
     return new NotificationCapture({
       redis: { ...context.redisOptions(session.address), name: `meridian-capture-${session.region}` },
+      keys: context.keys,
+      slots: context.slots,
       scan: config.redis.scan,
       knownKeysMax: config.limits.knownKeysMax,
       valueBytesMax: config.limits.lastValuesBytes,
@@ -313,6 +320,7 @@ export class Opening {
       this.cursorText,
       session.keyspace ?? undefined,
       isBefore7(session.server!.version),
+      context.keys,
     );
     session.stream.recorder = new Recorder(
       state,
@@ -332,10 +340,22 @@ export class Opening {
     // Before the first record of a new history: only with its place noted can its stream be gone on with behind that record.
     await session.writeMeta();
     context.needsResync = false;
-    this.receive = (chunk) => session.departures.receive(chunk);
-    for (const chunk of this.early.splice(0)) session.departures.receive(chunk);
+    const taker = this.guarded();
+    this.receive = (chunk) => taker.receive(chunk);
+    for (const chunk of this.early.splice(0)) taker.receive(chunk);
     session.keyspace?.start();
     session.startTimers();
+  }
+
+  /** Who takes the stream. */
+  private guarded(): { receive(chunk: Buffer): void } {
+    const { session, context } = this;
+    if (context.slots === null || session.keyspace !== null) return session.departures;
+    return new SlotGuard(context.slots, {
+      connection: () => session.control!,
+      take: (chunk) => session.departures.receive(chunk),
+      fail: (why) => session.end(new SessionError('slots', why)),
+    });
   }
 
   // ——— with a place in the mesh
@@ -370,7 +390,7 @@ export class Opening {
       state = this.newState(
         streamOrigin(session.region, outcome.replId, isFull ? outcome.offset : undefined),
         // Above the heartbeat that is there: what stands before the history's own first one is to be told from what stood before it.
-        Math.max(resume?.state.stamp ?? 0, stampOf(await readHeartbeat(this.connection)) + 1),
+        Math.max(resume?.state.stamp ?? 0, stampOf(await readHeartbeat(this.connection, this.context.keys)) + 1),
       );
       const known = journal.appendedEnd(state.origin);
       if (known !== undefined && known < state.offset) journal.skipTo(state.origin, (state.end = state.offset));
@@ -550,13 +570,13 @@ export class Opening {
       // Under the same history Redis has lost nothing: by notifications every start is like this, and else the backlog was too short.
       before: meta?.replId === session.replId ? null : before,
       startedMs: session.server!.timeMs,
-      heartbeatMs: await readHeartbeat(this.connection),
+      heartbeatMs: await readHeartbeat(this.connection, this.context.keys),
       isByKey: session.keyspace !== null,
       evicts: session.server!.evicts,
       isEmptied: context.emptied.isSet,
       hasLibraries: session.keyspace === null && (await hasFunctions(this.connection)),
       refusalOf: (code) => refusalOf(this.connection, code),
-      canHold: (dump) => canHold(this.connection, dump),
+      canHold: (dump) => canHold(this.connection, dump, context.keys),
       areThere: (keys) => areThere(this.connection, keys),
       alive: () => session.alive(),
       hopeless: (isSo) => (session.hopeless = isSo),
@@ -823,8 +843,8 @@ function isHistoryOf(server: ServerInfo, meta: Meta): boolean {
 }
 
 /** Has Redis read a DUMP without making a key of it: one that has expired already is read, and dropped. */
-async function canHold(connection: RedisConnection, dump: Buffer): Promise<boolean> {
-  return !((await connection.call('RESTORE', PROBE_KEY, 1, dump, 'ABSTTL')) instanceof ReplyError);
+async function canHold(connection: RedisConnection, dump: Buffer, { probe }: OwnKeys): Promise<boolean> {
+  return !((await connection.call('RESTORE', probe, 1, dump, 'ABSTTL')) instanceof ReplyError);
 }
 
 /** Which of these keys there are. */

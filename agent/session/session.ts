@@ -554,7 +554,7 @@ export class Session implements Stay {
     const everyTry = (ms: number, run: () => Promise<void>): void => every(ms, () => void run().catch(() => undefined));
     const askSafety = (): Promise<void> => this.reports.ask(this.control!);
     const becameReplica = (): void => this.end(new SessionError('replica', 'this Redis has become a replica'));
-    const beats = new Heartbeat(this.control!, becameReplica);
+    const beats = new Heartbeat(this.control!, this.context.keys.heartbeat, becameReplica);
     const heartbeat = (): void => {
       const now = Date.now();
       if (beats.beat(now)) this.keyspace?.beat(now);

@@ -15,6 +15,33 @@ export const OWN_PREFIX = 'meridian:';
 export const CURSOR_KEY = 'meridian:cursor';
 export const HEARTBEAT_KEY = 'meridian:heartbeat';
 
+/** The keys as this agent writes them. */
+export interface OwnKeys {
+  readonly cursor: string;
+  readonly heartbeat: string;
+  /** There for a moment. */
+  readonly probe: string;
+  /** Never there. */
+  readonly none: string;
+}
+
+/** @param tag on a node of a cluster: what stands between braces, so that they are in a slot of that node */
+export function ownKeys(tag?: string): OwnKeys {
+  const end = tag === undefined ? '' : `{${tag}}`;
+  return {
+    cursor: CURSOR_KEY + end,
+    heartbeat: HEARTBEAT_KEY + end,
+    probe: `${OWN_PREFIX}probe${end}`,
+    none: `${OWN_PREFIX}none${end}`,
+  };
+}
+
+/** The name of an own key, whatever slot it is in. */
+export function withoutTag(key: string): string {
+  const at = key.indexOf('{');
+  return at < 0 ? key : key.slice(0, at);
+}
+
 export interface Marker {
   /** Names the block to the agent that sent it: its session's nonce and a number. */
   readonly block: string;

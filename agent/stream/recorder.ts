@@ -21,7 +21,16 @@ import type { OriginId, OpRecord, Vector } from '../record';
 import { COMMAND_BYTES_MAX, RecordKind, regionOf } from '../record';
 import { Carried } from './carried';
 import { blank, leaveOut } from './ignored';
-import { CURSOR_KEY, HEARTBEAT_KEY, type Marker, OWN_PREFIX, parseHeartbeat, parseMarker, stampOf } from './keys';
+import {
+  CURSOR_KEY,
+  HEARTBEAT_KEY,
+  type Marker,
+  OWN_PREFIX,
+  parseHeartbeat,
+  parseMarker,
+  stampOf,
+  withoutTag,
+} from './keys';
 import type { Numbers } from './numbers';
 import { positionAfter } from './position';
 
@@ -427,7 +436,7 @@ export class Recorder {
     const { scanner } = this;
     if (command === undefined || !isOwnKey(command, scanner)) return null;
     if (command.code === Code.set && scanner.argc >= 3) {
-      const key = argText(scanner, 1);
+      const key = withoutTag(argText(scanner, 1));
       const value = scanner.buf.toString('latin1', scanner.argStart[2], scanner.argEnd[2]);
       if (key === CURSOR_KEY) return { marker: parseMarker(value), heartbeatMs: 0 };
       if (key === HEARTBEAT_KEY) return { marker: null, heartbeatMs: parseHeartbeat(value) };

@@ -3,6 +3,7 @@ import * as pulumi from '@pulumi/pulumi';
 import {
   type AclUser,
   agentRules,
+  clusterAgentRules,
   applicationRules,
   clusterNodeRules,
   type ConfigIssue,
@@ -224,7 +225,7 @@ export function aclFiles(
   return {
     redis: renderAcl([
       user(Node, isCluster ? clusterNodeRules : nodeRules),
-      user(Agent, agentRules),
+      user(Agent, isCluster ? [...agentRules, ...clusterAgentRules] : agentRules),
       user(Exporter, exporterRules),
       ...Object.entries(users).map(([name, rules]) => user(name, applicationRules(rules))),
     ]),

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { type Reply, ReplyError } from '../../agent/resp';
+import { acrossSlots, type Reply, ReplyError } from '../../agent/resp';
 import { type Server, items, number, text } from './server';
 import { type KeySummary } from './summary';
 
@@ -112,8 +112,10 @@ export async function readBatch(server: Server, keys: readonly Buffer[]): Promis
   try {
     reply = await server.call('EVALSHA', sha, ...args);
   } catch (error) {
-    if (!(error instanceof ReplyError) || error.code !== 'NOSCRIPT') throw error;
-    reply = await server.call('EVAL', script, ...args);
+    if (!(error instanceof ReplyError)) throw error;
+    if (error.code === 'NOSCRIPT') reply = await server.call('EVAL', script, ...args);
+    else if (error.code === 'CROSSSLOT') reply = await server.call('EVAL', acrossSlots(script), 0, ...args);
+    else throw error;
   }
   const flat = items(reply);
   return keys.map((_, i) => {

@@ -1,6 +1,7 @@
 /** Whether all regions hold the same keys with the same values, and the same libraries of functions: read, compared, and never trusted from elsewhere. */
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { ReplyError } from '../../agent/resp';
 import { readBatch } from './batch';
 import { type LibraryComparison, compareLibraries } from './libraries';
 import { type Endpoint, Server, buffer, items, number, text } from './server';
@@ -157,7 +158,12 @@ async function* pages(server: Server, isLeftOut: (key: Buffer) => boolean): Asyn
 
 /** Of these keys those that a server doesn't have; usually none, which one command tells. */
 async function lackingOf(server: Server, keys: readonly Buffer[]): Promise<Buffer[]> {
-  if (number(await server.call('EXISTS', ...keys)) === keys.length) return [];
+  const found = await server.call('EXISTS', ...keys).catch((error: unknown) => {
+    // A node of a cluster takes keys of one slot only.
+    if (error instanceof ReplyError && error.code === 'CROSSSLOT') return null;
+    throw error;
+  });
+  if (found !== null && number(found) === keys.length) return [];
   const there = await Promise.all(keys.map((key) => server.call('EXISTS', key)));
   return keys.filter((_, i) => number(there[i]) === 0);
 }

@@ -180,7 +180,15 @@ test('parts of an item: no more than the limit, and none that costs more than it
   expect(flood).toThrow(/more than/);
 });
 
-const hello: Hello = { protocol: PROTOCOL, meshVersion: 1, stack: 'prod', region: 'us', instance: 'i', policies: '' };
+const hello: Hello = {
+  protocol: PROTOCOL,
+  meshVersion: 1,
+  stack: 'prod',
+  region: 'us',
+  instance: 'i',
+  policies: '',
+  slots: '',
+};
 const place = new Map([[origin, 12]]);
 const beat = encodeBeat(
   {

@@ -2,6 +2,7 @@
 import Redis from 'ioredis';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { loopback } from '../../local/ports';
+import { bySlot } from './by-slot';
 import { Dice, type Mesh, type Region } from './mesh';
 
 const counters = ['count:a', 'count:b', 'count:c'];
@@ -76,6 +77,7 @@ export class Load {
       disconnectTimeout: 100,
     });
     client.on('error', () => undefined);
+    if (this.region.mesh.slots !== null) bySlot(client);
     try {
       await client.connect();
       return client;

@@ -13,6 +13,7 @@ import Redis, { type RedisOptions } from 'ioredis';
 import { ADMIN_TOKEN_FILE } from '../../agent/admin-token';
 import { agentNodeOptions } from '../../agent/node-options';
 import { type AgentConfigInput } from '../../agent/config';
+import { tagOf } from '../../agent/cluster/slots';
 import { PORTS } from '../../agent/free-port';
 import { renderAgentConfig } from '../../local/agent-config';
 import { provideCertificates } from '../../local/certificates';
@@ -31,7 +32,8 @@ import { findRedisBinary, inspectRedisBinary, type RedisBinary } from '../../loc
 import { renderRedisConf } from '../../local/redis-conf';
 import { provideSecrets, type Secrets } from '../../local/secrets';
 import { compareRegions, type Comparison } from '../../local/verify';
-import { ConflictPolicies, parseStackConfig, formatIssues } from '../../model';
+import { clusterAgentRules, ConflictPolicies, parseStackConfig, formatIssues } from '../../model';
+import { bySlot } from './by-slot';
 
 const root = packageRoot();
 export const agentProgram = path.join(root, 'dist', 'agent', 'main.js');
@@ -61,6 +63,10 @@ export interface MeshOptions {
   configure?: (config: AgentConfigInput) => void;
   /** Regions that capture by keyspace notifications, with an agent's user that may do no more than at a managed service. Default: none. */
   notifications?: readonly string[];
+  /** Redis of every region is a node of a Redis Cluster, and has these slots. Default: with MERIDIAN_TEST_CLUSTER=1 all of them, else it is none. */
+  cluster?: string;
+  /** The passwords of another mesh: of the other shards. Default: new ones. */
+  secrets?: Secrets;
   /** Regions in semi-sync. Default: none. */
   semiSync?: readonly string[];
   /** By how many ms an agent's clock is ahead of this machine's, by region. Default: none is. Redis keeps the machine's. */
@@ -219,6 +225,7 @@ export class Region {
   async startRedis(): Promise<void> {
     this.redis.start();
     await answers(this.layout.redis.port, this.mesh.secrets.password, this.redis);
+    if (this.mesh.slots !== null) await haveSlots(this.layout.redis.port, this.mesh.secrets.password, this.mesh.slots);
   }
 
   /** Starts another node of the region, a replica by its configuration file. */
@@ -315,6 +322,7 @@ export class Region {
       ...options,
     });
     client.on('error', () => undefined);
+    if (this.mesh.slots !== null) bySlot(client);
     this.clients.add(client);
     client.once('end', () => this.clients.delete(client));
     return client;
@@ -354,6 +362,10 @@ export class Mesh {
     else mkdirSync(dir, { recursive: true });
     const stateDir = stateDirOf(dir);
     const layout = await layOut(options, stateDir);
+    if (options.secrets !== undefined) {
+      writeFileSync(stateDir.password, options.secrets.password);
+      writeFileSync(stateDir.agentPassword, options.secrets.agentPassword);
+    }
     const mesh = new Mesh(dir, layout, binary, provideSecrets(stateDir), options);
     try {
       await provideCertificates(layout);
@@ -382,6 +394,11 @@ export class Mesh {
     const region = this.regions.find((candidate) => candidate.name === name);
     if (region === undefined) throw new Error(`no region ${name}`);
     return region;
+  }
+
+  /** Slots of each region's node; null: Redis is no cluster. */
+  get slots(): string | null {
+    return this.options.cluster ?? (process.env['MERIDIAN_TEST_CLUSTER'] === '1' ? ALL_SLOTS : null);
   }
 
   /** Regions whose Redis runs. */
@@ -482,15 +499,17 @@ export class Mesh {
   /** Each region writes a key of its own, which every other one then has: so has it all that was written before. */
   async barrier(deadline: number): Promise<void> {
     const n = String(++this.barriers);
+    const tag = this.slots === null ? '' : `{${tagOf(Number.parseInt(this.slots, 10))}}`;
+    const key = (name: string): string => `barrier:${name}${tag}`;
     const clients = this.running.map((region) => ({ name: region.name, client: region.client() }));
     try {
-      await Promise.all(clients.map(({ name, client }) => client.set(`barrier:${name}`, n)));
+      await Promise.all(clients.map(({ name, client }) => client.set(key(name), n)));
       let missing: string[] = [];
       await until(
         async () => {
           missing = [];
           for (const { name, client } of clients) {
-            const values = await client.mget(clients.map((other) => `barrier:${other.name}`));
+            const values = await client.mget(clients.map((other) => key(other.name)));
             clients.forEach((other, i) => {
               if (values[i] !== n) missing.push(`${other.name}'s at ${name}`);
             });
@@ -568,6 +587,7 @@ export class Mesh {
       config.replication = { ...config.replication, maxRedialMs: 200 };
       if (options.policies !== undefined) config.conflicts = { policies: [...options.policies] };
       if (options.refusesFlush === true) config.replication = { ...config.replication, flush: 'refuse' };
+      if (this.slots !== null) config.redis.cluster = { slots: this.slots };
       options.configure?.(config);
       writeFileSync(region.agent.config, JSON.stringify(config));
     }
@@ -579,8 +599,14 @@ export class Mesh {
     const binary = this.binaryOf(region.name);
     const conf = renderRedisConf({ config: this.layout.config, region, node, binary, secrets, agents: true });
     const { redisConf = [] } = options;
-    const lines = typeof redisConf === 'function' ? redisConf(region.name) : redisConf;
-    writeFileSync(node.conf, conf + lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
+    const lines = [...(typeof redisConf === 'function' ? redisConf(region.name) : redisConf)];
+    // A node of a cluster follows another one by CLUSTER REPLICATE only.
+    const text =
+      this.slots === null
+        ? conf
+        : conf.replace(/^replicaof .*$/m, '').replace(/^user meridian-agent .*$/m, `$& ${clusterAgentRules.join(' ')}`);
+    if (this.slots !== null) lines.push(...clusterConf(region.redis.port + 6 - (node.port - region.redis.port)));
+    writeFileSync(node.conf, text + lines.map((line) => `${line}\n`).join(''), { mode: 0o600 });
   }
 }
 
@@ -642,6 +668,33 @@ async function answers(port: number, password: string, program: Program): Promis
     ]);
   } finally {
     probe.disconnect();
+  }
+}
+
+const ALL_SLOTS = '0-16383';
+
+/** @param busPort on which nodes talk to each other: by default a port that is nobody's here */
+function clusterConf(busPort: number): string[] {
+  return [
+    ...['cluster-enabled yes', 'databases 1', `cluster-port ${busPort}`],
+    ...['cluster-node-timeout 1000', 'cluster-require-full-coverage no'],
+  ];
+}
+
+/** Gives a node its slots, at its first start. */
+async function haveSlots(port: number, password: string, slots: string): Promise<void> {
+  const client = new Redis({ host: loopback, port, password });
+  const info = async (): Promise<string> => String(await client.cluster('INFO'));
+  try {
+    if ((await info()).includes('cluster_slots_assigned:0'))
+      await client.call('CLUSTER', 'ADDSLOTSRANGE', ...slots.split('-'));
+    await until(
+      async () => (await info()).includes('cluster_state:ok'),
+      startMs,
+      'a node of a cluster does not answer',
+    );
+  } finally {
+    client.disconnect();
   }
 }
 

@@ -9,7 +9,7 @@ import { freePort } from '../../free-port';
 import { Applier } from '../../apply/applier';
 import { Batch } from '../../merge/batch';
 import type { RedisConnectionOptions } from '../../resp';
-import { CURSOR_KEY, OWN_PREFIX } from '../../stream/keys';
+import { CURSOR_KEY, ownKeys, OWN_PREFIX } from '../../stream/keys';
 import { TestServer, until } from '../testserver';
 import { NotificationCapture } from './capture';
 import { captureMetrics } from './metrics';
@@ -45,6 +45,8 @@ async function startCapture(server: TestServer, over: Partial<RedisConnectionOpt
   const told: string[] = [];
   const registry = new Registry();
   const capture: NotificationCapture = new NotificationCapture({
+    keys: ownKeys(),
+    slots: null,
     redis,
     scan: { keysPerSecond: 100_000, bytesPerSecond: 1e9 },
     knownKeysMax: 1e6,

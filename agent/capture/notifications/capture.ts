@@ -8,7 +8,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { BlockLook, BlockObserver } from '../../apply/applier';
 import type { BatchItem } from '../../merge/batch';
 import { CommandWriter, RedisConnection, type RedisConnectionOptions, type Reply, ReplyError } from '../../resp';
-import { CURSOR_KEY, HEARTBEAT_KEY, OWN_PREFIX } from '../../stream/keys';
+import { misplaced } from '../../cluster/guard';
+import type { SlotRange } from '../../cluster/slots';
+import { OWN_PREFIX, type OwnKeys } from '../../stream/keys';
 import type { Capture, CaptureEvents } from '../capture';
 import { LinkError } from '../errors';
 import type { RdbEntry, RdbError } from '../rdb';
@@ -28,6 +30,10 @@ import { removalOf, Subscription } from './subscription';
 
 export interface NotificationCaptureOptions {
   readonly redis: RedisConnectionOptions;
+  /** What the agent writes there. */
+  readonly keys: OwnKeys;
+  /** Of the shard, where Redis is a node of a cluster; else null. */
+  readonly slots: readonly SlotRange[] | null;
   readonly scan: ScanLimits;
   /** Keys of which the agent knows what they held last; with more it stops. */
   readonly knownKeysMax: number;
@@ -139,7 +145,7 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
       });
       this.probing = new Set();
       await this.subscription.open();
-      await probe(reader, this.probing);
+      await probe(reader, this.options.keys.probe, this.probing);
       this.probing = null;
     } catch (error) {
       this.end(error instanceof LinkError ? error : new LinkError('CLOSED', String(error), { cause: error }));
@@ -165,7 +171,7 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
     }
     // By the time in it, it can be told whether Redis has lost the end of what it had.
     const last: RdbEntry[] = [];
-    await this.lookAt([{ db: 0, key: HEARTBEAT_KEY }], (name, { dump }) => {
+    await this.lookAt([{ db: 0, key: this.options.keys.heartbeat }], (name, { dump }) => {
       const decoded = dump === null ? null : observer.decode(name, dump);
       if (decoded !== null) last.push(entryOf(name.db, name.key, decoded, 0));
     });
@@ -246,13 +252,13 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
   /** Between APPEND and SET of the cursor everything is of a block of ours: nobody else's commands get into a transaction. */
   private hearOwn(event: string, key: string): void {
     this.probing?.add(`${event} ${key}`);
-    if (key === CURSOR_KEY && this.openBlocks > 0) {
+    if (key === this.options.keys.cursor && this.openBlocks > 0) {
       if (event === 'append') this.inBlock = true;
       else if (event === 'set') {
         this.inBlock = false;
         this.openBlocks--;
       }
-    } else if (key === HEARTBEAT_KEY && event === 'set') {
+    } else if (key === this.options.keys.heartbeat && event === 'set') {
       this.silences = 0;
       this.beats.hear(this.pending.next);
       // Keys that are being looked at are told first.
@@ -352,17 +358,18 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
     at: (serverMs: number) => void,
     visit: (name: KeyName, look: Look) => void,
   ): Promise<void> {
-    const writer = new CommandWriter(4096).command(['MULTI']).command(['TIME']);
+    const writer = new CommandWriter(4096).command(['MULTI']);
+    const head = this.writeHead(writer);
     writeLooks(writer, keys);
-    writer.command(['GET', CURSOR_KEY]).command(['EXEC']);
+    writer.command(['GET', this.options.keys.cursor]).command(['EXEC']);
     const queued = writer.commands - 2;
     const bytes = writer.take();
     for (;;) {
       const { queueErrors, result } = await this.connection.transaction(bytes, queued);
       if (Array.isArray(result)) {
-        at(timeOf(result[0]));
+        at(this.readHead(result));
         this.checkCursor(result[result.length - 1]);
-        readLooks(keys, result.slice(1), visit);
+        readLooks(keys, result.slice(head), visit);
         return;
       }
       const error = [...queueErrors.values()][0] ?? result;
@@ -374,6 +381,22 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
         );
       await sleep(BUSY_MS);
     }
+  }
+
+  /** What stands before looks: the time, and on a node of a cluster whether its slots are all there. A key that has moved away is not one that is gone. */
+  private writeHead(out: CommandWriter): number {
+    out.command(['TIME']);
+    if (this.options.slots === null) return 1;
+    out.command(['CLUSTER', 'NODES']);
+    return 2;
+  }
+
+  /** @returns the server's time in ms. @throws LinkError where slots are moved */
+  private readHead(replies: readonly Reply[]): number {
+    const { slots } = this.options;
+    const why = slots === null ? null : misplaced(replies[1], slots);
+    if (why !== null) throw new LinkError('CLOSED', why);
+    return timeOf(replies[0]);
   }
 
   /** Only this agent moves the cursor; a client's flush takes it away. */
@@ -441,7 +464,7 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
     }
     await this.gate.exclusive(async () => {
       if (this.closed) return;
-      const writer = new CommandWriter(128).command(['GET', CURSOR_KEY]).command(['INFO', 'keyspace']);
+      const writer = new CommandWriter(128).command(['GET', this.options.keys.cursor]).command(['INFO', 'keyspace']);
       const [cursor, info] = await this.connection.pipeline(writer.take(), 2);
       this.checkCursor(cursor);
       if (this.census.isOff(info, this.pending.size === 0 && !this.scan.isHurried))
@@ -459,22 +482,24 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
 
   found(keys: readonly KeyName[], out: CommandWriter): (replies: readonly Reply[]) => void {
     const names = keys.map(({ db, key }) => ({ db, key })).sort((a, b) => a.db - b.db);
-    out.command(['TIME']);
+    const head = this.writeHead(out);
     writeLooks(out, names);
-    return (replies) => void this.seeAll(names, replies.slice(1), timeOf(replies[0]));
+    return (replies) => void this.seeAll(names, replies.slice(head), this.readHead(replies));
   }
 
   around(items: readonly BatchItem[]): BlockLook {
     const { keys, sweeping } = keysOfBlock(items);
+    let head = 0;
     return {
       before: (out) => {
         this.openBlocks++;
-        out.command(['APPEND', CURSOR_KEY, '']).command(['TIME']);
+        out.command(['APPEND', this.options.keys.cursor, '']);
+        head = this.writeHead(out);
         writeLooks(out, keys);
       },
       behind: (out) => void writeLooks(out, keys),
       landed: (cursor, before, behind) => {
-        const written = this.seeAll(keys, before.slice(2), timeOf(before[1]));
+        const written = this.seeAll(keys, before.slice(1 + head), this.readHead(before.slice(1)));
         this.stream.marker(cursor);
         // Also where it has seen all that the block was made of: a correction is no operation.
         for (const name of written) this.options.events.overwritten(name);
