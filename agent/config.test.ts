@@ -36,6 +36,16 @@ test('the config in docs/own-redis.md is one', () => {
   expect(parseAgentConfig(JSON.parse(json!))).toMatchObject({ region: 'paris', replication: { dryRun: true } });
 });
 
+test('the one in docs/cluster.md, too, in what it says of Redis', () => {
+  const page = fs.readFileSync(path.join(__dirname, '../docs/cluster.md'), 'utf8');
+  const [, redis] = /"redis": (\{[^]*?\}\s*\}),?\s*…/.exec(page)!;
+  expect(
+    parseAgentConfig({ ...least, redis: JSON.parse(redis!) as AgentConfigInput['redis'] }).redis.cluster,
+  ).toMatchObject({
+    slots: '0-5460',
+  });
+});
+
 test('what is left out has its default, and paths are relative to the file', () => {
   const config = parseAgentConfig(least, 'test', '/etc/meridian');
   expect(config).toMatchObject({
@@ -297,5 +307,26 @@ test('capture by notifications: what it is, and what it excludes', () => {
   ]);
   expect(refused({ redis: { ...redis, capture: 'scan' } })).toEqual([
     { path: 'redis.capture', found: '"scan"', allowed: 'psync, notifications' },
+  ]);
+});
+
+test('a shard of a cluster: its slots, and what it excludes', () => {
+  const cluster = { slots: '0-99, 200', nodes: [{ host: 'b', port: 6379 }] };
+  expect(parseAgentConfig({ ...least, redis: { port: 6379, cluster } }).redis.cluster).toEqual(cluster);
+  for (const slots of ['', 'all', '5-4', '0-16384', '1-3 3-5'])
+    expect(refused({ redis: { port: 6379, cluster: { slots } } })).toEqual([
+      {
+        path: 'redis.cluster.slots',
+        found: JSON.stringify(slots),
+        allowed: 'slots of a Redis Cluster, such as 0-5460, or several ranges separated by spaces',
+      },
+    ]);
+  const sentinels = [{ host: 's', port: 26379 }];
+  expect(refused({ redis: { port: 6379, cluster, sentinels, sentinelName: 'x' } })).toEqual([
+    {
+      path: 'redis.sentinels',
+      found: 'a list of 1, with redis.cluster',
+      allowed: 'nothing: a cluster elects its primaries itself',
+    },
   ]);
 });

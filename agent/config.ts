@@ -102,7 +102,7 @@ const schema = section({
      */
     cluster: section({
       /** The slots of the shard, all of them, such as `0-5460`. */
-      slots: text(SLOTS_ALLOWED).refine((value) => (parseSlots(value)?.length ?? 0) > 0, SLOTS_ALLOWED),
+      slots: z.string(SLOTS_ALLOWED).refine((value) => (parseSlots(value)?.length ?? 0) > 0, SLOTS_ALLOWED),
       /** More nodes to ask where the primary is, beside `host`. Default: none. */
       nodes: z.array(section({ host, port }), 'a list of nodes, each a mapping with host, port').default([]),
     }).optional(),

@@ -84,7 +84,7 @@ export function whyNot(nodes: readonly ClusterNode[] | null, slots: readonly Slo
   if (myself.isMoving) return MOVING;
   const has = formatSlots(myself.slots);
   if (has === formatSlots(slots)) return null;
-  return `this node has the slots ${has === '' ? 'of nobody' : has}, and not ${formatSlots(slots)} (redis.cluster.slots)`;
+  return `this node has ${has === '' ? 'no slots' : `the slots ${has}`}, and not ${formatSlots(slots)} (redis.cluster.slots)`;
 }
 
 function overlap(a: readonly SlotRange[], b: readonly SlotRange[]): boolean {

@@ -133,9 +133,12 @@ describe('who a peer is', () => {
     const ours = { protocol: 1, meshVersion: 3, stack: 'live', region: 'eu', instance: 'x', policies: '', slots: '' };
     const theirs = { ...ours, region: 'us', instance: 'y', policies: '', slots: '' };
     expect(() => checkHello(ours, theirs, 'us')).not.toThrow();
-    for (const change of [{ protocol: 2 }, { meshVersion: 4 }, { stack: 'test' }, { region: 'ap' }])
+    for (const change of [{ protocol: 2 }, { meshVersion: 4 }, { stack: 'test' }, { region: 'ap' }, { slots: '0-99' }])
       expect(() => checkHello(ours, { ...theirs, ...change }, 'us')).toThrow(PeerError);
     expect(() => checkHello(ours, ours, 'eu')).toThrow(/own region/);
+    expect(() => checkHello({ ...ours, slots: '0-98' }, { ...theirs, slots: '0-99' }, 'us')).toThrow(
+      /peer serves the slots 0-99, this agent the slots 0-98/,
+    );
   });
 });
 
