@@ -1,4 +1,5 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 
 import { LocalError, errorCode, errorText } from './errors';
 
@@ -25,7 +26,7 @@ export function readIfThere(file: string): string | undefined {
 /** Makes a folder, with its parents, for its owner only. @throws LocalError STATE_DIR */
 export function makeDir(dir: string): void {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeMissing(path.resolve(dir));
     chmodSync(dir, 0o700);
   } catch (error) {
     throw new LocalError(
@@ -33,4 +34,11 @@ export function makeDir(dir: string): void {
       `${dir} can't be made or written to (${errorText(error)}): use another --state-dir.`,
     );
   }
+}
+
+/** `recursive` of mkdirSync never returns where a file system takes no folder and says that there is none to put it into, as /proc does. */
+function makeMissing(dir: string): void {
+  if (statSync(dir, { throwIfNoEntry: false })?.isDirectory() === true) return;
+  makeMissing(path.dirname(dir));
+  mkdirSync(dir, { mode: 0o700 });
 }
