@@ -32,3 +32,25 @@ test('the analyser takes them, every argument is documented, and what others see
   // A name or a type that changes here breaks programs: `npm run docs` writes it anew, and the difference is to be looked at.
   expect(JSON.parse(readFileSync(path.join(root, 'plugin/schema.json'), 'utf8'))).toEqual(JSON.parse(schema));
 }, 180_000);
+
+test.each([...names, ...nodeOnly])('%s without its arguments says which are missing', (name) => {
+  const Component = Reflect.get(components, name) as new (name: string, args?: unknown) => unknown;
+  const { resources } = JSON.parse(readFileSync(path.join(root, 'plugin/schema.json'), 'utf8')) as Schema;
+  const required = resources[`meridian:index:${name}`]?.requiredInputs ?? ['regions', 'stack'];
+  for (const args of [undefined, {}]) {
+    const issues = required.map((input) => expect.objectContaining({ path: input, found: 'nothing' }) as unknown);
+    let error: unknown;
+    try {
+      new Component('it', args);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(components.ArgumentError);
+    const sorted = [...(error as components.ArgumentError).issues].sort((a, b) => (a.path < b.path ? -1 : 1));
+    expect(sorted).toEqual(issues);
+  }
+});
+
+interface Schema {
+  resources: { [name: string]: { requiredInputs?: string[] } };
+}

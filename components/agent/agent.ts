@@ -37,7 +37,13 @@ export class SyncAgent extends pulumi.ComponentResource {
   public readonly adminPort: pulumi.Output<number>;
 
   constructor(name: string, args: SyncAgentArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('SyncAgent', name, issuesOf(args));
+    checkArguments(
+      'SyncAgent',
+      name,
+      args,
+      ['namespace', 'region', 'stack', 'members', 'peerHosts', 'image', 'redisHost', 'tlsSecretName', 'userSecretName'],
+      () => issuesOf(args),
+    );
     checkPackages('SyncAgent', name, ['@pulumi/kubernetes']);
     super(componentType('SyncAgent'), name, args, opts);
 

@@ -49,7 +49,26 @@ export class FargateSyncAgent extends pulumi.ComponentResource {
   public readonly fileSystemId: pulumi.Output<string>;
 
   constructor(name: string, args: FargateSyncAgentArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('FargateSyncAgent', name, issuesOf(name, args));
+    checkArguments(
+      'FargateSyncAgent',
+      name,
+      args,
+      [
+        'region',
+        'stack',
+        'members',
+        'peerHosts',
+        'image',
+        'redisHost',
+        'vpcId',
+        'subnetIds',
+        'userPasswords',
+        'caBundlePem',
+        'caCertPem',
+        'caPrivateKeyPem',
+      ],
+      () => issuesOf(name, args),
+    );
     checkPackages('FargateSyncAgent', name, ['@pulumi/aws']);
     // Agents tell each other their load balancers' names, both ways, and a component waits for its inputs: they are none.
     super(componentType('FargateSyncAgent'), name, { ...args, peerHosts: undefined }, opts);

@@ -104,7 +104,13 @@ export class AliyunRedis extends pulumi.ComponentResource {
   public readonly userNames: pulumi.Output<{ [user: string]: string }>;
 
   constructor(name: string, args: AliyunRedisArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('AliyunRedis', name, issuesOf(args));
+    checkArguments(
+      'AliyunRedis',
+      name,
+      args,
+      ['region', 'zoneId', 'secondaryZoneId', 'vswitchId', 'clientCidrs', 'userPasswords'],
+      () => issuesOf(args),
+    );
     checkPackages('AliyunRedis', name, ['@pulumi/alicloud']);
     super(componentType('AliyunRedis'), name, args, opts);
 

@@ -31,7 +31,9 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
   public readonly secondaryHosts: pulumi.Output<{ [region: string]: string }>;
 
   constructor(name: string, args: ElastiCacheRedisArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('ElastiCacheRedis', name, issuesOf(name, args));
+    checkArguments('ElastiCacheRedis', name, args, ['region', 'vpcId', 'subnetIds', 'userPasswords'], () =>
+      issuesOf(name, args),
+    );
     checkPackages('ElastiCacheRedis', name, ['@pulumi/aws']);
     super(componentType('ElastiCacheRedis'), name, args, opts);
 

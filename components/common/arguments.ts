@@ -18,12 +18,28 @@ export class ArgumentError extends pulumi.RunError {
   }
 }
 
+/** Names of the arguments that have no default. */
+type Required<Args> = { [Key in keyof Args & string]-?: undefined extends Args[Key] ? never : Key }[keyof Args &
+  string];
+
 /**
- * Throws with everything that is wrong at once.
- * @param checks what the functions below found, each a list that is empty when all is well
+ * Looks at a component's arguments before anything is made.
+ * @param required all that have no default: no compiler sees to it that a program in JavaScript has them
+ * @param check finds what else is wrong, where none of them is missing
+ * @throws ArgumentError with everything that was found at once
  */
-export function checkArguments(className: string, name: string, ...checks: readonly (readonly ConfigIssue[])[]): void {
-  const issues = checks.flat();
+export function checkArguments<Args extends object>(
+  className: string,
+  name: string,
+  args: Args,
+  required: readonly Required<Args>[],
+  check: () => readonly ConfigIssue[],
+): void {
+  const given: Partial<Args> = args ?? {};
+  const missing = required
+    .filter((path) => (given[path] ?? undefined) === undefined)
+    .map((path) => ({ path, found: 'nothing', allowed: 'a value: it has no default' }));
+  const issues = missing.length > 0 ? missing : check();
   if (issues.length > 0) throw new ArgumentError(className, name, issues);
 }
 
@@ -47,10 +63,10 @@ export function oneOf(
 }
 
 /** A name that Services, Pods and labels can carry, with room for what is put after it. */
-export function dnsLabel(path: string, value: string, lengthMax = 40): ConfigIssue[] {
-  if (value.length <= lengthMax && /^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(value)) return [];
+export function dnsLabel(path: string, value: string | undefined, lengthMax = 40): ConfigIssue[] {
+  const isOne = value !== undefined && value.length <= lengthMax && /^[a-z]([a-z0-9-]*[a-z0-9])?$/.test(value);
   const allowed = `a DNS label of 1 to ${lengthMax} lower-case letters, digits and hyphens, starting with a letter`;
-  return [{ path, found: JSON.stringify(value), allowed }];
+  return rule(isOne, path, JSON.stringify(value), allowed);
 }
 
 /** A list of different names, at least so many. */

@@ -67,7 +67,13 @@ export class KubernetesRedis extends pulumi.ComponentResource {
   public readonly storageClassName: pulumi.Output<string>;
 
   constructor(name: string, args: KubernetesRedisArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('KubernetesRedis', name, issuesOf(args));
+    checkArguments(
+      'KubernetesRedis',
+      name,
+      args,
+      ['namespace', 'region', 'aclSecretName', 'nodeSecretName', 'exporterSecretName'],
+      () => issuesOf(args),
+    );
     checkPackages('KubernetesRedis', name, ['@pulumi/kubernetes']);
     super(componentType('KubernetesRedis'), name, args, opts);
 

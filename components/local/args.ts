@@ -1,5 +1,6 @@
 import { type ConfigIssue, parseStackConfig } from '../../model';
 import { type ConflictPolicyArgs, type PeerTopology, type ReplicationMode } from '../agent';
+import { rule } from '../common';
 import { type RedisUse } from '../kubernetes';
 
 /** One region of a LocalMesh. */
@@ -129,10 +130,14 @@ export function configOf(args: LocalMeshArgs): Record<string, unknown> {
   };
 }
 
-/** Everything that is wrong with the arguments: the rules are those of a stack's config. */
+/** Everything that is wrong with the arguments: the rules are those of a stack's config, and of its name. */
 export function issuesOf(args: LocalMeshArgs): ConfigIssue[] {
+  const { stack } = args;
+  const isName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(stack);
+  const allowed = "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 100";
   const result = parseStackConfig(configOf(args));
-  return result.ok ? [] : result.issues.map(({ path, ...issue }) => ({ ...issue, path: argumentOf(path) }));
+  const issues = result.ok ? [] : result.issues.map(({ path, ...issue }) => ({ ...issue, path: argumentOf(path) }));
+  return [...rule(isName, 'stack', stack, allowed), ...issues];
 }
 
 /** What the config calls otherwise. */

@@ -4,7 +4,7 @@ import path from 'node:path';
 
 import { basePortDefault, links } from '../../model';
 import { topologyOf } from '../agent';
-import { checkArguments, childOptions, componentType, rule } from '../common';
+import { checkArguments, childOptions, componentType } from '../common';
 import { configOf, issuesOf, type LocalMeshArgs } from './args';
 import { LocalProcesses } from './processes';
 import { type LocalEndpoint } from './provider';
@@ -27,18 +27,8 @@ export class LocalMesh extends pulumi.ComponentResource {
   public readonly stateDir: pulumi.Output<string>;
 
   constructor(name: string, args: LocalMeshArgs, opts?: pulumi.ComponentResourceOptions) {
+    checkArguments('LocalMesh', name, args, ['stack', 'regions'], () => issuesOf(args));
     const { stack, regions, basePort = basePortDefault } = args;
-    checkArguments(
-      'LocalMesh',
-      name,
-      rule(
-        /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(stack),
-        'stack',
-        stack,
-        "letters, digits, '.', '_' and '-', beginning with a letter or digit, at most 100",
-      ),
-      issuesOf(args),
-    );
     super(componentType('LocalMesh'), name, args, opts);
 
     const stateDir = path.resolve(args.stateDir ?? path.join('.meridian', stack));

@@ -35,7 +35,9 @@ export class ActiveActiveRedis extends pulumi.ComponentResource {
   public readonly userPasswords: pulumi.Output<{ [user: string]: string[] }>;
 
   constructor(name: string, args: ActiveActiveRedisArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('ActiveActiveRedis', name, meshPlanIssues(name, args));
+    checkArguments('ActiveActiveRedis', name, args, ['stack', 'regions', 'agentImage'], () =>
+      meshPlanIssues(name, args),
+    );
     checkPackages('ActiveActiveRedis', name, args.regions.flatMap(packagesOf));
     super(componentType('ActiveActiveRedis'), name, args, opts);
 

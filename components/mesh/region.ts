@@ -65,7 +65,13 @@ export class RedisRegion extends pulumi.ComponentResource {
   public readonly userSecretNames: pulumi.Output<{ [user: string]: string }>;
 
   constructor(name: string, args: RedisRegionArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('RedisRegion', name, regionPlanIssues(name, args));
+    checkArguments(
+      'RedisRegion',
+      name,
+      args,
+      ['region', 'stack', 'members', 'peerHosts', 'agentImage', 'userPasswords'],
+      () => regionPlanIssues(name, args),
+    );
     checkPackages('RedisRegion', name, packagesOf(args));
     // Agents tell each other their load balancers' names, both ways, and a component waits for its inputs: they are none.
     super(componentType('RedisRegion'), name, { ...args, peerHosts: undefined }, opts);

@@ -30,7 +30,7 @@ export class RedisMonitoring extends pulumi.ComponentResource {
   public readonly alertNames: pulumi.Output<string[]>;
 
   constructor(name: string, args: RedisMonitoringArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('RedisMonitoring', name, issuesOf(args));
+    checkArguments('RedisMonitoring', name, args, ['namespace', 'region', 'peers'], () => issuesOf(args));
     checkPackages('RedisMonitoring', name, ['@pulumi/kubernetes']);
     super(componentType('RedisMonitoring'), name, args, opts);
 

@@ -34,7 +34,7 @@ export class RedisNetworkPolicy extends pulumi.ComponentResource {
   public readonly peers: pulumi.Output<string[]>;
 
   constructor(name: string, args: RedisNetworkPolicyArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('RedisNetworkPolicy', name, issuesOf(args));
+    checkArguments('RedisNetworkPolicy', name, args, ['namespace', 'region', 'regions'], () => issuesOf(args));
     checkPackages('RedisNetworkPolicy', name, ['@pulumi/kubernetes']);
     super(componentType('RedisNetworkPolicy'), name, args, opts);
 

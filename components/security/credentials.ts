@@ -118,12 +118,14 @@ export class RedisCredentials extends pulumi.ComponentResource {
   public readonly agentChecksum: pulumi.Output<string>;
 
   constructor(name: string, args: RedisCredentialsArgs, opts?: pulumi.ComponentResourceOptions) {
-    const { region, namespace, users = usersDefault } = args;
-    const byPulumi = (args.issuer ?? CertificateIssuer.Pulumi) === CertificateIssuer.Pulumi;
-    checkArguments('RedisCredentials', name, credentialIssues(args));
+    checkArguments('RedisCredentials', name, args, ['namespace', 'region', 'stack', 'userPasswords'], () =>
+      credentialIssues(args),
+    );
     checkPackages('RedisCredentials', name, ['@pulumi/kubernetes']);
     super(componentType('RedisCredentials'), name, args, opts);
 
+    const { region, namespace, users = usersDefault } = args;
+    const byPulumi = (args.issuer ?? CertificateIssuer.Pulumi) === CertificateIssuer.Pulumi;
     const labels = labelsOf(Role.Redis, region);
     const metadata = (suffix: string) => ({ name: `${name}-${suffix}`, namespace, labels });
     const passwords = pulumi.secret(args.userPasswords);

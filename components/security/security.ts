@@ -50,12 +50,12 @@ export class RedisSecurity extends pulumi.ComponentResource {
   public readonly userPasswords: pulumi.Output<{ [user: string]: string[] }>;
 
   constructor(name: string, args: RedisSecurityArgs, opts?: pulumi.ComponentResourceOptions) {
+    checkArguments('RedisSecurity', name, args, ['stack'], () => securityIssues(args));
+    super(componentType('RedisSecurity'), name, args, opts);
+
     const authorities = args.authorities ?? ['a'];
     const passwords = args.passwords ?? ['a', 'b'];
     const users = args.users ?? Object.keys(usersDefault);
-    checkArguments('RedisSecurity', name, securityIssues(args));
-    super(componentType('RedisSecurity'), name, args, opts);
-
     const made = authorities.map((authority) => {
       const child = `${name}-ca-${authority}`;
       const key = new tls.PrivateKey(

@@ -115,7 +115,13 @@ export class TencentRedis extends pulumi.ComponentResource {
   public readonly userPasswords: pulumi.Output<{ [user: string]: string[] }>;
 
   constructor(name: string, args: TencentRedisArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('TencentRedis', name, issuesOf(args));
+    checkArguments(
+      'TencentRedis',
+      name,
+      args,
+      ['region', 'zone', 'replicaZoneId', 'vpcId', 'subnetId', 'clientCidrs', 'userPasswords'],
+      () => issuesOf(args),
+    );
     super(componentType('TencentRedis'), name, args, opts);
 
     const events = eventsOf(args);

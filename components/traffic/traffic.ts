@@ -22,7 +22,7 @@ export class RegionalTraffic extends pulumi.ComponentResource {
   public readonly port: pulumi.Output<number>;
 
   constructor(name: string, args: RegionalTrafficArgs, opts?: pulumi.ComponentResourceOptions) {
-    checkArguments('RegionalTraffic', name, issuesOf(args));
+    checkArguments('RegionalTraffic', name, args, ['namespace', 'region', 'regions', 'host'], () => issuesOf(args));
     checkPackages('RegionalTraffic', name, ['@pulumi/kubernetes']);
     super(componentType('RegionalTraffic'), name, args, opts);
 
