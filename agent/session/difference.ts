@@ -39,7 +39,15 @@ import { HEARTBEAT_KEY, parseHeartbeat, stampOf, withoutTag } from '../stream/ke
 import { raise } from '../vector';
 import { type AgentContext, keepLetter, SessionError } from './context';
 import { Digester, DigestTable } from './digest';
-import { DIGEST_MARK, type DigestsEnd, type DigestsRequest, isOwnKey, type KeyName, type ValuesAnswer } from './donor';
+import {
+  DIGEST_MARK,
+  type DigestsEnd,
+  type DigestsRequest,
+  isOwnKey,
+  type KeyName,
+  type ServedValue,
+  type ValuesAnswer,
+} from './donor';
 import { byName, type LibrariesAnswer } from './libraries';
 import { OverKeys } from './over-keys';
 import { recordsUpTo } from './records';
@@ -147,7 +155,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     libraries,
   } = await differingKeys(o, table, touchedBefore, present, unexplained, equal);
   // Keys that the mesh has and this Redis has not: their names are asked for by hash.
-  const absent = await namesOf(context, donor, [...table.unmet()]);
+  const absent = await namesOf(context, digests, [...table.unmet()]);
   for (const name of absent) differing.push({ ...name, parts: [] });
   if (unexplained) {
     for (const { db, key } of absent) present.add(nameOf(db, key));
@@ -159,7 +167,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   const comparable = differing.filter((candidate) => !isOthers(candidate));
   const others = differing.filter(isOthers).map(({ db, key }) => ({ db, key }));
 
-  const { all, readAt, until } = await valuesOf(o, donor, comparable);
+  const { all, readAt, until } = await valuesOf(o, digests, comparable);
   const strange = await strangeOf(o, all);
   for (const { db, key } of strange) keepLetter(context, { db, key, command: 'RESTORE', code: 'ERR' });
   if (strange.size > 0)
@@ -189,7 +197,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
     );
     await noteOf(o, o.before!, kept, end, lost);
     const left = [...equal.values()].filter((candidate) => candidate !== null && !isOthers(candidate));
-    const again = await valuesOf(o, donor, doneAgain(left as Candidate[], lost));
+    const again = await valuesOf(o, digests, doneAgain(left as Candidate[], lost));
     if (again.all.length > 0) {
       for (const { candidate, value } of again.all) {
         candidates.push(candidate);
@@ -205,7 +213,7 @@ export async function compareWithMesh(o: DifferenceOptions): Promise<Comparison 
   }
 
   const mode = unexplained ? 'unexplained' : 'exact';
-  const sources = o.hasLibraries ? await librariesOf(o, donor, { mine: libraries, mode }, heartbeatMs, kept) : null;
+  const sources = o.hasLibraries ? await librariesOf(o, digests, { mine: libraries, mode }, heartbeatMs, kept) : null;
 
   return {
     vector,
@@ -244,7 +252,7 @@ interface Compared {
 /** The donor's values. What it is about to put right is asked for again, some times. */
 async function valuesOf(
   o: DifferenceOptions,
-  donor: string,
+  digests: DonorDigests,
   candidates: readonly Candidate[],
 ): Promise<{ all: Compared[]; readAt: Map<string, Vector>; until: Vector }> {
   const all: Compared[] = [];
@@ -258,14 +266,10 @@ async function valuesOf(
       o.alive();
       const places = wanted.slice(from, from + VALUES_PER_REQUEST);
       const keys = places.map((i): KeyName => ({ db: candidates[i]!.db, key: candidates[i]!.key }));
-      const answer = await o.context.mesh.request(donor, 'values', Buffer.from(JSON.stringify({ keys })), {
-        timeoutMs: 60_000,
-      });
-      const parsed = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
-      const at: Vector = new Map(parsed.vector);
+      const { values, at } = await askValues(o.context, digests, keys);
       raise(until, at);
       places.forEach((i, n) => {
-        const { dump, expireAtMs, amiss = null } = parsed.values[n]!;
+        const { dump, expireAtMs, amiss = null } = values[n]!;
         const bytes = dump === null ? null : Buffer.from(dump, 'base64');
         const value = { dump: bytes === null ? null : decodeDump(bytes), expireAtMs, amiss };
         all[i] = { candidate: candidates[i]!, value, bytes };
@@ -277,6 +281,37 @@ async function valuesOf(
   // What it can't put right for so long (its Redis is full, say) shows nothing: a state settles it.
   for (const i of wanted) all[i]!.value = { ...all[i]!.value, amiss: 'state' };
   return { all, readAt, until };
+}
+
+/** @throws SessionError where the donor has begun a new history since it gave its digests */
+async function askValues(
+  context: AgentContext,
+  digests: DonorDigests,
+  keys: readonly KeyName[],
+): Promise<{ values: ServedValue[]; at: Vector }> {
+  const bytes = Buffer.from(JSON.stringify({ keys }));
+  const answer = await context.mesh.request(digests.donor, 'values', bytes, { timeoutMs: 60_000 });
+  const { values, vector } = JSON.parse(answer.toString('utf8')) as ValuesAnswer;
+  const at: Vector = new Map(vector);
+  checkHistory(digests, at);
+  return { values, at };
+}
+
+/**
+ * What a failover of the donor's Redis took back was in its digests, and is not in what it says now: it would be taken for new here. So all begins anew.
+ * @throws SessionError
+ */
+function checkHistory({ donor, vector }: Pick<DonorDigests, 'donor' | 'vector'>, at: Vector): void {
+  if (hasBegunAnew(donor, vector, at))
+    throw new SessionError(
+      'no-donor',
+      `the Redis of ${donor} has begun a new history: what it held is compared once more`,
+    );
+}
+
+/** Whether a region's Redis has another history than before: each of its own that it has had is in its vectors, with the present one. */
+export function hasBegunAnew(region: string, before: Vector, now: Vector): boolean {
+  return [...now.keys()].some((origin) => regionOf(origin) === region && !before.has(origin));
 }
 
 /** Those of a module's type that this Redis can't hold: they have been in no client's hands here. */
@@ -345,12 +380,13 @@ async function differingKeys(
 /** What there is to compare of libraries of functions; null: nothing. */
 async function librariesOf(
   o: DifferenceOptions,
-  donor: string,
+  digests: DonorDigests,
   own: Pick<LibrarySources, 'mine' | 'mode'>,
   heartbeatMs: number,
   kept: number | null,
 ): Promise<LibrarySources | null> {
   const { mesh, journal, log } = o.context;
+  const { donor } = digests;
   let answer: LibrariesAnswer | null = null;
   for (let tries = 0; tries < AMISS_TRIES && answer?.amiss !== false; tries++) {
     if (tries > 0) await sleep(AMISS_MS);
@@ -368,8 +404,10 @@ async function librariesOf(
     }
   }
   if (answer === null || answer.libraries === null) return null;
+  const at: Vector = new Map(answer.vector);
+  checkHistory(digests, at);
   const touched = new LibraryTouches();
-  await noteOthers(o, new Map(answer.vector), touched);
+  await noteOthers(o, at, touched);
   const late = new LibraryTouches();
   if (o.before !== null) {
     const end = journal.appendedEnd(o.before) ?? -1;
@@ -527,7 +565,7 @@ export async function keysOfDonor(
 ): Promise<{ donor: string; names: KeyName[] } | null> {
   const digests = await fetchDigests({ context, held: upTo, alive, hopeless: () => undefined });
   if (digests === null) return null;
-  return { donor: digests.donor, names: await namesOf(context, digests.donor, [...digests.table.unmet()]) };
+  return { donor: digests.donor, names: await namesOf(context, digests, [...digests.table.unmet()]) };
 }
 
 /** What it takes to ask peers for digests. */
@@ -577,11 +615,12 @@ async function isLeader(o: DigestOptions, waitedMs: number): Promise<boolean> {
   return first === config.region && (first === primary || waitedMs > STARTING_MS);
 }
 
-async function namesOf(context: AgentContext, donor: string, hashes: [number, number][]): Promise<KeyName[]> {
+async function namesOf(context: AgentContext, digests: DonorDigests, hashes: [number, number][]): Promise<KeyName[]> {
   if (hashes.length === 0) return [];
-  const answer = await context.mesh.request(donor, 'names', Buffer.from(JSON.stringify({ hashes })), {
-    timeoutMs: 120_000,
-  });
+  const bytes = Buffer.from(JSON.stringify({ hashes }));
+  const answer = await context.mesh.request(digests.donor, 'names', bytes, { timeoutMs: 120_000 });
+  // Names alone don't say what they were read of.
+  await askValues(context, digests, []);
   return (JSON.parse(answer.toString('utf8')) as { names: KeyName[] }).names;
 }
 

@@ -141,6 +141,43 @@ test('a flush that no agent had read before another node took over is refused as
   }
 });
 
+test('another node of the donor takes over between its digests and its values', async () => {
+  // What beta still has to journal when it has the digests takes it ten seconds.
+  mesh = await Mesh.start({ regions: ['alpha', 'beta'], replicas: 1, slowDisk: { beta: 4000 } });
+  const [alpha, beta] = mesh.regions as [Region, Region];
+  const { replica, proxy, port } = await replicate(alpha);
+  const client = alpha.client();
+  await client.set('count', 10);
+  await mesh.waitEqual();
+  await until(async () => (await replica.get('count')) === '10', 10_000, 'the replica lacks what was there before');
+  proxy.set({ cut: true });
+  await beta.client().incrby('count', 100);
+  await mesh.waitEqual();
+  await beta.agent.signal('SIGKILL');
+  await beta.redis.signal('SIGTERM');
+  await client.incrby('count', 1);
+  await client.set('large', 'x'.repeat(40_000));
+  await client.del('large');
+  await beta.startRedis();
+  beta.startAgent();
+  await until(() => beta.tail().includes('comparing the full sync'), 15_000, 'it does not compare');
+  await sleep(2500);
+  await alpha.agent.signal('SIGKILL');
+  await alpha.redis.signal('SIGKILL');
+  await replica.replicaof('NO', 'ONE');
+  expect(await replica.get('count')).toBe('10');
+  // Its agent can't bring back yet what it lacks.
+  await replica.config('SET', 'min-replicas-to-write', 5);
+  alpha.port = port;
+  alpha.configure((config) => (config.redis.port = port));
+  alpha.startAgent();
+  await until(() => /full sync compared|begun a new history/.test(beta.tail()), 30_000, 'it does not ask for values');
+  await replica.config('SET', 'min-replicas-to-write', 0);
+  await mesh.ready();
+  await mesh.waitEqual();
+  for (const region of mesh.regions) expect(await region.client().get('count')).toBe('111');
+});
+
 test('the machine of a primary and its agent crashes: what the journal lost, the promoted replica and the peers have', async () => {
   mesh = await Mesh.start({ replicas: 1 });
   const beta = mesh.region('beta');
