@@ -282,13 +282,13 @@ export class StreamOrder {
     this.folded = this.first = 0;
   }
 
-  /** Entries below an ID, of which something may live; null: all. */
+  /** Entries below an ID, of which something may live; null: all. Those that have left the window are in Redis alone. */
   *below(id: string | null): IterableIterator<StreamEntry> {
     let isFirst = true;
     for (let i = this.first; i < this.entries.length; i++) {
       const entry = this.entries[i]!;
       if (id !== null && compareIds(entry.name, id) >= 0) return;
-      yield entry;
+      if (!entry.folded) yield entry;
       isFirst &&= entry.folded || (entry.puts.length === 0 && entry.guests.length === 0);
       if (isFirst) this.first = i + 1;
     }
@@ -427,8 +427,9 @@ export function removeEntry(state: KeyState, op: Op, id: string, origins: Origin
 /** Removes what stood at an ID by what `op` had seen. */
 function removeAt(state: KeyState, op: Op, entry: StreamEntry, origins: OriginTable, touched: Element[]): void {
   if (entry.isAlone) return entry.remove((put) => put === op || saw(op, put));
-  // Where one has moved to may have left the window before this ID.
-  for (const { home } of [...entry.contenders()]) if (!home.isAlone) place(state, home, origins, touched);
+  // Where one has moved to may have left the window before this ID. Behind it, all that came there is where it is for good.
+  for (const { home } of [...entry.contenders()])
+    if (!home.isAlone && !home.folded) place(state, home, origins, touched);
   const { came, best } = foundAt(entry, op, origins);
   for (const found of came) {
     if (found.value === null || !isSame(found, best!)) continue;
@@ -436,7 +437,7 @@ function removeAt(state: KeyState, op: Op, entry: StreamEntry, origins: OriginTa
     const region = origins.region(found.op.origin);
     let at: StreamEntry | null = found.home;
     while (at !== null) {
-      if (!touched.includes(at)) touched.push(at);
+      if (!at.folded && !touched.includes(at)) touched.push(at);
       const next: Element | undefined = state.findElement(Type.stream, movedId(region, found.op.stamp, at.name));
       const isThere = ({ op: guest, home }: { op: Op; home: StreamEntry }): boolean =>
         guest === found.op && home === found.home;

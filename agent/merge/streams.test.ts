@@ -324,6 +324,32 @@ test('an entry is no further than where it stood for whom it had not met the nex
   expect(standing).toEqual(['a', 'b1', 'b2', 'c']);
 });
 
+test('what came to one ID and has left the window stays in Redis as it is, whatever removes another one that had to leave that ID', () => {
+  const origins = new OriginTable();
+  const regions = ['a', 'b', 'c'];
+  for (const region of regions) origins.index(`${region}:1`);
+  const [first, second] = ['b', 'c'].map((region) => movedId(region, 1, '5-1')).sort(compareIds) as [string, string];
+  const key = (): KeyState => {
+    const state = new KeyState(0, 's');
+    const stands = new Op(0, 10, 2, []);
+    for (const op of [stands, new Op(1, 10, 1, []), new Op(2, 10, 1, [])])
+      putEntry(state, op, '5-1', Buffer.from(regions[op.origin]!), origins, []);
+    for (const id of ['5-1', first]) state.removeEntry(state.findElement(Type.stream, id) as StreamEntry);
+    state.stream!.dropFolded();
+    return state;
+  };
+  const by = new Op(0, 20, 9, [20, 20, 20]);
+  const [deleted, trimmed] = [key(), key()];
+  const touched: Element[] = [];
+  removeEntry(deleted, by, second, origins, touched);
+  trimEntries(trimmed, by, null, [], origins);
+  expect(touched.map(({ name }) => name)).toEqual([second]);
+  for (const state of [deleted, trimmed]) {
+    const entries = [...state.elements()].filter((element) => element instanceof StreamEntry);
+    expect(entries.map((entry) => [entry.name, standingAt(entry, origins)])).toEqual([[second, null]]);
+  }
+});
+
 test('where an entry has gone on past many others is looked up once for each', () => {
   const origins = new OriginTable();
   const [a, b, c] = ['a:1', 'b:1', 'c:1'].map((origin) => origins.index(origin)) as [number, number, number];
