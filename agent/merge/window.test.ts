@@ -1,6 +1,6 @@
 import { wordsOf } from '../../test/sim/core-region';
 import { encode } from '../../test/sim/redis';
-import { type OpRecord, RecordKind } from '../record';
+import { type OpRecord, type OriginId, RecordKind } from '../record';
 import { Batch } from './batch';
 import { MergeCore } from './core';
 import type { PayloadSource } from './payload-source';
@@ -115,6 +115,30 @@ test('a flood both ways beyond the budget goes to disk and back without a look a
   core.report('a', seen('b:1', flood.end.b), { origin: 'a:1', position: flood.end.a });
   core.report('b', seen('a:1', flood.end.a), { origin: 'b:1', position: flood.end.b });
   expect([core.operations, window.keys, window.load, window.shelved.bytes]).toEqual([0, 0, 0, 0]);
+});
+
+test('what comes back from disk beside a SET that not all have seen, and all have seen itself, waits for nothing of a history that is over', () => {
+  const flood = new Flood(0);
+  const { core } = flood;
+  const seen = (...ends: [OriginId, number][]): number[] => core.origins.toSeen(new Map(ends));
+  core.local(flood.record('a', ['SET k a']));
+  flood.plan(flood.record('b', ['SET k b']));
+  const ofA = flood.end.a;
+  const before = flood.end.b;
+  core.report('a', seen(['b:1', before]), { origin: 'a:1', position: ofA });
+  core.report('b', seen(), { origin: 'b:1', position: before });
+  expect([core.window.keys, core.window.shelved.keys]).toEqual([0, 2]);
+  // In the next history of that region, which has not seen what a client of this one wrote.
+  core.assume('b:2', before);
+  flood.plan({
+    ...flood.record('b', ['SET k b2', 'SET k b3 KEEPTTL']),
+    origin: 'b:2',
+    seen: new Map([['b:1', before]]),
+  });
+  const after = flood.end.b;
+  core.report('a', seen(['b:1', before], ['b:2', after]), { origin: 'a:1', position: ofA });
+  core.report('b', seen(['b:1', before], ['a:1', ofA]), { origin: 'b:2', position: after });
+  expect(core.operations).toBe(0);
 });
 
 test('what was let go of is read again where a key turns out to be more than SETs', () => {

@@ -319,6 +319,8 @@ export class Window {
     for (const { origin } of newest) {
       const queue = this.queue(origin);
       const position = this.sets.positionOf(head, origin);
+      // It stands beside one that not all have seen: of its own history nothing may ever come that lets it fold.
+      if (position <= seenAt(this.stable, origin)) continue;
       this.sets.refer(head);
       this.operations++;
       queue.push(head, Math.max(position, Math.floor(queue.last() ?? position)));
