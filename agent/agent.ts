@@ -27,7 +27,7 @@ import {
   regionOf,
 } from './record';
 import { ShardPolicies } from './cluster/shard-policies';
-import { formatSlots, parseSlots, tagOf } from './cluster/slots';
+import { formatSlots, parseSlots, tagOf } from '../model/slots';
 import { ownKeys } from './stream/keys';
 import { restOf } from './merge/replay';
 import { ProtocolError, type RedisConnectionOptions } from './resp';

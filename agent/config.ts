@@ -9,7 +9,7 @@ import * as z from 'zod';
 import { CONFLICT_POLICIES, CONFLICT_POLICY, policyIssues } from '../model/conflict-policies';
 import { type ConfigIssue, formatIssues } from '../model/explain';
 import { nearest } from '../model/nearest';
-import { parseSlots } from './cluster/slots';
+import { parseSlots } from '../model/slots';
 import { CONFLICT_VALUES } from './conflicts/entry';
 import { LOG_LEVELS } from './log';
 import { COMMAND_BYTES_MAX } from './record';

@@ -31,7 +31,6 @@ test.each<[Service, Demands, string, RegExp]>([
   ['elasticache-serverless', { capture: 'notifications' }, 'capture', /a serverless cache has no parameter group/],
   ['elasticache-serverless', { capture: 'psync' }, 'capture', /^none .*PSYNC is refused/],
   ['memorydb', { capture: 'notifications' }, 'capture', /always a cluster of shards/],
-  ['elasticache', { capture: 'notifications', shards: 3 }, 'shards', /follows one primary/],
   ['local', { capture: 'psync', zones: true }, 'zones', /^one/],
   ['elasticache', { capture: 'notifications', zones: true, replicas: 0 }, 'replicas', /^1 or more/],
   ['aliyun', { capture: 'notifications', userRules: true }, 'users', /^accounts that read, or read and write/],

@@ -115,7 +115,7 @@ export const capabilities: Readonly<Record<Service, Capabilities>> = {
     mesh: {
       ...fact(false, `${memorydbDocs}/clusters.html`),
       reason:
-        'a MemoryDB is always a cluster of shards, which the sync agent does not follow, and its own multi-Region replication writes beside the agents',
+        'a MemoryDB is always a cluster of shards whose slots the service gives out, and its own multi-Region replication writes beside the agents',
     },
     psync: fact(false, `${memorydbDocs}/restrictedcommands.html`),
     notifications: fact('parameters', `${memorydbDocs}/parametergroups.redis.html`),
@@ -200,9 +200,6 @@ export interface Demands {
   readonly snapshots?: boolean;
 }
 
-/** The sync agent follows one primary, and no slots from shard to shard. */
-const agentFollowsClusters = false;
-
 /** What a service can't do of what is demanded. The paths are the names of components' arguments. */
 export function demandIssues(service: Service, demands: Demands): ConfigIssue[] {
   const can = capabilities[service];
@@ -221,8 +218,6 @@ export function demandIssues(service: Service, demands: Demands): ConfigIssue[] 
   }
 
   if (shards > 1 && can.cluster.is === 'never') refuse('shards', `${shards}, with ${service}`, '1: it has no cluster');
-  else if (shards > 1 && hasAgent && !agentFollowsClusters)
-    refuse('shards', String(shards), '1, or capture none: the sync agent follows one primary, not a cluster');
 
   if (demands.zones === true && !can.zones.is) refuse('zones', `several, with ${service}`, `one (${can.zones.source})`);
   if (demands.zones === true && demands.replicas === 0)

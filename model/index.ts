@@ -26,6 +26,7 @@ export {
   type Service,
   serviceOf,
 } from './capabilities';
+export { evenSlots, formatSlots, parseSlots } from './slots';
 export { Capture, captureEvents, notificationAgentRules, reportsEveryChange } from './capture';
 export {
   CONFLICT_POLICIES,

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'events';
 import type * as tls from 'tls';
 import { findShard, parseNodes } from '../cluster/nodes';
-import type { SlotRange } from '../cluster/slots';
+import type { SlotRange } from '../../model/slots';
 import { RedisConnection, ReplyError } from '../resp';
 import { askRole, type RedisRole } from './role';
 

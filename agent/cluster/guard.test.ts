@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { TestServer } from '../capture/testserver';
 import { encodeCommand, type RedisConnection } from '../resp';
 import { SlotGuard } from './guard';
-import { parseSlots } from './slots';
+import { parseSlots } from '../../model/slots';
 
 let server: TestServer;
 let connection: RedisConnection;

@@ -6,7 +6,7 @@
  */
 import { type RedisConnection, type Reply } from '../resp';
 import { parseNodes, whyNot } from './nodes';
-import type { SlotRange } from './slots';
+import type { SlotRange } from '../../model/slots';
 
 /** As commands are written in a stream: with what ends the length before, and the argument. UNLINK: what a node does with keys of slots that it has lost. */
 const NAMES = ['DEL', 'UNLINK', 'RESTORE', 'RESTORE-ASKING'].map((name) => Buffer.from(`\r\n${name}\r\n`));

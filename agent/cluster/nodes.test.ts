@@ -1,5 +1,5 @@
 import { findShard, parseNodes, whyNot } from './nodes';
-import { parseSlots } from './slots';
+import { parseSlots } from '../../model/slots';
 
 const A = '07c37dfeb235213a872192d90877d0cd55635b91';
 const B = '67ed2db8d677e59ec4a4cefb06858cf2a1a89fa1';

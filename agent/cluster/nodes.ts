@@ -1,5 +1,5 @@
 /** What the nodes of a Redis Cluster say of each other. https://redis.io/docs/latest/commands/cluster-nodes/ */
-import { formatSlots, parseSlots, type SlotRange } from './slots';
+import { formatSlots, parseSlots, type SlotRange } from '../../model/slots';
 
 export interface ClusterNode {
   id: string;

@@ -1,5 +1,5 @@
 import { type ConflictPolicyRule, ConflictPolicies } from '../../model/conflict-policies';
-import { slotOf, type SlotRange } from './slots';
+import { slotOf, type SlotRange } from '../../model/slots';
 
 /**
  * Conflict policies on a node of a cluster: keys of other shards are not replicated. There are none, but for those that were on their way from one node to

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { TestServer } from '../capture/testserver';
-import { evenSlots, formatSlots, parseSlots, SLOTS, slotOf, tagOf } from './slots';
+import { evenSlots, formatSlots, parseSlots, SLOTS, slotOf, tagOf } from '../../model/slots';
 
 test('slots are those of Redis', async () => {
   const server = await TestServer.start({ args: ['--cluster-enabled', 'yes'] });

@@ -1,6 +1,6 @@
 import { serverVersion, TestServer } from '../capture/testserver';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SLOTS, slotOf } from '../cluster/slots';
+import { SLOTS, slotOf } from '../../model/slots';
 import { type Arg, encodeCommand } from './encode';
 import { type RedisConnection, type RedisConnectionOptions } from './connection';
 import { type Reply, ReplyError } from './replies';

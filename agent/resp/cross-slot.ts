@@ -3,7 +3,7 @@
  * has, where it says so (`allow-cross-slot-keys`, Redis 7.0); so what would stand between MULTI and EXEC runs as a script between them: whole or
  * not at all as before, refused as a whole where Redis takes no writes, and under WATCH, which may be on keys of any slots.
  */
-import { slotOf } from '../cluster/slots';
+import { slotOf } from '../../model/slots';
 import { type Arg, CommandWriter } from './encode';
 import { type Reply, ReplyError } from './replies';
 import { CommandScanner } from './scanner';

@@ -1,6 +1,6 @@
 /** What an agent's parts share. */
 import type { ReplicaLinkOptions } from '../capture';
-import type { SlotRange } from '../cluster/slots';
+import type { SlotRange } from '../../model/slots';
 import type { AgentConfig } from '../config';
 import type { ConflictJournal } from '../conflicts';
 import type { DeadLetters, Refused } from '../dead-letters';

@@ -48,8 +48,8 @@ export class SyncAgent extends pulumi.ComponentResource {
     super(componentType('SyncAgent'), name, args, opts);
 
     const { namespace, region } = args;
-    const labels = labelsOf(Role.Agent, region);
-    const selector = selectorOf(Role.Agent, region);
+    const labels = labelsOf(Role.Agent, region, args.shard);
+    const selector = selectorOf(Role.Agent, region, args.shard);
     const metadata = { name, namespace, labels };
     const zone = pulumi.interpolate`${name}.${namespace}.svc.${args.clusterDomain ?? 'cluster.local'}`;
 
@@ -260,6 +260,7 @@ export function confOf(args: AgentInMeshArgs, host: pulumi.Input<string>): pulum
       ...found,
       topology: topologyOf(args),
       capture: args.capture ?? Capture.Psync,
+      slots: args.slots,
       hasRedisCa: args.redisCaPem !== undefined,
     }));
 }

@@ -1,6 +1,6 @@
 import type * as pulumi from '@pulumi/pulumi';
 
-import { Capture, type ConfigIssue, peersOf, type Topology } from '../../model';
+import { Capture, type ConfigIssue, parseSlots, peersOf, type Topology } from '../../model';
 import { dnsLabel, namesList, oneOf, rule } from '../common';
 
 /** When a change counts as replicated. */
@@ -83,6 +83,13 @@ export interface SyncAgentArgs extends AgentTuningArgs {
    * acknowledged for other regions: mode `async` only. Default: psync.
    */
   capture?: Capture;
+  /**
+   * The shard of a Redis Cluster that it serves, by its number, from 0: each has an agent of its own, linked with those of the same slots in other regions (docs/cluster.md). It tells
+   * its pod from theirs. Default: none, Redis is no cluster.
+   */
+  shard?: number;
+  /** The slots of that shard, all of them, such as `0-5460`. Needed with `shard`. */
+  slots?: string;
   /** `sentinelHosts` of KubernetesRedis: the agent follows the primary that they name. Default: none. */
   sentinelHosts?: pulumi.Input<string[]>;
   /** Port of the Sentinels. Default: 26379. */
@@ -212,6 +219,30 @@ export function issuesOf(args: AgentInMeshArgs): ConfigIssue[] {
       'sentinelHosts',
       'a value, with capture notifications',
       'only with capture psync: a service promotes by itself, behind one name',
+    ),
+    ...rule(
+      args.shard === undefined || (Number.isInteger(args.shard) && args.shard >= 0),
+      'shard',
+      args.shard,
+      'a whole number from 0',
+    ),
+    ...rule(
+      (args.shard === undefined) === (args.slots === undefined),
+      'slots',
+      args.slots === undefined ? 'nothing, with a shard' : 'a value, without a shard',
+      'both or none',
+    ),
+    ...rule(
+      args.slots === undefined || (parseSlots(args.slots)?.length ?? 0) > 0,
+      'slots',
+      args.slots,
+      'slots of a Redis Cluster, such as 0-5460',
+    ),
+    ...rule(
+      args.shard === undefined || args.sentinelHosts === undefined,
+      'sentinelHosts',
+      'a value, with a shard',
+      'nothing: a cluster elects its primaries itself',
     ),
     ...rule(!isStar || names.includes(args.hub ?? ''), 'hub', args.hub, `a name in members: ${known}`),
     ...rule(isStar || args.hub === undefined, 'hub', args.hub, 'only with topology star'),

@@ -39,6 +39,8 @@ export interface AgentConf {
   readonly sentinelHosts: readonly string[];
   readonly sentinelPort: number;
   readonly primaryName: string;
+  /** Of the shard of a cluster that it serves. */
+  readonly slots?: string | undefined;
   /** The name by which Redis and Sentinel reach this agent. */
   readonly host: string;
   readonly mode: string;
@@ -81,6 +83,7 @@ export function renderAgentConfig(
       passwordFile: `${at.user}/password`,
       ...(conf.redisTls ? { tls: redisTls(conf, at) } : {}),
       ...(isReplica ? {} : { capture: conf.capture }),
+      ...(conf.slots === undefined ? {} : { cluster: { slots: conf.slots } }),
       ...(conf.sentinelHosts.length === 0
         ? {}
         : {

@@ -98,7 +98,7 @@ export function createUserGroup(part: Part, defaultPassword: pulumi.Output<strin
       'off ~keys* -@all',
       defaultPassword.apply((only): [string] => [only]),
     ),
-    ...Object.entries(accountsOf(args.users)).map(([user, rules]) =>
+    ...Object.entries(accountsOf(args.users, shape.shards > 1)).map(([user, rules]) =>
       create(user, accessString(rules), passwordsOf(args.userPasswords, user)),
     ),
   ];

@@ -42,6 +42,8 @@ export interface ElastiCacheRedisArgs extends ElastiCacheNodesArgs {
    * mesh, which then pays for no notifications.
    */
   capture?: Capture;
+  /** The slots of each shard of a new cluster, such as `['0-8191', '8192-16383']`; they are not moved later. Default: as ElastiCache gives them out. */
+  slots?: string[];
   /** A RedisUse: whether a full Redis evicts (`maxmemory-policy`). Default: data. */
   use?: RedisUse;
   /** Refuse to delete the data: replication groups and the Global Datastore. For production. Default: false. */
@@ -95,7 +97,7 @@ export interface ElastiCacheNodesArgs {
   nodeType?: pulumi.Input<string>;
   /** Replicas of each primary, 1 to 5. ElastiCache promotes one when the primary or its zone fails. Default: 1. */
   replicas?: number;
-  /** Shards, 1 to 90; more than one is a cluster, which no sync agent follows: only with capture `none`. Default: 1. */
+  /** Shards, 1 to 90; more than one is a cluster, with a sync agent for each (docs/cluster.md), none of them in Fargate. Default: 1. */
   shards?: number;
   /** ARN of a KMS key for data at rest. Default: ElastiCache's own key. A change makes a new, empty Redis. */
   kmsKeyArn?: pulumi.Input<string>;
@@ -236,6 +238,12 @@ export function issuesOf(name: string, args: ElastiCacheRedisArgs): ConfigIssue[
     ...eventIssues(args),
     ...whole('replicas', args.replicas, 1, 5),
     ...whole('shards', args.shards, 1, 90),
+    ...rule(
+      args.slots === undefined || args.slots.length === shape.shards,
+      'slots',
+      `${args.slots?.length ?? 0} of ${shape.shards} shards`,
+      'the slots of each shard',
+    ),
     ...demandIssues('elasticache', {
       capture: shape.capture,
       shards: shape.shards,

@@ -193,6 +193,19 @@ describe('one region', () => {
       value: 'yes',
     });
     expect((await valueOf(result.host)).value).toBe('cluster.redis');
+    expect(inputs).not.toHaveProperty('nodeGroupConfigurations');
+  });
+
+  test('a cluster in the mesh: slots where its agents look for them, and the right to ask who has them', async () => {
+    const made = await make({ shards: 2, slots: ['0-8191', '8192-16383'] });
+    expect(made.find('redis', ':ReplicationGroup').inputs).toMatchObject({
+      numNodeGroups: 2,
+      nodeGroupConfigurations: [{ slots: '0-8191' }, { slots: '8192-16383' }],
+    });
+    const rules = (users: Awaited<ReturnType<typeof make>>): unknown =>
+      users.find('redis-user-meridian-agent').inputs['accessString'];
+    expect(rules(made)).toContain('+cluster|nodes');
+    expect(rules(await make())).not.toContain('+cluster|nodes');
   });
 });
 
@@ -374,7 +387,7 @@ describe('refuses', () => {
   test.each<[Partial<ElastiCacheRedisArgs>, RegExp]>([
     [{ capture: 'psync' }, /capture: found psync, with elasticache; allowed: notifications: the service refuses PSYNC/],
     [{ notifyKeyspaceEvents: 'Kx' }, /notifyKeyspaceEvents: found "Kx"; allowed: A, K and E at least/],
-    [{ shards: 2 }, /shards: found 2; allowed: 1, or capture none: the sync agent follows one primary/],
+    [{ shards: 2, slots: ['0-16383'] }, /slots: found 1 of 2 shards; allowed: the slots of each shard/],
     [{ replicas: 0 }, /replicas: found 0; allowed: a whole number from 1 to 5/],
     [
       { engine: 'redis', engineVersion: '7.2' },

@@ -66,7 +66,13 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
         port: redisPort,
         parameterGroupName: parameters.name,
         ...(isCluster
-          ? { clusterMode: 'enabled', numNodeGroups: shards, replicasPerNodeGroup: replicas }
+          ? {
+              clusterMode: 'enabled',
+              numNodeGroups: shards,
+              replicasPerNodeGroup: replicas,
+              // Where they are is for its agents to know.
+              ...(args.slots === undefined ? {} : { nodeGroupConfigurations: args.slots.map((slots) => ({ slots })) }),
+            }
           : { numCacheClusters: 1 + replicas }),
         automaticFailoverEnabled: true,
         multiAzEnabled: true,
@@ -76,7 +82,8 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
         kmsKeyId: args.kmsKeyArn,
         ...surroundings.args,
       },
-      dataOptions(this, args),
+      // Slots are the cluster's once it is there: told anew they would make another one, empty.
+      dataOptions(this, args, { ignoreChanges: ['nodeGroupConfigurations'] }),
     );
     const secondaryHosts = createSecondaries(part, primary, defaultPassword);
 

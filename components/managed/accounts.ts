@@ -1,15 +1,25 @@
 import * as pulumi from '@pulumi/pulumi';
 import * as random from '@pulumi/random';
 
-import { applicationRules, exporterRules, notificationAgentRules, SystemUser, usersDefault } from '../../model';
+import {
+  applicationRules,
+  clusterAgentRules,
+  exporterRules,
+  notificationAgentRules,
+  SystemUser,
+  usersDefault,
+} from '../../model';
 import { dataOptions, type Passwords, pickPasswords } from '../common';
 
 type Rules = Readonly<Record<string, readonly string[]>>;
 
-/** Everybody who logs in to a managed Redis: no `meridian-node`, for the nodes are the provider's. */
-export function accountsOf(users: Rules = usersDefault): Record<string, readonly string[]> {
+/**
+ * Everybody who logs in to a managed Redis: no `meridian-node`, for the nodes are the provider's.
+ * @param isCluster it has several shards
+ */
+export function accountsOf(users: Rules = usersDefault, isCluster = false): Record<string, readonly string[]> {
   return {
-    [SystemUser.Agent]: notificationAgentRules,
+    [SystemUser.Agent]: [...notificationAgentRules, ...(isCluster ? clusterAgentRules : [])],
     [SystemUser.Exporter]: exporterRules,
     ...Object.fromEntries(Object.entries(users).map(([name, rules]) => [name, applicationRules(rules)])),
   };

@@ -11,6 +11,7 @@ import { Mesh, type NetworkTuningArgs } from '../network';
 import { type CertificateArgs, CertificateIssuer } from '../security';
 import { type TencentInstanceArgs } from '../tencent';
 import { isManaged, namespaceOf, placeIssues, RegionBackend } from './region-args';
+import { shardMark, shardsOf } from './shards';
 import { type MeshTrafficArgs, TrafficBy } from './traffic';
 
 /** One region of an ActiveActiveRedis. */
@@ -58,7 +59,7 @@ export interface MeshRegion {
   createNamespace?: boolean;
   /**
    * Where the agents in other clusters reach this region's agent, `host` or `host:port`: a gateway's or load balancer's. Needed where linked regions
-   * are in different clusters. Default: its Service, which only its own cluster knows; with `fargate` its load balancer.
+   * are in different clusters; where Redis is a cluster with `{shard}` in it, the shard's number. Default: its Service, which only its own cluster knows; with `fargate` its load balancer.
    */
   agentHost?: string;
   /**
@@ -115,7 +116,9 @@ export interface ActiveActiveRedisArgs extends CertificateArgs {
    * such a region counts. True says that this is known and accepted; the mode of these regions is async. Default: false, and such a mesh is refused.
    */
   acceptWholeKeyMerge?: boolean;
-  /** Every region's agent. Default: what SyncAgent has. */
+  /** The slots of each shard of a cluster, as at RedisRegion; in all regions. Default: as `redis-cli --cluster create` gives them out. */
+  slots?: string[];
+  /** Every region's agent, of a cluster each of its agents. Default: what SyncAgent has. */
   agent?: AgentTuningArgs;
   /** One name for the Redis of all regions, by Istio: a RegionalTraffic in each. Default: none, clients connect to their own region's Service. */
   traffic?: MeshTrafficArgs;
@@ -192,7 +195,7 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
     ...issuerIssues(args),
   ];
   if (issues.length > 0) return issues;
-  const unlike = mergeIssues(args);
+  const unlike = [...mergeIssues(args), ...shardsIssues(args)];
   if (unlike.length > 0) return unlike;
   return regions.flatMap((region, i) => {
     const far = regions.filter(
@@ -222,6 +225,28 @@ export function issuesOf(args: ActiveActiveRedisArgs): ConfigIssue[] {
       ),
     ];
   });
+}
+
+/** Shards are linked with those of the same slots. */
+function shardsIssues({ regions, redis }: ActiveActiveRedisArgs): ConfigIssue[] {
+  const counts = regions.map((region) => shardsOf({ ...region, redis }));
+  const isCluster = counts.some((count) => count > 1);
+  return [
+    ...rule(
+      new Set(counts).size === 1,
+      'regions',
+      regions.map(({ name }, i) => `${counts[i]} ${counts[i] === 1 ? 'shard' : 'shards'} at ${name}`).join(', '),
+      'as many in every region: each is linked with that of the same slots',
+    ),
+    ...regions.flatMap(({ agentHost }, i) =>
+      rule(
+        !isCluster || agentHost === undefined || agentHost.includes(shardMark),
+        `regions[${i}].agentHost`,
+        JSON.stringify(agentHost),
+        `a host with ${shardMark} in it, for each shard of a cluster has an agent of its own`,
+      ),
+    ),
+  ];
 }
 
 /** Agents of one mesh trust one root. */

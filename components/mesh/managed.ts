@@ -9,6 +9,7 @@ import { childOptions } from '../common';
 import { TencentRedis } from '../tencent';
 import { issuesOf as tencentIssues } from '../tencent/redis';
 import { RegionBackend, type RedisRegionArgs } from './region-args';
+import { shardsOf, slotsOf } from './shards';
 
 /** A region's Redis that a provider runs, as the rest of the region has to know it. */
 export interface ManagedRedis {
@@ -62,7 +63,7 @@ export function createManagedRedis(parent: pulumi.Resource, name: string, args: 
     case RegionBackend.ElastiCache: {
       const { host, replicaHost, port, userNames, securityGroupId } = new ElastiCacheRedis(
         name,
-        { ...required(args.elasticache), ...common },
+        { ...required(args.elasticache), ...common, ...(shardsOf(args) > 1 ? { slots: slotsOf(args) } : {}) },
         options,
       );
       return {

@@ -66,6 +66,62 @@ test('the mesh: users and authorities once, and each region by its own name', as
   });
 });
 
+test('where Redis is a cluster each shard has an agent, linked with those of the same slots', async () => {
+  const made = await make({ redis: { topology: 'cluster', shards: 3 } });
+  const agents = made.resources.filter(({ type, name }) => type.endsWith(':SyncAgent') && name.includes('west'));
+  expect(agents.map(({ name }) => name).sort()).toEqual([0, 1, 2].map((shard) => `redis-west-agent-${shard}`));
+  const config = (name: string): Record<string, unknown> => {
+    const { data } = made.find(`${name}-config`).inputs as { data: Record<string, string> };
+    return JSON.parse(data['agent.json'] ?? '') as Record<string, unknown>;
+  };
+  expect(config('redis-west-agent-1')).toMatchObject({
+    redis: { host: 'redis-west.redis-west.svc.cluster.local', cluster: { slots: '5461-10922' } },
+    peers: [
+      { region: 'east', host: 'redis-east-agent-1.redis-east.svc.cluster.local' },
+      { region: 'south', host: 'redis-south-agent-1.redis-south.svc.cluster.local' },
+    ],
+  });
+  expect(config('redis-west-agent-1')['redis']).not.toHaveProperty('sentinels');
+  // No two of them have pods in common.
+  const selectors = [0, 1, 2].map((shard) => {
+    const { spec } = made.find(`redis-west-agent-${shard}`, 'v1:StatefulSet').inputs as {
+      spec: { selector: { matchLabels: Record<string, string> } };
+    };
+    return JSON.stringify(spec.selector.matchLabels);
+  });
+  expect(new Set(selectors).size).toBe(3);
+  const acl = (made.find('redis-west-user-acl').inputs as { stringData: Record<string, string> }).stringData;
+  expect(acl['users.acl']).toMatch(/^user meridian-agent .*\+cluster\|nodes/m);
+  expect((await valueOf(made.result.links)).value).toMatchObject({ west: ['east', 'south'] });
+});
+
+test('shards of clusters apart are told apart by their address, and have the slots that are given', async () => {
+  const apart = regions.map((region) => ({
+    ...region,
+    context: region.name,
+    agentHost: `agent-{shard}.${region.name}.example.com:443`,
+    agentCidrs: ['192.0.2.0/24'],
+  }));
+  const slots = ['0-9999', '10000-12000', '12001-16383'];
+  const args = { regions: apart, redis: { topology: 'cluster' as const }, slots };
+  const made = await make({ ...args, agent: { loadBalancerAnnotations: {} } });
+  const { data } = made.find('redis-west-agent-2-config').inputs as { data: Record<string, string> };
+  expect(JSON.parse(data['agent.json'] ?? '')).toMatchObject({
+    redis: { cluster: { slots: '12001-16383' } },
+    peers: [
+      { host: 'agent-2.east.example.com', port: 443 },
+      { host: 'agent-2.south.example.com', port: 443 },
+    ],
+  });
+  expect(made.find('redis-west-agent-2-peers').inputs).toMatchObject({
+    metadata: { annotations: { 'external-dns.alpha.kubernetes.io/hostname': 'agent-2.west.example.com' } },
+  });
+  const one = apart.map((region) => ({ ...region, agentHost: `${region.name}.example.com` }));
+  await expect(make({ ...args, regions: one })).rejects.toThrow(
+    /regions\[0\]\.agentHost: found "west\.example\.com"; allowed: a host with \{shard\} in it/,
+  );
+});
+
 test('a ring and a star link only whom they say', async () => {
   const four = [...regions, { name: 'north' }];
   const ring = await make({ regions: four, topology: PeerTopology.Ring });
@@ -440,9 +496,17 @@ test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
     'ElastiCacheRedis',
     {
       ...{ acceptWholeKeyMerge: true, agent: { mode: 'async' } },
+      regions: [{ ...regions[0]!, ...onAws, elasticache: { ...elasticache, snapshotRetentionDays: 40 } }, ...regions.slice(1)],
+    },
+    /^regions\[0\]\.elasticache\.snapshotRetentionDays: found 40; allowed: a whole number from 0 to 35 \(days\)$/,
+  ],
+  [
+    'a shard by itself',
+    {
+      ...{ acceptWholeKeyMerge: true, agent: { mode: 'async' } },
       regions: [{ ...regions[0]!, ...onAws, elasticache: { ...elasticache, shards: 2 } }, ...regions.slice(1)],
     },
-    /^regions\[0\]\.elasticache\.shards: found 2; allowed: 1, /,
+    /^regions: found 2 shards at west, 1 shard at east, 1 shard at south; allowed: as many in every region/,
   ],
   ['SyncAgent', { agent: { mode: 'sometimes' as ReplicationMode } }, /^agent\.mode: found "sometimes"; allowed: /],
   ['RedisNetworkPolicy', { serviceMesh: 'linkerd' as Mesh }, /^serviceMesh: found "linkerd"; allowed: /],

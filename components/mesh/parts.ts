@@ -2,6 +2,8 @@
  * What the parts of a region, and of a mesh, are told by its own arguments; the rest they are told are outputs of each other. So all that a part would refuse is
  * refused by the whole, before anything is registered: a constructor that throws when its parent is registered leaves half of it behind.
  */
+import * as pulumi from '@pulumi/pulumi';
+
 import { captureOf, type ConfigIssue, minReplicas, peersOf } from '../../model';
 import { ReplicationMode, type SyncAgentArgs, topologyOf } from '../agent';
 import { issuesOf as agentIssues } from '../agent/args';
@@ -13,12 +15,21 @@ import { type CertificateArgs, credentialIssues } from '../security/credentials'
 import { fargateIssues } from './fargate';
 import { managedIssues } from './managed';
 import { isManaged, RegionBackend, regionIssues, type RedisRegionArgs } from './region-args';
+import { hostOfShard, shardIssues } from './shards';
 
 /** Stands for what another part puts out. */
 const later = 'later';
 
-export function agentPart(args: RedisRegionArgs) {
-  const { region, stack, members, topology, hub, peerHosts, agentHosts, backend = RegionBackend.Kubernetes } = args;
+/** @param shard where Redis is a cluster, whose of its agents is told */
+export function agentPart(args: RedisRegionArgs, shard?: number) {
+  const { region, stack, members, topology, hub, backend = RegionBackend.Kubernetes } = args;
+  const peerHosts = Object.fromEntries(
+    Object.entries(args.peerHosts).map(([peer, host]) => [peer, shard === undefined ? host : hostOfShard(host, shard)]),
+  );
+  const agentHosts =
+    args.agentHosts === undefined || shard === undefined
+      ? args.agentHosts
+      : pulumi.output(args.agentHosts).apply((hosts) => hosts.map((host) => hostOfShard(host, shard)));
   const capture: Pick<SyncAgentArgs, 'capture'> = isManaged(backend) ? { capture: captureOf(backend) } : {};
   return {
     ...args.agent,
@@ -75,7 +86,7 @@ function minReplicasOf({ redis = {}, agent }: RedisRegionArgs): number {
 /** Everything that is wrong with a region: with its own arguments, else with what its parts are told. */
 export function regionPlanIssues(name: string, args: RedisRegionArgs): ConfigIssue[] {
   // What comes later takes it that what is before found nothing.
-  const own = regionIssues(args);
+  const own = [...regionIssues(args), ...shardIssues(args)];
   if (own.length > 0) return own;
   if (args.fargate !== undefined) return [...managedIssues(name, args), ...fargateIssues(name, args)];
   const managed = isManaged(args.backend ?? RegionBackend.Kubernetes);

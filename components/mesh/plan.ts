@@ -20,6 +20,7 @@ import {
 } from './args';
 import { certificatePart, regionPlanIssues } from './parts';
 import { agentNameOf, isManaged, type RedisRegionArgs } from './region-args';
+import { shardMark, shardsOf } from './shards';
 import { type MeshTrafficArgs, routingFor } from './traffic';
 
 /** What regions are told by RedisSecurity. */
@@ -74,6 +75,7 @@ export function regionArgs(
     peerNamespaces: Object.fromEntries(near.map((peer) => [peer.name, spaceOf(peer)])),
     peerCidrs: Object.fromEntries(far.map((peer) => [peer.name, peer.agentCidrs ?? []])),
     agentHosts: region.agentHost === undefined ? [] : [region.agentHost.replace(/:\d+$/, '')],
+    slots: args.slots,
     redisHosts: traffic === undefined ? [] : [traffic.host],
     userPasswords: shared.userPasswords,
     caBundlePem: shared.caBundlePem,
@@ -150,7 +152,8 @@ function placeOf(region: MeshRegion) {
 
 /** The name of an agent's Service, which is known before the Service is: links go both ways. */
 function agentHostOf(name: string, region: MeshRegion, nodes: RedisNodesArgs): pulumi.Output<string> {
-  return serviceHostOf(agentNameOf(`${name}-${region.name}`), region, nodes);
+  const isCluster = shardsOf({ ...region, redis: nodes }) > 1;
+  return serviceHostOf(agentNameOf(`${name}-${region.name}`, isCluster ? shardMark : undefined), region, nodes);
 }
 
 function serviceHostOf(service: string, region: MeshRegion, { clusterDomain }: RedisNodesArgs): pulumi.Output<string> {

@@ -11,7 +11,7 @@ import {
 import { type AliyunInstanceArgs } from '../aliyun';
 import { type ElastiCacheNodesArgs } from '../aws';
 import { dnsLabel, oneOf, type OptionalPackage, rule } from '../common';
-import { type RedisNodesArgs, RedisTopology } from '../kubernetes';
+import { type RedisNodesArgs } from '../kubernetes';
 import { type MonitoringTuningArgs } from '../monitoring';
 import { type Mesh, type NetworkTuningArgs } from '../network';
 import { type CertificateArgs, CertificateIssuer } from '../security';
@@ -60,7 +60,10 @@ export interface RedisRegionArgs extends CertificateArgs {
   topology?: PeerTopology;
   /** The middle of a star; needed with topology star only. */
   hub?: string;
-  /** Where the agents of the other regions are reached, `host` or `host:port`, by region: of those at least that this one is linked with. */
+  /**
+   * Where the agents of the other regions are reached, `host` or `host:port`, by region: of those at least that this one is linked with. Where Redis is a cluster with `{shard}` in
+   * the place of the shard's number: each has an agent of its own.
+   */
   peerHosts: { [region: string]: pulumi.Input<string> };
   /** Namespaces of the regions that are in this very cluster, by region, for the NetworkPolicies. Default: none. */
   peerNamespaces?: { [region: string]: pulumi.Input<string> };
@@ -111,7 +114,12 @@ export interface RedisRegionArgs extends CertificateArgs {
    * this is known and accepted. Needed with the managed backends. Default: false.
    */
   acceptWholeKeyMerge?: boolean;
-  /** Its agent. Default: what SyncAgent has. */
+  /**
+   * The slots of each shard of a cluster, such as `['0-8191', '8192-16383']`, the same in all regions; where they are others, its agents stop. Default: as `redis-cli --cluster create` gives them to so
+   * many shards.
+   */
+  slots?: string[];
+  /** Its agent, or where Redis is a cluster each of its agents. Default: what SyncAgent has. */
   agent?: AgentTuningArgs;
   /**
    * What watches it, by the Prometheus operator: a RedisMonitoring, `{}` for one with its defaults. What follows from Redis and the agent is filled in. Default: none.
@@ -121,8 +129,9 @@ export interface RedisRegionArgs extends CertificateArgs {
 
 export { namespaceOf } from '../../model/regions';
 
-/** What the agent of the region component `name` is called. */
-export const agentNameOf = (name: string): string => `${name}-agent`;
+/** What the agent of the region component `name` is called, where Redis is a cluster that of a shard. */
+export const agentNameOf = (name: string, shard?: number | string): string =>
+  shard === undefined ? `${name}-agent` : `${name}-agent-${shard}`;
 
 /** Whether a backend's Redis gives no replication stream: its agent captures by notifications. */
 export const isManaged = (backend: RegionBackend): boolean => captureOf(backend) === Capture.Notifications;
@@ -235,10 +244,7 @@ export function regionIssues(args: RedisRegionArgs): ConfigIssue[] {
     ...placeIssues(args, args.networkPolicy !== false),
   ];
   if (issues.length > 0) return issues;
-  if (!isManaged(backend)) {
-    const shards = redis.topology === RedisTopology.Cluster ? (redis.shards ?? 3) : 1;
-    return demandIssues(backend, { capture: captureOf(backend), shards });
-  }
+  if (!isManaged(backend)) return demandIssues(backend, { capture: captureOf(backend) });
   return [
     ...rule(
       args.acceptWholeKeyMerge === true,

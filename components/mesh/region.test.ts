@@ -405,14 +405,38 @@ test.each<[string, Partial<RedisRegionArgs>, RegExp]>([
     /agent\.mode: found semi-sync, with backend elasticache; allowed: async/,
   ],
   [
-    'a Redis Cluster',
-    { redis: { topology: 'cluster' } },
-    /shards: found 3; allowed: 1, or capture none: the sync agent/,
+    'slots of some shards only',
+    { redis: { topology: 'cluster' }, peerHosts: { east: '{shard}.east' }, slots: ['0-9999', '10000-16383'] },
+    /slots: found 2 of 3 shards; allowed: the slots of each shard/,
   ],
   [
-    'a cluster of ElastiCache',
+    'slots of two shards at once',
+    {
+      redis: { topology: 'cluster' },
+      peerHosts: { east: '{shard}.east' },
+      slots: ['0-9999', '9999-12000', '12001-16383'],
+    },
+    /slots: found 0-9999; 9999-12000; 12001-16383; allowed: slots such as 0-5460, each of one shard/,
+  ],
+  ['slots without a cluster', { slots: ['0-16383'] }, /slots: found a value, without a cluster/],
+  [
+    'a cluster with an agent in Fargate',
+    {
+      ...on.elasticache,
+      ...{ acceptWholeKeyMerge: true, fargate: { subnetIds: { a: 'subnet-a', b: 'subnet-b' } } },
+      ...{ elasticache: { ...elasticache, shards: 2 }, peerHosts: { east: '{shard}.east' } },
+    },
+    /elasticache\.shards: found 2; allowed: 1, with fargate/,
+  ],
+  [
+    'one agent for each of a cluster of Redis',
+    { redis: { topology: 'cluster' } },
+    /peerHosts\.east: found "agent\.east\.example\.com:443"; allowed: a host with \{shard\} in it/,
+  ],
+  [
+    'one agent for a cluster of ElastiCache',
     { ...on.elasticache, ...accepted, elasticache: { ...elasticache, shards: 2 } },
-    /elasticache\.shards: found 2; allowed: 1, or capture none/,
+    /peerHosts\.east: found "agent\.east\.example\.com:443"; allowed: a host with \{shard\} in it/,
   ],
   [
     'two zones that are one',

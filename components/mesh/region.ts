@@ -25,6 +25,7 @@ import { createFargateAgent } from './fargate';
 import { createManagedRedis } from './managed';
 import { agentPart, certificatePart, monitoringPart, networkPart, redisPart, regionPlanIssues } from './parts';
 import { agentNameOf, isManaged, namespaceOf, packagesOf, RegionBackend, type RedisRegionArgs } from './region-args';
+import { agentShardsOf, hostOfShard, shardMark, shardsOf } from './shards';
 
 /** What a region says of itself. */
 type Outputs = Pick<RedisRegion, 'host' | 'replicaHost' | 'port' | 'agentHost' | 'namespace' | 'userSecretNames'>;
@@ -57,7 +58,7 @@ export class RedisRegion extends pulumi.ComponentResource {
   public readonly replicaHost: pulumi.Output<string>;
   /** Port of both. */
   public readonly port: pulumi.Output<number>;
-  /** Where agents in the same cluster reach this region's; with `fargate` all, by a load balancer in its VPC. */
+  /** Where agents in the same cluster reach this region's, with `{shard}` in it where Redis is a cluster; with `fargate` all, by a load balancer in its VPC. */
   public readonly agentHost: pulumi.Output<string>;
   /** Namespace of everything in its cluster; with `fargate` empty. */
   public readonly namespace: pulumi.Output<string>;
@@ -117,19 +118,23 @@ export class RedisRegion extends pulumi.ComponentResource {
     const nodes = managed ? this.createManaged(name, args, at) : this.createPods(name, args, at);
     const { credentials } = nodes;
 
-    const agent = new SyncAgent(
-      agentNameOf(name),
-      {
-        ...agentPart(args),
-        ...at,
-        redisHost: nodes.host,
-        redisPort: nodes.port,
-        ...nodes.agent,
-        userSecretName: secretOf(credentials, SystemUser.Agent),
-        tlsSecretName: credentials.agentTlsSecretName,
-        credentialsChecksum: credentials.agentChecksum,
-      },
-      childOptions(this),
+    const agents = agentShardsOf(args).map(
+      (each) =>
+        new SyncAgent(
+          agentNameOf(name, each.shard),
+          {
+            ...agentPart(args, each.shard),
+            ...at,
+            redisHost: nodes.host,
+            redisPort: nodes.port,
+            ...nodes.agent,
+            ...each,
+            userSecretName: secretOf(credentials, SystemUser.Agent),
+            tlsSecretName: credentials.agentTlsSecretName,
+            credentialsChecksum: credentials.agentChecksum,
+          },
+          childOptions(this),
+        ),
     );
     if (args.networkPolicy !== false)
       new RedisNetworkPolicy(
@@ -152,7 +157,12 @@ export class RedisRegion extends pulumi.ComponentResource {
 
     const { host, replicaHost, port } = nodes;
     const { userSecretNames } = credentials;
-    return { ...{ host, replicaHost, port, namespace, userSecretNames }, agentHost: agent.host };
+    // All of them differ by the shard's number only.
+    const isCluster = agents.length > 1;
+    const agentHost = isCluster
+      ? agents[0]!.host.apply((first) => first.replace(agentNameOf(name, 0), agentNameOf(name, shardMark)))
+      : agents[0]!.host;
+    return { ...{ host, replicaHost, port, namespace, userSecretNames }, agentHost };
   }
 
   /** Redis as pods, with certificates of the stack's authority. */
@@ -183,7 +193,8 @@ export class RedisRegion extends pulumi.ComponentResource {
     // Where a StorageClass is made, the journal's disk is of it, too.
     const isClassForAll = args.redis?.createStorageClass === true && args.agent?.storageClassName === undefined;
     const agent = {
-      ...{ redisTls, sentinelHosts, sentinelPort, primaryName, nodeSecretName },
+      ...{ redisTls, nodeSecretName },
+      ...(shardsOf(args) > 1 ? {} : { sentinelHosts, sentinelPort, primaryName }),
       ...(isClassForAll ? { storageClassName: redis.storageClassName } : {}),
     };
     return { host, replicaHost, port, credentials, agent, minReplicasToWrite };
@@ -236,7 +247,10 @@ export class RedisRegion extends pulumi.ComponentResource {
         caCertPem: args.caCertPem,
         caPrivateKeyPem: args.caPrivateKeyPem,
         ...certificatePart(args),
-        agentHosts: args.agentHosts,
+        agentHosts: pulumi
+          .output(args.agentHosts ?? [])
+          .apply((hosts) => hosts.flatMap((host) => agentShardsOf(args).map(({ shard }) => hostOfShard(host, shard)))),
+        cluster: shardsOf(args) > 1,
         users: args.users,
         ...more,
       },

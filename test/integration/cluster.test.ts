@@ -2,7 +2,7 @@
 import Redis, { Cluster } from 'ioredis';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serverVersion } from '../../agent/capture/testserver';
-import { evenSlots, slotOf } from '../../agent/cluster/slots';
+import { evenSlots, slotOf } from '../../model/slots';
 import { loopback } from '../../local/ports';
 import { Dice, Mesh, type Region, until } from './mesh';
 

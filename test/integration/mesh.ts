@@ -13,7 +13,7 @@ import Redis, { type RedisOptions } from 'ioredis';
 import { ADMIN_TOKEN_FILE } from '../../agent/admin-token';
 import { agentNodeOptions } from '../../agent/node-options';
 import { type AgentConfigInput } from '../../agent/config';
-import { tagOf } from '../../agent/cluster/slots';
+import { tagOf } from '../../model/slots';
 import { PORTS } from '../../agent/free-port';
 import { renderAgentConfig } from '../../local/agent-config';
 import { provideCertificates } from '../../local/certificates';

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 import {
+  ActiveActiveRedis,
   CertificateIssuer,
   KubernetesRedis,
   RedisCredentials,
@@ -85,6 +86,38 @@ export const topologies = {
       CertificateIssuer.CertManager,
     ),
 } as const;
+
+/** The regions of `meshOfClusters`, and what their nodes' StatefulSets are called. */
+export const clusterRegions = [
+  { name: 'west', namespace: 'meridian-cluster-west', redis: 'clusters-west' },
+  { name: 'east', namespace: 'meridian-cluster-east', redis: 'clusters-east' },
+] as const;
+
+/** Two regions whose Redis is a cluster, with an agent for each shard. */
+export function meshOfClusters(images: Images): () => void {
+  return () => {
+    new ActiveActiveRedis('clusters', {
+      stack: 'e2e',
+      regions: clusterRegions.map(({ name, namespace }, i) => ({ name, namespace, weight: 50, primary: i === 0 })),
+      agentImage: images.agent,
+      redis: {
+        ...small,
+        topology: RedisTopology.Cluster,
+        replicas: 1,
+        image: images.redis,
+        exporterImage: images.exporter,
+        imagePullPolicy: images.pullPolicy,
+      },
+      agent: {
+        imagePullPolicy: images.pullPolicy,
+        storageClassName: '',
+        cpuRequest: '20m',
+        memoryRequest: '64Mi',
+        memoryLimit: '384Mi',
+      },
+    });
+  };
+}
 
 const anyImage = 'meridian:kubernetes.agentImage=registry.example.com/meridian@sha256:0';
 

@@ -9,7 +9,7 @@ import type { BlockLook, BlockObserver } from '../../apply/applier';
 import type { BatchItem } from '../../merge/batch';
 import { CommandWriter, RedisConnection, type RedisConnectionOptions, type Reply, ReplyError } from '../../resp';
 import { misplaced } from '../../cluster/guard';
-import type { SlotRange } from '../../cluster/slots';
+import type { SlotRange } from '../../../model/slots';
 import { OWN_PREFIX, type OwnKeys } from '../../stream/keys';
 import type { Capture, CaptureEvents } from '../capture';
 import { LinkError } from '../errors';
