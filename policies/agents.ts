@@ -12,6 +12,7 @@ const agentConfig = z.object({
   region: z.string(),
   members: z.array(z.object({ name: z.string(), weight: z.number().default(0) })).min(1),
   peers: z.array(z.object({ region: z.string() })),
+  redis: z.object({ cluster: z.object({ slots: z.string() }).optional() }).optional(),
 });
 
 export interface FoundAgent {
@@ -21,6 +22,9 @@ export interface FoundAgent {
   /** Where the config stands, for messages. */
   readonly where: string;
 }
+
+/** Of the shard of a cluster that an agent serves; empty: Redis is none. */
+export const slotsOf = ({ redis }: FoundAgent['config']): string => redis?.cluster?.slots ?? '';
 
 const isConfigMap = isKind('ConfigMap');
 

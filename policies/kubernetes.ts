@@ -65,6 +65,8 @@ export interface Container {
 const partOf = 'app.kubernetes.io/part-of';
 const component = 'app.kubernetes.io/component';
 export const regionLabel = 'meridian.redis/region';
+/** The label of a cluster's agents that says whose shard each serves. */
+export const shardLabel = 'meridian.redis/shard';
 
 /** Images that run a Redis, whoever built them: the last part of the name decides. */
 export const redisImage =

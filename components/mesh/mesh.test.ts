@@ -496,7 +496,10 @@ test.each<[string, Partial<ActiveActiveRedisArgs>, RegExp]>([
     'ElastiCacheRedis',
     {
       ...{ acceptWholeKeyMerge: true, agent: { mode: 'async' } },
-      regions: [{ ...regions[0]!, ...onAws, elasticache: { ...elasticache, snapshotRetentionDays: 40 } }, ...regions.slice(1)],
+      regions: [
+        { ...regions[0]!, ...onAws, elasticache: { ...elasticache, snapshotRetentionDays: 40 } },
+        ...regions.slice(1),
+      ],
     },
     /^regions\[0\]\.elasticache\.snapshotRetentionDays: found 40; allowed: a whole number from 0 to 35 \(days\)$/,
   ],

@@ -1,5 +1,5 @@
-import { agentConfigsIn, type FoundAgent, unreadAgentsIn } from '../agents';
-import { nameOf, type Placed, PodRole, regionLabel, workloadsOf } from '../kubernetes';
+import { agentConfigsIn, type FoundAgent, slotsOf, unreadAgentsIn } from '../agents';
+import { nameOf, type Placed, PodRole, regionLabel, shardLabel, workloadsOf } from '../kubernetes';
 import { textAt } from '../props';
 import { type Issue, Level, stackRule } from '../rule';
 
@@ -7,7 +7,7 @@ import { type Issue, Level, stackRule } from '../rule';
 export const linkOwners = stackRule({
   name: 'link-owners',
   level: Level.Mandatory,
-  what: 'Each sync link has one owner: one agent a region, one process each, and a peer named once and by both ends.',
+  what: 'Each sync link has one owner: one agent a region, or a shard of its cluster, one process each, and a peer named once and by both ends.',
   why: 'Two agents of one region apply the same changes twice and move one cursor; a link that one end alone knows carries nothing back.',
   fix: 'Leave the replicas of an agent at 1, and give all agents the same members (`meridian:regions`, `replication.topology`).',
   settings: {},
@@ -16,10 +16,14 @@ export const linkOwners = stackRule({
     const workloads = workloadsOf(resources).filter(({ role }) => role === PodRole.Agent);
     return [
       ...workloads.flatMap(processIssues),
-      ...twice(workloads, ({ labels }) => textAt(labels, regionLabel) ?? '', nameOf),
+      ...twice(
+        workloads,
+        ({ labels }) => `${textAt(labels, regionLabel) ?? ''} ${textAt(labels, shardLabel) ?? ''}`,
+        nameOf,
+      ),
       ...twice(
         agents,
-        ({ config }) => `${config.stack} ${config.region}`,
+        ({ config }) => `${config.stack} ${config.region} ${slotsOf(config)}`,
         ({ where }) => where,
       ),
       ...unreadAgentsIn(resources),
@@ -50,7 +54,12 @@ function twice<T extends { readonly urn: string }>(
       return [];
     }
     return [
-      { urn: one.urn, where: name(one), found: `the region of ${name(other)} again`, allowed: 'one agent a region' },
+      {
+        urn: one.urn,
+        where: name(one),
+        found: `the region of ${name(other)} again`,
+        allowed: 'one agent a region, or a shard of its cluster',
+      },
     ];
   });
 }
@@ -69,7 +78,10 @@ function peerIssues({ config, urn, where }: FoundAgent): Issue[] {
 /** Where the other end is in this stack too. */
 function otherEndIssues({ config, urn, where }: FoundAgent, agents: readonly FoundAgent[]): Issue[] {
   return config.peers.flatMap(({ region: peer }) => {
-    const other = agents.find((one) => one.config.stack === config.stack && one.config.region === peer);
+    const other = agents.find(
+      (one) =>
+        one.config.stack === config.stack && one.config.region === peer && slotsOf(one.config) === slotsOf(config),
+    );
     if (other === undefined) return [];
     const isKnown = other.config.peers.some(({ region }) => region === config.region);
     return isKnown

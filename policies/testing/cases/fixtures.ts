@@ -163,33 +163,49 @@ export const exporter: Given = {
   },
 };
 
-export const agentConfig = (region: string, peers: readonly string[], members: readonly string[]): string =>
+export const agentConfig = (
+  region: string,
+  peers: readonly string[],
+  members: readonly string[],
+  slots?: string,
+): string =>
   JSON.stringify({
     stack: 'prod',
     region,
     members: members.map((name) => ({ name, weight: 50, primary: name === 'east' })),
     peers: peers.map((peer) => ({ region: peer, host: peer, port: 7600 })),
+    ...(slots === undefined ? {} : { redis: { cluster: { slots } } }),
   });
 
 /** The config of an agent, and the agent. */
-export function agent(region: string, peers: readonly string[], members = ['east', 'west']): Given[] {
+export function agent(
+  region: string,
+  peers: readonly string[],
+  members = ['east', 'west'],
+  of?: { readonly shard: number; readonly slots: string },
+): Given[] {
+  const name = of === undefined ? `agent-${region}` : `agent-${region}-${of.shard}`;
   const labels = {
     'app.kubernetes.io/part-of': 'meridian',
     'app.kubernetes.io/component': 'agent',
     'meridian.redis/region': region,
+    ...(of === undefined ? {} : { 'meridian.redis/shard': String(of.shard) }),
   };
   return [
     {
       type: 'kubernetes:core/v1:ConfigMap',
-      name: `agent-${region}-config`,
-      props: { metadata: { namespace: region }, data: { 'agent.json': agentConfig(region, peers, members) } },
+      name: `${name}-config`,
+      props: {
+        metadata: { namespace: region },
+        data: { 'agent.json': agentConfig(region, peers, members, of?.slots) },
+      },
     },
     {
       type: 'kubernetes:apps/v1:StatefulSet',
-      name: `agent-${region}`,
+      name,
       protect: true,
       props: {
-        metadata: { name: `agent-${region}`, namespace: region },
+        metadata: { name, namespace: region },
         spec: {
           replicas: 1,
           template: { metadata: { labels }, spec: { containers: [{ name: 'agent', image: 'meridian' }] } },

@@ -34,6 +34,12 @@ const [eastConfig, eastAgent] = agent('east', ['west']);
 const [westConfig, westAgent] = agent('west', ['east']);
 if (!eastConfig || !eastAgent || !westConfig || !westAgent) throw new Error('an agent is two resources');
 const both = [eastConfig, eastAgent, westConfig, westAgent];
+
+/** The agents of a region whose Redis is a cluster of two shards. */
+const shardAgents = (region: string): Given[] => {
+  const peer = region === 'east' ? 'west' : 'east';
+  return ['0-8191', '8192-16383'].flatMap((slots, shard) => agent(region, [peer], undefined, { shard, slots }));
+};
 const agentJson = ['data', 'agent.json'] as const;
 
 const agentService = serviceOf(task);
@@ -284,11 +290,11 @@ export const losses: readonly Case[] = [
       ),
       add(
         { ...eastConfig, name: 'copy' },
-        'ConfigMap copy: data.agent.json: found the region of ConfigMap agent-east-config: data.agent.json again; allowed: one agent a region.',
+        'ConfigMap copy: data.agent.json: found the region of ConfigMap agent-east-config: data.agent.json again; allowed: one agent a region, or a shard of its cluster.',
       ),
       add(
         { ...eastAgent, name: 'copy' },
-        'StatefulSet east/agent-east: found the region of StatefulSet east/agent-east again; allowed: one agent a region.',
+        'StatefulSet east/agent-east: found the region of StatefulSet east/agent-east again; allowed: one agent a region, or a shard of its cluster.',
       ),
       edit(
         'agent-east-config',
@@ -317,6 +323,27 @@ export const losses: readonly Case[] = [
         '{"region":"west","host":"west","port":7600}',
         '',
         'ConfigMap agent-west-config: data.agent.json: found a link to east, which has none to west; allowed: links both ways.',
+      ),
+    ],
+  },
+  {
+    // A cluster of two shards in each region: four agents, two links.
+    rule: linkOwners,
+    valid: ['east', 'west'].flatMap((region) => shardAgents(region)),
+    mutations: [
+      edit(
+        'agent-east-1-config',
+        agentJson,
+        '8192-16383',
+        '0-8191',
+        'ConfigMap agent-east-1-config: data.agent.json: found the region of ConfigMap agent-east-0-config: data.agent.json again; allowed: one agent a region, or a shard of its cluster.',
+      ),
+      edit(
+        'agent-east-1-config',
+        agentJson,
+        '{"region":"west","host":"west","port":7600}',
+        '',
+        'ConfigMap agent-west-1-config: data.agent.json: found a link to east, which has none to west; allowed: links both ways.',
       ),
     ],
   },
