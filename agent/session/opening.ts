@@ -292,6 +292,10 @@ export class Opening {
       for (const entry of entries) this.numbers?.load(entry);
       yield entries;
     }
+    // A block of an earlier session, whose answer was lost, may have run meanwhile: what it brought is then in the snapshot, and would be
+    // taken for new. What runs behind the snapshot is in the stream, and the first own block meets its cursor.
+    if (!this.session.established || (await readCursor(this.connection, [])).text === this.cursorText) return;
+    throw new SessionError('lost', 'the cursor has changed while the snapshot was made: it is compared once more');
   }
 
   /** What is known of the numbers in Redis where its stream is to be read. */

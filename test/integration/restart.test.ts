@@ -2,6 +2,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Redis from 'ioredis';
+import { CURSOR_KEY, formatMarker, parseMarker } from '../../agent/stream/keys';
 import { loseTail } from './journal';
 import { expectKept, Load, underLoad } from './load';
 import { isLong, Mesh, type Region, until } from './mesh';
@@ -65,6 +66,34 @@ test('INCRBYFLOAT and HINCRBYFLOAT add up, though the agents were killed since t
   await mesh.waitEqual();
   for (const client of [alpha, beta])
     expect([await client.mget('n', 'both'), await client.hget('h', 'f')]).toEqual([['13.75', '5.5'], '5.875']);
+});
+
+test('a block that Redis runs late, between the reading of the cursor and the snapshot, counts once', async () => {
+  mesh = await Mesh.start({ regions: ['alpha', 'beta'] });
+  const [alpha, beta] = mesh.regions as [Region, Region];
+  await alpha.client().set('count', 10);
+  await mesh.waitEqual();
+  await beta.agent.signal('SIGKILL');
+  await alpha.client().incrby('count', 5);
+  await beta.redis.signal('SIGTERM');
+  await beta.startRedis();
+  const client = beta.client();
+  const { origin, ends } = await alpha.status();
+  const marker = parseMarker((await client.get(CURSOR_KEY))!)!;
+  const vector = new Map(marker.vector).set(origin!, ends[origin!]!);
+  // So that there is time between the two.
+  await client.config('SET', 'repl-diskless-sync-delay', 3);
+  const asks = (): number => beta.tail(1000).split('asking Redis for its replication stream').length;
+  const before = asks();
+  beta.startAgent();
+  await until(() => asks() > before, 15_000, 'it does not begin');
+  await sleep(500);
+  const text = formatMarker({ ...marker, vector, block: 'late:1' });
+  await client.multi().incrby('count', 5).set(CURSOR_KEY, text).exec();
+  await client.config('SET', 'repl-diskless-sync-delay', 0);
+  await mesh.ready();
+  await mesh.waitEqual();
+  for (const region of mesh.regions) expect(await region.client().get('count')).toBe('15');
 });
 
 test('what clients write and delete between the restart and the return of the agent', async () => {
