@@ -7,7 +7,7 @@
  */
 import type { OpRecord, Source } from '../record';
 import { type Effect, parseScore } from './effects';
-import { type KeyState, Type } from './key-state';
+import { type Element, type KeyState, Type } from './key-state';
 import { CarriedOp, type Op, type StateOp } from './op';
 import type { OriginTable } from './origins';
 import { highestTtl, winner } from './resolve';
@@ -131,6 +131,19 @@ function ttlSourceOf(state: KeyState, at: number, origins: OriginTable): readonl
   return !isDoubtful && known !== null && Math.abs(known - at) <= TTL_ROUNDING_MS ? [{ op }] : [];
 }
 
+/**
+ * The same of a hash's fields that a region has kept: what made each is the operation that gave it time. Who has seen that, and removes the field, removes it
+ * though what is told here be unseen.
+ */
+export function carriedByKept(names: readonly string[], kept: ReadonlyMap<string, Op>, origins: OriginTable): Carried {
+  return new Map(
+    names.map((name, number) => {
+      const { origin, position, stamp } = kept.get(name)!;
+      return [number, [{ origin: origins.id(origin), position, stamp }]];
+    }),
+  );
+}
+
 /** Puts into the window what a state holds of a key, but for what clients have removed meanwhile. */
 export function insertCarried(
   state: KeyState,
@@ -171,6 +184,24 @@ export function insertCarried(
     default:
       insert(effect);
   }
+}
+
+/** Puts kept fields, with their times to live, into the window. @returns those that clients have not removed meanwhile */
+export function insertKept(state: KeyState, effects: readonly Effect[], ops: CarriedOps): Element[] {
+  const fields = new Map<string, { element: Element; by: Op }>();
+  for (const effect of effects)
+    if (effect.kind === 'put')
+      effect.names.forEach((name, i) => {
+        const [{ by }] = ops.next() as [{ by: CarriedOp | StateOp }];
+        if (by instanceof CarriedOp && state.isRemovedBeside(by, { type: effect.type, name })) return;
+        fields.set(name, { element: state.put(by, effect.type, name, effect.values[i]!), by });
+      });
+    else if (effect.kind === 'field-ttl')
+      for (const name of effect.names) {
+        const field = fields.get(name);
+        if (field !== undefined) state.setFieldTtl(field.by, name, effect.expireAt);
+      }
+  return [...fields.values()].map(({ element }) => element);
 }
 
 const STRING = { type: Type.string, name: '' } as const;

@@ -1,6 +1,6 @@
 /** One element of a key (its string, a hash field, a set member …), and the operations that live on it. */
 import { Decimal, parseDecimal, unitsOf } from './decimal';
-import { type Op, removes, saw } from './op';
+import { type Op, removes, saw, StateOp } from './op';
 import { seenAt } from './origins';
 
 export { Op, saw } from './op';
@@ -75,9 +75,9 @@ export class Element {
     return this.puts.length > 0 || this.increments.length > 0;
   }
 
-  /** It was removed by something that had not seen that it was given a time to live. */
+  /** It was removed by something that had not seen that a client gave it a time to live. (What a state gives comes with the field.) */
   get isContested(): boolean {
-    return this.ttls.length > 0 && this.baseDead && !this.live;
+    return this.baseDead && !this.live && this.ttls.some(({ op }) => !(op instanceof StateOp));
   }
 
   /** Removes the times to live that `op` has seen. */

@@ -3,7 +3,8 @@
  * field's value is one that it has seen or came with, or that kept it. HSET removes those that it has seen, as Redis does.
  *
  * A field that expires is a plain HDEL in the stream, and looks like a client's. So an HDEL does not remove a field that another region has
- * given a time to live meanwhile (`Element.isContested`): that region still has it, and sends the key's state.
+ * given a time to live meanwhile (`Element.isContested`): that region still has it, *keeps* it, and tells the others what it is. It tells that field alone: of
+ * another one of the key it may be somebody else who has it. And nobody else tells anything: they have no such field, and no say in what becomes of it.
  */
 import type { HashItem } from '../capture/rdb';
 import type { CommandWriter } from '../resp/encode';
@@ -11,7 +12,7 @@ import { Code } from './commands';
 import { type Args, argText, type Effect, parseInteger } from './effects';
 import { type Element, type FieldTtl, saw, Type } from './element';
 import type { OriginTable } from './origins';
-import { isHigher } from './op';
+import { CarriedOp, highestOf, isHigher, type Op, StateOp } from './op';
 import { winner } from './resolve';
 
 /**
@@ -84,13 +85,14 @@ export function writeFieldTtl(
   else if (!isNew) out.command(['HPERSIST', key, 'FIELDS', 1, name]);
 }
 
-/** The region whose time to live a removal had not seen, and which so has the field; null where there is none. */
-export function keeperOf(elements: readonly Element[], origins: OriginTable): string | null {
-  let best: FieldTtl | null = null;
-  for (const element of elements)
-    if (element.isContested)
-      for (const ttl of element.ttls) if (best === null || isHigher(ttl.op, best.op, origins)) best = ttl;
-  return best === null ? null : origins.region(best.op.origin);
+/** The time to live by which a region keeps a field: the highest, where that is a client's of the region; null where it is none of its. */
+export function keptBy({ ttls }: Element, region: string, origins: OriginTable): Op | null {
+  const op = highestOf(
+    ttls.map((ttl) => ttl.op),
+    origins,
+  );
+  if (op === null || op instanceof StateOp || op instanceof CarriedOp) return null;
+  return origins.region(op.origin) === region ? op : null;
 }
 
 type HashPart = { readonly value: unknown };

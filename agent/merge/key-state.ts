@@ -27,6 +27,7 @@ import { writeEntries } from './stream-splice';
 
 export { ALL_TYPES, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type, TYPE_NAMES } from './element';
 
+const NO_NAMES: ReadonlySet<string> = new Set();
 /** Of a state, and of each operation noted on it: as the heap was seen to grow. */
 const STATE_BYTES = 500;
 const OPERATION_BYTES = 250;
@@ -114,6 +115,8 @@ export class KeyState {
   ttlByRedis = false;
   /** The regions may differ in the time to live: this one looks, and says so if it has one. */
   ttlDoubted = false;
+  /** Names of a hash's fields that this region has and others have seen expire: it has to tell them (field-ttl.ts). */
+  keptFields: ReadonlySet<string> = NO_NAMES;
   /** Operations not yet seen by all. */
   unstable = 0;
   /** Of these, those about the whole key: deletes, opaque ones. While there are any, no element folds. */
@@ -338,14 +341,19 @@ export class KeyState {
 
   /** Whether something keeps the key in the window beyond its last operation that not all have seen. */
   get isHeld(): boolean {
-    return this.unsettled || this.ttlDoubted || this.corrections > 0 || this.unread > 0;
+    return this.isToBeTold || this.corrections > 0 || this.unread > 0;
+  }
+
+  /** A region has to tell of it, or that is not clear. */
+  get isToBeTold(): boolean {
+    return this.unsettled || this.ttlDoubted || this.keptFields.size > 0;
   }
 
   /** What all members had seen when each of what holds it now began; none: nothing does. */
   get neededFrom(): readonly (readonly number[])[] {
     const [corrected] = this.correctedFrom;
     const from = corrected === undefined ? [] : [corrected];
-    if (this.unsettled || this.ttlDoubted) from.push(this.heldFrom);
+    if (this.isToBeTold) from.push(this.heldFrom);
     return from;
   }
 
@@ -406,9 +414,10 @@ export class KeyState {
 
   /** HPEXPIREAT, HPERSIST of one field. */
   setFieldTtl(op: Op, name: string, at: number | null): Element {
-    this.removeOtherTypes(op, Type.hash);
+    const by = removerOf(op);
+    this.removeOtherTypes(by, Type.hash);
     const element = this.element(Type.hash, name);
-    element.dropTtls(op);
+    element.dropTtls(by);
     element.ttls = [...element.ttls, { op, at }];
     return element;
   }

@@ -4,8 +4,8 @@
  */
 import type { ConflictPolicies } from '../../model';
 import type { Effect } from './effects';
-import { keeperOf } from './field-ttl';
-import { type Element, type KeyState, NONE, type Op } from './key-state';
+import { keptBy } from './field-ttl';
+import { type Element, type KeyState, NONE, type Op, Type } from './key-state';
 import type { OriginTable } from './origins';
 import { highestTtl } from './resolve';
 import type { Window } from './window';
@@ -23,6 +23,8 @@ export class Settling {
   private readonly unsettled = new Set<KeyState>();
   /** Keys whose times to live may differ between the regions. */
   private readonly doubted = new Set<KeyState>();
+  /** Keys of which this region has fields that expired elsewhere. */
+  private readonly keeping = new Set<KeyState>();
   /** The batch that is being planned into, by its serial number; 0: none. */
   planning = 0;
   /** The region's Redis lacks what was flushed in it: it sends no states, others do. */
@@ -111,12 +113,13 @@ export class Settling {
 
   /**
    * Keys waiting for a state that this region has to send. `live`: the regions that can be reached, this one included.
-   * Of those that are not `unsettled` only the time to live is in doubt: it is sent if there is one, and if not the core
-   * is told that it `foundNoTtl`.
+   * Of those that are not `unsettled` but have `keptFields` only these are sent. Of others only the time to live is in doubt: it is sent if there is one,
+   * and if not the core is told that it `foundNoTtl`.
    */
   toSettle(live: readonly string[]): KeyState[] {
     const states = [...this.unsettled].filter((state) => this.settlerOf(state, live) === this.region);
-    for (const state of this.doubted) if (!state.unsettled) states.push(state);
+    for (const state of this.keeping) if (!state.unsettled) states.push(state);
+    for (const state of this.doubted) if (!state.unsettled && !this.keeping.has(state)) states.push(state);
     return states;
   }
 
@@ -213,7 +216,7 @@ export class Settling {
   }
 
   get unsettledKeys(): number {
-    return this.unsettled.size + this.doubted.size;
+    return this.unsettled.size + this.doubted.size + this.keeping.size;
   }
 
   /**
@@ -253,8 +256,8 @@ export class Settling {
       const { region } = this;
       if (this.origins.region(op.origin) === region && state.contradictsExpiry(op)) this.unsettle(state, region);
     } else if (effect.kind === 'field-ttl' || effect.kind === 'remove') {
-      const keeper = keeperOf(touched, this.origins);
-      if (keeper !== null) this.unsettle(state, keeper);
+      for (const element of touched)
+        if (element.isContested && keptBy(element, this.region, this.origins) !== null) this.keep(state, element.name);
     } else if (effect.kind === 'increment' && typeof effect.delta === 'number' && !Number.isInteger(effect.delta)) {
       // The order of additions shows in a double's last digit, and what is in the base can't be reordered.
       const element = state.findElement(effect.type, effect.name);
@@ -268,6 +271,35 @@ export class Settling {
     this.window.hold(state);
     state.ttlDoubted = true;
     this.doubted.add(state);
+  }
+
+  /** This region has a field that expired elsewhere, and tells what it is. */
+  private keep(state: KeyState, name: string): void {
+    this.window.hold(state);
+    state.keptFields = new Set(state.keptFields).add(name);
+    this.keeping.add(state);
+  }
+
+  /** Of the fields that a key has to tell, those that this region keeps, and by which operation each. */
+  keptFields(state: KeyState): Map<string, Op> {
+    const kept = new Map<string, Op>();
+    for (const name of state.keptFields) {
+      const element = state.findElement(Type.hash, name);
+      const op = element === undefined ? null : keptBy(element, this.region, this.origins);
+      if (op !== null) kept.set(name, op);
+    }
+    return kept;
+  }
+
+  /** These fields were told, or are not there. */
+  toldFields(state: KeyState, names: Iterable<string>): void {
+    if (state.keptFields.size === 0) return;
+    const left = new Set(state.keptFields);
+    for (const name of names) left.delete(name);
+    state.keptFields = left;
+    if (left.size > 0) return;
+    this.keeping.delete(state);
+    this.window.release(state);
   }
 
   /** Its state has come, and there is nothing that it had not seen. */

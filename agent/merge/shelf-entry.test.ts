@@ -44,6 +44,7 @@ test('what a state knows is in its parts: who adds a field says there what becom
     'owed',
     'owing',
     'ttlDoubted',
+    'keptFields',
     'trespassedOn',
     'trimmed',
     'isGone',

@@ -1,12 +1,12 @@
 /** Keys' states, sent to settle them: noted in the window, and given to the corrections to be written. */
 import type { Batch } from './batch';
-import { CarriedOps, insertCarried } from './carried';
+import { CarriedOps, insertCarried, insertKept } from './carried';
 import type { KeyState, Op } from './key-state';
 import { StateOp } from './op';
 import type { Parts } from './parts';
 import type { OpRecord } from '../record';
-import { highestTtl, resolveTtl, writeTtl } from './resolve';
-import { partsOf } from './state-parts';
+import { highestTtl, resolveTtl, rewriteKey, writeElements, writeTtl } from './resolve';
+import { partsOf, type StatePart } from './state-parts';
 
 export class StateOperations {
   constructor(private readonly parts: Parts) {}
@@ -35,9 +35,12 @@ export class StateOperations {
       const { state, effects, isFloor } = part;
       const quiet = state.isQuietFor(op);
       if (!part.isWhole) {
-        for (const effect of effects)
-          if (effect.kind === 'ttl') state.setTtl(ops.next()[0]!.by, effect.expireAt, false);
-        this.noteTtl(state, op, quiet, batch);
+        if (part.hasElements) this.noteFields(part, state, ops, op, batch);
+        else {
+          for (const effect of effects)
+            if (effect.kind === 'ttl') state.setTtl(ops.next()[0]!.by, effect.expireAt, false);
+          this.noteTtl(state, op, quiet, batch);
+        }
         continue;
       }
       if (batch === null && this.parts.origins.region(op.origin) === this.parts.region)
@@ -79,6 +82,29 @@ export class StateOperations {
     if (batch === null) return;
     batch.operations++;
     if (op.stamp > batch.stamp) batch.stamp = op.stamp;
+  }
+
+  /** Fields that a region has kept, and others have seen expire. Others have none, or what their clients have put there since. */
+  private noteFields({ effects }: StatePart, state: KeyState, ops: CarriedOps, op: StateOp, batch: Batch | null): void {
+    const { parts } = this;
+    const touched = insertKept(state, effects, ops);
+    parts.window.note(state, op, null);
+    if (parts.origins.region(op.origin) === parts.region)
+      parts.settling.toldFields(
+        state,
+        effects.flatMap((effect) => (effect.kind === 'put' ? effect.names : [])),
+      );
+    // What came of it is in this Redis already, or was not written: it is looked at.
+    else if (batch === null) parts.corrections.race(state, touched);
+    if (batch === null || touched.length === 0) return;
+    const out = batch.select(state.db);
+    if (state.hasOpaqueUnseenBy(op)) parts.settling.unsettle(state, null);
+    if (state.onlyType === null) rewriteKey(out, state, parts.origins);
+    else {
+      writeElements(out, state, touched, parts.origins);
+      // The key may just have come back, and a time to live of it have been here before.
+      if (state.ttls.length > 0) writeTtl(out, state, parts.origins);
+    }
   }
 
   private noteTtl(state: KeyState, op: Op, quiet: boolean, batch: Batch | null): void {

@@ -11,7 +11,7 @@ export interface StatePart {
   end: number;
   commands: number;
   readonly effects: Effect[];
-  /** It says all of the key; else only something of it, its time to live. */
+  /** It says all of the key; else only something of it: its time to live, or fields that a region has kept. */
   readonly isWhole: boolean;
   /** Elements say all that it holds. */
   isByElement: boolean;

@@ -45,7 +45,7 @@ const NONE: ReadonlyMap<string, Told> = new Map();
 function keysTold(payload: Buffer): ReadonlyMap<string, Told> {
   const told = new Map<string, Told>();
   for (const { key, isWhole, isByElement, hasElements, effects } of partsOf(payload))
-    if (isByElement && hasElements) told.set(key, 'elements');
+    if (isWhole && isByElement && hasElements) told.set(key, 'elements');
     else if (effects.some((effect) => effect.kind === 'opaque' && effect.adds === true)) told.set(key, 'list');
     else if (isWhole) told.set(key, effects.some(({ kind }) => kind === 'set') ? 'string' : 'nothing');
   return told;

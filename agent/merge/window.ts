@@ -709,7 +709,7 @@ export class Window {
 
   /** A key is about to become unsettled, or its time to live doubtful. */
   hold(state: KeyState): void {
-    if (!state.unsettled && !state.ttlDoubted) state.heldFrom = this.stable.slice();
+    if (!state.isToBeTold) state.heldFrom = this.stable.slice();
   }
 
   /** Lets a key go of which all is seen by all: its value in Redis is then the base of whatever comes. */

@@ -1,10 +1,13 @@
 /** Tells other regions what a key holds here, where operations alone don't: which one and when is in settle.ts. */
+import { carriedByKept } from '../merge/carried';
 import type { MergeCore } from '../merge/core';
 import { RecordKind } from '../record';
 import type { OwnBlocks } from './own-blocks';
 import type { OwnStream } from './own-stream';
 import { positionAfter } from './position';
-import { additionsPayload, Settler, statesPayload, ttlPayload } from './settle';
+import { additionsPayload, fieldsPayload, Settler, statesPayload, ttlPayload } from './settle';
+
+const EMPTY = Buffer.alloc(0);
 
 export interface OwnStatesHost {
   core(): MergeCore;
@@ -32,10 +35,14 @@ export class OwnStates {
     // Keys between which something moved are read in one moment: it is in one of them.
     const states = state.unsettled ? settling.joinedWith(state) : [state];
     const { replies, block } = await blocks.read(states, (batch) => settler.read(batch, states));
-    // Where only the time to live is in doubt, having none means having nothing to say.
+    const now = Date.now();
+    const isKeeping = !state.unsettled && state.keptFields.size > 0;
+    // Where only the time to live is in doubt, having none means having nothing to say. Which fields are kept is said by what has been read up to the marker.
     const payload = state.unsettled
-      ? statesPayload(states, replies, Date.now())
-      : ttlPayload(state.key, replies, Date.now());
+      ? statesPayload(states, replies, now)
+      : isKeeping
+        ? EMPTY
+        : ttlPayload(state.key, replies, now);
     if (payload === null) {
       settling.foundNoTtl(state);
       return true;
@@ -55,7 +62,7 @@ export class OwnStates {
       core.corrections.racedKeys > 0;
     const hasOthers = states.some((other) => settling.isOthers(other));
     if (isOutdated || hasOthers) settler.retry(state, payload.length, Date.now());
-    if (isOutdated) return true;
+    if (isOutdated || (hasOthers && isKeeping)) return true;
     if (hasOthers) {
       const to = settling.yieldsTo(state, states);
       if (to === null) return true;
@@ -65,6 +72,15 @@ export class OwnStates {
       return true;
     }
     settler.sent(states, Date.now());
+    if (isKeeping) {
+      const kept = settling.keptFields(state);
+      const { keptFields } = state;
+      const { payload: fields, names } = fieldsPayload(state.key, kept, replies, now);
+      const by = host.isTold() ? carriedByKept(names, kept, core.origins) : undefined;
+      if (names.length > 0) core.localState(stream.make(at, RecordKind.state, state.db, fields, end, by));
+      settling.toldFields(state, keptFields);
+      return true;
+    }
     const carried = host.isTold() ? core.carriedBy(state.db, payload) : undefined;
     core.localState(stream.make(at, RecordKind.state, state.db, payload, end, carried));
     return true;

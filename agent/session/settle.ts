@@ -1,5 +1,5 @@
 /** Which unsettled key to send the state of, when, and how it is read. */
-import { type DecodedDump, decodeDump, RdbError, type RdbKey, toCommands } from '../capture';
+import { type DecodedDump, decodeDump, type HashItem, RdbError, type RdbKey, toCommands } from '../capture';
 import type { Batch } from '../merge/batch';
 import type { KeyState } from '../merge/key-state';
 import { CommandWriter, type Reply } from '../resp';
@@ -88,6 +88,26 @@ function expiry(ttl: Reply | undefined, nowMs: number): number | null {
 export function ttlPayload(key: string, [, ttl]: readonly Reply[], nowMs: number): Buffer | null {
   if (typeof ttl !== 'number' || ttl < 0) return null;
   return new CommandWriter(256).command(['PEXPIREAT', Buffer.from(key, 'latin1'), nowMs + ttl]).take();
+}
+
+/**
+ * Fields of a hash that this region has kept, as commands, and which of them are there. What is over at `nowMs` is not: it is about to expire here, too.
+ * @param nowMs when Redis answered DUMP
+ */
+export function fieldsPayload(
+  key: string,
+  names: ReadonlyMap<string, unknown>,
+  [dump]: readonly Reply[],
+  nowMs: number,
+): { payload: Buffer; names: string[] } {
+  const decoded = Buffer.isBuffer(dump) ? decodeDump(dump) : null;
+  const items = decoded?.type === 'hash' ? (decoded.value as HashItem[]) : [];
+  const kept = items.filter(([field, , at]) => names.has(field.toString('latin1')) && (at === null || at > nowMs));
+  const writer = new CommandWriter(256);
+  const bytes = Buffer.from(key, 'latin1');
+  if (kept.length > 0) writer.command(['HSET', bytes, ...kept.flatMap(([field, value]) => [field, value])]);
+  for (const [field, , at] of kept) if (at !== null) writer.command(['HPEXPIREAT', bytes, at, 'FIELDS', 1, field]);
+  return { payload: writer.take(), names: kept.map(([field]) => field.toString('latin1')) };
 }
 
 /** What builds a key from its DUMP. */
