@@ -46,7 +46,7 @@ export const groups: readonly (readonly [title: string, names: string, conflict:
   [
     'Times to live of fields',
     'HPEXPIREAT HEXPIREAT HPERSIST HSETEX HEXPIRE HPEXPIRE HGETEX HGETDEL',
-    'Field by field: the later one wins, and goes with the value that it was given to; HSET takes it away. A field expires as an HDEL, so an HDEL does not remove a field that another region has given a time to live unseen: it stays, by a state of that region. (The last four arrive as the first four, or as HDEL.)',
+    'Field by field: the later one wins, and goes with the value that it was given to; HSET takes it away. A field expires as an HDEL, so an HDEL does not remove a field that another region has given a time to live unseen: it stays, and that region tells it. (The last four arrive as the first four, or as HDEL.)',
   ],
   ['Sets', 'SADD SREM SPOP SMOVE', 'Member by member: an SADD that a removal had not seen survives it.'],
   [

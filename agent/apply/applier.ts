@@ -11,7 +11,6 @@ import type { KeyState } from '../merge/key-state';
 import { postponePassed } from '../merge/late-ttl';
 import { CommandScanner, CommandWriter, type RedisConnection, type Reply, ReplyError } from '../resp';
 import { ownKeys } from '../stream/keys';
-import { withoutEntryCounts } from './older-servers';
 
 export type ApplyErrorCode =
   /** The server is no primary (any more). */
@@ -142,8 +141,8 @@ export class Applier {
     /** The cursor's text as it is in Redis, null for none. */
     private cursor: string | null,
     private readonly observer?: BlockObserver,
-    /** Redis is older than 7.0. */
-    private readonly isBefore7 = false,
+    /** Commands as this server takes them. */
+    private readonly rewrite = (bytes: Buffer): Buffer => bytes,
     private readonly keys = ownKeys(),
   ) {}
 
@@ -212,8 +211,7 @@ export class Applier {
     const first = block.commands - 1;
     const now = Date.now();
     for (const item of items) {
-      const timely = postponePassed(item.bytes, now);
-      const bytes = this.isBefore7 ? withoutEntryCounts(timely) : timely;
+      const bytes = this.rewrite(postponePassed(item.bytes, now));
       block.raw(bytes, 0, bytes.length, item.commands);
     }
     const end = block.commands - 1;

@@ -37,6 +37,15 @@ describe('a field that expires in regions a and c while a client of b gives it m
     expect(kept(b)).toBe('');
   });
 
+  test('stays where its hash is said to have expired with it', () => {
+    const b = begin();
+    const seen = b.at('a:1');
+    b.clientAt(3, seen, `HPEXPIREAT h ${LATER} FIELDS 1 f`, 'HDEL h g');
+    b.comes('c:1', 4, seen, 'HDEL h f g');
+    expect(b.comes('c:1', 5, seen, 'UNLINK h')).toBe('');
+    expect(kept(b)).toBe('f by 3');
+  });
+
   test('is not told where a client has removed it, or written it, since', () => {
     for (const command of ['HDEL h f', 'HSET h f 3']) {
       const b = begin();

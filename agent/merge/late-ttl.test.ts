@@ -26,6 +26,7 @@ test('what has passed is a moment from now, and what stands around it as it came
     'EXPIREAT k 999',
     'SET k v GET EXAT 1',
     'DEL d',
+    'pexpireat k 5',
   );
   expect(postponePassed(bytes, now)).toEqual(
     commands(
@@ -36,6 +37,7 @@ test('what has passed is a moment from now, and what stands around it as it came
       'EXPIREAT k 1001',
       'SET k v GET EXAT 1001',
       'DEL d',
+      'pexpireat k 1001000',
     ),
   );
 });

@@ -9,8 +9,8 @@ import { Code, findCommand } from './commands';
 /** What is over by then counts as passed: a block may have to wait. */
 const PASSED_MS = 50;
 const MOMENT_MS = 1000;
-/** The last arguments' names of all commands that give a time in Unix time: EXPIREAT, PEXPIREAT; SET … EXAT, PXAT. */
-const MARKS = [Buffer.from('XPIREAT\r\n'), Buffer.from('XAT\r\n')];
+/** How the words end by which commands give a time in Unix time: EXPIREAT, PEXPIREAT; SET … EXAT, PXAT. In lower case, too: of PEXPIREAT Redis leaves what the client said. */
+const MARKS = ['XPIREAT\r\n', 'xpireat\r\n', 'XAT\r\n', 'xat\r\n'].map((end) => Buffer.from(end));
 
 /**
  * @param bytes commands in RESP

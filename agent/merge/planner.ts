@@ -234,7 +234,10 @@ export class Planner {
       this.parts.settling.unsettle(state, null);
       this.parts.settling.unsettleJoined(state, op);
       this.parts.corrections.makeAnew(state);
-    } else if (!gone || state.trespassedOn !== null) this.parts.corrections.makeAnew(state);
+    }
+    // Valkey says so of a hash whose last field expires, behind the HDEL of that field, which this region keeps. What has expired besides does so here, too.
+    else if (state.keptFields.size > 0) return;
+    else if (!gone || state.trespassedOn !== null) this.parts.corrections.makeAnew(state);
   }
 
   /** Whether an expiry removes what a client of this region has given more time: this region still has it. */

@@ -6,6 +6,8 @@ import { SessionError } from './context';
 
 export interface ServerInfo {
   version: string;
+  /** Of Valkey the same; empty for Redis. */
+  valkey: string;
   role: 'primary' | 'replica';
   /** A replica's primary, if it is connected to one. */
   replId: string;
@@ -35,6 +37,7 @@ export async function readServerInfo(connection: RedisConnection): Promise<Serve
   const second = Number(field('second_repl_offset'));
   return {
     version: field('valkey_version') || field('redis_version'),
+    valkey: field('valkey_version'),
     role: field('role') === 'master' ? 'primary' : 'replica',
     replId: field('master_replid'),
     replId2: field('master_replid2'),

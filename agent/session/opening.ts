@@ -14,7 +14,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
-import { isBefore7 } from '../apply/older-servers';
+import { rewritingFor } from '../apply/servers';
 import { misplaced, SlotGuard } from '../cluster/guard';
 import { type Capture, NotificationCapture, type RdbEntry, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
@@ -323,7 +323,7 @@ export class Opening {
       },
       this.cursorText,
       session.keyspace ?? undefined,
-      isBefore7(session.server!.version),
+      rewritingFor(session.server!),
       context.keys,
     );
     session.stream.recorder = new Recorder(

@@ -42,6 +42,12 @@ export function withoutTag(key: string): string {
   return at < 0 ? key : key.slice(0, at);
 }
 
+/**
+ * As which an agent removes a field that had expired in its Redis before the block came (apply/hidden-fields.ts): the region's own operation, though it stands in the block. Nobody
+ * else writes it so, and elsewhere it is HDEL.
+ */
+export const HIDDEN_HDEL = 'HdEl';
+
 export interface Marker {
   /** Names the block to the agent that sent it: its session's nonce and a number. */
   readonly block: string;

@@ -229,6 +229,14 @@ describe("expiries in an agent's block", () => {
     expect(expiriesOf(['unlink', 'k'], ['UNLINK', 'a', 'b'], ['DEL', 'c'])).toEqual([]);
   });
 
+  test('of fields that an agent found hidden there had not seen it, though it wrote them; of a client they are what they say', () => {
+    expect(expiriesOf(['HSET', 'h', 'f', ''], ['HdEl', 'h', 'f'], ['HDEL', 'h', 'g'], ['hdel', 'h', 'i'])).toEqual([
+      ['HDEL h f', before],
+    ]);
+    const client = [['HdEl', 'h', 'f'], ['MULTI'], ['HdEl', 'h', 'g'], ['SET', 'a', '1'], ['EXEC']];
+    expect(opsOf(recordsOf(feed(client).events)).map(({ argv }) => argv)).toEqual(['HDEL h f', 'HDEL h g', 'SET a 1']);
+  });
+
   test('are recorded once, though the block is read again after a restart', () => {
     const commands = [
       ['SET', 'a', '1'],

@@ -6,7 +6,8 @@
  *
  * Observed with Redis 7.0: a transaction with one effective command arrives without MULTI, so that a cursor can stand
  * alone; an expired key puts `UNLINK k` inside the block that touched it, before the command that did; PEXPIREAT with a
- * time that has passed by this machine's clock is `UNLINK k`. In an agent's block these are the region's own operations.
+ * time that has passed by this machine's clock is `UNLINK k`. In an agent's block these are the region's own operations, and so are
+ * fields that an agent found to have expired (`HIDDEN_HDEL`).
  *
  * What is not to leave the region (an eviction, a flush that was refused) gets another name of the same length, so that all
  * bytes keep their positions, and is no operation; what is about keys that this region keeps is left out (ignored.ts).
@@ -24,6 +25,7 @@ import { blank, leaveOut } from './ignored';
 import {
   CURSOR_KEY,
   HEARTBEAT_KEY,
+  HIDDEN_HDEL,
   type Marker,
   OWN_PREFIX,
   parseHeartbeat,
@@ -131,6 +133,8 @@ export class Recorder {
     marker: Marker | null;
     heartbeatMs: number;
     expiries: Expiry[];
+    /** Fields that had expired before it came. */
+    hidden: Expiry[];
     /** Refused if it is a client's. */
     flushes: (number | null)[];
     added: Map<number, string>;
@@ -205,6 +209,7 @@ export class Recorder {
           marker: null,
           heartbeatMs: 0,
           expiries: [],
+          hidden: [],
           flushes: [],
           added: new Map(),
           trespasses: [],
@@ -292,11 +297,18 @@ export class Recorder {
   /** Whether a command may be something else than it seems to be, or stay here. */
   private isJudged({ code }: Command): boolean {
     if (code === Code.unlink) return this.scanner.argc === 2 && isUpperCase(this.scanner);
+    if (code === Code.hdel) return isCalled(this.scanner, HIDDEN_HDEL);
     return (code === Code.flushall || code === Code.flushdb) && this.events.flushRefused !== undefined;
   }
 
   private judge(command: Command, end: number): Command {
     const { scanner, state, block } = this;
+    if (command.code === Code.hdel) {
+      // A client may have said it so.
+      const plain = rename(scanner, 'HDEL');
+      block?.hidden.push({ bytes: Buffer.from(scanner.buf.subarray(scanner.start, scanner.end)), db: state.db });
+      return plain;
+    }
     if (command.code !== Code.unlink) {
       const db = command.code === Code.flushdb ? state.db : null;
       if (block === null) this.refuse([db]);
@@ -386,13 +398,10 @@ export class Recorder {
     this.flush();
     this.block = null;
     this.firstDb = this.state.db;
-    const { marker, heartbeatMs, expiries } = block;
-    if (expiries.length === 0) return this.pass({ marker, heartbeatMs }, end);
+    const { marker, heartbeatMs, expiries, hidden } = block;
+    if (expiries.length + hidden.length === 0) return this.pass({ marker, heartbeatMs }, end);
     const late = new Set(lateExpiries(block.chunks, block.db));
-    this.emitExpiries(
-      expiries.filter((_, i) => !late.has(i)),
-      block.offset + MULTI_BYTES,
-    );
+    this.emitExpiries([...hidden, ...expiries.filter((_, i) => !late.has(i))], block.offset + MULTI_BYTES);
     this.pass({ marker, heartbeatMs }, end);
     this.emitExpiries(
       expiries.filter((_, i) => late.has(i)),
@@ -461,6 +470,10 @@ function rename({ buf, argStart }: CommandScanner, name: string): Command {
 /** After which Redis may have to be looked at: see OpRecord.mayNeedLook. */
 function isLookedAfter(code: number): boolean {
   return code === Code.xadd || code === Code.xtrim || code === Code.function;
+}
+
+function isCalled({ buf, argStart, argEnd }: CommandScanner, name: string): boolean {
+  return buf.toString('latin1', argStart[0], argEnd[0]) === name;
 }
 
 /** Redis writes its own expiries in upper case; `unlink k` in an agent's block is what some client once said. */

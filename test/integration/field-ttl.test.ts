@@ -91,10 +91,10 @@ when(`times to live of hash fields${why}`, () => {
 
   test('a field that expires in other regions while it is renewed in one stays', async () => {
     await alpha.hset('x', 'kept', 'value', 'gone', 1, 'plain', 1);
-    await alpha.call('HPEXPIRE', 'x', 3000, 'FIELDS', 2, 'kept', 'gone');
+    await alpha.call('HPEXPIRE', 'x', 6000, 'FIELDS', 2, 'kept', 'gone');
     await apart(
       async () => expect(await expire(alpha, 'x', 1000, 'kept')).toEqual([1]),
-      () => until(async () => (await beta.hlen('x')) === 1, 8000, 'fields do not expire'),
+      () => until(async () => (await beta.hlen('x')) === 1, 15_000, 'fields do not expire'),
     );
     for (const client of [alpha, beta, gamma]) {
       expect(await client.hgetall('x')).toEqual({ kept: 'value', plain: '1' });
@@ -105,19 +105,34 @@ when(`times to live of hash fields${why}`, () => {
 
   test('two regions renew a field each, which expires in the other one', async () => {
     await alpha.hset('y', 'a', 'of alpha', 'b', 'of beta', 'plain', 1);
-    await alpha.call('HPEXPIRE', 'y', 3000, 'FIELDS', 2, 'a', 'b');
+    await alpha.call('HPEXPIRE', 'y', 6000, 'FIELDS', 2, 'a', 'b');
     await apart(
       async () => expect(await expire(alpha, 'y', 1000, 'a')).toEqual([1]),
       async () => {
         expect(await expire(beta, 'y', 1000, 'b')).toEqual([1]);
         for (const client of [alpha, beta])
-          await until(async () => (await client.hlen('y')) === 2, 8000, 'fields do not expire');
+          await until(async () => (await client.hlen('y')) === 2, 15_000, 'fields do not expire');
       },
     );
     for (const client of [alpha, beta, gamma]) {
       expect(await client.hgetall('y')).toEqual({ a: 'of alpha', b: 'of beta', plain: '1' });
       expect(Math.min(...(await ttls(client, 'y', 'a', 'b')))).toBeGreaterThan(900);
     }
+  });
+
+  test('a field that is renewed in the last milliseconds stays', async () => {
+    const renewed: string[] = [];
+    const renew = async (key: string, leftMs: number): Promise<void> => {
+      await alpha.hset(key, 'kept', 'value', ...(leftMs % 2 === 0 ? ['plain', 1] : []));
+      const at = Date.now() + 1500;
+      await alpha.call('HPEXPIREAT', key, at, 'FIELDS', 1, 'kept');
+      await new Promise((done) => setTimeout(done, at - leftMs - Date.now()));
+      if (((await expire(alpha, key, 1000, 'kept')) as number[])[0] === 1) renewed.push(key);
+    };
+    await Promise.all(Array.from({ length: 40 }, (_, i) => renew(`z${i}`, 1 + (i % 20))));
+    await mesh.waitEqual();
+    for (const client of [alpha, beta, gamma])
+      for (const key of renewed) expect([key, await client.hget(key, 'kept')]).toEqual([key, 'value']);
   });
 
   test('changes that no agent read are found after a restart of Redis', async () => {
