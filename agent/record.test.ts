@@ -40,7 +40,7 @@ const record: fc.Arbitrary<OpRecord> = fc
   })
   .map(({ positions: [a, b], seen, payload, added, unsettled, carried, ...rest }) => ({
     ...rest,
-    ...(rest.kind === 4 && (added.length > 0 || unsettled === null) ? { added: new Map(added) } : {}),
+    ...(rest.kind === 4 && added.length > 0 ? { added: new Map(added) } : {}),
     ...(rest.kind === 4 && unsettled !== null ? { unsettled: new Set(unsettled) } : {}),
     ...(rest.kind === 1 && carried !== null ? { carried: new Map(carried) } : {}),
     start: Math.min(a, b),

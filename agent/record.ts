@@ -45,7 +45,8 @@ export const RecordKind = {
   difference: 3,
   /**
    * A slice of the stream, and beside the commands what the agent knew of some: what they added to numbers (INCRBYFLOAT, of which Redis writes what it
-   * made), or that they worked on a key that was unsettled. That could not be told again: as with states, nobody sees it before it is durable.
+   * made), that they worked on a key that was unsettled, or why a key went by UNLINK, by which the bytes go. That could not be told again: as with states,
+   * nobody sees it before it is durable.
    */
   told: 4,
 } as const;
@@ -314,14 +315,15 @@ export function decodeRecord(bytes: Buffer, options: { verify: boolean } = { ver
     at += 4;
     added.set(operation, readId());
   }
-  if (written !== UNSETTLED) return { ...record, payload: bytes.subarray(at), added };
+  const known = added.size > 0 ? { added } : {};
+  if (written !== UNSETTLED) return { ...record, payload: bytes.subarray(at), ...known };
   need(4);
   const apart = bytes.readUInt32LE(at);
   at += 4;
   need(apart * 4);
   const unsettled = new Set<number>();
   for (let i = 0; i < apart; i++, at += 4) unsettled.add(bytes.readUInt32LE(at));
-  return { ...record, payload: bytes.subarray(at), ...(added.size > 0 ? { added } : {}), unsettled };
+  return { ...record, payload: bytes.subarray(at), ...known, unsettled };
 }
 
 function kindOf(written: number): RecordKind {

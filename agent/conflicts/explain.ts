@@ -8,7 +8,7 @@ import { Class, Code, findCommand, UNKNOWN_COMMAND } from '../merge/commands';
 import type { MergeCore } from '../merge/core';
 import { argText, dbOf, decodeEffects, type Effect } from '../merge/effects';
 import { highestTtl } from '../merge/resolve';
-import { decodeRecord, type OpRecord, RecordKind, regionOf } from '../record';
+import { decodeRecord, isOfStream, type OpRecord, RecordKind, regionOf } from '../record';
 import { CommandScanner, CommandWriter, ReplyError, type RedisConnection } from '../resp';
 import { timeOfStamp } from '../stream/keys';
 import type { ExplainedOperation, Explanation } from './explanation';
@@ -107,7 +107,7 @@ export function operationsOn(record: OpRecord, wantedDb: number, key: string): E
       if (command.code === Code.select) db = Number(argText(scanner, 1));
       continue;
     }
-    const isStream = record.kind === RecordKind.stream;
+    const isStream = isOfStream(record.kind);
     const stamp = record.stamp + (isStream ? index++ : 0);
     const effects: Effect[] = [];
     decodeEffects(command, scanner, effects);

@@ -66,6 +66,11 @@ export class Departures {
     return removal;
   }
 
+  /** The same where nobody has heard why. */
+  unheard(): Removal {
+    return this.evicts ? 'evicted' : 'expired';
+  }
+
   countEviction(): void {
     this.host.context.metrics.evictions.inc();
     this.evicted++;

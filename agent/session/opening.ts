@@ -254,6 +254,7 @@ export class Opening {
       heartbeat: () => undefined,
       getAck: () => undefined,
       removal: () => (server.evicts ? 'evicted' : 'expired'),
+      unheardRemoval: () => (server.evicts ? 'evicted' : 'expired'),
       trespass: ({ db, key }) => this.late.push([db, key]),
     };
   }
@@ -334,6 +335,7 @@ export class Opening {
         heartbeat: (timeMs, offset) => session.ownHeartbeat(timeMs, offset),
         getAck: () => session.stream.sendAck(true),
         removal: (db, key, end) => session.departures.removal(db, key, end),
+        unheardRemoval: () => session.departures.unheard(),
         ...this.onFlush((db) => session.flushRefused(db)),
         trespass: (trespass) => session.trespasses.note(trespass),
       },

@@ -376,6 +376,39 @@ describe('what does not leave the region', () => {
     ]);
   });
 
+  test.each([
+    ['expired', ['d']],
+    // Where Redis evicts.
+    ['evicted', ['d', 'x']],
+  ] as const)(
+    'what would be taken for %s the next time is told by what was heard, and by nothing else',
+    (unheard, byEar) => {
+      const found: Record<string, Removal> = { e: unheard, d: 'deleted', x: 'expired' };
+      const kindsOf = (commands: readonly string[][]): RecordKind[] => {
+        const kinds: RecordKind[] = [];
+        const state = { origin: 'eu:1', offset: 0, end: 0, stamp: 1, seen: new Map(), db: 0 };
+        const recorder = new Recorder(state, {
+          record: ({ kind, added }) => (expect(added).toBe(undefined), kinds.push(kind)),
+          marker: () => undefined,
+          heartbeat: () => undefined,
+          getAck: () => undefined,
+          removal: (_, key) => found[key]!,
+          unheardRemoval: () => unheard,
+        });
+        for (const argv of commands) recorder.push(encodeCommand(argv));
+        return kinds;
+      };
+      for (const key of ['e', 'd', 'x']) {
+        const kind = (byEar as readonly string[]).includes(key) ? RecordKind.told : RecordKind.stream;
+        const { stream } = RecordKind;
+        expect(kindsOf([set('a'), ['UNLINK', key], set('b')]).filter((each) => each !== stream)).toEqual(
+          kind === stream ? [] : [kind],
+        );
+        expect(kindsOf([['MULTI'], set('a'), ['UNLINK', key], ['EXEC'], set('b')])).toEqual([kind, stream]);
+      }
+    },
+  );
+
   test("in a client's transaction nothing but an eviction is told otherwise, in an agent's block nothing", () => {
     const removal = (_: number, key: string): Removal => (key === 'e' ? 'evicted' : 'deleted');
     const block = [['MULTI'], set('a'), ['UNLINK', 'e'], ['UNLINK', 'd']];

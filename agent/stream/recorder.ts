@@ -64,6 +64,8 @@ export interface RecorderEvents {
    * @param end the offset behind it
    */
   removal?(db: number, key: string, end: number): Removal;
+  /** Why it went for somebody who has not heard of it: so it will be told when it is read once more, after a crash. Absent: it had expired. */
+  unheardRemoval?(): Removal;
   /** A client has flushed a database, or all of them (null), and that stays here; all records up to it have been given. Absent: flushes are carried. */
   flushRefused?: (db: number | null) => void;
   /** Before that, and before a record is given in which it stands, or that stands behind it. @throws where that must not be given */
@@ -121,6 +123,10 @@ export class Recorder {
   private chunkBytes = 0;
   private readonly carried = new Carried();
   private ops = 0;
+  /** The command at hand went by what was heard of it, which would not be known a second time. */
+  private isHeard = false;
+  /** Such a one is in the open record. */
+  private hasHeard = false;
   /** There is an XADD, XTRIM or FUNCTION since the last record. */
   private mayNeedLook = false;
   private firstDb: number;
@@ -138,6 +144,7 @@ export class Recorder {
     /** Refused if it is a client's. */
     flushes: (number | null)[];
     added: Map<number, string>;
+    hasHeard: boolean;
     trespasses: Trespass[];
     /** Where it begins. */
     db: number;
@@ -193,6 +200,7 @@ export class Recorder {
     while (scanner.next()) {
       const end = this.base + scanner.consumed;
       const found = findCommand(scanner.buf, scanner.argStart[0]!, scanner.argEnd[0]!);
+      this.isHeard = false;
       const command = found !== undefined && this.isJudged(found) ? this.judge(found, end) : found;
       if (runStart >= 0 && scanner.start !== runEnd) {
         // Keepalive newlines between commands would shift the positions: a record's bytes are contiguous.
@@ -212,6 +220,7 @@ export class Recorder {
           hidden: [],
           flushes: [],
           added: new Map(),
+          hasHeard: false,
           trespasses: [],
           db,
           offset,
@@ -248,6 +257,8 @@ export class Recorder {
       }
       if (runStart < 0) runStart = scanner.start;
       runEnd = scanner.end;
+      if (this.isHeard && this.block !== null) this.block.hasHeard = true;
+      else if (this.isHeard) this.hasHeard = true;
       state.offset = end;
       if (command?.class === Class.ignored) {
         if (command.code === Code.select) state.db = this.selectedDb();
@@ -317,7 +328,9 @@ export class Recorder {
     }
     const key = argText(scanner, 1);
     if (key.startsWith(OWN_PREFIX)) return command;
-    const removal = this.events.removal?.(state.db, key, end);
+    const { events } = this;
+    const removal = events.removal?.(state.db, key, end) ?? 'expired';
+    this.isHeard = removal !== (events.unheardRemoval?.() ?? 'expired');
     if (removal === 'evicted') return rename(scanner, 'EXISTS');
     // In lower case it is a client's for everybody. In a block it may be an agent's, of which nothing is carried but expiries.
     return removal === 'deleted' && block === null ? rename(scanner, 'unlink') : command;
@@ -359,6 +372,7 @@ export class Recorder {
       this.emit(payload, offset, this.ops, this.firstDb);
     }
     if (this.added.size > 0) this.added = new Map();
+    this.hasHeard = false;
     // One in an open block goes into the next record.
     if (this.block === null) this.mayNeedLook = false;
     this.chunks = [];
@@ -374,7 +388,8 @@ export class Recorder {
     const { mayNeedLook } = this;
     const start = state.end;
     const plain: OpRecord = { kind: RecordKind.stream, origin, start, end, stamp, ops, db, seen, payload, mayNeedLook };
-    const record = added.size === 0 ? plain : { ...plain, kind: RecordKind.told, added };
+    const isTold = added.size > 0 || this.hasHeard;
+    const record = isTold ? { ...plain, kind: RecordKind.told, ...(added.size > 0 && { added }) } : plain;
     state.stamp += ops;
     state.end = end;
     this.events.record(record);
@@ -391,6 +406,7 @@ export class Recorder {
       for (const chunk of block.chunks) this.chunkBytes += chunk.length;
       for (const [i, by] of block.added) this.added.set(this.ops + i, by);
       this.ops += block.ops;
+      this.hasHeard ||= block.hasHeard;
       this.refuse(block.flushes);
       return;
     }
