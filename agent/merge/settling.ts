@@ -231,19 +231,23 @@ export class Settling {
   }
 
   /**
-   * Another region asks for a key's state. Where each waits for the other's, its owner sends its own, or else the first by name. Where they wait in a
+   * Another region asks for a key's state. Where each waits for the other's, its owner sends its own, or else the first by name. Where this one waits for a
+   * third one's, which that other can't reach, both get that: two states that have not seen each other would settle nothing, again and again. Where they wait in a
    * circle, this one does after a while.
+   * @param live the regions that can be reached, this one included
    */
-  askedFor(db: number, key: string, by: string): void {
+  askedFor(db: number, key: string, by: string, live: readonly string[]): void {
     const { region } = this;
     const state = this.window.ensure(db, key);
     const isOwner = this.ownerOf(db, key) === region;
     state.askedInVain++;
+    const settler = state.unsettled && state.settler !== ELSEWHERE && !isOwner ? this.settlerOf(state, live) : null;
+    const isThirds = settler !== null && settler !== region && settler !== by && state.askedInVain <= ASKED_MAX;
     const isFirst = isOwner || region < by || state.askedInVain > ASKED_MAX;
     if (state.settler === ELSEWHERE && state.trespassedOn === null && isFirst) state.settler = null;
     // Who alone could tell what it is asks for it: it can't tell, either. Of a last write both may have lost it.
     if (state.onlySettler === by && (state.last === null || region < by)) state.onlySettler = state.settler = null;
-    this.unsettle(state, state.hasYielded ? null : region);
+    this.unsettle(state, state.hasYielded || isThirds ? null : region);
   }
 
   /** After an operation met ones that it had not seen: is the element-wise rule enough? */

@@ -23,7 +23,7 @@ test('its state is wanted from its owner, or from who can be reached, and this r
   expect(awaited('a', 'b', 'c')).toEqual(['a: a:1']);
   expect(awaited('b', 'c')).toEqual(['c: a:1']);
   expect(awaited('b')).toEqual([]);
-  b.core.settling.askedFor(0, 'a:1', 'c');
+  b.core.settling.askedFor(0, 'a:1', 'c', ['a', 'b', 'c']);
   expect(b.core.settling.toSettle(['b'])).toEqual([]);
   expect(b.core.settling.awaitedElsewhere().map(({ key }) => key)).toEqual(['a:1']);
   expect(b.core.settling.trespassedKeys).toBe(1);
@@ -68,7 +68,7 @@ test('the expiry of a key that a client here has made anew removes it', () => {
 test('of its own key that it asked others for it sends what it has, where one of them asks', () => {
   b.core.settling.demandState(0, 'b:1', '*');
   expect(b.core.settling.toSettle(['a', 'b'])).toEqual([]);
-  b.core.settling.askedFor(0, 'b:1', 'a');
+  b.core.settling.askedFor(0, 'b:1', 'a', ['a', 'b', 'c']);
   expect(b.unsettled).toEqual(['b:1']);
 });
 
@@ -100,7 +100,7 @@ describe('of two keys that are settled together only another region can tell one
     return { yieldsTo: () => settling.yieldsTo(l, joined), l };
   };
   const ask = (by: string, times: number, key = 'l'): void => {
-    for (let i = 0; i < times; i++) b.core.settling.askedFor(0, key, by);
+    for (let i = 0; i < times; i++) b.core.settling.askedFor(0, key, by, ['a', 'b', 'c']);
   };
 
   test('the other one comes first by name: it tells both, when it has asked often', () => {
@@ -126,7 +126,7 @@ describe('of two keys that are settled together only another region can tell one
     const { yieldsTo } = meet('c');
     ask('c', 30);
     expect(yieldsTo()).toBe(null);
-    b.core.settling.askedFor(0, 'k', 'c');
+    b.core.settling.askedFor(0, 'k', 'c', ['a', 'b', 'c']);
     expect(b.unsettled).toEqual(['k', 'l']);
     expect(b.core.settling.toSettle(['a', 'b', 'c']).some((state) => b.core.settling.isOthers(state))).toBe(false);
   });

@@ -536,7 +536,7 @@ export class Session implements Stay {
 
   /** What a peer asks for that compared its data with this region's. */
   settle({ from, keys, explained }: SettleRequest): void {
-    for (const { db, key } of keys) this.core.settling.askedFor(db, key, from);
+    for (const { db, key } of keys) this.core.settling.askedFor(db, key, from, liveRegions(this.context));
     this.pump.wake();
     if (explained !== true) return;
     this.unexplained.comparedWith.add(from);

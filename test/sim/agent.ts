@@ -511,6 +511,6 @@ export class SimAgent {
 
   /** A peer asks for the state of a key. */
   demand(db: number, key: string, by: string): void {
-    this.core.settling.askedFor(db, key, by);
+    this.core.settling.askedFor(db, key, by, this.host.live());
   }
 }
