@@ -401,12 +401,12 @@ export class MergeCore {
     this.notes.count(effect);
     this.notes.note(state, effect, later, insertion.touched);
     if (!isOwn || !streams.isSpared(state, effect, op))
-      corrections.race(state, effect.kind === 'set' || effect.kind === 'trim' ? null : insertion.touched);
+      corrections.met(state, effect.kind === 'set' || effect.kind === 'trim' ? null : insertion.touched);
     this.settling.check(state, effect, op, insertion.touched);
     if (again) {
       this.doubtRefusal(state, effect);
       // What of an older history had come back below it may have been refused.
-      if (state.stream !== null) corrections.race(state, null);
+      if (state.stream !== null) corrections.met(state, null);
     }
     // Of a stream that is known all that it lacks is its entry; made anew it would lose its groups.
     const isEntry = effect.kind === 'put' && effect.type === Type.stream && state.isKnown;
@@ -555,9 +555,9 @@ export class MergeCore {
             const isMoving = effect.kind === 'put' && effect.type === Type.stream && insertion.touched.length > 1;
             // Of entries the one that was there first may be what is missing: Redis refused it below the other.
             const isOfAll = effect.kind === 'set' || state.stream !== null;
-            if (quiet && isMoving) this.corrections.race(state, insertion.touched);
+            if (quiet && isMoving) this.corrections.met(state, insertion.touched);
             if (!quiet) {
-              this.corrections.race(state, isOfAll ? null : insertion.touched);
+              this.corrections.met(state, isOfAll ? null : insertion.touched);
               this.settling.check(state, effect, op, insertion.touched);
               this.doubtRefusal(state, effect);
             }

@@ -12,7 +12,7 @@ import type { StateOp } from './op';
 import type { OriginTable } from './origins';
 import { canRebuild, rebuildKey } from './rebuild';
 import { correctKey, resolve, visibleType, writeElement, writeElements, writeTtl } from './resolve';
-import type { Settling } from './settling';
+import { ELSEWHERE, type Settling } from './settling';
 import type { StreamTrims } from './stream-trims';
 import { placesFrom, type StreamEntry } from './stream-entries';
 import { writeTrim } from './stream-write';
@@ -68,6 +68,15 @@ export class Corrections {
       state.raced ??= new Set();
       for (const element of elements) state.raced.add(element);
     }
+  }
+
+  /**
+   * Operations of a key have met: it is raced. Where they did so before a restart, one that had not seen all of what is not remembered may have met some of that, too:
+   * all of it was over then, and the key would be corrected without. Another region tells what it is.
+   */
+  met(state: KeyState, elements: readonly Element[] | null): void {
+    if (this.window.isPatchy(state)) this.settling.demandState(state.db, state.key, ELSEWHERE);
+    else this.race(state, elements);
   }
 
   /** Has an entry of a stream written that was found to be missing from Redis. Until it is there, `missingEntries` tells of it. */

@@ -4,7 +4,8 @@
  * met by an operation that had not seen the addition: with the SET and without the addition it has a wrong value.)
  *
  * What all members have seen is such a place, at any time: with an operation they have seen all that this one had. So the mark is one of
- * those, the latest that is below all that is needed.
+ * those, the latest that is below all that is needed. What is told above it may be over, too, and have met what is below: it is known by what it had not
+ * seen (`Window.isPatchy`).
  */
 import { seenAt, type Seen } from './origins';
 

@@ -115,7 +115,7 @@ export class RecordReader {
         }
         // An own one that wins was overwritten by the block that it met: Redis gets it back. So it may be where one is remembered.
         if (mode === 'remember' || (mode === 'local' && outcome === SetOutcome.wins))
-          this.parts.corrections.race(window.find(db, payload.toString('latin1', run.keys[i], run.keyEnds[i]))!, null);
+          this.parts.corrections.met(window.find(db, payload.toString('latin1', run.keys[i], run.keyEnds[i]))!, null);
       }
       if (plan === null) continue;
       // Of one that loses, the winner is in Redis already, or on its way.

@@ -66,6 +66,32 @@ test('after a restart all of an older history that a failover had taken back, an
   expect(wordsOf(batch)).toMatch(/5-1.* f x.*6-1.* f y/);
 });
 
+test.each([
+  ['that had not seen', [], ['k']],
+  ['that had seen', [['b:1', 1000]] as const, []],
+])(
+  'operations that met, one of them %s what nobody needs any more: another region tells what the key is',
+  (_, saw, expected) => {
+    const core = newCore();
+    // What was before that was `HSET k n 59`.
+    core.assume('b:1', 1000);
+    core.skip('b:1', 1000);
+    core.assume('c:1', 0);
+    const replay = new Replay(core, 'a', 'a:1');
+    const other = commands('SET k v');
+    for (const [origin, start, payload, stamp, seen] of [
+      ['c:1', 0, other, 4, new Map(saw)],
+      ['b:1', 1000, commands('HSET k f v'), 5, new Map()],
+    ] as const)
+      replay.add(record(origin, start, payload, { stamp, seen }));
+    replay.finish();
+    expect(core.settling.awaitedElsewhere().map(({ key }) => key)).toEqual(expected);
+    expect(core.corrections.racedKeys).toBe(1 - expected.length);
+    // What comes has seen all of that.
+    expect(core.window.isPatchy(core.find(0, 'k')!)).toBe(false);
+  },
+);
+
 describe('a record in two parts', () => {
   const first = commands('SET k 1', 'SELECT 3', 'SET l 2');
   const second = commands('INCR n', 'PING', 'SET m 3');

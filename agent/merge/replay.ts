@@ -170,12 +170,13 @@ export class Replay {
     }
   }
 
-  /** What is left waits for something that nobody has: it is given as it is, each origin in order. */
+  /** Nothing more comes. What is left waits for something that nobody has: it is given as it is, each origin in order. */
   finish(): void {
     this.advance();
     const rest = this.waiting();
     this.lanes.clear();
     for (const record of rest) this.feed(record);
+    this.core.window.replayed();
   }
 
   private feed(record: OpRecord): void {

@@ -64,6 +64,10 @@ export class Window {
    * nothing is queued any more.
    */
   private readonly moments: { stable: Seen; queued: readonly number[] }[] = [{ stable: NONE, queued: NONE }];
+  /** While what was before a restart is noted: up to where nothing of each origin is, as it was not needed any more. */
+  private readonly begun: number[] = [];
+  /** Keys of operations that had not seen all of that, by database and name. */
+  private readonly patchy = new Set<string>();
   /** Operations not yet seen by all. */
   operations = 0;
   /** What every member has reported to have seen, by interned origin. */
@@ -226,6 +230,7 @@ export class Window {
       );
       state.wipe(op);
       state.note(op);
+      this.noteBegun(state, op);
       if (seenAt(this.stable, origin) >= position) state.lagging = true;
     }
     const element = state.element(Type.string, '');
@@ -574,9 +579,26 @@ export class Window {
     return this.queues[origin]!;
   }
 
+  private noteBegun({ db, key }: KeyState, op: Op): void {
+    for (let o = 0; o < this.begun.length; o++)
+      if (o !== op.origin && this.begun[o]! > seenAt(op.seen, o)) return void this.patchy.add(`${db} ${key}`);
+  }
+
+  /** Whether an operation on a key is known that had not seen all of what a restart has left out: it may have met some of that. */
+  isPatchy({ db, key }: KeyState): boolean {
+    return this.patchy.has(`${db} ${key}`);
+  }
+
+  /** All from before a restart is noted. */
+  replayed(): void {
+    this.begun.length = 0;
+    this.patchy.clear();
+  }
+
   /** Counts `op` as known on the key; `element` is null for what concerns the whole key. */
   note(state: KeyState, op: Op, element: Element | null): void {
     state.note(op);
+    this.noteBegun(state, op);
     this.weigh(state);
     state.unstable++;
     if (element === null) state.unstableKeyOps++;
@@ -627,8 +649,9 @@ export class Window {
     if (moments.length > MOMENTS_MAX) moments.splice(0, Infinity, ...moments.filter((_, i) => i % 2 === 0));
   }
 
-  /** Before anything is noted: so far every member has seen the origin. */
+  /** Before anything is noted: so far every member has seen the origin, and nothing of that is known here. */
   begin(origin: number, position: number): void {
+    raise(this.begun, origin, position);
     this.stabilise(origin, position);
     this.moments.splice(0, Infinity, { stable: this.stable.slice(), queued: NONE });
   }

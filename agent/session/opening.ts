@@ -417,7 +417,7 @@ export class Opening {
     if (missingOf(replay, others).length > 0 || replay.waiting().length > 0) {
       session.replay = replay;
       session.stream.backlog = new Backlog(journal, state.origin, state.end);
-    }
+    } else replay.finish();
     let differences: Differences | null = null;
     if (continues === null) {
       // Of the older ones all that will ever be in it by itself.
