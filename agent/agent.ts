@@ -27,7 +27,8 @@ import {
   regionOf,
 } from './record';
 import { ShardPolicies } from './cluster/shard-policies';
-import { formatSlots, parseSlots, tagOf } from '../model/slots';
+import { formatSlots, parseSlots } from '../model/slots';
+import { shardName } from './cluster/shard-name';
 import { ownKeys } from './stream/keys';
 import { restOf } from './merge/replay';
 import { ProtocolError, type RedisConnectionOptions } from './resp';
@@ -224,7 +225,7 @@ export class Agent {
         ...(slots === null ? {} : { isClusterNode: true }),
       }),
       slots,
-      keys: ownKeys(slots === null ? undefined : tagOf(slots[0]![0])),
+      keys: ownKeys(slots),
       setState: (state, reason) => this.setState(state, reason),
     };
     journal.on('readable', () => {
@@ -292,15 +293,16 @@ export class Agent {
     const log = createLogger({ region: config.region, level: config.log.level });
     const { dryRun } = config.replication;
     const dir = dryRun ? `${config.stateDir}/${DRY_RUN_DIR}` : config.stateDir;
-    const dryRuns = `${config.stateDir}/${DRY_RUN_DIR}/journal`;
+    const journalDir = journalDirOf(config);
+    const dryRuns = `${config.stateDir}/${DRY_RUN_DIR}/${journalDir}`;
     // What goes now must not be another agent's, which has not ended yet.
     if (fs.existsSync(dryRuns)) lockDir(dryRuns)();
-    await fs.promises.rm(`${config.stateDir}/${DRY_RUN_DIR}${dryRun ? '/journal' : ''}`, {
+    await fs.promises.rm(`${config.stateDir}/${DRY_RUN_DIR}${dryRun ? `/${journalDir}` : ''}`, {
       recursive: true,
       force: true,
     });
     const journal = await Journal.open({
-      dir: `${dir}/journal`,
+      dir: `${dir}/${journalDir}`,
       ...(dryRun ? dryRunJournal(config.journal) : config.journal),
       // In semi-sync a client's WAIT hangs on it.
       ...(config.replication.mode === 'semi-sync' ? { syncMs: 2 } : {}),
@@ -625,6 +627,12 @@ export class Agent {
     const areLibrariesSettled = !core.libraries.isUnderWay && !core.libraries.hasLost;
     return operations === 0 && session.isAtRest && isSettled && areLibrariesSettled;
   }
+}
+
+/** In the agent's state directory. What a shard of other slots had is no part of this one's past. */
+function journalDirOf({ redis: { cluster } }: AgentConfig): string {
+  const slots = cluster === undefined ? null : parseSlots(cluster.slots);
+  return slots === null ? 'journal' : `journal-${shardName(slots)}`;
 }
 
 /** In the agent's state directory: all that a dry run writes. */

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { TestServer } from '../capture/testserver';
 import { evenSlots, formatSlots, parseSlots, SLOTS, slotOf, tagOf } from '../../model/slots';
+import { shardName } from './shard-name';
 
 test('slots are those of Redis', async () => {
   const server = await TestServer.start({ args: ['--cluster-enabled', 'yes'] });
@@ -40,6 +41,14 @@ test('ranges are written in one way', () => {
   for (const wrong of ['a', '5-4', '0-16384', '1-3 3-5', '-1', '1-', '99999999'])
     expect([wrong, parseSlots(wrong)]).toEqual([wrong, null]);
   expect(parseSlots('')).toEqual([]);
+});
+
+test('a shard has a short name of its own, whatever its slots', () => {
+  expect(shardName(parseSlots('0-99 200')!)).toBe('0-99,200');
+  const many = (from: number): string => Array.from({ length: 100 }, (_, i) => from + i * 2).join(' ');
+  expect(shardName(parseSlots(many(0))!)).toMatch(/^0,[0-9a-f]{12}$/);
+  const other = `0 ${many(4)}`;
+  expect(shardName(parseSlots(many(0))!)).not.toBe(shardName(parseSlots(other)!));
 });
 
 test('a tag is in its slot', () => {

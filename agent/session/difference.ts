@@ -35,7 +35,7 @@ import { doneAgain, evidenceOf, keptUntil, LateKeys, type TailEvidence } from '.
 import { nameOf, Touches } from '../merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { encodeCommand } from '../resp';
-import { HEARTBEAT_KEY, parseHeartbeat, stampOf, withoutTag } from '../stream/keys';
+import { parseHeartbeat, stampOf } from '../stream/keys';
 import { raise } from '../vector';
 import { type AgentContext, keepLetter, SessionError } from './context';
 import { Digester, DigestTable } from './digest';
@@ -343,7 +343,7 @@ async function differingKeys(
       if (entry.kind === 'function') codes.push(Buffer.from(entry.library));
       if (entry.kind !== 'key') continue;
       if (isOwnKey(entry.key)) {
-        if (withoutTag(entry.key.toString('latin1')) === HEARTBEAT_KEY && Buffer.isBuffer(entry.value))
+        if (entry.key.toString('latin1') === o.context.keys.heartbeat && Buffer.isBuffer(entry.value))
           heartbeatMs = parseHeartbeat(entry.value.toString('latin1'));
         continue;
       }

@@ -3,7 +3,7 @@ import { type NotificationCapture, ReplicaLink, type RdbEntry } from '../capture
 import type { Amiss } from '../merge/difference';
 import type { OriginId, Vector } from '../record';
 import { CommandWriter, type RedisConnection, type Reply } from '../resp';
-import { CURSOR_KEY, OWN_PREFIX, parseMarker, withoutTag } from '../stream/keys';
+import { OWN_PREFIX, parseMarker } from '../stream/keys';
 import { lastPositionAt } from '../stream/position';
 import type { AgentContext, RedisAddress } from './context';
 import { replicaOptions, SessionError } from './context';
@@ -86,7 +86,7 @@ async function* allOf(donor: Donor): AsyncGenerator<RdbEntry[], Map<OriginId, nu
       const kept: RdbEntry[] = [];
       for (const entry of entries)
         if (entry.kind !== 'key' || !isOwnKey(entry.key)) kept.push(entry);
-        else if (withoutTag(entry.key.toString('latin1')) === CURSOR_KEY && Buffer.isBuffer(entry.value)) {
+        else if (entry.key.toString('latin1') === context.keys.cursor && Buffer.isBuffer(entry.value)) {
           const marker = parseMarker(entry.value.toString('latin1'));
           if (marker !== null) vector = new Map(marker.vector);
         }

@@ -7,6 +7,8 @@
  *
  * Where it captures by notifications, for a moment at each start, also `meridian:probe`: whether all changes are reported.
  */
+import { type SlotRange, tagOf } from '../../model/slots';
+import { shardName } from '../cluster/shard-name';
 import type { Vector } from '../record';
 import { formatVector, parseVector } from '../vector';
 
@@ -25,9 +27,12 @@ export interface OwnKeys {
   readonly none: string;
 }
 
-/** @param tag on a node of a cluster: what stands between braces, so that they are in a slot of that node */
-export function ownKeys(tag?: string): OwnKeys {
-  const end = tag === undefined ? '' : `{${tag}}`;
+/**
+ * @param slots on a node of a cluster those of its shard: in one of them the keys are, and of a shard of other slots they are others, so that it begins anew when
+ *   slots were given to it or taken away
+ */
+export function ownKeys(slots: readonly SlotRange[] | null = null): OwnKeys {
+  const end = slots === null ? '' : `{${tagOf(slots[0]![0])}}${shardName(slots)}`;
   return {
     cursor: CURSOR_KEY + end,
     heartbeat: HEARTBEAT_KEY + end,

@@ -269,3 +269,44 @@ testCluster(
   },
   120_000,
 );
+
+testCluster(
+  'slots are given to another shard in both regions, while no agent runs, and all goes on',
+  async () => {
+    await start();
+    const [from, to] = [shards[0]!, shards[1]!];
+    const slot = slotOf(Buffer.from('b'));
+    const before = await write(30, 'before:');
+    await Promise.all(NAMES.map((name) => cluster(name).set('b', 'both')));
+    await allEqual();
+    for (const mesh of shards) for (const { agent } of mesh.regions) await agent.signal('SIGTERM');
+    for (const name of NAMES) {
+      const [source, target] = [node(from.region(name)), node(to.region(name))];
+      const [sourceId, targetId] = [await source.call('CLUSTER', 'MYID'), await target.call('CLUSTER', 'MYID')].map(
+        String,
+      );
+      await target.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', sourceId!);
+      await source.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', targetId!);
+      const { password } = from.secrets;
+      await source.call('MIGRATE', loopback, target.options.port!, 'b', 0, 5000, 'AUTH', password);
+      for (const client of [target, source]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', targetId!);
+    }
+    // Clients go on meanwhile.
+    await cluster('alpha').set('b', 'meanwhile');
+    const give = (mesh: Mesh, slots: string): void => {
+      for (const region of mesh.regions) region.configure((config) => (config.redis.cluster = { slots }));
+    };
+    give(from, `0-${slot - 1} ${slot + 1}-5460`);
+    give(to, `${slot} ${SHARDS[1]}`);
+    await Promise.all(shards.map((mesh) => mesh.startAgents()));
+    await allEqual();
+    expect(await cluster('beta').get('b')).toBe('meanwhile');
+    await cluster('beta').set('b', 'afterwards');
+    const after = await write(30, 'after:');
+    await allEqual();
+    expect(await cluster('alpha').get('b')).toBe('afterwards');
+    await expectAll('before:', before);
+    await expectAll('after:', after);
+  },
+  120_000,
+);

@@ -249,7 +249,8 @@ export class Region {
 
   /** The document beside the agent's journal. */
   get metaFile(): string {
-    return path.join(this.layout.agent.data, 'journal', 'meta.json');
+    const { slots } = this.mesh;
+    return path.join(this.layout.agent.data, slots === null ? 'journal' : `journal-${slots}`, 'meta.json');
   }
 
   /** Removes the agent's journal, as a lost disk would. */
