@@ -33,6 +33,7 @@ import { ownKeys } from './stream/keys';
 import { restOf } from './merge/replay';
 import { ProtocolError, type RedisConnectionOptions } from './resp';
 import type { AgentContext, AgentState, RedisAddress } from './session/context';
+import { answerMesh } from './session/counting';
 import { type Donor, type SettleRequest, serveDigests, serveNames, serveValues } from './session/donor';
 import { serveLibraries } from './session/libraries';
 import { serveSnapshot, takeOffer } from './session/join';
@@ -144,10 +145,10 @@ export class Agent {
       },
       onAck: (peer, durable) => this.session?.acknowledged(peer, durable),
       handlers: {
-        mesh: () =>
-          Promise.resolve(
-            Buffer.from(JSON.stringify(this.session?.standing() ?? { established: false, hopeless: false })),
-          ),
+        mesh: async (payload) => {
+          const standing = this.session?.standing() ?? { established: false, hopeless: false };
+          return Buffer.from(JSON.stringify(await answerMesh(this.context.mesh, standing, payload)));
+        },
         snapshot: () => serveSnapshot(this.donor()),
         digests: (payload) =>
           this.session instanceof DryRun ? this.session.digests() : serveDigests(this.donor(), payload),

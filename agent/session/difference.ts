@@ -98,6 +98,8 @@ export interface MeshAnswer {
   unexplained?: boolean;
   /** Regions that it counts: what all of them have seen it lets go of. Absent: an earlier version, or nothing is known yet. */
   members?: string[];
+  /** The same of regions behind it, where it was asked for them (counting.ts). Absent: there are none, or an earlier version. */
+  beyond?: Record<string, readonly string[]>;
 }
 
 export interface Differences {

@@ -16,10 +16,10 @@ import { type OpRecord, type OriginId, peekRecord, RecordKind, regionOf } from '
 import { isPausing } from '../apply/applier';
 import { CommandScanner, CommandWriter, encodeCommand, type RedisConnection, ReplyError } from '../resp';
 import type { AgentContext } from './context';
+import { askNeighbours, membersIn } from './counting';
 import { SessionError } from './context';
 import { type Donor, isOwnKey, type KeyName, ownSnapshot } from './donor';
 import type { LibrariesAnswer } from './libraries';
-import type { MeshAnswer } from './difference';
 
 /** What a join needs of its session. */
 export interface JoinHost {
@@ -62,6 +62,7 @@ const FUNCTION_FLUSH = encodeCommand([FUNCTION, Buffer.from('FLUSH')]);
 const LOOK_MS = 2000;
 const LOOK_KNOWING_MS = 60_000;
 const RETRY_MS = 200;
+const ASK_MS = 2000;
 
 export class Join {
   private donor: string | null = null;
@@ -220,23 +221,14 @@ export class Join {
     let warned = Date.now();
     for (;;) {
       this.host.alive();
-      let asked = 0;
-      let donor: string | null = null;
-      /** Regions with an earlier list of members: they would let go of what this one has not seen. */
-      const behind: string[] = [];
       const links = mesh.links();
-      for (const link of links) {
-        if (link.state !== 'up') continue;
-        try {
-          const bytes = await mesh.request(link.peer, 'mesh', Buffer.alloc(0), { timeoutMs: 2000 });
-          const { established, members } = JSON.parse(bytes.toString()) as MeshAnswer;
-          asked++;
-          if (members?.includes(config.region) === false) behind.push(link.peer);
-          if (established) donor ??= link.peer;
-        } catch {
-          // Not there yet; asked again below.
-        }
-      }
+      const answers = await askNeighbours(mesh, { asked: [config.region], withinMs: ASK_MS });
+      const asked = answers.size;
+      const donor = [...answers].find(([, { established }]) => established)?.[0] ?? null;
+      // Regions with an earlier list of members: they would let go of what this one has not seen.
+      const behind = [...membersIn(answers)]
+        .filter(([region, members]) => others.includes(region) && !members.includes(config.region))
+        .map(([region]) => region);
       if (donor !== null && behind.length === 0 && (asked === links.length || Date.now() > until)) return donor;
       if (donor === null && mayBegin && first === config.region && (asked === others.length || Date.now() > beginsAt))
         return null;

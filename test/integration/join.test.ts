@@ -89,8 +89,18 @@ test('a fourth region joins, is stopped and comes back', async () => {
   await expectKept(mesh, loads);
 });
 
-test('a region joins when all others count it, and not before', async () => {
-  mesh = await Mesh.start({ agents: false });
+test.each([
+  ['mesh', undefined],
+  // Only alpha is its neighbour.
+  [
+    'star',
+    [
+      ['alpha', 'beta'],
+      ['alpha', 'gamma'],
+    ],
+  ],
+] as const)('in a %s a region joins when all others count it, and not before', async (_, links) => {
+  mesh = await Mesh.start({ agents: false, ...(links !== undefined && { links }) });
   const [alpha, beta, gamma] = mesh.regions as [Region, Region, Region];
   const changes: Parameters<Region['configure']>[0][] = [];
   beta.configure((config) => {
@@ -111,8 +121,11 @@ test('a region joins when all others count it, and not before', async () => {
     10_000,
     () => gamma.tail(20),
   );
-  // Longer than it looks for those that can't be reached.
-  await sleep(4000);
+  await until(
+    () => gamma.tail(100).includes('"regions":["beta"],"msg":"waiting for regions that do not count this one yet"'),
+    30_000,
+    () => gamma.tail(20),
+  );
   expect((await gamma.status()).state).toBe('syncing');
   beta.configure(changes[0]!);
   await beta.restartAgent('SIGTERM');
