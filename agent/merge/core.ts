@@ -18,6 +18,7 @@ import { type Carried, carriedBy } from './carried';
 import { ConflictNotes } from './conflict-notes';
 import { Code } from './commands';
 import { Corrections } from './corrections';
+import { Decimal } from './decimal';
 import type { Amiss, Candidate, MissingEntry } from './difference';
 import { aboutOf, decodeEffects, type Effect, type IncrementEffect } from './effects';
 import { Flushes } from './flushes';
@@ -415,9 +416,12 @@ export class MergeCore {
 
   /** Of an increment after a restart: Redis may have refused it where a client had just made a decimal of the number, and nobody knows any more. */
   private doubtRefusal(state: KeyState, effect: Effect): void {
-    if (effect.kind !== 'increment' || !this.insertion.touched[0]!.isDecimal) return;
-    const isWhole = ({ delta }: { delta: unknown }): boolean => typeof delta === 'bigint';
-    if (this.insertion.touched[0]!.increments.some(isWhole)) this.settling.unsettle(state, ELSEWHERE);
+    if (effect.kind !== 'increment') return;
+    const { increments } = this.insertion.touched[0]!;
+    const isOfBoth =
+      increments.some(({ delta }) => delta instanceof Decimal) &&
+      increments.some(({ delta }) => typeof delta === 'bigint');
+    if (isOfBoth) this.settling.unsettle(state, ELSEWHERE);
   }
 
   private isOwn(op: Op): boolean {

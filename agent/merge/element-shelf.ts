@@ -3,7 +3,9 @@
  * together there, for what is about the whole of it. The key stays in memory meanwhile.
  */
 import type { Needed } from './effects';
-import { type ElementParts, ElementsAway, type KeyState, type Op, topsOf, type Type } from './key-state';
+import { ElementsAway } from './elements-away';
+import { type ElementParts, topsOf } from './key-parts';
+import type { KeyState, Op, Type } from './key-state';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { areSeen, raise, seenAt, type Seen } from './origins';
 import { Reach, type Shelf, type ShelfBatch } from './shelf';

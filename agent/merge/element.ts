@@ -66,11 +66,6 @@ export class Element {
   ) {
     this.baseDead = baseDead;
   }
-  /** Whether INCRBYFLOAT or HINCRBYFLOAT added to it: it may be no integer, which INCRBY of Redis refuses. */
-  get isDecimal(): boolean {
-    return this.increments.some(({ delta }) => delta instanceof Decimal);
-  }
-
   get live(): boolean {
     return this.puts.length > 0 || this.increments.length > 0;
   }

@@ -1,5 +1,6 @@
 /** Entries of streams, to the shelf and back: which of them stand for themselves, and who needs them again (shelved-entries.ts). */
-import { type Element, elementParts, type KeyState, NONE, Op, type Put, type StateParts, Type } from './key-state';
+import { elementParts, type StateParts } from './key-parts';
+import { type Element, type KeyState, NONE, Op, type Put, Type } from './key-state';
 import type { Needed } from './effects';
 import { FINGERPRINT_WORDS, fingerprintOfText } from './key-hash';
 import { areSeen, type OriginTable, raise, seenAt, type Seen } from './origins';

@@ -14,16 +14,17 @@
  * So the value is a function of the set of operations. Because delivery is causal, whatever an operation removes is
  * already here when it comes: nothing has to be remembered of deletes but that they happened (no tombstones).
  */
-import { CommandWriter } from '../resp/encode';
-import { ALL_TYPES, type Delta, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type } from './element';
+import { ALL_TYPES, type Delta, Element, type Increment, NONE, Op, ownBytes, saw, Type } from './element';
+import type { ElementsAway } from './elements-away';
 import type { Kept } from './kept-bytes';
+import { type ElementParts, elementParts, type StateParts, type TtlPut } from './key-parts';
 import type { LastWrites } from './last-writes';
 import { ABSORB_FOLDS, OpaqueLog, type Part } from './opaque-log';
 import { CarriedOp, removerOf, removes, StateOp } from './op';
 import type { IncrementEffect } from './effects';
 import { type OriginTable, raise, type Seen, seenAt } from './origins';
+import { RUN, ShelvedPart } from './shelved-part';
 import { HEAD, StreamEntry, StreamOrder } from './stream-entries';
-import { writeEntries } from './stream-splice';
 
 export { ALL_TYPES, Element, type Increment, NONE, Op, ownBytes, type Put, saw, Type, TYPE_NAMES } from './element';
 
@@ -31,59 +32,6 @@ const NO_NAMES: ReadonlySet<string> = new Set();
 /** Of a state, and of each operation noted on it: as the heap was seen to grow. */
 const STATE_BYTES = 500;
 const OPERATION_BYTES = 250;
-
-export interface TtlPut {
-  readonly op: Op;
-  /** Unix time in milliseconds at which the key expires; null: the key was made persistent. */
-  readonly at: number | null;
-  /** By EXPIRE or PERSIST: it renews a value that others may have seen expire. Else it came with its value. */
-  readonly alone: boolean;
-  /**
-   * It may have been removed where nothing tells: Redis drops a collection's with the last element, and SET … KEEPTTL
-   * keeps the one that it finds. What such an operation found is not always known here.
-   */
-  readonly isDoubtful: boolean;
-}
-
-/** Elements of a key that are on the shelf by themselves, while the key is not (element-shelf.ts). */
-export class ElementsAway {
-  /** The highest position of each origin among their operations. */
-  tops: readonly number[] = NONE;
-  /** What these count for in the window. */
-  readonly element = new Element(Type.string, '', false);
-  /** Of each origin, how many of them are queued. */
-  readonly notes: number[] = [];
-
-  /**
-   * @param stay a number of its own: what of an earlier stay is still on the shelf does not count, for all of it came back, and some may have been
-   * removed since
-   */
-  constructor(
-    readonly type: Type,
-    readonly stay: number,
-  ) {}
-}
-
-/** What is known of one element, without how. */
-export type ElementParts = Pick<Element, 'type' | 'name' | 'puts' | 'increments' | 'ttls' | 'removals' | 'baseDead'>;
-
-/** What a KeyState knows, without how. */
-export interface StateParts {
-  readonly db: number;
-  readonly key: string;
-  readonly isWhole: boolean;
-  readonly elements: readonly ElementParts[];
-  readonly ttls: readonly TtlPut[];
-  readonly opaques: readonly Op[];
-  readonly expiries: readonly Op[];
-  readonly deletions: readonly Op[];
-  readonly deadTypes: number;
-  readonly ttlBaseDead: boolean;
-  readonly ttlByRedis: boolean;
-  readonly removals: ReadonlyMap<number, { first: Op; last: Op }> | null;
-  /** The highest position of each origin among its operations. */
-  readonly tops: readonly number[];
-}
 
 export class KeyState {
   string: Element | null = null;
@@ -885,72 +833,8 @@ function isSeenByAllElse(old: readonly Increment[], { increments, removals }: El
   return removals.every(isBehind) && increments.every(({ op }) => isBehind(op));
 }
 
-/** What an element knows, without how. */
-export function elementParts({ type, name, puts, increments, ttls, removals, baseDead }: Element): ElementParts {
-  return { type, name, puts, increments, ttls, removals, baseDead };
-}
-
-/** The highest position of each origin among the operations of an element. */
-export function topsOf({ puts, increments, ttls, removals }: Omit<ElementParts, 'type' | 'name'>): number[] {
-  const tops: number[] = [];
-  for (const { op } of puts) raise(tops, op.origin, op.position);
-  for (const { op } of increments) raise(tops, op.origin, op.position);
-  for (const { op } of ttls) raise(tops, op.origin, op.position);
-  for (const { origin, position } of removals) raise(tops, origin, position);
-  return tops;
-}
-
 function bytesOf({ name, puts }: Element): number {
   return puts.reduce((sum, { value }) => sum + value.length, name.length);
-}
-
-const RUN = { isLossy: false, isPut: false, moves: null } as const;
-
-/** A put or an increment as a command, made where it is needed. */
-class ShelvedPart implements Kept {
-  readonly commands = 1;
-  constructor(
-    private readonly key: string,
-    private readonly element: Element,
-    private readonly part: Put | Increment,
-  ) {}
-  get heldBytes(): number {
-    // What is not a string's is in memory anyhow, until it is written.
-    return this.element.name.length + 64;
-  }
-  get bytes(): Buffer {
-    const { type } = this.element;
-    const key = Buffer.from(this.key, 'latin1');
-    const name = Buffer.from(this.element.name, 'latin1');
-    const writer = new CommandWriter(256);
-    if ('delta' in this.part) {
-      const by = String(this.part.delta);
-      const isWhole = typeof this.part.delta === 'bigint';
-      if (type === Type.string) return writer.command([isWhole ? 'INCRBY' : 'INCRBYFLOAT', key, by]).take();
-      return writer
-        .command(
-          type === Type.hash ? [isWhole ? 'HINCRBY' : 'HINCRBYFLOAT', key, name, by] : ['ZINCRBY', key, by, name],
-        )
-        .take();
-    }
-    const { value } = this.part;
-    switch (type) {
-      case Type.string:
-        return writer.command(['SET', key, value]).take();
-      case Type.hash:
-        return writer.command(['HSET', key, name, value]).take();
-      case Type.set:
-        return writer.command(['SADD', key, name]).take();
-      case Type.zset:
-        return writer.command(['ZADD', key, value, name]).take();
-      case Type.stream: {
-        const id = this.element.name;
-        if (id === HEAD) writeEntries(writer, key, [], value.toString('latin1'));
-        else writeEntries(writer, key, [{ id, value }], null);
-        return writer.take();
-      }
-    }
-  }
 }
 
 /** With more keys than that joined with one, those that have left the window are looked for. */

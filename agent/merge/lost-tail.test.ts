@@ -5,7 +5,8 @@ import { stampOf } from '../stream/keys';
 import { ONE } from './decimal';
 import type { Amiss } from './difference';
 import { Type } from './key-state';
-import { doneAgain, evidenceOf, keptUntil, LateKeys, type TailEvidence } from './lost-tail';
+import { evidenceOf, type TailEvidence } from './lost-evidence';
+import { doneAgain, keptUntil, LateKeys } from './lost-tail';
 import { nameOf, Touches } from './touches';
 
 const origin = 'eu:history';

@@ -6,7 +6,8 @@ import type { Delta } from './element';
 import { KEEP_SCRIPT } from './field-script';
 import { writeFieldTtl } from './field-ttl';
 import type { OriginTable } from './origins';
-import type { Element, Increment, KeyState, Op, Put, TtlPut } from './key-state';
+import type { TtlPut } from './key-parts';
+import type { Element, Increment, KeyState, Op, Put } from './key-state';
 import { saw, Type } from './key-state';
 import { isHigher, isSame } from './op';
 import { writeEntriesOf, writeStream } from './stream-write';
@@ -80,10 +81,11 @@ export function isAddedOn(element: Element, delta: Delta, origins: OriginTable):
   return sum !== null && isWithin(sum) && isWithin(sum - unitsOf(delta));
 }
 
-/** Whether it is no integer, or may be none, which INCRBY of Redis refuses. */
+/** Whether it is no integer, or may be none, which INCRBY of Redis refuses: INCRBYFLOAT or HINCRBYFLOAT added to it, or to it as it was put. */
 export function isDecimal(element: Element, origins: OriginTable): boolean {
+  if (element.increments.some(({ delta }) => delta instanceof Decimal)) return true;
   const put = winner(element, origins);
-  return element.isDecimal || (put !== null && startOf(element.type, put) instanceof Decimal);
+  return put !== null && startOf(element.type, put) instanceof Decimal;
 }
 
 /** The number to which increments are added; null: it is none. */

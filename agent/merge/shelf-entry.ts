@@ -1,17 +1,8 @@
 /** What the window knows of a key, as bytes for the shelf, and back. */
 import { deserialize, serialize } from 'node:v8';
 import { Decimal } from './decimal';
-import {
-  ALL_TYPES,
-  type ElementParts,
-  type Increment,
-  NONE,
-  Op,
-  ownBytes,
-  type Put,
-  type StateParts,
-  Type,
-} from './key-state';
+import { ALL_TYPES, type Increment, NONE, Op, ownBytes, type Put, Type } from './key-state';
+import type { ElementParts, StateParts } from './key-parts';
 import { type OriginTable, raise } from './origins';
 import { StoredPut, type SetSources } from './set-source';
 import { positionOf, type StoredSet, type TablePut } from './set-table';

@@ -31,7 +31,8 @@ import {
   LibraryTouches,
   sameUntold,
 } from '../merge/library-difference';
-import { doneAgain, evidenceOf, keptUntil, LateKeys, type TailEvidence } from '../merge/lost-tail';
+import { evidenceOf, type TailEvidence } from '../merge/lost-evidence';
+import { doneAgain, keptUntil, LateKeys } from '../merge/lost-tail';
 import { nameOf, Touches } from '../merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../record';
 import { encodeCommand } from '../resp';

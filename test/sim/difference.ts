@@ -11,7 +11,8 @@ import {
   writeDifferences,
 } from '../../agent/merge/difference';
 import { libraryDifferences, type LibrarySources, LibraryTouches } from '../../agent/merge/library-difference';
-import { doneAgain, evidenceOf, keptUntil } from '../../agent/merge/lost-tail';
+import { evidenceOf } from '../../agent/merge/lost-evidence';
+import { doneAgain, keptUntil } from '../../agent/merge/lost-tail';
 import { nameOf, Touches } from '../../agent/merge/touches';
 import { type OpRecord, type OriginId, regionOf, type Vector } from '../../agent/record';
 import { CURSOR_KEY, parseMarker, stampOf } from '../../agent/stream/keys';
