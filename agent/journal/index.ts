@@ -1,3 +1,4 @@
 export { JournalError, type JournalErrorCode } from './error';
-export { Journal, type JournalDamage, type JournalOptions, type JournalRecovery } from './journal';
+export { Journal, type JournalOptions } from './journal';
 export type { JournalReader } from './reader';
+export type { JournalDamage, JournalRecovery } from './recovery';

@@ -8,7 +8,7 @@
  * What is not of the stream (births, states, differences) could not be made again: nobody sees it, or what follows it in its
  * origin, before it is durable.
  *
- * The directory holds segments (segment.ts), a lock file and one small JSON document for the owner's use.
+ * The directory holds segments (segment.ts; what is made of them at the next start: recovery.ts), a lock file and one small JSON document for the owner's use.
  */
 import { EventEmitter } from 'node:events';
 import fs from 'node:fs';
@@ -20,8 +20,10 @@ import { closeFile, openFile, syncData, syncDir, writeAll } from './files';
 import { lockDir } from './lock';
 import { Lookup } from './lookup';
 import { Meta } from './meta';
-import { JournalReader, type OriginLog, type ReaderSource, replaySegments } from './reader';
-import { encodeHeader, readHeader, RECORD_BYTES_MIN, Scan, Segment, segmentName, segmentSequence } from './segment';
+import { JournalReader, newLog, type OriginLog, type ReaderSource, replaySegments } from './reader';
+import { type Found, type JournalRecovery, recover } from './recovery';
+import { Rest } from './rest';
+import { encodeHeader, FORGOTTEN, RECORD_BYTES_MIN, Segment, segmentName } from './segment';
 import { endOf, startOf, Tail } from './tail';
 
 export interface JournalOptions {
@@ -38,26 +40,6 @@ export interface JournalOptions {
   readonly fsync?: boolean;
   /** Between the beginnings of two writes, and of two flushes, at least, while nobody waits for one, in ms; three times as long under a flood. Default 10. */
   readonly syncMs?: number;
-}
-
-/** Bytes that failed their checksum in a place where no write can have been torn. */
-export interface JournalDamage {
-  readonly file: string;
-  readonly offset: number;
-  readonly bytes: number;
-  readonly reason: string;
-}
-
-/** What opening a journal found. */
-export interface JournalRecovery {
-  readonly records: number;
-  /** The torn end of the last segment, removed. Nothing of it was ever reported durable unless the disk lost it. */
-  readonly cut: JournalDamage | null;
-  readonly damage: readonly JournalDamage[];
-  /** Positions that damage has taken out of an origin's chain: readers can start at `to` at the earliest. */
-  readonly holes: readonly { origin: string; from: number; to: number }[];
-  /** The document beside the log failed its checksum; it reads as null. */
-  readonly metaDamaged: boolean;
 }
 
 interface JournalEvents {
@@ -88,8 +70,6 @@ const FLOOD_FACTOR = 3;
 const GROUP_BYTES_MIN = 1024 * 1024;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 5_000;
-/** Before an origin's name in a segment's header: what earlier segments hold of it counts no more. */
-const FORGOTTEN = '!';
 
 /** What waits to be written: a record, or a place to begin a segment at, because an origin's position was set or it was forgotten. */
 interface Queued {
@@ -103,10 +83,10 @@ export class Journal extends EventEmitter<JournalEvents> {
   /** What opening found: what was cut, what is damaged. */
   readonly recovery: JournalRecovery;
 
-  private readonly logs = new Map<string, OriginLog>();
-  private readonly segmentList: Segment[] = [];
+  private readonly logs: Map<string, OriginLog>;
+  private readonly segmentList: Segment[];
   private readonly tail: Tail;
-  private readonly lookup = new Lookup(this.segmentList);
+  private readonly lookup: Lookup;
   private readonly queue = new Deque<Queued>();
   private readonly source: ReaderSource;
   /** Waiters of origins that are not known yet. */
@@ -115,7 +95,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   private readonly segmentBytes: number;
   private readonly fsync: boolean;
   private readonly syncMs: number;
-  private fd = -1;
+  private fd: number;
   private readonly pendingBytesMax: number;
   private queuedBytes = 0;
   private isPressed = false;
@@ -125,7 +105,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   private writtenBytes = 0;
   /** A flush has failed: what was written since the last one has to be written again. */
   private isDoubtful = false;
-  private diskBytes = 0;
+  private diskBytes: number;
   private appended = 0;
   private committed = 0;
   private running: Promise<void> | null = null;
@@ -146,7 +126,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   private readonly writeRetry = new Rest();
   private readonly syncRetry = new Rest();
   private trimming: Promise<void> = Promise.resolve();
-  private isFull = false;
+  private isFull: boolean;
   private isClosing = false;
   /** A flush has failed while closing: what it was for is lost. */
   private gaveUp = false;
@@ -155,15 +135,23 @@ export class Journal extends EventEmitter<JournalEvents> {
   private constructor(
     private readonly options: JournalOptions,
     private readonly meta: Meta,
+    found: Found,
     private readonly unlock: () => void,
   ) {
     super();
+    this.logs = found.logs;
+    this.segmentList = found.segments;
+    this.lookup = new Lookup(this.segmentList);
+    this.fd = found.fd;
+    this.diskBytes = found.bytes;
+    this.isFull = found.bytes >= options.bytesMax;
     this.segmentBytes = options.segmentBytes ?? SEGMENT_BYTES;
     this.fsync = options.fsync ?? true;
     this.syncMs = options.syncMs ?? SYNC_MS;
     this.tail = new Tail(options.tailBytes ?? TAIL_BYTES);
     this.pendingBytesMax = options.pendingBytesMax ?? PENDING_BYTES;
-    this.recovery = { records: 0, cut: null, damage: [], holes: [], metaDamaged: !meta.load() };
+    const { records, cut, damage, holes } = found;
+    this.recovery = { records, cut, damage, holes, metaDamaged: !meta.load() };
     // eslint-disable-next-line @typescript-eslint/no-this-alias -- getters below need both
     const journal = this;
     this.source = {
@@ -185,9 +173,8 @@ export class Journal extends EventEmitter<JournalEvents> {
     await fs.promises.mkdir(options.dir, { recursive: true, mode: 0o700 });
     const unlock = lockDir(options.dir);
     try {
-      const journal = new Journal(options, new Meta(options.dir, options.fsync ?? true), unlock);
-      await journal.recover();
-      return journal;
+      const { dir, fsync = true } = options;
+      return new Journal(options, new Meta(dir, fsync), await recover(dir, fsync), unlock);
     } catch (error) {
       unlock();
       throw error;
@@ -425,17 +412,7 @@ export class Journal extends EventEmitter<JournalEvents> {
   // ---- writing
 
   private addLog(origin: string): OriginLog {
-    const log: OriginLog = {
-      origin,
-      appendedEnd: -1,
-      readableEnd: -1,
-      writtenEnd: -1,
-      durableEnd: -1,
-      chainStart: -1,
-      born: false,
-      lane: new Deque(),
-      waiters: this.strangers.get(origin) ?? [],
-    };
+    const log = newLog(origin, this.strangers.get(origin));
     this.strangers.delete(origin);
     this.logs.set(origin, log);
     return log;
@@ -790,136 +767,6 @@ export class Journal extends EventEmitter<JournalEvents> {
       log.born = first.born;
     }
   }
-
-  // ---- recovery
-
-  private async recover(): Promise<void> {
-    const { dir } = this.options;
-    const found: number[] = [];
-    for (const name of await fs.promises.readdir(dir)) {
-      const sequence = segmentSequence(name);
-      if (sequence !== null) found.push(sequence);
-      else if (name.endsWith('.journal.tmp')) await fs.promises.rm(path.join(dir, name), { force: true });
-    }
-    found.sort((a, b) => a - b);
-    for (const [i, sequence] of found.entries()) await this.recoverSegment(sequence, i === found.length - 1);
-    const last = this.segmentList[this.segmentList.length - 1];
-    // A last segment with an unsound header takes no more records: the next write begins another.
-    if (last !== undefined && last.headerBytes > 0) {
-      this.fd = await openFile(last.file, 'r+');
-      // Of an agent that was killed, the system may have what the disk has not.
-      if (this.fsync) await syncData(this.fd);
-    }
-    this.isFull = this.diskBytes >= this.options.bytesMax;
-  }
-
-  private async recoverSegment(sequence: number, isLast: boolean): Promise<void> {
-    const file = path.join(this.options.dir, segmentName(sequence));
-    const previous = this.segmentList[this.segmentList.length - 1];
-    const fd = await openFile(file, isLast ? 'r+' : 'r');
-    try {
-      const size = (await fs.promises.stat(file)).size;
-      const header = await readHeader(fd, file, sequence);
-      const segment = new Segment(this.options.dir, sequence, header?.bytes ?? 0, size);
-      if (previous !== undefined && previous.sequence !== sequence - 1)
-        this.noteDamage(segment, 0, 0, `segments ${previous.sequence + 1} to ${sequence - 1} are missing`);
-      if (header === null) {
-        // Whoever reads the segments in turn steps over it, too.
-        segment.damage.push({ from: 0, to: size });
-        this.noteDamage(segment, 0, size, 'the header is unsound');
-      } else {
-        if (previous !== undefined && previous.sequence === sequence - 1 && previous.bytes !== header.previousBytes)
-          this.noteDamage(previous, previous.bytes, header.previousBytes - previous.bytes, 'the end is missing');
-        for (const [origin, end] of header.ends)
-          if (origin.startsWith(FORGOTTEN)) this.noteForgotten(origin.slice(FORGOTTEN.length));
-          else this.noteEnd(origin, end);
-        await this.scan(fd, segment, size, isLast);
-      }
-      this.segmentList.push(segment);
-      this.diskBytes += segment.bytes;
-    } finally {
-      await closeFile(fd);
-    }
-  }
-
-  private async scan(fd: number, segment: Segment, size: number, isLast: boolean): Promise<void> {
-    const scan = new Scan(fd, size);
-    let offset = segment.headerBytes;
-    while (offset < size) {
-      const scanned = scan.at(offset);
-      const { record, next } = 'next' in scanned ? scanned : await scanned;
-      if (record !== null) {
-        this.noteScanned(segment, record, offset);
-        offset = next;
-        continue;
-      }
-      const reason = next === 0 ? 'no whole record' : 'a record fails its checksum';
-      if (isLast) {
-        await fs.promises.truncate(segment.file, offset);
-        if (this.fsync) await syncData(fd);
-        segment.bytes = offset;
-        Object.assign(this.recovery, { cut: { file: segment.file, offset, bytes: size - offset, reason } });
-        return;
-      }
-      // The damaged record's own length leads on if a sound record follows; otherwise the rest cannot be told apart.
-      const resumes = next > 0 && next < size && (await scan.at(next)).record !== null;
-      const to = resumes ? next : size;
-      segment.damage.push({ from: offset, to });
-      this.noteDamage(segment, offset, to - offset, reason);
-      offset = to;
-    }
-  }
-
-  private noteScanned(
-    segment: Segment,
-    { origin, start, end, kind }: ReturnType<typeof peekRecord>,
-    offset: number,
-  ): void {
-    let log = this.logs.get(origin);
-    if (log === undefined) {
-      log = this.addLog(origin);
-      log.chainStart = start;
-      log.born = kind === RecordKind.birth;
-      if (!log.born) this.noteHole(origin, 0, start);
-    } else if (kind === RecordKind.birth) {
-      log.chainStart = start;
-      log.born = true;
-    } else if (start !== log.writtenEnd) {
-      this.noteHole(origin, log.writtenEnd, start);
-      log.chainStart = start;
-      log.born = false;
-    }
-    log.durableEnd = log.writtenEnd = log.readableEnd = log.appendedEnd = end;
-    segment.index(origin, start, end, kind, offset);
-    (this.recovery as { records: number }).records++;
-  }
-
-  /** A segment's header says where the origin stood: further than what was found before it means that something is lost. */
-  private noteEnd(origin: string, end: number): void {
-    let log = this.logs.get(origin);
-    if (log === undefined) {
-      log = this.addLog(origin);
-    } else if (end <= log.durableEnd) {
-      return;
-    } else {
-      this.noteHole(origin, log.durableEnd, end);
-    }
-    log.durableEnd = log.writtenEnd = log.readableEnd = log.appendedEnd = log.chainStart = end;
-    log.born = false;
-  }
-
-  private noteForgotten(origin: string): void {
-    this.logs.delete(origin);
-    for (const { extents } of this.segmentList) extents.delete(origin);
-  }
-
-  private noteDamage(segment: Segment, offset: number, bytes: number, reason: string): void {
-    (this.recovery.damage as JournalDamage[]).push({ file: segment.file, offset, bytes, reason });
-  }
-
-  private noteHole(origin: string, from: number, to: number): void {
-    (this.recovery.holes as { origin: string; from: number; to: number }[]).push({ origin, from, to });
-  }
 }
 
 function position(value: number | undefined): number | undefined {
@@ -928,20 +775,4 @@ function position(value: number | undefined): number | undefined {
 
 function wakeAll(waiters: readonly (() => void)[]): void {
   for (const wake of waiters) wake();
-}
-
-/** A wait that can be cut short. */
-class Rest {
-  stop: () => void = () => undefined;
-
-  of(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.stop(), ms);
-      this.stop = () => {
-        clearTimeout(timer);
-        this.stop = () => undefined;
-        resolve();
-      };
-    });
-  }
 }

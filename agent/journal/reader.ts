@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import { peekRecord, RecordKind } from '../record';
-import type { Deque } from '../deque';
+import { Deque } from '../deque';
 import { errorText, JournalError } from './error';
 import { closeFile, openFile } from './files';
 import { Cursor, type Extent, type Segment } from './segment';
@@ -23,6 +23,12 @@ export interface OriginLog {
   readonly lane: Deque<Buffer>;
   /** Called once when `readableEnd` has moved. */
   waiters: (() => void)[];
+}
+
+/** @param waiters of a time when nothing was known of it */
+export function newLog(origin: string, waiters: (() => void)[] = []): OriginLog {
+  const none = { appendedEnd: -1, readableEnd: -1, writtenEnd: -1, durableEnd: -1, chainStart: -1 };
+  return { origin, ...none, born: false, lane: new Deque(), waiters };
 }
 
 /** What a reader needs of its journal. */

@@ -91,6 +91,9 @@ export interface Extent {
   readonly markStarts: number[];
 }
 
+/** Before an origin's name in a segment's header: what earlier segments hold of it counts no more. */
+export const FORGOTTEN = '!';
+
 /** What is known of one segment file. Only records that are written are known. */
 export class Segment {
   readonly extents = new Map<string, Extent>();
