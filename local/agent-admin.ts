@@ -60,7 +60,7 @@ function tokenOf(file: string | undefined): string {
 }
 
 /** @throws LocalError AGENT when it doesn't answer, or with an error */
-export async function askAgentFor<Schema extends z.ZodType>(
+async function askAgentFor<Schema extends z.ZodType>(
   { name, admin, token }: AgentEndpoint,
   schema: Schema,
   request: { path: string; query?: Readonly<Record<string, string | number | undefined>>; method?: string },

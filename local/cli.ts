@@ -77,7 +77,7 @@ const stateDirHelp = 'where its data, logs and passwords are (default: ".meridia
 const agentOrRedis = (required: boolean): Argument =>
   new Argument(required ? '<what>' : '[what]', 'which of its processes').choices(['agent', 'redis']);
 
-export function buildProgram(): Command {
+function buildProgram(): Command {
   const program = new Command('meridian')
     .description('Runs a multi-region, active-active Redis stack as real processes on this machine.')
     .version(version(), '-V, --version')

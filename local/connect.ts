@@ -4,12 +4,12 @@ import { type StateDir, type StackLayout } from './layout';
 import { packageRoot } from './package-root';
 
 /** How the reader of a message can call this program: from a checkout, or of a package that a program depends on, it is on nobody's PATH. */
-export function programName(): string {
+function programName(): string {
   return process.env['npm_command'] === 'exec' || process.cwd() === packageRoot() ? 'npx meridian' : 'meridian';
 }
 
 /** A path as short as it can be said from the current folder. */
-export function shortPath(file: string): string {
+function shortPath(file: string): string {
   const relative = path.relative(process.cwd(), file);
   return relative !== '' && !relative.startsWith('..') ? relative : file;
 }
@@ -32,7 +32,7 @@ export function commandOf(subcommand: string, stack: string, dir: StateDir): str
 }
 
 /** The options by which another command finds the same stack. */
-export function stackOptions(stack: string, dir: StateDir): string {
+function stackOptions(stack: string, dir: StateDir): string {
   const isUsual = dir.root === path.resolve('.meridian', stack);
   return `${stack === 'local' ? '' : ` --stack ${stack}`}${isUsual ? '' : ` --state-dir ${quoteForShell(shortPath(dir.root))}`}`;
 }

@@ -43,7 +43,7 @@ function tryListen(port: number): Promise<string | undefined> {
 }
 
 /** The process that listens on a port, where the system tells (Linux, and a process of the same user). */
-export function listenerOf(port: number): number | undefined {
+function listenerOf(port: number): number | undefined {
   const inodes = new Set(['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => listeningInodes(table, port)));
   if (inodes.size === 0) return undefined;
   for (const pid of safely(() => readdirSync('/proc'))) {

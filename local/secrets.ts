@@ -17,7 +17,7 @@ export function provideSecrets(dir: StateDir): Secrets {
 }
 
 /** The passwords of a stack that was started before; undefined when they are gone. */
-export function readSecrets(dir: StateDir): Secrets | undefined {
+function readSecrets(dir: StateDir): Secrets | undefined {
   const [password, agentPassword] = [readIfThere(dir.password), readIfThere(dir.agentPassword)];
   if (password === undefined || agentPassword === undefined) return undefined;
   return { password: password.trim(), agentPassword: agentPassword.trim() };

@@ -14,7 +14,7 @@ import { build, bundles } from './build.mjs';
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
 
 /** Paths in /app; each is the same below the root of the repository, or of what the build made. */
-export const appFiles = [
+const appFiles = [
   ...bundles.map((entry) => `dist/${entry.replace(/\.ts$/, '.js')}`),
   'dist/agent/mesh.proto',
   'Pulumi.local.yaml',
@@ -25,7 +25,7 @@ export const appFiles = [
 const user = { name: 'meridian', id: 999 };
 
 /** Makes `dir` what /app is in the image. */
-export async function assembleApp(dir) {
+async function assembleApp(dir) {
   await build();
   for (const file of appFiles) {
     const to = path.join(dir, file);

@@ -41,7 +41,7 @@ function packagesIn(text) {
 }
 
 /** Makes `dir`, which is new or empty, the plugin. */
-export async function assemblePlugin(dir) {
+async function assemblePlugin(dir) {
   if (fs.existsSync(dir) && fs.readdirSync(dir).length > 0)
     throw new Error(`${dir} holds something; allowed: a folder that is new or empty`);
   await build();

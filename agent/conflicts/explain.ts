@@ -94,7 +94,7 @@ function newest(operations: ExplainedOperation[]): ExplainedOperation[] {
 }
 
 /** What a record does to the key. */
-export function operationsOn(record: OpRecord, wantedDb: number, key: string): ExplainedOperation[] {
+function operationsOn(record: OpRecord, wantedDb: number, key: string): ExplainedOperation[] {
   const scanner = new CommandScanner();
   scanner.push(record.payload);
   const found: ExplainedOperation[] = [];

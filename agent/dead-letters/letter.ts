@@ -2,9 +2,9 @@
 import * as z from 'zod';
 
 /** What `retry` does. */
-export const REMEDIES = ['state', 'command', 'none'] as const;
+const REMEDIES = ['state', 'command', 'none'] as const;
 
-export const letterSchema = z.object({
+const letterSchema = z.object({
   /** Of what was refused: the same again has the same. */
   id: z.string(),
   /** When it was refused last, in ms since 1970. */

@@ -22,7 +22,7 @@ import { readAt } from './files';
 const MAGIC = Buffer.from('MERIDJNL', 'latin1');
 const VERSION = 1;
 const HEADER_FIXED_BYTES = 36;
-export const HEADER_BYTES_MAX = 16 * 1024 * 1024;
+const HEADER_BYTES_MAX = 16 * 1024 * 1024;
 /** Bytes of the smallest record: fixed header, an empty origin, no `seen`, no payload. */
 export const RECORD_BYTES_MIN = 44;
 /** Where the origin's length stands in a record. */

@@ -15,7 +15,7 @@ export const MESSAGE_BYTES_MAX = 2 * 1024 * 1024;
 /** Below this a frame is not worth deflating. */
 const DEFLATE_BYTES_MIN = 1024;
 /** In `auto`, links shorter than this have more bandwidth than a core can compress. */
-export const DEFLATE_RTT_MS = 5;
+const DEFLATE_RTT_MS = 5;
 /** After a payload that did not shrink, so many are sent as they are before the next try. */
 const DEFLATE_PAUSE_FRAMES = 32;
 /** What is allocated for a record's first chunk. */

@@ -11,7 +11,7 @@ export type RequestHandler = (payload: Buffer, from: string) => Promise<Buffer> 
 /** What a request may carry. Replies are bounded per item, by the largest record. */
 export const REQUEST_BYTES_MAX = 64 * 1024 * 1024;
 /** What all requests of one region may have here at a time. */
-export const HELD_BYTES_MAX = 2 * REQUEST_BYTES_MAX;
+const HELD_BYTES_MAX = 2 * REQUEST_BYTES_MAX;
 
 /** All but an item's last part are CHUNK_BYTES long; less than this is refused. */
 const PART_BYTES_MIN = 16 * 1024;

@@ -37,7 +37,7 @@ export interface Routes {
 }
 
 /** The longest path that is taken seriously: more regions than a mesh can have. */
-export const PATH_REGIONS_MAX = 64;
+const PATH_REGIONS_MAX = 64;
 
 export function computeRoutes(input: RouteInput): Routes {
   const paths = new Map<string, Path>([[input.region, [input.region]]]);

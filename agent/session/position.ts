@@ -106,7 +106,7 @@ export async function lastAt(journal: Journal, origin: OriginId, offset: number)
 export { positionAfter } from '../stream/position';
 
 /** The database selected after a record. */
-export function dbAfter(record: OpRecord): number {
+function dbAfter(record: OpRecord): number {
   let { db } = record;
   const scanner = new CommandScanner();
   scanner.push(record.payload);

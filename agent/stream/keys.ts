@@ -101,7 +101,7 @@ function isStamp(stamp: number): boolean {
 }
 
 /** Stamps are hybrid logical clocks: milliseconds since 1970 × 1024, plus a counter; exact as a double until 2248. */
-export const STAMPS_PER_MS = 1024;
+const STAMPS_PER_MS = 1024;
 
 export function stampOf(timeMs: number): number {
   return timeMs * STAMPS_PER_MS;

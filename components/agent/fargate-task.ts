@@ -5,7 +5,7 @@ import { nodeOptions } from './agent';
 /** The agent's user in the image, and the owner of its journal. */
 export const userId = 999;
 /** Above all of `paths` but the journal's. */
-export const filesDir = '/etc/meridian';
+const filesDir = '/etc/meridian';
 const scratchDir = '/tmp';
 export const volumes = { files: 'files', scratch: 'scratch', state: 'state' } as const;
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** The scripts, each a file in scripts/, so that a test can run what a pod runs. */
-export const scriptNames = [
+const scriptNames = [
   'hand-over.sh',
   'lib.sh',
   'probe.sh',

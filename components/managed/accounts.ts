@@ -29,7 +29,7 @@ export function accountsOf(users: Rules = usersDefault, isCluster = false): Reco
 const reading = new Set(['+@read', '+@connection', '+@transaction']);
 
 /** Whether read-only is enough for these rules of a user, where a service knows nothing finer. */
-export function readsOnly(rules: readonly string[]): boolean {
+function readsOnly(rules: readonly string[]): boolean {
   return rules.filter((rule) => rule.startsWith('+')).every((rule) => reading.has(rule));
 }
 

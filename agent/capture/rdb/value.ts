@@ -15,6 +15,7 @@ import {
   type ZsetItem,
 } from './types';
 
+/** By RDB type. */
 const KEY_TYPE: readonly (RdbKeyType | undefined)[] = ((): (RdbKeyType | undefined)[] => {
   const t: (RdbKeyType | undefined)[] = [];
   t[RdbType.STRING] = 'string';
@@ -27,11 +28,6 @@ const KEY_TYPE: readonly (RdbKeyType | undefined)[] = ((): (RdbKeyType | undefin
   t[RdbType.MODULE_2] = 'module';
   return t;
 })();
-
-/** The Redis type of an RDB type; undefined where it is unknown here. */
-export function keyTypeOf(rdbType: number): RdbKeyType | undefined {
-  return KEY_TYPE[rdbType];
-}
 
 /** Elements that have come are handed on when so many are waiting (or so many bytes): a collection needs no memory for all of it. */
 export interface PartLimits {
