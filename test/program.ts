@@ -34,7 +34,12 @@ export async function deployStack(config: Config, options: HarnessOptions = {}):
 /** The config of a stack's file, as Pulumi hands it to the program: objects are JSON text. */
 export function configOf(stack: string): Config {
   const file = path.join(__dirname, '..', `Pulumi.${stack}.yaml`);
-  const { config } = parse(readFileSync(file, 'utf8')) as { config: Record<string, unknown> };
+  return configIn(readFileSync(file, 'utf8'));
+}
+
+/** The same of a file's text. */
+export function configIn(text: string): Config {
+  const { config } = parse(text) as { config: Record<string, unknown> };
   return Object.fromEntries(
     Object.entries(config).map(([key, value]) => [key, typeof value === 'string' ? value : JSON.stringify(value)]),
   );

@@ -1,5 +1,9 @@
 import { type Deployment, isSecret, leaksOf, type Recorded } from '../components/testing';
-import { configOf, deployStack, type DeployedStack, regionsOf, withRegionCount } from './program';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+
+import { configIn, configOf, deployStack, type DeployedStack, regionsOf, withRegionCount } from './program';
 
 const canary = 'Tweety';
 const names = ['us-west-2', 'eu-central-1', 'ap-northeast-1'];
@@ -365,5 +369,30 @@ describe('many regions', () => {
     expect(each).toBeGreaterThan(40);
     expect(fifty!.resources - ten!.resources).toBe(40 * each);
     for (const size of sizes) expect(of(size).links).toBe(size * (size - 1));
+  });
+});
+
+describe('the configs in README.md', () => {
+  const page = readFileSync(path.join(__dirname, '../README.md'), 'utf8');
+  const configs = [...page.matchAll(/```yaml\n(config:\n[^]*?)```/g)].map(([, text]) => text!);
+  const kinds = (made: Deployment<unknown>): string[] => [
+    ...new Set(of(made, 'meridian:').map(({ type }) => type.split(':')[2]!)),
+  ];
+
+  test.each([
+    ['Kubernetes', ['KubernetesRedis', 'SyncAgent']],
+    ['AWS', ['ElastiCacheRedis', 'FargateSyncAgent']],
+    ['Alibaba Cloud and Tencent Cloud', ['AliyunRedis', 'TencentRedis', 'SyncAgent']],
+  ])('on %s', async (backend, parts) => {
+    const section = page.slice(page.indexOf(`### On ${backend}\n`));
+    const config = configs.find((text) => text === /```yaml\n([^]*?)```/.exec(section)?.[1]);
+    const made = await deployStack(configIn(config!), {
+      // Of a length that all services take.
+      outputs: (type, name) =>
+        type.endsWith(':RandomPassword')
+          ? { result: `A1-${createHash('sha1').update(name).digest('hex').slice(0, 24)}` }
+          : outputs(type, name),
+    });
+    expect(kinds(made)).toEqual(expect.arrayContaining(parts));
   });
 });
