@@ -352,11 +352,7 @@ export class Session implements Stay {
     const said = told === null ? '' : `${told.end} ${formatVector(told.seen)}`;
     if (!this.ownBeats.isNews(end, `${formatVector(seen)} ${said}`, timeMs)) return;
     const beat: Beat = {
-      region: this.region,
-      origin,
-      position: offset,
-      timeMs,
-      stamp,
+      ...{ region: this.region, origin, position: offset, timeMs, stamp },
       reported: told?.position ?? -1,
       seen: new Map(told?.seen),
       durable: durableEnds(this.context.journal),
@@ -547,9 +543,7 @@ export class Session implements Stay {
 
   /** @internal */
   startTimers(): void {
-    const every = (ms: number, run: () => void): void => {
-      this.timers.push(setInterval(run, ms));
-    };
+    const every = (ms: number, run: () => void): void => void this.timers.push(setInterval(run, ms));
     /** What fails now is tried again next time. */
     const everyTry = (ms: number, run: () => Promise<void>): void => every(ms, () => void run().catch(() => undefined));
     const askSafety = (): Promise<void> => this.reports.ask(this.control!);

@@ -22,7 +22,7 @@ import { Gate } from './gate';
 import { type KeyName, type Look, readLooks, timeOf, writeLooks } from './look';
 import type { CaptureGauges, CaptureMetrics } from './metrics';
 import { Observer } from './observer';
-import { entryOf, OwnStream } from './own-stream';
+import { entryOf, MadeStream } from './made-stream';
 import { type PendingKey, PendingKeys, type Removal } from './pending';
 import { probe } from './probe';
 import { Scan, type ScanLimits } from './scan';
@@ -80,7 +80,7 @@ const BUSY_MS = 20;
 export class NotificationCapture extends EventEmitter<CaptureEvents> implements Capture, BlockObserver, CaptureGauges {
   private readonly gate = new Gate();
   private readonly pending = new PendingKeys();
-  private readonly stream: OwnStream;
+  private readonly stream: MadeStream;
   private readonly observer: Observer;
   private readonly scan: Scan;
   private readonly subscription: Subscription;
@@ -107,7 +107,7 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
 
   constructor(private readonly options: NotificationCaptureOptions) {
     super();
-    this.stream = new OwnStream({
+    this.stream = new MadeStream({
       data: (bytes) => this.emit('data', bytes, 0),
       state: (db, payload) => options.events.state(db, payload),
     });

@@ -8,7 +8,7 @@ import { decodeDump, type DecodedDump, RdbError, type StreamValue } from '../rdb
 import { elementChanges, hasElements } from './elements';
 import { KnownKeys, type Print } from './known';
 import type { KeyName, Look } from './look';
-import { entryOf, isRepacked, type OwnStream } from './own-stream';
+import { entryOf, isRepacked, type MadeStream } from './made-stream';
 import type { Removal } from './pending';
 import { LastValues } from './values';
 
@@ -27,7 +27,7 @@ export class Observer {
   private readonly digester = new Digester();
 
   constructor(
-    private readonly stream: OwnStream,
+    private readonly stream: MadeStream,
     private readonly events: ObserverEvents,
     valueBytesMax: number,
   ) {

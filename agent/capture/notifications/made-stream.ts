@@ -6,7 +6,7 @@ import { type Arg, CommandWriter } from '../../resp';
 import { CURSOR_KEY, HEARTBEAT_KEY } from '../../stream/keys';
 import { type DecodedDump, type RdbKey, RdbType, toCommands } from '../rdb';
 
-export interface OwnStreamEvents {
+export interface MadeStreamEvents {
   /** The bytes are valid until it returns. */
   data(bytes: Buffer): void;
   /** A whole key's state, as commands: a delete, and what builds it anew. */
@@ -17,11 +17,11 @@ const BYTES = 64 * 1024;
 /** Larger ones are given out at once. */
 const FLUSH_BYTES = 256 * 1024;
 
-export class OwnStream {
+export class MadeStream {
   private readonly writer = new CommandWriter(BYTES);
   private db = 0;
 
-  constructor(private readonly events: OwnStreamEvents) {}
+  constructor(private readonly events: MadeStreamEvents) {}
 
   /** Gives out what was written. Nothing of it is known to anybody before. */
   flush(): void {
