@@ -4,6 +4,7 @@
  * Every one of them is in the journal already. So the inbox is bounded: beyond its budget it keeps only where to go on
  * reading, and no link has to be held back (which could deadlock: what a record waits for may come by the same link).
  */
+import { asError } from '../as-error';
 import type { OpRecord, OriginId } from '../record';
 
 export interface InboxSource {
@@ -119,7 +120,7 @@ export class Inbox {
       }
       if (from >= lane.end) lane.spilled = false;
     } catch (error) {
-      if (!this.stopped) this.failed(error instanceof Error ? error : new Error(String(error)));
+      if (!this.stopped) this.failed(asError(error));
     } finally {
       lane.reading = false;
     }

@@ -4,6 +4,7 @@ import * as fs from 'fs';
 import { open, type FileHandle, unlink } from 'fs/promises';
 import { tmpdir } from 'os';
 import { join } from 'path';
+import { asError } from '../as-error';
 
 export interface SpoolOptions {
   /** Bytes kept in memory before the file is used. Default 16 MiB. */
@@ -149,7 +150,7 @@ export class Spool {
       this.unwritten = [];
       this.unwrittenBytes = 0;
       this.finished = true;
-      this.failure = error instanceof Error ? error : new Error(String(error));
+      this.failure = asError(error);
     }
   }
 

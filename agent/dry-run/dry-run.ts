@@ -9,6 +9,7 @@
  * run is: where the region goes on afterwards, its place in the mesh is what it was before.
  */
 import { randomBytes } from 'node:crypto';
+import { asError } from '../as-error';
 import { type RdbEntry, ReplicaLink } from '../capture';
 import type { StoredLetter } from '../dead-letters/letter';
 import type { MergeCore } from '../merge/core';
@@ -87,7 +88,7 @@ export class DryRun implements Stay {
         else this.endWaiters.push(reject);
       });
     } catch (error) {
-      this.end(error instanceof Error ? error : new Error(String(error)));
+      this.end(asError(error));
       if (!(error instanceof Stopped)) throw error;
     } finally {
       this.close();
@@ -252,7 +253,7 @@ export class DryRun implements Stay {
     try {
       this.recorder!.push(chunk);
     } catch (error) {
-      this.end(error instanceof Error ? error : new Error(String(error)));
+      this.end(asError(error));
     }
   }
 

@@ -1,4 +1,5 @@
 /** The own stream, from its bytes to the journal and the core; what stands at no bytes of it (states, differences); and what of it Redis is told to have been read. */
+import { asError } from '../as-error';
 import type { Capture } from '../capture';
 import type { MergeCore } from '../merge/core';
 import { onlyKeyOf } from '../merge/ignored';
@@ -68,7 +69,7 @@ export class OwnStream {
     try {
       recorder!.push(chunk);
     } catch (error) {
-      host.fail(error instanceof Error ? error : new Error(String(error)));
+      host.fail(asError(error));
       return;
     }
     const { offset } = recorder!.state;

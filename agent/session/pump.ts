@@ -1,5 +1,6 @@
 /** What has come from other regions becomes blocks: the next one is planned while Redis runs the one before. In between all else has its turn. */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { asError } from '../as-error';
 import type { Inbox } from '../apply/inbox';
 import { Batch } from '../merge/batch';
 import type { MergeCore } from '../merge/core';
@@ -103,7 +104,7 @@ export class Pump {
   }
 
   private fail(error: unknown): void {
-    this.host.fail(error instanceof Error ? error : new Error(String(error)));
+    this.host.fail(asError(error));
   }
 
   /** Applies what is deliverable, corrects what clients raced, and lets all else have its turn. */

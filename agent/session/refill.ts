@@ -4,6 +4,7 @@
  * beside it or above it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { asError } from '../as-error';
 import type { MergeCore } from '../merge/core';
 import { ELSEWHERE } from '../merge/settling';
 import type { Vector } from '../record';
@@ -58,7 +59,7 @@ export class Refill {
       host.context.emptied.clear();
     } catch (error) {
       // The mark is still there: the next session begins anew.
-      host.fail(error instanceof Error ? error : new Error(String(error)));
+      host.fail(asError(error));
     }
   }
 

@@ -5,6 +5,7 @@
  * They come by another connection. So a piece of the stream with such a command in it waits for a PING on that connection: Redis
  * had run the command before it answers, and events stand before the answer. That is one round trip, for such pieces only.
  */
+import { asError } from '../as-error';
 import { RedisConnection, type RedisConnectionOptions, type Reply, type ReplyError } from '../resp';
 import { OWN_PREFIX } from '../stream/keys';
 import type { Removal } from '../stream/recorder';
@@ -107,7 +108,7 @@ export class Removals {
         for (const chunk of this.held.splice(0, length)) this.host.take(chunk);
       }
     } catch (error) {
-      this.host.fail(error instanceof Error ? error : new Error(String(error)));
+      this.host.fail(asError(error));
     } finally {
       this.asking = false;
     }

@@ -2,6 +2,7 @@
  * One stay beside a primary: what clients do there goes out, what others did comes in, until either connection is lost.
  * How it begins is in opening.ts.
  */
+import { asError } from '../as-error';
 import { Inbox } from '../apply/inbox';
 import type { NotificationCapture } from '../capture';
 import type { StoredLetter } from '../dead-letters/letter';
@@ -206,7 +207,7 @@ export class Session implements Stay {
         else this.endWaiters.push(reject);
       });
     } catch (error) {
-      this.end(error instanceof Error ? error : new Error(String(error)));
+      this.end(asError(error));
       if (!(error instanceof Stopped)) throw error;
     } finally {
       await this.close();
