@@ -120,7 +120,8 @@ when(`times to live of hash fields${why}`, () => {
     }
   });
 
-  test('a field that is renewed in the last milliseconds stays', async () => {
+  // Not yet sure on Redis 7.4: docs/architecture.md, Limits.
+  (hasGetAndSet ? test : test.skip)('a field that is renewed in the last milliseconds stays', async () => {
     const renewed: string[] = [];
     const renew = async (key: string, leftMs: number): Promise<void> => {
       await alpha.hset(key, 'kept', 'value', ...(leftMs % 2 === 0 ? ['plain', 1] : []));
