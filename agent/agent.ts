@@ -223,7 +223,7 @@ export class Agent {
         host: address.host,
         port: address.port,
         ...login,
-        ...(slots === null ? {} : { isClusterNode: true }),
+        ...(slots === null ? {} : { clusterSlots: formatSlots(slots) }),
       }),
       slots,
       keys: ownKeys(slots),

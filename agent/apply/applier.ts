@@ -96,6 +96,8 @@ const PAUSING = new Set([
   'CLUSTERDOWN',
   'MASTERDOWN',
 ]);
+/** It is no primary any more, or its slots move. */
+const ELSEWHERE = new Set(['READONLY', 'MOVED', 'ASK']);
 /** Whether Redis takes the same later. */
 export function isPausing(code: string): boolean {
   return PAUSING.has(code);
@@ -193,7 +195,9 @@ export class Applier {
     if (watched.size > 0 || amend?.look !== undefined) {
       const pause = (await amend?.look?.()) ?? null;
       if (pause !== null) return { replies: null, pause };
-      await this.hooks.readUpTo(await this.watch(watched, isFirm));
+      const offset = await this.watch(watched, isFirm).catch(pauseOf);
+      if (typeof offset === 'string') return { replies: null, pause: offset };
+      await this.hooks.readUpTo(offset);
       // What may no longer run never may again: so a key that clients write all the time is watched once, and not for ever.
       this.hooks.admitAll(fixed, left);
       items = fixed;
@@ -203,7 +207,10 @@ export class Applier {
         asked = amend.build(extra);
         items = [...items, ...extra.finish()];
       }
-    } else if (!this.armed) await this.watch(watched);
+    } else if (!this.armed) {
+      const pause = await this.watch(watched).catch(pauseOf);
+      if (typeof pause === 'string') return { replies: null, pause };
+    }
     const look = this.observer?.around(items);
     const block = this.emptyBlock();
     block.command(['MULTI']);
@@ -233,13 +240,14 @@ export class Applier {
       return { replies: asked > 0 ? own.slice(end - first - asked, end - first) : [], pause: null };
     }
     look?.failed();
-    this.expectCursor(found);
-    this.armed = true;
-    if (result === null) return AGAIN; // a watched key changed: look again
     const error = [...queueErrors.values()][0] ?? (result instanceof ReplyError ? result : undefined);
-    if (error === undefined) throw new ApplyError('unexpected', 'EXEC answered neither replies nor an error');
-    if (error.code === 'READONLY' || error.code === 'MOVED')
+    // What stands behind EXEC is no answer about the cursor then.
+    if (error !== undefined && ELSEWHERE.has(error.code))
       throw new ApplyError('not-primary', `Redis refuses writes: ${error.code}`);
+    this.expectCursor(found);
+    this.armed = !(after[0] instanceof ReplyError);
+    if (result === null) return AGAIN; // a watched key changed: look again
+    if (error === undefined) throw new ApplyError('unexpected', 'EXEC answered neither replies nor an error');
     if (PAUSING.has(error.code)) return { replies: null, pause: error.code };
     // Refused when queued: unknown here, wrong number of arguments, forbidden. Without it the block can go.
     const errors = first === 0 ? queueErrors : new Map([...queueErrors].map(([at, e]) => [at - first, e]));
@@ -391,6 +399,12 @@ function refusalsOf(scanner: CommandScanner, db: number, error: ReplyError, isFo
     refusals.push({ db, command, key, code: error.code, message: error.message, isForeign, bytes, increment, entry });
   }
   return refusals;
+}
+
+/** Of a node of a cluster that answers for no keys at the moment: the code. */
+function pauseOf(error: unknown): string {
+  if (error instanceof ReplyError && isPausing(error.code)) return error.code;
+  throw error;
 }
 
 function sleep(ms: number): Promise<void> {

@@ -74,7 +74,7 @@ interface LocatorEvents {
 }
 
 /** So many are asked of a cluster's nodes. */
-const SEEN_NODES_MAX = 6;
+const SEEN_NODES_MAX = 200;
 
 /** Looks for the primary until `stop`. */
 export class Locator extends EventEmitter<LocatorEvents> {

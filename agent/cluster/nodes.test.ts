@@ -15,12 +15,12 @@ test('the text of CLUSTER NODES', () => {
     '',
   ].join('\n');
   expect(parseNodes(text)).toEqual([
-    expect.objectContaining({ host: 'redis-0.redis', port: 30004, isPrimary: false, slots: [], isMoving: false }),
+    expect.objectContaining({ host: 'redis-0.redis', port: 30004, isPrimary: false, slots: [], moving: [] }),
     expect.objectContaining({
       host: '127.0.0.1',
       port: 30001,
       isMyself: true,
-      isMoving: true,
+      moving: [93, 77],
       slots: [[0, 5460]],
       epoch: 7,
     }),
@@ -72,6 +72,14 @@ describe('the primary of a shard', () => {
     const moving = view('a', line(A, 'a:1@2', 'myself,master', 1, `0-99 [7->-${B}]`));
     expect(findShard([moving], slots)).toContain('slots are being moved');
     expect(whyNot(moving.nodes, slots)).toContain('slots are being moved');
+    // The one that got them says so, when the one that gave them is gone.
+    const promoted = line(B, 'b:1@2', 'myself,master', 5, '0-99');
+    const target = line(C, 'c:1@2', 'myself,master', 2, `100-16383 [7-<-${A}]`);
+    expect(findShard([view('b', promoted), view('c', target)], slots)).toContain('slots are being moved');
+    expect(findShard([view('b', promoted), view('c', target.replace('[7', '[107'))], slots)).toEqual({
+      host: 'b',
+      port: 1,
+    });
   });
 
   test('says why it is not the place', () => {

@@ -16,7 +16,7 @@ export interface ClusterNode {
   /** The slots that it serves. */
   slots: SlotRange[];
   /** Slots that it is giving away or getting. Only told of the node that was asked. */
-  isMoving: boolean;
+  moving: number[];
 }
 
 /** From the text of CLUSTER NODES. @returns null where it is none */
@@ -40,7 +40,7 @@ export function parseNodes(text: string): ClusterNode[] | null {
       isDoubtful: ['fail', 'fail?', 'handshake', 'noaddr'].some((word) => words.includes(word)),
       epoch: Number(epoch),
       slots,
-      isMoving: ranges.some((range) => range.startsWith('[')),
+      moving: ranges.filter((range) => range.startsWith('[')).map((range) => Number.parseInt(range.slice(1), 10)),
     });
   }
   return nodes.length === 0 ? null : nodes;
@@ -60,8 +60,9 @@ export function findShard(
   let instead: string | null = null;
   for (const { asked, nodes } of views)
     for (const node of nodes) {
+      // Also at the other end: a primary that was promoted in between knows nothing of it.
+      if (node.moving.some((slot) => slots.some(([from, to]) => from <= slot && slot <= to))) return MOVING;
       if (!node.isPrimary || node.isDoubtful) continue;
-      if (node.isMyself && node.isMoving && overlap(node.slots, slots)) return MOVING;
       const has = formatSlots(node.slots);
       // A node that has met nobody does not know its own address.
       const host = node.host === '' ? asked : node.host;
@@ -81,7 +82,7 @@ export function whyNot(nodes: readonly ClusterNode[] | null, slots: readonly Slo
   const myself = nodes?.find((node) => node.isMyself);
   if (myself === undefined) return 'this Redis does not answer CLUSTER NODES as a node of a cluster does';
   if (!myself.isPrimary) return 'this Redis is a replica';
-  if (myself.isMoving) return MOVING;
+  if (myself.moving.length > 0) return MOVING;
   const has = formatSlots(myself.slots);
   if (has === formatSlots(slots)) return null;
   return `this node has ${has === '' ? 'no slots' : `the slots ${has}`}, and not ${formatSlots(slots)} (redis.cluster.slots)`;

@@ -18,8 +18,8 @@ export interface RedisConnectionOptions {
   name?: string;
   /** Database to SELECT. Default 0. */
   db?: number;
-  /** It is a node of a Redis Cluster: transactions may have keys of all slots that it has (Redis 7.0). Default: false. */
-  isClusterNode?: boolean;
+  /** It is a node of a Redis Cluster, and serves these slots, as CLUSTER NODES has them: transactions may have keys of all of them (Redis 7.0). Default: it is none. */
+  clusterSlots?: string;
   /** Until connected and authenticated, in ms. Default 5,000. */
   connectTimeoutMs?: number;
   /** While replies are owed and no byte arrives, in ms; then the connection is closed. Default 30,000; 0: never. */
@@ -86,7 +86,7 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
   private subscribed = false;
   private timer: NodeJS.Timeout | null = null;
   private readonly timeoutMs: number;
-  private readonly isClusterNode: boolean;
+  private readonly clusterSlots: string | null;
 
   private constructor(
     private readonly socket: net.Socket,
@@ -95,7 +95,7 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
   ) {
     super();
     this.timeoutMs = opts.commandTimeoutMs ?? 30_000;
-    this.isClusterNode = opts.isClusterNode === true;
+    this.clusterSlots = opts.clusterSlots ?? null;
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.receive(chunk));
     socket.on('error', (error: Error) =>
@@ -180,7 +180,7 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
    * `+QUEUED`s are counted, not made into values.
    */
   transaction(rawBytes: Buffer, queued: number, after = 0): Promise<TransactionReply> {
-    if (this.isClusterNode) return this.crossSlotTransaction(rawBytes, after);
+    if (this.clusterSlots !== null) return this.crossSlotTransaction(rawBytes, after, this.clusterSlots);
     const lead = 1 + queued;
     return this.send(rawBytes, lead + 1 + after, lead).then((waiter) => {
       const queueErrors = new Map<number, ReplyError>();
@@ -189,20 +189,20 @@ export class RedisConnection extends EventEmitter<ConnectionEvents> {
     });
   }
 
-  private async crossSlotTransaction(rawBytes: Buffer, after: number): Promise<TransactionReply> {
-    const { bytes, queued, parts } = crossSlot(rawBytes);
+  private async crossSlotTransaction(rawBytes: Buffer, after: number, slots: string): Promise<TransactionReply> {
+    const { bytes, queued, parts } = crossSlot(rawBytes, slots);
     const lead = 1 + queued;
     const { errors, replies } = await this.send(bytes, lead + 1 + after, lead);
     const queueErrors = new Map([...(errors ?? [])].map(([at, error]) => [at - 1, error]));
     return {
       queueErrors: queueErrorsOf(parts, queueErrors),
       result: repliesOf(parts, replies[0] as Reply),
-      after: this.checked(replies.slice(1)),
+      after: replies.slice(1),
     };
   }
 
   private checked(replies: Reply[]): Reply[] {
-    if (!this.isClusterNode) return replies;
+    if (this.clusterSlots === null) return replies;
     const away = replies.find((reply) => reply instanceof ReplyError && AWAY.has(reply.code));
     if (away instanceof ReplyError) throw away;
     return replies;

@@ -35,7 +35,17 @@ while at <= #ARGV do
 end
 return out`;
 const WRITES = '#!lua flags=allow-cross-slot-keys';
-const SCRIPT = WRITES + BODY;
+/**
+ * Before the first write: this node has all slots of its shard, and none of them moves. No slot does while a script runs, so that all of a transaction is refused, or
+ * nothing of it; without it what is in a slot on its way would be left out, and the cursor pass over it. The slots are the first argument.
+ */
+const CHECK = `
+local nodes = redis.call('CLUSTER', 'NODES')
+local myself = string.match(nodes, '[^\\n]*myself[^\\n]*')
+if not myself or not string.find(myself .. '\\n', ' connected ' .. table.remove(ARGV, 1) .. '\\n', 1, true) then
+  return redis.error_reply('MOVED slots of this shard are being moved, or have gone')
+end`;
+const SCRIPT = WRITES + CHECK + BODY;
 /** Of commands that only read: a Redis that takes no writes (NOREPLICAS) answers it all the same. */
 const READING_SCRIPT = `#!lua flags=no-writes,allow-cross-slot-keys${BODY}`;
 const READS = new Set(['CLUSTER', 'SELECT', 'TIME', 'INFO', 'GET', 'DUMP', 'PTTL', 'PEXPIRETIME', 'TYPE', 'EXISTS']);
@@ -46,12 +56,14 @@ const READS = new Set(['CLUSTER', 'SELECT', 'TIME', 'INFO', 'GET', 'DUMP', 'PTTL
  */
 export function acrossSlots(script: string): string {
   return `${WRITES}
-local all, keys = ARGV, ARGV[1] + 1
+${REARRANGED}${script}`;
+}
+
+const REARRANGED = `local all, keys = ARGV, ARGV[1] + 1
 local KEYS, ARGV = {}, {}
 for i = 2, keys do KEYS[i - 1] = all[i] end
 for i = keys + 1, #all do ARGV[i - keys] = all[i] end
-${script}`;
-}
+`;
 
 /** Lua has room for 8,000 values on its stack. */
 const ARGS_MAX = 7000;
@@ -74,8 +86,9 @@ export interface CrossSlot {
 /**
  * Makes scripts of what stands between MULTI and EXEC.
  * @param rawBytes MULTI, commands, EXEC; what follows stays as it is
+ * @param slots of the shard, as CLUSTER NODES has them: where the node has others, nothing of it runs
  */
-export function crossSlot(rawBytes: Buffer): CrossSlot {
+export function crossSlot(rawBytes: Buffer, slots: string): CrossSlot {
   const scanner = new CommandScanner();
   scanner.push(rawBytes);
   const out = new CommandWriter(rawBytes.length + 1024);
@@ -88,8 +101,19 @@ export function crossSlot(rawBytes: Buffer): CrossSlot {
   let ownSlot = -1;
   const flush = (): void => {
     if (commands === 0) return;
-    out.header(count + 3).arg('EVAL');
-    out.arg(reads ? READING_SCRIPT : SCRIPT).arg(0);
+    if (reads)
+      out
+        .header(count + 3)
+        .arg('EVAL')
+        .arg(READING_SCRIPT)
+        .arg(0);
+    else
+      out
+        .header(count + 4)
+        .arg('EVAL')
+        .arg(SCRIPT)
+        .arg(0)
+        .arg(slots);
     out.raw(args.view(), 0, args.length, 0);
     parts.push({ commands, isScript: true });
     args.reset();
@@ -123,10 +147,11 @@ export function crossSlot(rawBytes: Buffer): CrossSlot {
       flush();
       const script = scanner.buf.toString('utf8', scanner.argStart[1], scanner.argEnd[1]);
       out
-        .header(argc + 1)
+        .header(argc + 2)
         .arg('EVAL')
-        .arg(acrossSlots(script))
-        .arg(0);
+        .arg(`${WRITES}${CHECK}\n${REARRANGED}${script}`)
+        .arg(0)
+        .arg(slots);
       slices(out, 2);
       parts.push({ commands: 1, isScript: false });
     } else if (divided !== null) {

@@ -18,10 +18,10 @@ export class Heartbeat {
     this.connection
       .call('SET', this.key, String(nowMs))
       .then((reply) => {
-        this.isOnItsWay = false;
         if (reply instanceof ReplyError && reply.code === 'READONLY') this.refused();
       })
-      .catch(() => undefined);
+      .catch(() => undefined)
+      .finally(() => (this.isOnItsWay = false));
     return true;
   }
 }

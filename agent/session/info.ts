@@ -81,12 +81,14 @@ export async function readCursor(
  * The rights without which a session does harm: where MULTI is refused the commands of a block run one by one, and again after the cursor is found where it was; where GET
  * is, the cursor seems not to be there; and of writes not one would be applied. Other rights are missed one command at a time, as dead letters, but for scripts: what a
  * stream lacks by them no letter tells.
+ * @param needsScripts also these: on a node of a cluster each block is one
  * @returns what else is known to be refused, for the log
  * @throws SessionError which one Redis refuses
  */
 export async function checkRights(
   connection: RedisConnection,
   { cursor, none }: OwnKeys = ownKeys(),
+  needsScripts = false,
 ): Promise<string | null> {
   // Of a key that is nobody's DEL changes nothing, and nothing of it is in the stream.
   const commands = [['SELECT', '0'], ['GET', cursor], ['MULTI'], ['EXEC'], ['DEL', none], SCRIPT];
@@ -95,7 +97,7 @@ export async function checkRights(
   const refused = replies.findIndex((reply) => reply instanceof ReplyError && reply.message.includes('NOPERM'));
   if (refused < 0) return null;
   const what = `Redis refuses ${commands[refused]![0]} to the agent's user (${(replies[refused] as ReplyError).message}): docs/own-redis.md has the rules that it needs`;
-  if (commands[refused] === SCRIPT) return what;
+  if (commands[refused] === SCRIPT && !needsScripts) return what;
   throw new SessionError('redis', what);
 }
 

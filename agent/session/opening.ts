@@ -152,7 +152,7 @@ export class Opening {
       const why = misplaced(await this.connection.call('CLUSTER', 'NODES'), slots);
       if (why !== null) throw new SessionError('slots', why);
     }
-    const refused = await checkRights(this.connection, context.keys);
+    const refused = await checkRights(this.connection, context.keys, slots !== null);
     if (refused !== null)
       this.context.log.warn(
         `${refused}; entries of streams that others add below the last one, and decimals, can't be merged here`,

@@ -200,8 +200,12 @@ describe('one region', () => {
     const made = await make({ shards: 2, slots: ['0-8191', '8192-16383'] });
     expect(made.find('redis', ':ReplicationGroup').inputs).toMatchObject({
       numNodeGroups: 2,
-      nodeGroupConfigurations: [{ slots: '0-8191' }, { slots: '8192-16383' }],
+      nodeGroupConfigurations: [
+        { slots: '0-8191', replicaCount: 1 },
+        { slots: '8192-16383', replicaCount: 1 },
+      ],
     });
+    expect(made.find('redis', ':ReplicationGroup').inputs).not.toHaveProperty('replicasPerNodeGroup');
     const rules = (users: Awaited<ReturnType<typeof make>>): unknown =>
       users.find('redis-user-meridian-agent').inputs['accessString'];
     expect(rules(made)).toContain('+cluster|nodes');

@@ -69,9 +69,10 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
           ? {
               clusterMode: 'enabled',
               numNodeGroups: shards,
-              replicasPerNodeGroup: replicas,
-              // Where they are is for its agents to know.
-              ...(args.slots === undefined ? {} : { nodeGroupConfigurations: args.slots.map((slots) => ({ slots })) }),
+              // Where they are is for its agents to know. AWS takes the number of replicas by shard, or for all.
+              ...(args.slots === undefined
+                ? { replicasPerNodeGroup: replicas }
+                : { nodeGroupConfigurations: args.slots.map((slots) => ({ slots, replicaCount: replicas })) }),
             }
           : { numCacheClusters: 1 + replicas }),
         automaticFailoverEnabled: true,
@@ -83,7 +84,7 @@ export class ElastiCacheRedis extends pulumi.ComponentResource {
         ...surroundings.args,
       },
       // Slots are the cluster's once it is there: told anew they would make another one, empty.
-      dataOptions(this, args, { ignoreChanges: ['nodeGroupConfigurations'] }),
+      dataOptions(this, args, { ignoreChanges: ['nodeGroupConfigurations[*].slots'] }),
     );
     const secondaryHosts = createSecondaries(part, primary, defaultPassword);
 

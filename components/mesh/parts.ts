@@ -15,7 +15,7 @@ import { type CertificateArgs, credentialIssues } from '../security/credentials'
 import { fargateIssues } from './fargate';
 import { managedIssues } from './managed';
 import { isManaged, RegionBackend, regionIssues, type RedisRegionArgs } from './region-args';
-import { hostOfShard, shardIssues } from './shards';
+import { hostOfShard, shardIssues, shardsOf } from './shards';
 
 /** Stands for what another part puts out. */
 const later = 'later';
@@ -70,6 +70,8 @@ export function monitoringPart({ region, members, topology, hub, backend, redis,
     region,
     peers: peersOf(region, topologyOf({ topology, hub }), names),
     managed: isManaged(backend ?? RegionBackend.Kubernetes),
+    // Of a managed one there is one exporter, which sees one node.
+    primaries: isManaged(backend ?? RegionBackend.Kubernetes) ? undefined : shardsOf({ backend, redis }),
     isDataStack: redis?.use !== RedisUse.Cache,
     minReplicasMaxLagSeconds: redis?.minReplicasMaxLagSeconds,
     journalBytesMax: agent?.journalBytes,
@@ -77,10 +79,10 @@ export function monitoringPart({ region, members, topology, hub, backend, redis,
   };
 }
 
-/** One replica that there is for sure, and in semi-sync the agent; without Sentinels nobody is promoted, and none is needed. */
+/** One replica that there is for sure, and in semi-sync the agent; of a standalone Redis nobody is promoted, and none is needed. */
 function minReplicasOf({ redis = {}, agent }: RedisRegionArgs): number {
-  const hasSentinel = (redis.topology ?? RedisTopology.PrimaryReplica) === RedisTopology.PrimaryReplica;
-  return minReplicas(1, hasSentinel ? (redis.replicas ?? 1) : 0, agent?.mode ?? ReplicationMode.SemiSync);
+  const promotes = redis.topology !== RedisTopology.Standalone;
+  return minReplicas(1, promotes ? (redis.replicas ?? 1) : 0, agent?.mode ?? ReplicationMode.SemiSync);
 }
 
 /** Everything that is wrong with a region: with its own arguments, else with what its parts are told. */

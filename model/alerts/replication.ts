@@ -34,7 +34,8 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
       alert: 'MeridianLinkDown',
       severity: Severity.Warning,
       // No more than a warning: while others relay, the data comes; when it doesn't, the lag is critical.
-      expr: `max by (region, peer) (${of('meridian_link_up')}) == 0`,
+      // By pod, for of a cluster each shard has an agent, and a link of its own.
+      expr: `max by (region, peer, pod) (${of('meridian_link_up')}) == 0`,
       forSeconds: 60,
       summary: `{{ $labels.region }} has no link to {{ $labels.peer }}`,
       description: `Nothing arrives in {{ $labels.region }} from {{ $labels.peer }} directly. Other regions may pass it on.`,
@@ -58,7 +59,7 @@ export function replicationAlerts(settings: AlertSettings): Draft[] {
     {
       alert: 'MeridianAgentInactive',
       severity: Severity.Critical,
-      expr: `max by (region) (${of('up', `job="${agentJob}"`)}) == 1 unless on (region) ${active} == 1 unless on (region) ${of('meridian_dry_run')} == 1`,
+      expr: `max by (region, pod) (${of('up', `job="${agentJob}"`)}) == 1 unless on (region, pod) ${active} == 1 unless on (region, pod) ${of('meridian_dry_run')} == 1`,
       forSeconds: 120,
       summary: `No agent of {{ $labels.region }} is active`,
       description: `An agent runs, but doesn't replicate: its Redis can't be reached or is a replica, or it waits for a peer to join.`,

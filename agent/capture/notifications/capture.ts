@@ -374,7 +374,7 @@ export class NotificationCapture extends EventEmitter<CaptureEvents> implements 
       }
       const error = [...queueErrors.values()][0] ?? result;
       const code = error instanceof ReplyError ? error.code : '';
-      if (code !== 'BUSY')
+      if (code !== 'BUSY' && code !== 'CLUSTERDOWN')
         throw new LinkError(
           code === 'LOADING' ? 'LOADING' : code === 'NOPERM' ? 'NOPERM' : 'PROTOCOL',
           `Redis does not let this agent read keys back: ${error instanceof Error ? error.message : 'no answer to EXEC'}`,
