@@ -1,6 +1,6 @@
 /** What a session asks of its Redis before it begins: role, history, cursors. */
 import { encodeCommand, type RedisConnection, type Reply, ReplyError } from '../resp';
-import { type Marker, type OwnKeys, ownKeys, parseHeartbeat, parseMarker } from '../stream/keys';
+import { type Marker, type OwnKeys, parseHeartbeat, parseMarker } from '../stream/keys';
 import { covers } from '../vector';
 import { SessionError } from './context';
 
@@ -57,7 +57,7 @@ export async function readServerInfo(connection: RedisConnection): Promise<Serve
 export async function readCursor(
   connection: RedisConnection,
   databases: readonly number[],
-  { cursor }: OwnKeys = ownKeys(),
+  { cursor }: OwnKeys,
 ): Promise<{ text: string | null; marker: Marker | null }> {
   let best: { text: string; marker: Marker } | null = null;
   let inZero: string | null = null;
@@ -87,7 +87,7 @@ export async function readCursor(
  */
 export async function checkRights(
   connection: RedisConnection,
-  { cursor, none }: OwnKeys = ownKeys(),
+  { cursor, none }: OwnKeys,
   needsScripts = false,
 ): Promise<string | null> {
   // Of a key that is nobody's DEL changes nothing, and nothing of it is in the stream.
@@ -105,7 +105,7 @@ export async function checkRights(
 const SCRIPT = ['EVAL', 'return 0', '0'];
 
 /** Unix ms of the heartbeat in Redis; 0: there is none. */
-export async function readHeartbeat(connection: RedisConnection, { heartbeat }: OwnKeys = ownKeys()): Promise<number> {
+export async function readHeartbeat(connection: RedisConnection, { heartbeat }: OwnKeys): Promise<number> {
   const value = await connection.call('GET', heartbeat);
   return Buffer.isBuffer(value) ? parseHeartbeat(value.toString('latin1')) : 0;
 }

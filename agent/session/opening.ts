@@ -295,7 +295,11 @@ export class Opening {
     }
     // A block of an earlier session, whose answer was lost, may have run meanwhile: what it brought is then in the snapshot, and would be
     // taken for new. What runs behind the snapshot is in the stream, and the first own block meets its cursor.
-    if (!this.session.established || (await readCursor(this.connection, [])).text === this.cursorText) return;
+    if (
+      !this.session.established ||
+      (await readCursor(this.connection, [], this.context.keys)).text === this.cursorText
+    )
+      return;
     throw new SessionError('lost', 'the cursor has changed while the snapshot was made: it is compared once more');
   }
 

@@ -310,3 +310,27 @@ testCluster(
   },
   120_000,
 );
+
+testCluster(
+  'a node of a cluster restarts, and is compared with the mesh',
+  async () => {
+    shards = [await Mesh.start({ regions: NAMES, cluster: '0-16383' })];
+    const [alpha, beta] = shards[0]!.regions;
+    await Promise.all(
+      [alpha!, beta!].map(async (region) => {
+        for (let i = 0; i < 50; i++) await region.client().hincrby(`h:${i % 7}`, 'n', 1);
+      }),
+    );
+    await allEqual();
+    await beta!.redis.signal('SIGTERM');
+    await alpha!.client().set('meanwhile', '1');
+    await beta!.startRedis();
+    // By another replication ID: a full resync, that finds nothing.
+    await beta!.ready();
+    await beta!.client().incr('afterwards');
+    await allEqual();
+    const sum = await Promise.all(Array.from({ length: 7 }, (_, i) => alpha!.client().hget(`h:${i}`, 'n')));
+    expect(sum.reduce((all, n) => all + Number(n), 0)).toBe(100);
+  },
+  120_000,
+);
