@@ -24,10 +24,12 @@ afterEach(async () => {
 
 /** Starts the shards of all regions, and makes those of each region a cluster. */
 async function start(options: { replicas?: number; notifications?: readonly string[] } = {}): Promise<void> {
-  for (const cluster of SHARDS) {
-    const secrets = shards[0]?.secrets;
-    shards.push(await Mesh.start({ regions: NAMES, cluster, ...(secrets && { secrets }), ...options }));
-  }
+  const [first, ...others] = SHARDS;
+  shards.push(await Mesh.start({ regions: NAMES, cluster: first!, ...options }));
+  const { secrets } = shards[0]!;
+  shards.push(
+    ...(await Promise.all(others.map((cluster) => Mesh.start({ regions: NAMES, cluster, secrets, ...options })))),
+  );
   for (const name of NAMES) {
     const nodes = shards.map((mesh) => node(mesh.region(name)));
     for (const { options: other } of nodes.slice(1)) await meet(nodes[0]!, other.port!);
