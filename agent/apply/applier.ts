@@ -218,7 +218,9 @@ export class Applier {
     const first = block.commands - 1;
     const now = Date.now();
     for (const item of items) {
-      const bytes = this.rewrite(postponePassed(item.bytes, now));
+      // To look for words in a block costs as much as all else that is done with it.
+      const isPlain = item.kind === 'plain' && item.onlySets === true;
+      const bytes = isPlain ? item.bytes : this.rewrite(postponePassed(item.bytes, now));
       block.raw(bytes, 0, bytes.length, item.commands);
     }
     const end = block.commands - 1;

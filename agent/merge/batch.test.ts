@@ -1,4 +1,4 @@
-import { CommandScanner, CommandWriter } from '../resp';
+import { CommandScanner, CommandWriter, encodeCommand } from '../resp';
 import { Batch, MSET_PAIRS } from './batch';
 
 /** The batch's commands as words. */
@@ -80,4 +80,37 @@ test('the memory of batches that are over is used again, and nothing of them com
   expect(after.writer).toBe(writer);
   set(after, 0, ['c', '3'], ['d', '4']);
   expect(commandsOf(after)).toEqual(['SELECT 0', 'MSET c 3 d 4']);
+});
+
+test('an item of nothing but SETs says so', () => {
+  const pair = (key: string): Buffer => encodeCommand(['SET', key, '1']).subarray('*3\r\n$3\r\nSET\r\n'.length);
+  const kinds = (fill: (batch: Batch) => void): (true | undefined)[] => {
+    const batch = new Batch();
+    fill(batch);
+    return batch.finish().map((item) => (item.kind === 'plain' ? item.onlySets : undefined));
+  };
+  const set = (batch: Batch, db: number, key: string): void => {
+    const bytes = pair(key);
+    batch.set(db, bytes, 0, bytes.length);
+  };
+  expect(kinds((batch) => [0, 3, 3].forEach((db, i) => set(batch, db, `k${i}`)))).toEqual([true]);
+  expect(
+    kinds((batch) => {
+      set(batch, 0, 'a');
+      batch.select(0).command(['PEXPIREAT', 'a', 1]);
+    }),
+  ).toEqual([undefined]);
+  expect(
+    kinds((batch) => {
+      const bytes = encodeCommand(['PEXPIREAT', 'a', 1]);
+      batch.pass(0, bytes, 0, bytes.length);
+      set(batch, 0, 'a');
+    }),
+  ).toEqual([undefined]);
+  expect(
+    kinds((batch) => {
+      set(batch, 0, 'a');
+      batch.writer.command(['DEL', 'b']);
+    }),
+  ).toEqual([undefined]);
 });

@@ -7,6 +7,8 @@ export interface PlainItem {
   readonly kind: 'plain';
   readonly bytes: Buffer;
   readonly commands: number;
+  /** It holds SETs of a key and a value, as MSETs, and nothing else: nothing in it has to be looked for. */
+  readonly onlySets?: true;
 }
 
 /**
@@ -62,7 +64,7 @@ export class Batch {
   readonly items: BatchItem[] = [];
   /** Unlike any other's in this process, and not 0. */
   readonly serial = ++batches;
-  readonly writer = spare.pop() ?? new CommandWriter(WRITER_BYTES);
+  private readonly out = spare.pop() ?? new CommandWriter(WRITER_BYTES);
   /** What comes next may meet a state that is written at the end of it: that belongs into another. */
   isClosed = false;
   /** Operations in it, for the counters. */
@@ -76,6 +78,8 @@ export class Batch {
   /** Writes what is left for its end. */
   last: (() => void) | null = null;
   private db = -1;
+  /** Something else than SETs has come since the last item. */
+  private isMixed = false;
   /** What of the writer is among the items. */
   private flushed = { length: 0, commands: 0 };
   /** Commands that stand one after the other in a record: copied together. */
@@ -106,23 +110,29 @@ export class Batch {
    * to keys, times to live and notifications, and costs Redis half as much.
    */
   set(db: number, buf: Buffer, start: number, end: number): void {
-    if (buf.length <= STAGE_BYTES_MAX) this.writer.stage(buf, start);
+    if (buf.length <= STAGE_BYTES_MAX) this.out.stage(buf, start);
     if (this.setsStart >= 0 && this.db === db && this.runBuf === null && end - start < MSET_VALUE_BYTES) {
-      this.writer.append(buf, start, end);
+      this.out.append(buf, start, end);
       if (++this.sets === MSET_PAIRS) this.endSets();
       return;
     }
-    this.select(db);
-    this.setsStart = this.writer.length;
+    this.goTo(db);
+    this.setsStart = this.out.length;
     this.sets = 1;
-    this.writer.append(MSET_HEADER, 0, MSET_HEADER.length).append(buf, start, end);
+    this.out.append(MSET_HEADER, 0, MSET_HEADER.length).append(buf, start, end);
     if (end - start >= MSET_VALUE_BYTES) this.endSets();
+  }
+
+  /** For commands that follow `select`. */
+  get writer(): CommandWriter {
+    this.isMixed = true;
+    return this.out;
   }
 
   /** A place to which `rewind` takes the batch back. */
   mark(): BatchMark {
     this.endRun();
-    const { length, commands } = this.writer;
+    const { length, commands } = this.out;
     return { length, commands, db: this.db };
   }
 
@@ -130,33 +140,38 @@ export class Batch {
   rewind(mark: BatchMark): void {
     this.setsStart = -1;
     this.runBuf = null;
-    this.writer.rewind(mark.length, mark.commands);
+    this.out.rewind(mark.length, mark.commands);
     this.db = mark.db;
   }
 
   private endSets(): void {
     if (this.setsStart < 0) return;
     const header = this.sets === 1 ? SET_HEADER : Buffer.from(`*${1 + this.sets * 2}\r\n$4\r\nMSET\r\n`);
-    this.writer.replaceHead(this.setsStart, MSET_HEADER.length, header);
-    this.writer.commands++;
+    this.out.replaceHead(this.setsStart, MSET_HEADER.length, header);
+    this.out.commands++;
     this.setsStart = -1;
   }
 
   private endRun(): void {
     this.endSets();
     if (this.runBuf === null) return;
-    this.writer.raw(this.runBuf, this.runStart, this.runEnd, this.runCommands);
+    this.out.raw(this.runBuf, this.runStart, this.runEnd, this.runCommands);
     this.runBuf = null;
   }
 
   /** Selects `db` for what is written next. */
   select(db: number): CommandWriter {
+    this.isMixed = true;
+    return this.goTo(db);
+  }
+
+  private goTo(db: number): CommandWriter {
     this.endRun();
     if (this.db !== db) {
-      this.writer.command(['SELECT', db]);
+      this.out.command(['SELECT', db]);
       this.db = db;
     }
-    return this.writer;
+    return this.out;
   }
 
   guarded(item: Omit<GuardedItem, 'kind' | 'serial'>): void {
@@ -173,9 +188,9 @@ export class Batch {
   /** It is over, and so are its items: their bytes are overwritten by those of other batches. */
   release(): void {
     this.items.length = 0;
-    if (spare.length === SPARE_MAX || this.writer.capacity > SPARE_BYTES_MAX) return;
-    this.writer.reset();
-    spare.push(this.writer);
+    if (spare.length === SPARE_MAX || this.out.capacity > SPARE_BYTES_MAX) return;
+    this.out.reset();
+    spare.push(this.out);
   }
 
   get hasGuards(): boolean {
@@ -185,10 +200,12 @@ export class Batch {
   private flush(): void {
     this.endRun();
     const { flushed } = this;
-    const { length, commands } = this.writer;
+    const { length, commands } = this.out;
     if (commands === flushed.commands) return;
-    const bytes = this.writer.view().subarray(flushed.length);
-    this.items.push({ kind: 'plain', bytes, commands: commands - flushed.commands });
+    const bytes = this.out.view().subarray(flushed.length);
+    const item = { kind: 'plain', bytes, commands: commands - flushed.commands } as const;
+    this.items.push(this.isMixed ? item : { ...item, onlySets: true });
+    this.isMixed = false;
     this.flushed = { length, commands };
   }
 }
