@@ -27,7 +27,7 @@ import {
   regionOf,
 } from './record';
 import { ShardPolicies } from './cluster/shard-policies';
-import { formatSlots, parseSlots } from '../model/slots';
+import { formatSlots, parseSlots, type SlotRange } from '../model/slots';
 import { shardName } from './cluster/shard-name';
 import { ownKeys } from './stream/keys';
 import { restOf } from './merge/replay';
@@ -104,7 +104,7 @@ export class Agent {
       mesh.renew(peerTls());
       if (config.listen.replica?.tls === true) this.replicaPort?.renew(peerTls());
     });
-    const slots = redis.cluster === undefined ? null : parseSlots(redis.cluster.slots);
+    const slots = slotsOf(config);
     const rules = config.conflicts.policies;
     const policies = slots === null ? new ConflictPolicies(rules) : new ShardPolicies(rules, slots);
     const mesh = new PeerMesh({
@@ -630,9 +630,14 @@ export class Agent {
   }
 }
 
+/** Of the shard that it serves; null: its Redis is no cluster. */
+function slotsOf({ redis: { cluster } }: AgentConfig): SlotRange[] | null {
+  return cluster === undefined ? null : parseSlots(cluster.slots);
+}
+
 /** In the agent's state directory. What a shard of other slots had is no part of this one's past. */
-function journalDirOf({ redis: { cluster } }: AgentConfig): string {
-  const slots = cluster === undefined ? null : parseSlots(cluster.slots);
+function journalDirOf(config: AgentConfig): string {
+  const slots = slotsOf(config);
   return slots === null ? 'journal' : `journal-${shardName(slots)}`;
 }
 

@@ -46,6 +46,10 @@ export function evenSlots(shards: number): SlotRange[] {
   return Array.from({ length: shards }, (_, shard) => [edge(shard), edge(shard + 1) - 1]);
 }
 
+export function hasSlot(ranges: readonly SlotRange[], slot: number): boolean {
+  return ranges.some(([from, to]) => from <= slot && slot <= to);
+}
+
 /** What stands between the braces of a key for it to be in this slot: the smallest number that is. */
 export function tagOf(slot: number): string {
   for (let n = 0; ; n++) if (slotOf(Buffer.from(String(n))) === slot) return String(n);

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { TestServer } from '../capture/testserver';
 import { encodeCommand, type RedisConnection } from '../resp';
-import { SlotGuard } from './guard';
+import type { HeldPieces } from '../stream/held-pieces';
+import { slotGuard } from './guard';
 import { parseSlots } from '../../model/slots';
 
 let server: TestServer;
@@ -19,10 +20,10 @@ afterAll(async () => {
   await server?.stop();
 });
 
-function guarded(): { guard: SlotGuard; taken: Buffer[]; failed: string[] } {
+function guarded(): { guard: HeldPieces; taken: Buffer[]; failed: string[] } {
   const taken: Buffer[] = [];
   const failed: string[] = [];
-  const guard = new SlotGuard(slots, {
+  const guard = slotGuard(slots, {
     connection: () => connection,
     take: (chunk) => void taken.push(Buffer.from(chunk)),
     fail: (why) => void failed.push(why),

@@ -7,60 +7,33 @@
 import { type RedisConnection, type Reply } from '../resp';
 import { parseNodes, whyNot } from './nodes';
 import type { SlotRange } from '../../model/slots';
+import { HeldPieces } from '../stream/held-pieces';
 
-/** As commands are written in a stream: with what ends the length before, and the argument. UNLINK: what a node does with keys of slots that it has lost. */
-const NAMES = ['DEL', 'UNLINK', 'RESTORE', 'RESTORE-ASKING'].map((name) => Buffer.from(`\r\n${name}\r\n`));
-const LONGEST = Math.max(...NAMES.map((name) => name.length));
+/** UNLINK: what a node does with keys of slots that it has lost. */
+const NAMES = ['DEL', 'UNLINK', 'RESTORE', 'RESTORE-ASKING'];
 
 /** Why this node is not the place for these slots at the moment, by its answer to CLUSTER NODES; null: it is. */
 export function misplaced(reply: Reply | undefined, slots: readonly SlotRange[]): string | null {
   return whyNot(Buffer.isBuffer(reply) ? parseNodes(reply.toString('latin1')) : null, slots);
 }
 
-export class SlotGuard {
-  private held: Buffer[] = [];
-  private asking = false;
-  /** The last bytes of the piece before: a command may be cut anywhere. */
-  private tail = Buffer.alloc(0);
+export interface SlotGuardHost {
+  connection(): RedisConnection;
+  /** Takes a piece of the stream. */
+  take(chunk: Buffer): void;
+  /** The slots are not, or not all, this node's: nothing that was held is taken. */
+  fail(why: string): void;
+}
 
-  constructor(
-    private readonly slots: readonly SlotRange[],
-    private readonly host: {
-      connection(): RedisConnection;
-      /** Takes a piece of the stream. */
-      take(chunk: Buffer): void;
-      /** The slots are not, or not all, this node's: nothing that was held is taken. */
-      fail(why: string): void;
+/** @returns what takes the stream in the host's place */
+export function slotGuard(slots: readonly SlotRange[], host: SlotGuardHost): HeldPieces {
+  return new HeldPieces(NAMES, {
+    ask: async () => {
+      const why = misplaced(await host.connection().call('CLUSTER', 'NODES'), slots);
+      if (why !== null) host.fail(why);
+      return why === null;
     },
-  ) {}
-
-  /** @param chunk the caller's again when it returns */
-  receive(chunk: Buffer): void {
-    const isDoubtful = this.isDoubtful(chunk);
-    if (this.held.length === 0 && !isDoubtful) return this.host.take(chunk);
-    this.held.push(Buffer.from(chunk));
-    if (!this.asking) void this.ask();
-  }
-
-  private isDoubtful(chunk: Buffer): boolean {
-    const joint = Buffer.concat([this.tail, chunk.subarray(0, LONGEST - 1)]);
-    this.tail = Buffer.from(chunk.length >= LONGEST ? chunk.subarray(1 - LONGEST) : joint.subarray(1 - LONGEST));
-    return NAMES.some((name) => chunk.includes(name) || joint.includes(name));
-  }
-
-  private async ask(): Promise<void> {
-    this.asking = true;
-    try {
-      while (this.held.length > 0) {
-        const { length } = this.held;
-        const why = misplaced(await this.host.connection().call('CLUSTER', 'NODES'), this.slots);
-        if (why !== null) return this.host.fail(why);
-        for (const chunk of this.held.splice(0, length)) this.host.take(chunk);
-      }
-    } catch (error) {
-      this.host.fail(error instanceof Error ? error.message : String(error));
-    } finally {
-      this.asking = false;
-    }
-  }
+    take: (chunk) => host.take(chunk),
+    fail: (error) => host.fail(error.message),
+  });
 }

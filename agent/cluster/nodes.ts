@@ -1,5 +1,5 @@
 /** What the nodes of a Redis Cluster say of each other. https://redis.io/docs/latest/commands/cluster-nodes/ */
-import { formatSlots, parseSlots, type SlotRange } from '../../model/slots';
+import { formatSlots, hasSlot, parseSlots, type SlotRange } from '../../model/slots';
 
 export interface ClusterNode {
   id: string;
@@ -61,7 +61,7 @@ export function findShard(
   for (const { asked, nodes } of views)
     for (const node of nodes) {
       // Also at the other end: a primary that was promoted in between knows nothing of it.
-      if (node.moving.some((slot) => slots.some(([from, to]) => from <= slot && slot <= to))) return MOVING;
+      if (node.moving.some((slot) => hasSlot(slots, slot))) return MOVING;
       if (!node.isPrimary || node.isDoubtful) continue;
       const has = formatSlots(node.slots);
       // A node that has met nobody does not know its own address.

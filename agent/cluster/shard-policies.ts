@@ -1,5 +1,5 @@
 import { type ConflictPolicyRule, ConflictPolicies } from '../../model/conflict-policies';
-import { slotOf, type SlotRange } from '../../model/slots';
+import { hasSlot, slotOf, type SlotRange } from '../../model/slots';
 
 /**
  * Conflict policies on a node of a cluster: keys of other shards are not replicated. There are none, but for those that were on their way from one node to
@@ -26,7 +26,6 @@ export class ShardPolicies extends ConflictPolicies {
   }
 
   private isElsewhere(bytes: Uint8Array, start: number, end: number): boolean {
-    const slot = slotOf(bytes, start, end);
-    return !this.slots.some(([from, to]) => from <= slot && slot <= to);
+    return !hasSlot(this.slots, slotOf(bytes, start, end));
   }
 }

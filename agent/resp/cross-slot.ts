@@ -74,6 +74,8 @@ const SCRIPT_ARGS_MAX = 50_000;
 const BY_ITSELF = new Set(['FUNCTION']);
 /** Of nobody: what can't be said in a script is refused by this name. */
 const UNKNOWN = 'MERIDIAN.TOOMANYARGUMENTS';
+const LF = 10;
+
 /** A transaction as it is sent to a node of a cluster. */
 export interface CrossSlot {
   bytes: Buffer;
@@ -105,29 +107,34 @@ export function crossSlot(rawBytes: Buffer, slots: string): CrossSlot {
       out
         .header(count + 3)
         .arg('EVAL')
-        .arg(READING_SCRIPT)
-        .arg(0);
+        .arg(READING_SCRIPT);
     else
       out
         .header(count + 4)
         .arg('EVAL')
-        .arg(SCRIPT)
-        .arg(0)
-        .arg(slots);
+        .arg(SCRIPT);
+    out.arg(0);
+    if (!reads) out.arg(slots);
     out.raw(args.view(), 0, args.length, 0);
     parts.push({ commands, isScript: true });
     args.reset();
     count = commands = 0;
     reads = true;
   };
-  const add = (head: Arg, argc: number, name: string): void => {
-    args.arg(head);
-    count += argc + 1;
+  /** @param head null: it is refused, by a name that nothing has */
+  const add = (head: Arg | null, name: string): void => {
+    const size = head === null ? 1 : scanner.argc;
+    args.arg(head ?? size);
+    if (head === null) args.arg(UNKNOWN);
+    else args.append(scanner.buf, scanner.buf.indexOf(LF, scanner.start) + 1, scanner.end);
+    count += size + 1;
     commands++;
     if (!READS.has(name)) reads = false;
   };
-  const slices = (to: CommandWriter, from: number): void => {
-    for (let i = from; i < scanner.argc; i++) to.slice(scanner.buf, scanner.argStart[i]!, scanner.argEnd[i]!);
+  const byItself = (): void => {
+    flush();
+    out.raw(scanner.buf, scanner.start, scanner.end);
+    parts.push({ commands: 1, isScript: false });
   };
   scanner.next();
   out.command(['MULTI']);
@@ -137,42 +144,28 @@ export function crossSlot(rawBytes: Buffer, slots: string): CrossSlot {
     if (name === 'EXEC') break;
     if (commands > 0 && count + argc + 1 > SCRIPT_ARGS_MAX) flush();
     const divided = argc > ARGS_MAX || name in DIVIDED ? division(scanner, name) : null;
-    if (BY_ITSELF.has(name)) {
-      flush();
-      out.header(argc);
-      slices(out, 0);
-      parts.push({ commands: 1, isScript: false });
-    } else if (name === 'EVAL') {
+    if (BY_ITSELF.has(name)) byItself();
+    else if (name === 'EVAL') {
       // No script runs another one. What it has as keys is for this node, whatever their slots.
       flush();
-      const script = scanner.buf.toString('utf8', scanner.argStart[1], scanner.argEnd[1]);
+      const { buf, argStart, argEnd, end } = scanner;
+      const script = buf.toString('utf8', argStart[1], argEnd[1]);
       out
         .header(argc + 2)
         .arg('EVAL')
         .arg(`${WRITES}${CHECK}\n${REARRANGED}${script}`)
         .arg(0)
-        .arg(slots);
-      slices(out, 2);
+        .arg(slots)
+        .append(buf, argEnd[1]! + 2, end);
       parts.push({ commands: 1, isScript: false });
-    } else if (divided !== null) {
-      add(`${argc} ${divided.fixed} ${divided.most}`, argc, name);
-      slices(args, 0);
-    } else if (argc <= ARGS_MAX) {
-      add(argc, argc, name);
-      slices(args, 0);
-    } else {
+    } else if (divided !== null) add(`${argc} ${divided.fixed} ${divided.most}`, name);
+    else if (argc <= ARGS_MAX) add(argc, name);
+    else {
       // One slot's commands EXEC does take.
-      const slot = slotOf(scanner.buf.subarray(scanner.argStart[1], scanner.argEnd[1]));
-      if (ownSlot < 0 || ownSlot === slot) {
-        ownSlot = slot;
-        flush();
-        out.header(argc);
-        slices(out, 0);
-        parts.push({ commands: 1, isScript: false });
-      } else {
-        add(1, 1, name);
-        args.arg(UNKNOWN);
-      }
+      const slot = slotOf(scanner.buf, scanner.argStart[1], scanner.argEnd[1]);
+      if (ownSlot < 0) ownSlot = slot;
+      if (ownSlot === slot) byItself();
+      else add(null, name);
     }
   }
   flush();

@@ -15,7 +15,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Applier } from '../apply/applier';
 import { rewritingFor } from '../apply/servers';
-import { misplaced, SlotGuard } from '../cluster/guard';
+import { misplaced, slotGuard } from '../cluster/guard';
 import { type Capture, NotificationCapture, type RdbEntry, ReplicaLink, type SyncOutcome } from '../capture';
 import { Batch } from '../merge/batch';
 import type { MergeCore } from '../merge/core';
@@ -361,7 +361,7 @@ export class Opening {
   private guarded(): { receive(chunk: Buffer): void } {
     const { session, context } = this;
     if (context.slots === null || session.keyspace !== null) return session.departures;
-    return new SlotGuard(context.slots, {
+    return slotGuard(context.slots, {
       connection: () => session.control!,
       take: (chunk) => session.departures.receive(chunk),
       fail: (why) => session.end(new SessionError('slots', why)),

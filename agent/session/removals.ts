@@ -5,14 +5,12 @@
  * They come by another connection. So a piece of the stream with such a command in it waits for a PING on that connection: Redis
  * had run the command before it answers, and events stand before the answer. That is one round trip, for such pieces only.
  */
-import { asError } from '../as-error';
 import { RedisConnection, type RedisConnectionOptions, type Reply, type ReplyError } from '../resp';
+import { HeldPieces } from '../stream/held-pieces';
 import { OWN_PREFIX } from '../stream/keys';
 import type { Removal } from '../stream/recorder';
 
 const EVENTS = ['expired', 'evicted'] as const;
-const NAME = Buffer.from('UNLINK');
-const CRLF = '\r\n';
 /** Events that no command was found for: of a time before the stream was read. */
 const TOLD_KEYS_MAX = 100_000;
 
@@ -29,15 +27,22 @@ export class Removals {
   /** By database and key, in the order in which they went. */
   private readonly told = new Map<string, Removal[]>();
   private readonly heard = new Set<string>();
-  private held: Buffer[] = [];
-  private asking = false;
-  /** The last bytes of the piece before: a command may be cut anywhere. */
-  private tail = Buffer.alloc(0);
   private connection: RedisConnection | null = null;
   /** The offset behind which every event has been heard. */
   private from = Infinity;
 
-  constructor(private readonly host: RemovalsHost) {}
+  private readonly pieces: HeldPieces;
+
+  constructor(private readonly host: RemovalsHost) {
+    this.pieces = new HeldPieces(['UNLINK'], {
+      ask: async () => {
+        await this.connection!.call('PING');
+        return true;
+      },
+      take: (chunk) => host.take(chunk),
+      fail: (error) => host.fail(error),
+    });
+  }
 
   /**
    * Begins to listen.
@@ -71,10 +76,8 @@ export class Removals {
 
   /** @param chunk the caller's again when it returns */
   receive(chunk: Buffer): void {
-    const isDoubtful = this.connection !== null && this.isDoubtful(chunk);
-    if (this.held.length === 0 && !isDoubtful) return this.host.take(chunk);
-    this.held.push(Buffer.from(chunk));
-    if (!this.asking) void this.ask();
+    if (this.connection === null) this.host.take(chunk);
+    else this.pieces.receive(chunk);
   }
 
   /** @param end the offset behind the command that removed the key */
@@ -92,28 +95,6 @@ export class Removals {
     return evicts ? 'evicted' : 'expired';
   }
 
-  private isDoubtful(chunk: Buffer): boolean {
-    const cut = NAME.length + 2 * CRLF.length - 1;
-    const joint = Buffer.concat([this.tail, chunk.subarray(0, cut)]);
-    this.tail = chunk.length >= cut ? Buffer.from(chunk.subarray(chunk.length - cut)) : joint.subarray(-cut);
-    return hasName(chunk) || hasName(joint);
-  }
-
-  private async ask(): Promise<void> {
-    this.asking = true;
-    try {
-      while (this.held.length > 0) {
-        const { length } = this.held;
-        await this.connection!.call('PING');
-        for (const chunk of this.held.splice(0, length)) this.host.take(chunk);
-      }
-    } catch (error) {
-      this.host.fail(asError(error));
-    } finally {
-      this.asking = false;
-    }
-  }
-
   private hear([, , channel, key]: Reply[]): void {
     if (!Buffer.isBuffer(channel) || !Buffer.isBuffer(key)) return;
     const [, db, event] = /^__keyevent@(\d+)__:(expired|evicted)$/.exec(channel.toString('latin1')) ?? [];
@@ -129,14 +110,4 @@ export class Removals {
     const [oldest] = this.told.keys();
     this.told.delete(oldest!);
   }
-}
-
-/**
- * Whether the name stands between two arguments, or before its key. It is looked for by itself: a search stops at each first byte of what it looks for,
- * and line ends are everywhere.
- */
-function hasName(chunk: Buffer): boolean {
-  for (let at = chunk.indexOf(NAME); at >= 0; at = chunk.indexOf(NAME, at + 1))
-    if (chunk.toString('latin1', at - 2, at) === CRLF && chunk.toString('latin1', at + 6, at + 8) === CRLF) return true;
-  return false;
 }

@@ -11,7 +11,7 @@ import { Mesh, type NetworkTuningArgs } from '../network';
 import { type CertificateArgs, CertificateIssuer } from '../security';
 import { type TencentInstanceArgs } from '../tencent';
 import { isManaged, namespaceOf, placeIssues, RegionBackend } from './region-args';
-import { shardMark, shardsOf } from './shards';
+import { markedHost, shardMark, shardsOf } from './shards';
 import { type MeshTrafficArgs, TrafficBy } from './traffic';
 
 /** One region of an ActiveActiveRedis. */
@@ -243,7 +243,7 @@ function shardsIssues({ regions, redis }: ActiveActiveRedisArgs): ConfigIssue[] 
         !isCluster || agentHost === undefined || agentHost.includes(shardMark),
         `regions[${i}].agentHost`,
         JSON.stringify(agentHost),
-        `a host with ${shardMark} in it, for each shard of a cluster has an agent of its own`,
+        markedHost,
       ),
     ),
   ];

@@ -36,12 +36,13 @@ export function hostOfShard(host: pulumi.Input<string>, shard: number | undefine
   return pulumi.output(host).apply((found) => {
     if (shard === undefined) return found;
     if (!found.includes(shardMark))
-      throw new pulumi.RunError(`RedisRegion: peerHosts: found ${found}; allowed: ${marked}`);
+      throw new pulumi.RunError(`RedisRegion: peerHosts: found ${found}; allowed: ${markedHost}`);
     return found.replaceAll(shardMark, String(shard));
   });
 }
 
-const marked = `a host with ${shardMark} in it, for each shard of a cluster has an agent of its own`;
+/** What an agent's host has to be in a cluster, in words. */
+export const markedHost = `a host with ${shardMark} in it, for each shard of a cluster has an agent of its own`;
 
 /** What can't be of a region's shards. */
 export function shardIssues(args: RedisRegionArgs): ConfigIssue[] {
@@ -67,7 +68,7 @@ export function shardIssues(args: RedisRegionArgs): ConfigIssue[] {
       'slots such as 0-5460, each of one shard',
     ),
     ...plain.flatMap(([peer, host]) =>
-      rule(!isCluster || host.includes(shardMark), `peerHosts.${peer}`, JSON.stringify(host), marked),
+      rule(!isCluster || host.includes(shardMark), `peerHosts.${peer}`, JSON.stringify(host), markedHost),
     ),
   ];
 }
